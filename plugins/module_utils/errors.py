@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The errors a person may see. Every one of them is a whole message: nothing is added on the way up.
+
+The library below ``plugins/module_utils`` is private to this collection: its names change without notice.
+"""
+
+from __future__ import annotations
+
+
+class NodedevError(Exception):
+    """Something the user can act on; ``str()`` of it is the message."""
+
+
+class BadInput(NodedevError):
+    """An option has a value that cannot be honoured; nothing was touched."""
+
+    def __init__(self, option: str, value: object, allowed: str) -> None:
+        super().__init__(f"{option}: {value!r} cannot be used: {allowed}")
+        self.option = option
+
+
+class InUse(NodedevError):
+    """The device is held by somebody, who is named."""

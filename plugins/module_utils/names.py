@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""libvirt's device names, and the grammar of whatever becomes part of a path.
+
+The names follow libvirt's udev backend: subsystem and kernel name, every byte that is not an ASCII letter or digit
+replaced by an underscore.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .errors import BadInput
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.-]*")
+ATTRIBUTE = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+
+
+def device_name(subsystem: str, sysname: str) -> str:
+    """libvirt's name of the device that the kernel calls ``sysname`` in ``subsystem``."""
+    if subsystem == "matrix":
+        return "ap_matrix"
+    plain = f"{subsystem}_{sysname}".encode("utf-8", "surrogateescape")
+    return re.sub(rb"[^A-Za-z0-9]", b"_", plain).decode("ascii")
+
+
+def mdev_name(uuid: str, parent_address: str) -> str:
+    """libvirt's name of a mediated device: its UUID and the address of its parent."""
+    return device_name("mdev", f"{uuid}_{parent_address}")
+
+
+def checked_uuid(value: str) -> str:
+    """The UUID in lower case, as the kernel keeps it; BadInput when it is none."""
+    uuid = value.lower()
+    if not UUID.fullmatch(uuid):
+        raise BadInput("uuid", value, "a UUID has 8-4-4-4-12 hexadecimal digits")
+    return uuid
+
+
+def checked_address(option: str, value: str) -> str:
+    """A kernel device name such as 0000:06:00.0, 0.0.0013 or matrix, fit to be part of a path; else BadInput."""
+    if not ADDRESS.fullmatch(value):
+        raise BadInput(option, value, "a device name or address has letters, digits and _ : . - only")
+    return value
+
+
+def checked_attribute(name: str, value: str) -> tuple[str, str]:
+    """One attribute of a device, its name a path below the device; BadInput when it would lead elsewhere."""
+    if not ATTRIBUTE.fullmatch(name) or any(set(part) == {"."} for part in name.split("/")):
+        raise BadInput(
+            "attrs", name, "an attribute is named by its path below the device, without '..' or a leading '/'"
+        )
+    if "\0" in value or not value:
+        raise BadInput("attrs", f"{name}={value}", "an attribute's value is text of at least one character without NUL")
+    return name, value

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A plan: the ordered steps from what is to what should be. Check mode prints it, apply runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .errors import NodedevError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change. ``undo`` takes back what ``apply`` did, and is None where nothing can or need be taken back."""
+
+    description: str
+    apply: Callable[[], None]
+    undo: Callable[[], None] | None = None
+
+
+class StepFailed(NodedevError):
+    """A step failed; the steps of this run before it were undone, but for those that ``left`` names."""
+
+    def __init__(self, step: Step, error: Exception, undone: Sequence[str], left: Sequence[str]) -> None:
+        parts = [f"could not {step.description}: {error}"]
+        if undone:
+            parts.append(f"undone: {'; '.join(undone)}")
+        if left:
+            parts.append(f"NOT undone: {'; '.join(left)}")
+        super().__init__(". ".join(parts))
+        self.step = step
+        self.left = list(left)
+
+
+def describe(steps: Sequence[Step]) -> list[str]:
+    """The plan as a person reads it, one line a step."""
+    return [step.description for step in steps]
+
+
+def apply(steps: Sequence[Step]) -> None:
+    """Run the steps in order; when one fails, undo those before it, newest first, and raise StepFailed."""
+    done: list[Step] = []
+    for step in steps:
+        try:
+            step.apply()
+        except (NodedevError, OSError) as error:
+            undone, left = _undo(done)
+            raise StepFailed(step, error, undone, left) from error
+        done.append(step)
+
+
+def _undo(done: Sequence[Step]) -> tuple[list[str], list[str]]:
+    undone, left = [], []
+    for step in reversed(done):
+        if step.undo is None:
+            continue
+        try:
+            step.undo()
+        except (NodedevError, OSError) as error:
+            left.append(f"{step.description} ({error})")
+        else:
+            undone.append(step.description)
+    return undone, left

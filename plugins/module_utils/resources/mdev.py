@@ -1,0 +1,474 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One mediated device: what is there of it, and the plan that makes it as wished.
+
+Identity is the UUID and the parent, as for mdevctl: one UUID may be defined under several parents, but runs once.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from .. import holders, locks, mdevctl, sysfs, udev
+from ..capabilities import mdev, mdev_types
+from ..definitions import DamagedDefinition
+from ..errors import BadInput, InUse, NodedevError
+from ..mdevctl import Attrs, Definition
+from ..names import checked_address, checked_attribute, checked_uuid, device_name, mdev_name
+from ..plan import Step, apply, describe
+from ..waiting import wait_for
+
+# What the kernel's create file answers; EIO and EINVAL come from the vendor's driver.
+CREATE_MEANINGS = {
+    errno.EEXIST: "a device with this UUID exists already, on this parent or another",
+    errno.ENOSPC: "no instance of this type is left on this parent",
+    errno.EUSERS: "no instance of this type is left on this parent",
+    errno.EINVAL: "the driver refuses this type now, as where other instances on the same card leave no room for it",
+    errno.EIO: "the vendor's driver failed: look at the kernel log and at the vendor's services",
+    errno.EBUSY: "the parent is in use in another way",
+}
+REMOVE_MEANINGS = {
+    errno.EBUSY: "the device is in use",
+    errno.EAGAIN: "a removal is under way already",
+}
+ATTRIBUTE_MEANINGS = {
+    errno.ENOENT: "devices of this type have no such attribute",
+    errno.EACCES: "the attribute cannot be written",
+    errno.EINVAL: "the driver does not take this value",
+    errno.EADDRNOTAVAIL: "the queue still belongs to the host (apmask, aqmask)",
+    errno.EADDRINUSE: "the queue belongs to another device",
+}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants of one device; ``type`` and ``parent`` may be left out for a device that is known."""
+
+    uuid: str
+    state: str = "present"
+    type: str | None = None
+    parent: str | None = None
+    attrs: Attrs | None = None
+    persistent: bool = True
+    autostart: bool = True
+    force: bool = False
+    replace: bool = False
+    wait_timeout: float = 30
+
+    @classmethod
+    def checked(cls, attrs: Sequence[dict[str, Any]] | None = None, **options: Any) -> Wish:
+        """A wish whose every part fits its grammar; raises BadInput naming the option that does not.
+
+        ``attrs`` is a list of mappings of one name to one value, in the order in which they are to be written.
+        """
+        options["uuid"] = checked_uuid(options["uuid"])
+        if options.get("parent") is not None:
+            checked_address("parent", options["parent"])
+        if options.get("type") is not None and ("/" in options["type"] or options["type"] in ("", ".", "..")):
+            raise BadInput("type", options["type"], "a type is named by its kernel id or its vendor's name")
+        if options.get("wait_timeout", 0) < 0:
+            raise BadInput("wait_timeout", options["wait_timeout"], "a number of seconds, 0 or more")
+        if options.get("state") == "inactive" and not options.get("persistent", True):
+            raise BadInput("persistent", False, "with state 'inactive' the definition is all that is kept")
+        return cls(attrs=None if attrs is None else tuple(_pairs(attrs)), **options)
+
+
+def _pairs(attrs: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    for item in attrs:
+        if len(item) != 1:
+            raise BadInput("attrs", item, "each item is a mapping of one name to one value")
+        for name, value in item.items():
+            yield checked_attribute(str(name), value if isinstance(value, str) else str(value))
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The parts of the host that a wish touches.
+
+    ``address`` is the kernel's name of the parent that the wish means, None where that cannot be told; ``parent`` is
+    that parent's node device name and None where the parent is not registered now. ``cards`` says of each parent in
+    question with which others it shares its capacity: those with the same card.
+    """
+
+    address: str | None
+    parent: str | None
+    types: mdev_types.Types
+    registered: tuple[str, ...]
+    cards: Mapping[str, str]
+    active: mdev.Mdev | None
+    definitions: tuple[Definition, ...]
+    damaged: tuple[DamagedDefinition, ...]
+    holders: tuple[holders.Holder, ...]
+    callouts: bool
+
+    @property
+    def definition(self) -> Definition | None:
+        """The definition under the parent that is meant."""
+        return next((known for known in self.definitions if known.parent == self.address), None)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps, and what will be there after them, as far as that can be known: a new device has no group yet."""
+
+    steps: tuple[Step, ...]
+    active: mdev.Mdev | None
+    definitions: tuple[Definition, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def observe(wish: Wish) -> Observation:
+    """Read what the wish touches: the device, its definitions, its parent with the types, and who uses it."""
+    active = mdev.read(wish.uuid)
+    definitions, damaged = mdevctl.defined(wish.uuid)
+    registered = tuple(mdev_types.addresses())
+    address = _address(wish, active, definitions, registered)
+    path = mdev_types.path_of(address) if address else None
+    concerned = {address, active.parent if active else None, *(definition.parent for definition in definitions)}
+    return Observation(
+        address=address,
+        parent=mdev_types.name_of(path) if path else None,
+        types=mdev_types.types_of(path) if path else {},
+        registered=registered,
+        cards={parent: mdev_types.card_of(parent) for parent in concerned if parent is not None},
+        active=active,
+        definitions=tuple(definitions),
+        damaged=tuple(damaged),
+        holders=tuple(holders.of_nodes(active.nodes)) if active else (),
+        callouts=mdevctl.has_callouts(),
+    )
+
+
+def _address(
+    wish: Wish, active: mdev.Mdev | None, definitions: Sequence[Definition], registered: Sequence[str]
+) -> str | None:
+    known = [definition.parent for definition in definitions]
+    if wish.parent is None:
+        if active is not None:
+            return active.parent
+        return known[0] if len(known) == 1 else None
+    if wish.parent in registered or wish.parent in known:
+        return wish.parent
+    for address in registered:
+        path = mdev_types.path_of(address)
+        if path is not None and mdev_types.name_of(path) == wish.parent:
+            return address
+    # A parent that is gone has no folder to take its subsystem from, so its name is compared by its end.
+    return next((address for address in known if wish.parent.endswith(device_name("", address))), None)
+
+
+def plan(wish: Wish, seen: Observation) -> Plan:
+    """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
+    if seen.damaged:
+        raise seen.damaged[0]
+    if wish.parent is not None and seen.address is None and wish.state != "absent":
+        raise BadInput("parent", wish.parent, f"the registered parents are: {', '.join(seen.registered) or 'none'}")
+    if wish.parent is None and seen.active is None and len(seen.definitions) > 1:
+        parents = ", ".join(definition.parent for definition in seen.definitions)
+        raise BadInput("uuid", wish.uuid, f"it is defined under several parents, name one as 'parent': {parents}")
+    return _absent(wish, seen) if wish.state == "absent" else _wanted(wish, seen)
+
+
+def _absent(wish: Wish, seen: Observation) -> Plan:
+    def meant(parent: str) -> bool:
+        return wish.parent is None or parent == seen.address
+
+    steps = [_undefine(known) for known in seen.definitions if meant(known.parent)]
+    active = seen.active
+    if active is not None and meant(active.parent):
+        steps.append(_remove(wish, seen, active))
+        active = None
+    return Plan(tuple(steps), active, tuple(known for known in seen.definitions if not meant(known.parent)))
+
+
+def _wanted(wish: Wish, seen: Observation) -> Plan:
+    active, defined = seen.active, seen.definition
+    target = _target(wish, seen)
+    strays = _strays(wish, seen, target)
+    outdated = active is not None and defined is not None and defined.attrs != target.attrs
+    wrong = active is not None and (active.parent, active.type) != (target.parent, target.type)
+
+    define = [_undefine(stray) for stray in strays]
+    if wish.persistent and defined != target:
+        define.append(_define(target, defined))
+    kept = target if wish.persistent else defined
+    definitions = tuple(known for known in seen.definitions if known not in strays and known != defined)
+    definitions += (kept,) if kept is not None else ()
+
+    remove = []
+    if active is not None and (wrong or wish.state == "inactive" or (outdated and wish.replace)):
+        remove.append(_remove(wish, seen, active))
+        active = None
+    if wish.state == "inactive":
+        # What cannot be taken back comes last.
+        return Plan((*define, *remove), None, definitions)
+    if active is not None:
+        told = f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true"
+        return Plan(tuple(define), active, definitions, (told,) if outdated else ())
+    _check_room(seen, target)
+    made = mdev.Mdev(target.uuid, target.parent, target.type, seen.types[target.type].get("device_api"), None, ())
+    return Plan((*remove, *_create(wish, seen, target), *define), made, definitions)
+
+
+def _target(wish: Wish, seen: Observation) -> Definition:
+    """The device as it should be, what the wish leaves open filled in from what is known of it."""
+    known = seen.definition
+    if seen.address is None:
+        listed = ", ".join(seen.registered) or "none"
+        raise BadInput(
+            "parent", None, f"mdev {wish.uuid} is not known here, so one of the registered parents is needed: {listed}"
+        )
+    if seen.parent is None and (known is None or wish.state == "present"):
+        listed = ", ".join(seen.registered) or "none"
+        raise BadInput(
+            "parent", seen.address, f"it is not registered for mediated devices now; registered are: {listed}"
+        )
+    running = seen.active if seen.active is not None and seen.active.parent == seen.address else None
+    if wish.type is not None:
+        kind = _type_id(wish.type, seen) if seen.parent is not None else wish.type
+    elif running is not None:
+        kind = running.type
+    elif known is not None:
+        kind = known.type
+    else:
+        raise BadInput("type", None, f"mdev {wish.uuid} is not known here, so a type is needed; {_offer(seen)}")
+    attrs = wish.attrs if wish.attrs is not None else known.attrs if known is not None else ()
+    return Definition(wish.uuid, seen.address, kind, wish.autostart, attrs)
+
+
+def _type_id(wanted: str, seen: Observation) -> str:
+    if wanted in seen.types:
+        return wanted
+    called = [kind for kind, said in seen.types.items() if said.get("name") == wanted]
+    if not called:
+        raise BadInput("type", wanted, _offer(seen))
+    if len(called) > 1:
+        raise BadInput("type", wanted, f"{seen.address} has several types of that name, use an id: {', '.join(called)}")
+    return called[0]
+
+
+def _offer(seen: Observation) -> str:
+    offered = [f"{kind} ({said['name']})" if "name" in said else kind for kind, said in seen.types.items()]
+    return f"{seen.address} has the types: {', '.join(offered) or 'none'}"
+
+
+def _strays(wish: Wish, seen: Observation, target: Definition) -> list[Definition]:
+    """The definitions that stand in the way of the wish, after what exists otherwise was found replaceable.
+
+    A definition under another parent is in the way only when there is nothing under the one that is meant.
+    """
+    active, defined = seen.active, seen.definition
+    here = defined is not None or (active is not None and active.parent == target.parent)
+    strays = [] if here else list(seen.definitions)
+    others = [(known.type, known.parent, "is defined") for known in strays]
+    if active is not None:
+        others.append((active.type, active.parent, "runs"))
+    if defined is not None:
+        others.append((defined.type, defined.parent, "is defined"))
+    for kind, parent, how in others:
+        if (kind, parent) != (target.type, target.parent) and not wish.replace:
+            raise NodedevError(
+                f"mdev {wish.uuid} {how} with type {kind} on {parent}, not with type {target.type} on {target.parent}:"
+                " set replace: true to make it anew, or choose another uuid"
+            )
+    return strays
+
+
+def _check_room(seen: Observation, target: Definition) -> None:
+    frees = seen.active is not None and seen.cards[seen.active.parent] == seen.cards[target.parent]
+    if frees or seen.types[target.type].get("available_instances") != 0:
+        return
+    left = [f"{kind}: {said.get('available_instances', 'unknown')}" for kind, said in seen.types.items()]
+    raise BadInput("type", target.type, f"no instance is left on {target.parent}; left are {', '.join(left)}")
+
+
+def _create(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
+    create = f"create mdev {target.uuid} of type {target.type} on {target.parent}"
+
+    def undo() -> None:
+        _take_away(target.uuid, wish.wait_timeout, seen.callouts)
+
+    if seen.callouts:
+        attrs = "".join(f", {name}={value}" for name, value in target.attrs)
+        return [Step(f"{create} through mdevctl{attrs}", lambda: _start(target, wish.wait_timeout), undo)]
+    return [
+        Step(create, lambda: _make(target, wish.wait_timeout), undo),
+        *(
+            Step(
+                f"set {name}={value} on mdev {target.uuid}",
+                partial(_set, target.uuid, name, value),
+            )
+            for name, value in target.attrs
+        ),
+    ]
+
+
+def _remove(wish: Wish, seen: Observation, active: mdev.Mdev) -> Step:
+    if seen.holders and not wish.force:
+        raise InUse(
+            f"mdev {active.uuid} on {active.parent} is in use by {holders.named(seen.holders)}:"
+            " stop that first, or set force: true to have the kernel ask for its release"
+        )
+    known = next((known for known in seen.definitions if known.parent == active.parent), None)
+    again = Definition(active.uuid, active.parent, active.type, False, known.attrs if known else ())
+
+    def undo() -> None:
+        _make(again, wish.wait_timeout)
+        for name, value in again.attrs:
+            _set(again.uuid, name, value)
+
+    return Step(
+        f"remove mdev {active.uuid} of type {active.type} from {active.parent}",
+        lambda: _take_away(active.uuid, wish.wait_timeout, seen.callouts),
+        undo,
+    )
+
+
+def _define(target: Definition, former: Definition | None) -> Step:
+    start = "auto" if target.autostart else "manual"
+    verb = "define" if former is None else "change the definition of"
+    attrs = "".join(f", {name}={value}" for name, value in target.attrs)
+    return Step(
+        f"{verb} mdev {target.uuid} with type {target.type} on {target.parent}, start {start}{attrs}",
+        lambda: mdevctl.define(target),
+        lambda: mdevctl.define(former) if former is not None else mdevctl.undefine(target),
+    )
+
+
+def _undefine(known: Definition) -> Step:
+    return Step(
+        f"undefine mdev {known.uuid} on {known.parent}",
+        lambda: mdevctl.undefine(known),
+        lambda: mdevctl.define(known),
+    )
+
+
+def _make(target: Definition, seconds: float) -> None:
+    """Create the device and wait until the VFIO driver has it and udev has seen it; takes it away again on failure."""
+    watch = udev.Watch("mdev")
+    sysfs.write(
+        f"{mdev_types.BUS}/{target.parent}/mdev_supported_types/{target.type}/create", target.uuid, CREATE_MEANINGS
+    )
+    _await(target, seconds)
+    watch.wait_added(target.uuid, seconds)
+
+
+def _start(target: Definition, seconds: float) -> None:
+    mdevctl.start(target)
+    _await(target, seconds)
+
+
+def _await(target: Definition, seconds: float) -> None:
+    def complete() -> bool:
+        made = mdev.read(target.uuid)
+        return made is not None and made.type != "" and bool(made.nodes)
+
+    if wait_for(complete, seconds):
+        return
+    made = mdev.read(target.uuid)
+    _take_away(target.uuid, seconds, callouts=False)
+    lacking = (
+        "its folder" if made is None else "its type" if not made.type else "its VFIO group (is the vfio driver loaded?)"
+    )
+    raise NodedevError(f"{mdev.BUS}/{target.uuid} has not got {lacking} after {seconds:g} s; it was removed again")
+
+
+def _set(uuid: str, name: str, value: str) -> None:
+    sysfs.write(f"{mdev.BUS}/{uuid}/{name}", value, ATTRIBUTE_MEANINGS)
+
+
+def _take_away(uuid: str, seconds: float, callouts: bool) -> None:
+    """Remove the device, in no case waiting longer than ``seconds`` for its users; gone already is no error."""
+    path = f"{mdev.BUS}/{uuid}"
+    if callouts:
+        mdevctl.stop(uuid, seconds)
+    else:
+        try:
+            ended = sysfs.write_with_limit(f"{path}/remove", "1", seconds, REMOVE_MEANINGS)
+        except sysfs.SysfsError as error:
+            if error.errno not in sysfs.GONE:
+                raise
+            ended = True
+        if not ended:
+            raise InUse(
+                f"the kernel still waits for the users of {path} after {seconds:g} s, and removes it when they let go"
+            )
+    if not wait_for(lambda: not sysfs.exists(path), seconds):
+        raise NodedevError(f"{path} is still there {seconds:g} s after its removal")
+
+
+def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
+    """Make the device as wished, or in check mode only say what would be done; the result in Ansible's shape."""
+    before = observe(wish)
+    planned = plan(wish, before)
+    if not planned.steps or check_mode:
+        return _result(wish.uuid, before, planned, _predicted(before, planned))
+    hindrance = sysfs.why_not_writable()
+    if hindrance:
+        raise NodedevError(hindrance)
+    with locks.held(before.cards.values(), wish.wait_timeout):
+        before = observe(wish)
+        planned = plan(wish, before)
+        apply(planned.steps)
+        after = observe(replace(wish, parent=before.address))
+    return _result(wish.uuid, before, planned, after)
+
+
+def _predicted(before: Observation, planned: Plan) -> Observation:
+    used_by = before.holders if planned.active is before.active else ()
+    return replace(before, active=planned.active, definitions=planned.definitions, holders=used_by)
+
+
+def _result(uuid: str, before: Observation, planned: Plan, after: Observation) -> dict[str, Any]:
+    return {
+        "changed": bool(planned.steps),
+        "plan": describe(planned.steps),
+        "diff": {"before": _state(before), "after": _state(after)},
+        "mdev": _described(uuid, before, after),
+        "warnings": list(planned.warnings),
+    }
+
+
+def _state(seen: Observation) -> dict[str, Any]:
+    """What runs and what is kept, apart, as a diff shows them."""
+    known = _kept(seen)
+    runtime = {"type": seen.active.type, "parent": seen.active.parent} if seen.active else {}
+    boot = (
+        {
+            "type": known.type,
+            "parent": known.parent,
+            "autostart": known.autostart,
+            "attrs": [{name: value} for name, value in known.attrs],
+        }
+        if known
+        else {}
+    )
+    return {"runtime": runtime, "boot": boot}
+
+
+def _kept(seen: Observation) -> Definition | None:
+    return seen.definition or next(iter(seen.definitions), None)
+
+
+def _described(uuid: str, before: Observation, after: Observation) -> dict[str, Any]:
+    """The device as it is, under the names of libvirt's XML; what is not known or no more is None."""
+    active, known = after.active, _kept(after)
+    address = active.parent if active else known.parent if known else before.address
+    kind = active.type if active else known.type if known else None
+    return {
+        "name": mdev_name(uuid, address) if address else None,
+        "uuid": uuid,
+        "parent": after.parent if address == after.address else None,
+        "parent_addr": address,
+        "type": kind,
+        "device_api": active.device_api if active else after.types.get(kind or "", {}).get("device_api"),
+        "iommu_group": active.iommu_group if active else None,
+        "active": active is not None,
+        "persistent": known is not None,
+        "autostart": known.autostart if known else None,
+        "attrs": [{name: value} for name, value in known.attrs] if known else [],
+        "holders": list(after.holders),
+    }

@@ -1,0 +1,185 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mdev
+short_description: One mediated device, running now and after every boot
+version_added: 0.1.0
+description:
+  - Ensures that a mediated device exists, is only defined, or is gone.
+  - Its definition is kept in C(/etc/mdevctl.d) in the form of mdevctl, so that mdevctl and libvirt know the device too,
+    and a device that was made by either of them is the same device here.
+  - Neither libvirt nor mdevctl is needed on the host. Where mdevctl has callout scripts installed, devices are started
+    and stopped through mdevctl, so that the scripts are asked.
+extends_documentation_fragment:
+  - hostdev.nodedev.state
+  - hostdev.nodedev.attributes
+options:
+  uuid:
+    description:
+      - The UUID of the device, in upper or lower case. It is kept in lower case, as the kernel does.
+    type: str
+    required: true
+  type:
+    description:
+      - The type, as the kernel's id (V(nvidia-63)) or as the vendor's name (V(GRID T4-2Q)).
+      - A name that several types of the parent share is an error that lists their ids.
+      - Needed for a device that neither runs nor is defined.
+    type: str
+  parent:
+    description:
+      - The parent, as libvirt's device name (V(pci_0000_06_00_0)) or as its address in sysfs (V(0000:06:00.0),
+        V(0.0.0013), V(matrix)).
+      - Needed for a device that neither runs nor is defined, and for one that is defined under several parents.
+      - With O(state=absent), only the device under this parent is meant.
+    type: str
+  attrs:
+    description:
+      - Attributes to write to the device after it was made, in this order; a name may stand more than once.
+      - Each item is a mapping of one name, which is the path of a file below the device, to one value.
+      - Without this option, the attributes of the definition stay as they are. Attributes of a running device cannot
+        be read back, so other attributes than the defined ones change the definition only, with a warning,
+        unless O(replace=true).
+    type: list
+    elements: dict
+  autostart:
+    description:
+      - Whether the definition says that the device starts when its parent appears.
+    type: bool
+    default: true
+  replace:
+    description:
+      - Whether a device that exists with another type, parent or other defined attributes may be removed and made anew.
+      - It is removed only when nobody uses it, unless O(force=true).
+    type: bool
+    default: false
+seealso:
+  - module: hostdev.nodedev.mdev_types_facts
+author:
+  - The hostdev.nodedev authors (@hostdev)
+"""
+
+EXAMPLES = r"""
+- name: A vGPU that is there now and after every boot
+  hostdev.nodedev.mdev:
+    uuid: 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01
+    type: GRID T4-4Q
+    parent: pci_0000_06_00_0
+
+- name: Another, with vendor attributes that are written before a guest opens it
+  hostdev.nodedev.mdev:
+    uuid: 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a02
+    type: nvidia-232
+    parent: "0000:06:00.0"
+    attrs:
+      - nvidia/vgpu_params: frame_rate_limiter=0
+
+- name: Keep only its definition
+  hostdev.nodedev.mdev:
+    uuid: 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a02
+    state: inactive
+
+- name: No such device, now or later
+  hostdev.nodedev.mdev:
+    uuid: 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a02
+    state: absent
+"""
+
+RETURN = r"""
+plan:
+  description: The steps that were taken, or in check mode would be, in order.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - create mdev 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01 of type nvidia-232 on 0000:06:00.0
+    - define mdev 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01 with type nvidia-232 on 0000:06:00.0, start auto
+diff:
+  description: What runs (C(runtime)) and what is kept for the next boot (C(boot)), before and after.
+  returned: success
+  type: dict
+  sample:
+    before: {runtime: {}, boot: {}}
+    after:
+      runtime: {type: nvidia-232, parent: "0000:06:00.0"}
+      boot: {type: nvidia-232, parent: "0000:06:00.0", autostart: true, attrs: []}
+mdev:
+  description: The device afterwards. In check mode, what is known only once the device exists is null.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: libvirt's name of the device; null when no parent of it is known.
+      type: str
+      sample: mdev_9a2c9c9e_6c1f_4f0e_8b2b_2d1c1a5f3a01_0000_06_00_0
+    uuid:
+      description: The UUID, in lower case.
+      type: str
+      sample: 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01
+    parent:
+      description: libvirt's name of the parent; null where the parent is not there.
+      type: str
+      sample: pci_0000_06_00_0
+    parent_addr:
+      description: The parent's address in sysfs.
+      type: str
+      sample: "0000:06:00.0"
+    type:
+      description: The kernel's id of the type.
+      type: str
+      sample: nvidia-232
+    device_api:
+      description: How a guest gets the device.
+      type: str
+      sample: vfio-pci
+    iommu_group:
+      description: The number of the VFIO group; null while the device does not run.
+      type: int
+      sample: 12
+    active:
+      description: Whether the device runs.
+      type: bool
+      sample: true
+    persistent:
+      description: Whether the device is defined.
+      type: bool
+      sample: true
+    autostart:
+      description: Whether the definition says to start it with its parent; null without a definition.
+      type: bool
+      sample: true
+    attrs:
+      description: The attributes of the definition.
+      type: list
+      elements: dict
+      sample:
+        - nvidia/vgpu_params: frame_rate_limiter=0
+    holders:
+      description: The processes that hold the device open, with the domain where one is a guest.
+      type: list
+      elements: dict
+      sample:
+        - {pid: 4711, command: qemu-system-x86, node: /dev/vfio/12, domain: workstation-3}
+"""
+
+from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.mdev import Wish, ensure
+
+OPTIONS = {
+    **STATE_OPTIONS,
+    "uuid": {"type": "str", "required": True},
+    "type": {"type": "str"},
+    "parent": {"type": "str"},
+    "attrs": {"type": "list", "elements": "dict"},
+    "autostart": {"type": "bool", "default": True},
+    "replace": {"type": "bool", "default": False},
+}
+
+
+def main() -> None:
+    run(OPTIONS, lambda params, check_mode: ensure(Wish.checked(**params), check_mode))
+
+
+if __name__ == "__main__":
+    main()
