@@ -34,4 +34,4 @@ def run(options: dict[str, Any], answer: Callable[[dict[str, Any], bool], dict[s
         module.fail_json(msg=str(error))
     for warning in result.pop("warnings", ()):
         module.warn(warning)
-    module.exit_json(**result)
+    module.exit_json(**{"changed": False, **result})

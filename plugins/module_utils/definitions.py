@@ -41,11 +41,17 @@ def read(path: str) -> str | None:
         raise DamagedDefinition(path, error.strerror or str(error)) from error
 
 
+def make_folder(path: str) -> None:
+    """Make a folder and those above it, where they are not there."""
+    with _explained(path):
+        os.makedirs(path, mode=0o755, exist_ok=True)
+
+
 def write(path: str, text: str, mode: int) -> None:
     """Replace or make a file in one step: at any moment, also in a crash, it has the old text or the new one."""
     folder = os.path.dirname(path)
+    make_folder(folder)
     with _explained(path):
-        os.makedirs(folder, mode=0o755, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=".nodedev-")
         try:
             with open(handle, "w", encoding="utf-8") as file:
@@ -94,4 +100,4 @@ def _explained(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "an error")
-        raise NodedevError(f"the definition {path} could not be changed: {name} ({error.strerror})") from error
+        raise NodedevError(f"{path} could not be changed: {name} ({error.strerror})") from error

@@ -83,4 +83,4 @@ def named(holders: Collection[Holder]) -> str:
 
 def _named(holder: Holder) -> str:
     who = holder["command"] if holder["pid"] is None else f"process {holder['pid']} ({holder['command']})"
-    return f"{who}, domain {holder['domain']}," if "domain" in holder else who
+    return f"{who} of domain {holder['domain']}" if "domain" in holder else who

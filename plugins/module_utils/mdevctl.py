@@ -112,7 +112,7 @@ def all_defined() -> tuple[list[Definition], list[DamagedDefinition]]:
 def define(definition: Definition) -> None:
     """Write a definition, and the script folders without which mdevctl 1.2 refuses to run at all."""
     for folder in ("callouts", "notifiers"):
-        os.makedirs(os.path.join(STORE, "scripts.d", folder), exist_ok=True)
+        definitions.make_folder(os.path.join(STORE, "scripts.d", folder))
     definitions.write(definition.path, encode(definition), MODE)
 
 

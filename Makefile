@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# make help lists what there is to run.
+
+LISTS := tests/packages.txt tests/simhost/packages.txt tests/kernelhost/packages.txt
+RUN := .venv/bin/python tests/run.py
+KERNELHOST := PYTHONPATH=tests .venv/bin/python -m kernelhost
+
+.PHONY: help setup demo test lint test-unit test-sim test-kernel kernelhost-up kernelhost-down clean
+
+help: ## List the commands
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
+
+setup: ## Install what development and all tests need (Debian packages, .venv)
+	@tests/setup.sh $(LISTS)
+
+demo: ## Provision vGPUs by a playbook on a simulated GPU host
+	@tests/setup.sh tests/packages.txt tests/simhost/packages.txt
+	@.venv/bin/python tests/demo.py
+
+test: setup ## Run everything: lint, unit, simhost, kernelhost
+	@$(RUN) lint unit sim kernel
+
+lint: setup ## Run the linters, the type checker and ansible-test sanity
+	@$(RUN) lint
+
+test-unit: setup ## Run the unit tests on the oldest and the newest Python
+	@$(RUN) unit
+
+test-sim: setup ## Run the behaviour tests on the simulated host, molecule included
+	@$(RUN) sim
+
+test-kernel: setup ## Run the behaviour tests on the virtual machine with a real kernel
+	@$(RUN) kernel
+
+kernelhost-up: setup ## Boot the virtual machine and leave it running
+	@$(KERNELHOST) up
+
+kernelhost-down: ## Stop the virtual machine
+	@$(KERNELHOST) down
+
+clean: ## Remove what the commands above made in this folder
+	@if [ -e .venv ]; then $(KERNELHOST) down; fi
+	rm -rf .build .venv .venv-3.9

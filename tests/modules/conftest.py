@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs modules on simulated hosts, as processes of their own, the way Ansible starts them there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import ansible
+import pytest
+from simhost import SimHost
+
+ROOT = Path(__file__).resolve().parents[2]
+CARD, OTHER_CARD = "0000:3d:00.0", "0000:af:00.0"
+UUID, OTHER = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002"
+
+Result = dict[str, Any]
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PYTHONPATH with ansible and the collection alone: the host's own Python has its own pyudev and lxml."""
+    folder = tmp_path_factory.mktemp("library")
+    (folder / "ansible").symlink_to(Path(ansible.__file__).parent)
+    return f"{folder}:{ROOT / 'playbooks' / 'collections'}"
+
+
+class Host(SimHost):
+    """A simulated host with a way to run a module on it."""
+
+    library = ""
+    user: Sequence[str] = ()
+
+    def module(self, name: str, **arguments: Any) -> Result:
+        """Run a module and return what it says; ``check_mode`` is check mode, and so on for Ansible's own."""
+        internal = {f"_ansible_{key}": arguments.pop(key) for key in ("check_mode", "diff") if key in arguments}
+        script = str(ROOT / "plugins" / "modules" / f"{name}.py")
+        done = self.run(
+            [*self.user, self.python, script],
+            input=json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **internal}}),
+            check=False,
+            env={"PYTHONPATH": self.library, "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        assert done.stdout, done.stderr
+        result: Result = json.loads(done.stdout)
+        return result
+
+    def mdev(self, **arguments: Any) -> Result:
+        """Run the mdev module on the first card, unless told otherwise; it must succeed."""
+        result = self.module("mdev", **{"uuid": UUID, "parent": CARD, "type": "nvidia-231", **arguments})
+        assert not result.get("failed"), result
+        return result
+
+    def refused(self, **arguments: Any) -> str:
+        """Run the mdev module on the first card; it must fail, change nothing, and give one line of message."""
+        before = self.state()
+        result = self.module("mdev", **{"uuid": UUID, "parent": CARD, "type": "nvidia-231", **arguments})
+        assert result.get("failed"), result
+        assert self.state() == before
+        message = str(result["msg"])
+        assert "\n" not in message
+        return message
+
+    def state(self) -> str:
+        """All that the module may change: what runs, with its parent and type, what is free, and what is defined."""
+        look = (
+            "ls -l /sys/bus/mdev/devices; readlink /sys/bus/mdev/devices/*/mdev_type;"
+            "grep -s . /sys/class/mdev_bus/*/mdev_supported_types/*/available_instances;"
+            "find /etc/mdevctl.d -type f | sort | xargs -r tail -n +1"
+        )
+        return self.run(["sh", "-c", look], check=False).stdout
+
+
+@pytest.fixture
+def start(library: str) -> Iterator[Callable[..., Host]]:
+    """Starts hosts that end with the test."""
+    hosts: list[Host] = []
+
+    def start(scenario: str | dict[str, Any] = "nvidia-mdev") -> Host:
+        host = Host(scenario)
+        host.library = library
+        host.start()
+        hosts.append(host)
+        return host
+
+    yield start
+    for host in hosts:
+        host.stop()
+
+
+@pytest.fixture
+def host(start: Callable[..., Host]) -> Host:
+    """A host with two vGPU cards."""
+    return start()

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The mdev module on the simulated host: what it makes, refuses, undoes and leaves alone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from conftest import CARD, OTHER, OTHER_CARD, UUID, Host
+
+DEVICE = f"/sys/bus/mdev/devices/{UUID}"
+DEFINITION = f"/etc/mdevctl.d/{CARD}/{UUID}"
+
+
+def test_what_is_returned(host: Host) -> None:
+    made = host.mdev(
+        uuid=UUID.upper(), parent="pci_0000_3d_00_0", type="GRID T4-2Q", attrs=[{"nvidia/vgpu_params": "a=1"}]
+    )
+    group = int(host.run(["sh", "-c", f"basename $(readlink {DEVICE}/iommu_group)"]).stdout)
+    assert made["changed"]
+    assert made["mdev"] == {
+        "name": "mdev_83b8f4f2_509f_382f_3c1e_e6bfe0fa1001_0000_3d_00_0",
+        "uuid": UUID,
+        "parent": "pci_0000_3d_00_0",
+        "parent_addr": CARD,
+        "type": "nvidia-231",
+        "device_api": "vfio-pci",
+        "iommu_group": group,
+        "active": True,
+        "persistent": True,
+        "autostart": True,
+        "attrs": [{"nvidia/vgpu_params": "a=1"}],
+        "holders": [],
+    }
+    boot = {"type": "nvidia-231", "parent": CARD, "autostart": True, "attrs": [{"nvidia/vgpu_params": "a=1"}]}
+    assert made["diff"] == {
+        "before": {"runtime": {}, "boot": {}},
+        "after": {"runtime": {"type": "nvidia-231", "parent": CARD}, "boot": boot},
+    }
+    assert host.read(f"{DEVICE}/nvidia/vgpu_params") == "a=1\n"
+
+
+def test_the_definition_is_byte_for_byte_as_mdevctl_writes_it(host: Host) -> None:
+    host.mdev(state="inactive", attrs=[{"nvidia/vgpu_params": "a=1"}, {"nvidia/vgpu_params": "ü=2"}])
+    ours = host.read(DEFINITION)
+    host.mdev(state="absent")
+    given = json.dumps(json.loads(ours))
+    host.run(["mdevctl", "define", "--uuid", UUID, "--parent", CARD, "--jsonfile", "/dev/stdin"], input=given)
+    assert ours == host.read(DEFINITION)
+
+
+def test_check_mode_touches_nothing(host: Host) -> None:
+    for arguments in ({}, {"state": "inactive"}):
+        before = host.state()
+        assert host.mdev(check_mode=True, **arguments)["changed"]
+        assert host.state() == before
+    host.mdev()
+    before = host.state()
+    for arguments in ({"state": "absent"}, {"state": "inactive"}, {"type": "nvidia-230", "replace": True}):
+        assert host.mdev(check_mode=True, **arguments)["changed"]
+    assert host.state() == before
+
+
+REFUSALS: list[tuple[dict[str, Any], str]] = [
+    ({"uuid": "83b8f4f2"}, "uuid: '83b8f4f2' cannot be used: a UUID has 8-4-4-4-12 hexadecimal digits"),
+    ({"uuid": f"../{UUID}"}, "uuid: "),
+    ({"parent": "0000:99:00.0"}, f"parent: '0000:99:00.0' cannot be used: the registered parents are: {CARD}"),
+    ({"parent": "pci_0000_3b_00_0"}, f"the registered parents are: {CARD}, {OTHER_CARD}"),
+    ({"parent": "../../etc"}, "parent: '../../etc'"),
+    ({"parent": None}, f"one of the registered parents is needed: {CARD}, {OTHER_CARD}"),
+    ({"type": "nvidia-99"}, f"type: 'nvidia-99' cannot be used: {CARD} has the types: nvidia-230 (GRID"),
+    ({"type": "../nvidia-231"}, "type: '../nvidia-231'"),
+    ({"type": None}, f"a type is needed; {CARD} has the types: nvidia-230 (GRID T4-1Q)"),
+    ({"attrs": [{"../remove": "1"}]}, "attrs: '../remove' cannot be used: an attribute is named by its path below"),
+    ({"attrs": [{"/etc/passwd": "1"}]}, "attrs: '/etc/passwd'"),
+    ({"attrs": [{"a": "1", "b": "2"}]}, "each item is a mapping of one name to one value"),
+    ({"state": "inactive", "persistent": False}, "persistent: False"),
+    ({"wait_timeout": -1}, "wait_timeout: -1"),
+    ({"attrs": [{"nvidia/none": "1"}]}, f"could not set nvidia/none=1 on mdev {UUID}: writing '1' to {DEVICE}/nv"),
+    (
+        {"attrs": [{"nvidia/vgpu_params": "no"}]},
+        "EINVAL (Invalid argument): the driver does not take this value. undone",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSALS, ids=[case[1][:40] for case in REFUSALS])
+def test_bad_input(host: Host, arguments: dict[str, Any], message: str) -> None:
+    assert message in host.refused(**{"wait_timeout": 5, **arguments})
+
+
+def test_no_instance_left(host: Host) -> None:
+    host.mdev(uuid=OTHER, type="nvidia-234")
+    assert (
+        "type: 'nvidia-231' cannot be used: no instance is left on 0000:3d:00.0; left are nvidia-230: 0"
+        in host.refused()
+    )
+
+
+def test_a_damaged_definition_is_named_and_left(host: Host) -> None:
+    host.mdev(uuid=OTHER)
+    host.run(["sh", "-c", f"printf '{{' > {DEFINITION}"])
+    for state in ("present", "inactive", "absent"):
+        assert f"the definition {DEFINITION} is damaged (no JSON" in host.refused(state=state)
+    assert not host.mdev(uuid=OTHER)["changed"]
+
+
+def test_an_ambiguous_name(start: Callable[..., Host]) -> None:
+    host = start("ambiguous")
+    parent = next(iter(host.module("mdev_types_facts")["ansible_facts"]["mdev_types"].values()))
+    names = [said["name"] for said in parent["types"].values()]
+    name = next(name for name in names if names.count(name) > 1)
+    ids = ", ".join(kind for kind, said in parent["types"].items() if said["name"] == name)
+    message = host.refused(parent=parent["address"], type=name)
+    assert (
+        f"type: {name!r} cannot be used: {parent['address']} has several types of that name, use an id: {ids}"
+        in message
+    )
+
+
+def test_a_readonly_sysfs(start: Callable[..., Host]) -> None:
+    host = start("readonly")
+    parent = next(iter(host.module("mdev_types_facts")["ansible_facts"]["mdev_types"].values()))
+    message = host.refused(parent=parent["address"], type=next(iter(parent["types"])))
+    assert "/sys is mounted read-only" in message
+
+
+def test_not_root(host: Host) -> None:
+    # Reading whatever this checkout's own permissions are is the one thing of root's that is kept.
+    host.user = ["setpriv", "--reuid=65534", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    assert host.mdev(check_mode=True)["changed"]
+    assert "needs root: run the task with 'become: true'" in host.refused()
+
+
+def test_pyudev_is_missing(host: Host, library: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    hidden = tmp_path_factory.mktemp("hidden")
+    (hidden / "pyudev.py").write_text("raise ImportError('no module')\n")
+    host.library = f"{hidden}:{library}"
+    assert "Failed to import the required Python library (pyudev)" in host.refused()
+
+
+def test_no_parents_at_all(start: Callable[..., Host]) -> None:
+    host = start("no-mdev")
+    assert host.module("mdev_types_facts")["ansible_facts"] == {"mdev_types": {}}
+    assert "the registered parents are: none" in host.refused()
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"state": "absent"}, {"state": "inactive"}, {"type": "nvidia-230", "replace": True}]
+)
+def test_in_use(host: Host, arguments: dict[str, Any]) -> None:
+    host.mdev()
+    with host.hold(UUID) as pid:
+        start = time.monotonic()
+        assert f"mdev {UUID} on {CARD} is in use by process {pid} (" in host.refused(**arguments)
+        assert time.monotonic() - start < 10, "the module waited in the kernel's remove"
+        assert [holder["pid"] for holder in host.mdev()["mdev"]["holders"]] == [pid]
+    assert host.mdev(**arguments)["changed"]
+
+
+def test_force_waits_for_the_release_no_longer_than_told(host: Host) -> None:
+    host.mdev()
+    with host.hold(UUID):
+        result = host.module("mdev", uuid=UUID, state="absent", force=True, wait_timeout=0.5)
+        assert f"the kernel still waits for the users of {DEVICE} after 0.5 s" in result["msg"]
+        assert "undone: undefine mdev" in result["msg"]
+    assert not host.mdev(state="inactive", type=None)["mdev"]["active"]
+
+
+def test_another_type_or_parent(host: Host) -> None:
+    host.mdev()
+    assert f"runs with type nvidia-231 on {CARD}, not with type nvidia-230 on {CARD}" in host.refused(type="nvidia-230")
+    assert f"not with type nvidia-231 on {OTHER_CARD}" in host.refused(parent=OTHER_CARD)
+    moved = host.mdev(parent=OTHER_CARD, replace=True)
+    assert moved["mdev"]["parent_addr"] == OTHER_CARD
+    assert host.run(["find", "/etc/mdevctl.d", "-name", UUID]).stdout.split() == [f"/etc/mdevctl.d/{OTHER_CARD}/{UUID}"]
+
+
+def test_one_uuid_under_two_parents(host: Host) -> None:
+    for parent in (CARD, OTHER_CARD):
+        host.run(["mdevctl", "define", "--uuid", UUID, "--parent", parent, "--type", "nvidia-231"])
+    assert f"uuid: '{UUID}' cannot be used: it is defined under several parents" in host.refused(
+        parent=None, state="absent"
+    )
+    host.mdev(parent=OTHER_CARD, state="absent")
+    assert host.run(["find", "/etc/mdevctl.d", "-name", UUID]).stdout.split() == [DEFINITION]
+
+
+def test_a_reboot_keeps_the_definition(host: Host) -> None:
+    host.mdev(attrs=[{"nvidia/vgpu_params": "a=1"}])
+    host.reboot()
+    again = host.mdev()
+    assert [step.split(" ")[0] for step in again["plan"]] == ["create", "set"]
+    assert host.read(f"{DEVICE}/nvidia/vgpu_params") == "a=1\n"
+
+
+# A plan that replaces a device has every kind of step; each of them fails once.
+FAULTS = [
+    ("/sys/devices/*/" + UUID + "/remove", "EBUSY", "remove"),
+    ("/sys/devices/*/nvidia-232/create", "EIO", "create"),
+    ("/sys/devices/*/vgpu_params", "EIO", "set"),
+]
+
+
+@pytest.mark.parametrize(("path", "errno", "step"), FAULTS, ids=[fault[2] for fault in FAULTS])
+def test_a_fault_at_any_step_leaves_the_host_as_it_was(host: Host, path: str, errno: str, step: str) -> None:
+    host.mdev(attrs=[{"nvidia/vgpu_params": "a=1"}])
+    host.fault(path, op="write", errno=errno, nth=1)
+    wish: dict[str, Any] = {"type": "nvidia-232", "replace": True, "attrs": [{"nvidia/vgpu_params": "b=2"}]}
+    message = host.refused(**wish)
+    assert message.startswith(f"could not {step} ")
+    assert errno in message
+    assert "NOT undone" not in message
+    assert host.read(f"{DEVICE}/nvidia/vgpu_params") == "a=1\n"
+    host.clear_faults()
+    assert host.mdev(**wish)["mdev"]["type"] == "nvidia-232"
+    assert host.read(f"{DEVICE}/nvidia/vgpu_params") == "b=2\n"
+
+
+def test_a_definition_that_cannot_be_written_undoes_the_device(host: Host) -> None:
+    host.run(["mkdir", "-p", "/etc/mdevctl.d"])
+    host.run(["mount", "-t", "tmpfs", "-o", "ro", "none", "/etc/mdevctl.d"])
+    message = host.refused()
+    assert f"could not define mdev {UUID}" in message
+    assert "EROFS" in message
+    assert f"undone: create mdev {UUID}" in message
+
+
+@pytest.mark.parametrize("link", ["mdev_type", "iommu_group"])
+def test_a_device_that_is_slow_to_come_is_waited_for(host: Host, link: str) -> None:
+    host.fault(f"/sys/devices/*/{UUID}/{link}", lag=0.5)
+    made = host.mdev()["mdev"]
+    assert made["type"] == "nvidia-231"
+    assert made["iommu_group"] is not None
+
+
+def test_a_device_that_never_comes_is_taken_away_again(host: Host) -> None:
+    host.fault(f"/sys/devices/*/{UUID}/iommu_group", lag=60)
+    message = host.refused(wait_timeout=0.5)
+    assert "has not got its VFIO group (is the vfio driver loaded?) after 0.5 s; it was removed again" in message
+
+
+def test_two_runs_at_once_make_one_device(host: Host) -> None:
+    host.fault("/sys/devices/*/create", op="write", delay=0.3)
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(lambda _run: host.mdev(), range(3)))
+    assert sorted(result["changed"] for result in results) == [False, False, True]
+    assert len({json.dumps(result["mdev"]) for result in results}) == 1
+
+
+def test_mdevctls_callout_scripts_are_asked(host: Host) -> None:
+    folder = "/etc/mdevctl.d/scripts.d"
+    script = '#!/bin/sh\necho "$@" >> /etc/asked\n[ ! -e /etc/refuse ]\n'
+    host.run(["mkdir", "-p", f"{folder}/callouts", f"{folder}/notifiers"])
+    host.write(f"{folder}/callouts/check", script)
+    host.run(["chmod", "755", f"{folder}/callouts/check"])
+    made = host.mdev(attrs=[{"nvidia/vgpu_params": "a=1"}])
+    assert made["plan"][0] == f"create mdev {UUID} of type nvidia-231 on {CARD} through mdevctl, nvidia/vgpu_params=a=1"
+    assert host.read(f"{DEVICE}/nvidia/vgpu_params") == "a=1\n"
+    assert not host.mdev()["changed"]
+    host.mdev(state="inactive")
+    asked = [line.split(" -a ")[1].split()[0] for line in host.read("/etc/asked").splitlines() if "-e pre" in line]
+    assert asked == ["start", "stop"]
+    host.write("/etc/refuse", "")
+    assert "mdevctl start" in host.refused()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "kind", "name"),
+    [
+        ("mtty", "mtty-2", "mtty_mtty"),
+        ("s390x", "vfio_ap-passthrough", "ap_matrix"),
+        ("s390x", "vfio_ccw-io", "css_0_0_"),
+    ],
+)
+def test_parents_that_are_not_pci(start: Callable[..., Host], scenario: str, kind: str, name: str) -> None:
+    host = start(scenario)
+    facts = host.module("mdev_types_facts", type=kind)["ansible_facts"]["mdev_types"]
+    parent = next(parent for parent in facts.values() if parent["types"][kind]["available_instances"] > 0)
+    assert parent["name"].startswith(name)
+    made = host.mdev(parent=parent["name"], type=kind)["mdev"]
+    assert (made["parent"], made["active"], made["persistent"]) == (parent["name"], True, True)
+    assert made["device_api"] == parent["types"][kind]["device_api"]
+    assert not host.mdev(parent=parent["address"], type=kind)["changed"]
+    assert host.mdev(parent=None, type=None, state="absent")["mdev"]["active"] is False
+
+
+def test_attributes_of_an_ap_device(start: Callable[..., Host]) -> None:
+    host = start("s390x")
+    attrs = [{"assign_adapter": "5"}, {"assign_domain": "0x4"}]
+    host.mdev(parent="matrix", type="vfio_ap-passthrough", attrs=attrs)
+    assert host.read(f"{DEVICE}/matrix") == "05.0004\n"
+    host.mdev(parent="matrix", type="vfio_ap-passthrough", state="absent")
+    bad = [{"assign_adapter": "5"}, {"assign_domain": "0x47"}]
+    assert "could not set assign_domain=0x47" in host.refused(parent="matrix", type="vfio_ap-passthrough", attrs=bad)
+
+
+def test_virtual_functions_share_their_card(start: Callable[..., Host]) -> None:
+    host = start("nvidia-sriov")
+    facts = host.module("mdev_types_facts")["ansible_facts"]["mdev_types"]
+    first, second = list(facts.values())[:2]
+    kind = next(kind for kind, said in first["types"].items() if said["available_instances"] == 1)
+    host.mdev(parent=first["name"], type=kind)
+    assert "no instance is left" in host.refused(uuid=OTHER, parent=first["name"], type=kind)
+    host.mdev(uuid=OTHER, parent=second["name"], type=kind)

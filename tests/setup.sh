@@ -1,0 +1,63 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Installs what development and the tests need: Debian packages through apt, Python packages in .venv.
+# Usage: tests/setup.sh PACKAGES.txt...   (lists of Debian packages; what is there already is left as it is)
+set -eu
+cd "$(dirname "$0")/.."
+
+die() {
+    echo "setup: $*" >&2
+    exit 1
+}
+
+packages=$(cat "$@" | sed 's/#.*//' | tr -s ' \t\n' ' ')
+missing=
+for package in $packages; do
+    dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q '^install ok' || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+    command -v apt-get >/dev/null || die "this is not Debian or Ubuntu; install what corresponds to:$missing"
+    install="apt-get update && apt-get install -y --no-install-recommends$missing"
+    echo "setup: installing$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    if [ "$(id -u)" = 0 ]; then
+        sh -c "$install" >/dev/null || die "this failed: $install"
+    elif sudo -n true 2>/dev/null; then
+        sudo DEBIAN_FRONTEND=noninteractive sh -c "$install" >/dev/null || die "this failed: $install"
+    else
+        die "Debian packages are missing, run as root: $install"
+    fi
+fi
+
+# The newest Python that ansible-core runs on; pyenv's versions count although its shims hide them.
+python=
+for version in 3.14 3.13 3.12 3.11; do
+    for candidate in "$(command -v "python$version" || true)" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python; do
+        if [ -z "$python" ] && [ -x "$candidate" ] && "$candidate" -c 'import ensurepip' 2>/dev/null; then
+            python=$candidate
+        fi
+    done
+done
+[ -n "$python" ] || die "Python 3.11 or newer is needed, with its venv module"
+
+# make_venv DIR PYTHON REQUIREMENTS: a virtual environment with the pinned packages, made anew when either changes.
+make_venv() {
+    stamp=$("$2" --version | cat - "$3" | cksum)
+    if [ "$(cat "$1/stamp" 2>/dev/null)" != "$stamp" ]; then
+        echo "setup: $3 for $("$2" --version) in $1"
+        rm -rf "$1"
+        "$2" -m venv "$1"
+        "$1/bin/pip" install -qq --disable-pip-version-check --requirement "$3"
+        echo "$stamp" >"$1/stamp"
+    fi
+}
+
+make_venv .venv "$python" requirements-dev.txt
+
+# The oldest Python of a managed host, for the unit tests; the test run says so when there is none.
+for candidate in "$(command -v python3.9 || true)" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.9.*/bin/python; do
+    if [ -x "$candidate" ] && "$candidate" -c 'import ensurepip' 2>/dev/null; then
+        make_venv .venv-3.9 "$candidate" tests/unit/requirements-3.9.txt
+        break
+    fi
+done

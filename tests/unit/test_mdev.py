@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan for one mediated device: what is wished, what is there, the steps between; no host is touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.mdev import Mdev
+from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
+from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import describe
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.mdev import Observation, Wish, plan
+from hypothesis import given
+from hypothesis import strategies as st
+
+UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+CARD, OTHER_CARD = "0000:06:00.0", "0000:07:00.0"
+TYPES: dict[str, dict[str, Any]] = {
+    "nvidia-1": {"name": "GRID T4-1Q", "device_api": "vfio-pci", "available_instances": 8, "instances": []},
+    "nvidia-4": {"name": "GRID T4-4Q", "device_api": "vfio-pci", "available_instances": 2, "instances": []},
+    "nvidia-9": {"name": "GRID T4-9", "device_api": "vfio-pci", "available_instances": 1, "instances": []},
+    "nvidia-10": {"name": "GRID T4-9", "device_api": "vfio-pci", "available_instances": 1, "instances": []},
+    "nvidia-16": {"name": "GRID T4-16Q", "device_api": "vfio-pci", "available_instances": 0, "instances": []},
+}
+HOLDER = {"pid": 4711, "command": "qemu-system-x86", "node": "/dev/vfio/12", "domain": "desk"}
+
+CREATE = f"create mdev {UUID} of type nvidia-4 on {CARD}"
+REMOVE = f"remove mdev {UUID} of type nvidia-4 from {CARD}"
+DEFINE = f"define mdev {UUID} with type nvidia-4 on {CARD}, start auto"
+CHANGE = f"change the definition of mdev {UUID} with type nvidia-4 on {CARD}, start"
+UNDEFINE = f"undefine mdev {UUID} on {CARD}"
+
+
+def running(kind: str = "nvidia-4", parent: str = CARD) -> Mdev:
+    return Mdev(UUID, parent, kind, "vfio-pci", 12, ("/dev/vfio/12",))
+
+
+def defined(kind: str = "nvidia-4", parent: str = CARD, autostart: bool = True, **attrs: str) -> Definition:
+    return Definition(UUID, parent, kind, autostart, tuple(attrs.items()))
+
+
+def observed(
+    active: Mdev | None = None, *definitions: Definition, address: str | None = CARD, **more: Any
+) -> Observation:
+    known: dict[str, Any] = {
+        "address": address,
+        "parent": "pci_0000_06_00_0" if address == CARD else None,
+        "types": TYPES if address == CARD else {},
+        "registered": (CARD, OTHER_CARD),
+        "cards": {CARD: CARD, OTHER_CARD: OTHER_CARD},
+        "active": active,
+        "definitions": definitions,
+        "damaged": (),
+        "holders": (),
+        "callouts": False,
+    }
+    return Observation(**{**known, **more})
+
+
+def wished(**options: Any) -> Wish:
+    return Wish.checked(**{"uuid": UUID, "type": "nvidia-4", "parent": CARD, **options})
+
+
+CASES: list[tuple[str, Wish, Observation, list[str]]] = [
+    ("nothing is there", wished(), observed(), [CREATE, DEFINE]),
+    ("by the vendor's name", wished(type="GRID T4-4Q"), observed(), [CREATE, DEFINE]),
+    ("all is there", wished(), observed(running(), defined()), []),
+    ("all is there, no type or parent given", wished(type=None, parent=None), observed(running(), defined()), []),
+    ("defined only", wished(), observed(None, defined()), [CREATE]),
+    ("defined only, no type or parent given", wished(type=None, parent=None), observed(None, defined()), [CREATE]),
+    ("running only", wished(), observed(running()), [DEFINE]),
+    ("transient", wished(persistent=False), observed(), [CREATE]),
+    ("transient, a definition stays", wished(persistent=False), observed(None, defined()), [CREATE]),
+    ("transient and there", wished(persistent=False), observed(running()), []),
+    ("manual start", wished(autostart=False), observed(running(), defined()), [f"{CHANGE} manual"]),
+    (
+        "attributes in order, repeated",
+        wished(attrs=[{"a/b": "2"}, {"c": 1}, {"a/b": "3"}]),
+        observed(),
+        [CREATE, *(f"set {pair} on mdev {UUID}" for pair in ("a/b=2", "c=1", "a/b=3")), f"{DEFINE}, a/b=2, c=1, a/b=3"],
+    ),
+    ("defined attributes are kept", wished(), observed(None, defined(a="1")), [CREATE, f"set a=1 on mdev {UUID}"]),
+    (
+        "attributes of a running device",
+        wished(attrs=[{"a": "1"}]),
+        observed(running(), defined()),
+        [f"{CHANGE} auto, a=1"],
+    ),
+    ("attributes taken away", wished(attrs=[]), observed(running(), defined(a="1")), [f"{CHANGE} auto"]),
+    (
+        "attributes, made anew",
+        wished(attrs=[{"a": "1"}], replace=True),
+        observed(running(), defined()),
+        [REMOVE, CREATE, f"set a=1 on mdev {UUID}", f"{CHANGE} auto, a=1"],
+    ),
+    (
+        "another type, made anew",
+        wished(replace=True),
+        observed(running("nvidia-1"), defined("nvidia-1")),
+        [f"remove mdev {UUID} of type nvidia-1 from {CARD}", CREATE, f"{CHANGE} auto"],
+    ),
+    (
+        "another parent, made anew",
+        wished(replace=True),
+        observed(running(parent=OTHER_CARD), defined(parent=OTHER_CARD)),
+        [
+            f"remove mdev {UUID} of type nvidia-4 from {OTHER_CARD}",
+            CREATE,
+            f"undefine mdev {UUID} on {OTHER_CARD}",
+            DEFINE,
+        ],
+    ),
+    (
+        "a full type, its own instance replaced",
+        wished(type="nvidia-16", replace=True),
+        observed(running()),
+        [REMOVE, CREATE.replace("-4 ", "-16 "), DEFINE.replace("-4 ", "-16 ")],
+    ),
+    (
+        "defined here, and under another parent too",
+        wished(),
+        observed(None, defined(), defined(parent=OTHER_CARD)),
+        [CREATE],
+    ),
+    (
+        "through mdevctl",
+        wished(attrs=[{"a": "1"}]),
+        observed(callouts=True),
+        [f"{CREATE} through mdevctl, a=1", f"{DEFINE}, a=1"],
+    ),
+    ("inactive: defined", wished(state="inactive"), observed(), [DEFINE]),
+    ("inactive: stopped", wished(state="inactive"), observed(running(), defined()), [REMOVE]),
+    ("inactive: defined first, then stopped", wished(state="inactive"), observed(running()), [DEFINE, REMOVE]),
+    ("inactive already", wished(state="inactive", type=None, parent=None), observed(None, defined()), []),
+    (
+        "inactive, its parent gone",
+        wished(state="inactive", autostart=False, parent=None),
+        observed(None, defined(parent=OTHER_CARD), address=OTHER_CARD),
+        [f"change the definition of mdev {UUID} with type nvidia-4 on {OTHER_CARD}, start manual"],
+    ),
+    ("absent: both", wished(state="absent"), observed(running(), defined()), [UNDEFINE, REMOVE]),
+    ("absent: by uuid alone", wished(state="absent", type=None, parent=None), observed(running()), [REMOVE]),
+    ("absent already", wished(state="absent"), observed(), []),
+    ("absent: unknown everywhere", wished(state="absent", parent=None), observed(address=None), []),
+    (
+        "absent: of this parent only",
+        wished(state="absent"),
+        observed(running(parent=OTHER_CARD), defined()),
+        [UNDEFINE],
+    ),
+    ("absent by force", wished(state="absent", force=True), observed(running(), holders=(HOLDER,)), [REMOVE]),
+    ("in use and as wished", wished(), observed(running(), defined(), holders=(HOLDER,)), []),
+]
+
+
+@pytest.mark.parametrize(("wish", "seen", "steps"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_plan(wish: Wish, seen: Observation, steps: list[str]) -> None:
+    assert describe(plan(wish, seen).steps) == steps
+
+
+@pytest.mark.parametrize(("wish", "seen"), [case[1:3] for case in CASES], ids=[case[0] for case in CASES])
+def test_a_second_plan_has_nothing_to_do(wish: Wish, seen: Observation) -> None:
+    first = plan(wish, seen)
+    then = observed(first.active, *first.definitions, address=seen.address, callouts=seen.callouts)
+    assert describe(plan(wish, then).steps) == []
+
+
+REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
+    (
+        "unknown parent",
+        wished(parent="nope"),
+        observed(address=None),
+        BadInput,
+        "parent: 'nope'.*0000:06:00.0, 0000:07",
+    ),
+    ("no parent for a new device", wished(parent=None), observed(address=None), BadInput, "parent: None.*0000:06:00.0"),
+    ("parent not registered", wished(parent=OTHER_CARD), observed(address=OTHER_CARD), BadInput, "not registered"),
+    ("no type for a new device", wished(type=None), observed(), BadInput, r"type: None.*nvidia-1 \(GRID T4-1Q\)"),
+    ("unknown type", wished(type="nvidia-99"), observed(), BadInput, r"type: 'nvidia-99'.*nvidia-1 \(GRID T4-1Q\)"),
+    (
+        "ambiguous name",
+        wished(type="GRID T4-9"),
+        observed(),
+        BadInput,
+        "several types of that name.*nvidia-9, nvidia-10",
+    ),
+    ("no instance left", wished(type="nvidia-16"), observed(), BadInput, "type: 'nvidia-16'.*nvidia-1: 8, nvidia-4: 2"),
+    (
+        "runs with another type",
+        wished(),
+        observed(running("nvidia-1")),
+        NodedevError,
+        "runs with type nvidia-1 on.*not with type nvidia-4.*replace",
+    ),
+    (
+        "runs elsewhere",
+        wished(),
+        observed(running(parent=OTHER_CARD)),
+        NodedevError,
+        "on 0000:07:00.0, not with.*on 0000:06:00.0",
+    ),
+    (
+        "defined with another type",
+        wished(),
+        observed(None, defined("nvidia-1")),
+        NodedevError,
+        "is defined with type nvidia-1",
+    ),
+    (
+        "defined elsewhere",
+        wished(),
+        observed(None, defined(parent=OTHER_CARD)),
+        NodedevError,
+        "is defined.*on 0000:07:00.0",
+    ),
+    (
+        "defined twice",
+        wished(parent=None),
+        observed(None, defined(), defined(parent=OTHER_CARD), address=None),
+        BadInput,
+        "under several parents.*0000:06:00.0, 0000:07:00.0",
+    ),
+    (
+        "absent in use",
+        wished(state="absent"),
+        observed(running(), holders=(HOLDER,)),
+        InUse,
+        r"4711 \(qemu-system-x86\) of domain desk",
+    ),
+    ("inactive in use", wished(state="inactive"), observed(running(), holders=(HOLDER,)), InUse, "4711"),
+    ("replace in use", wished(replace=True), observed(running("nvidia-1"), holders=(HOLDER,)), InUse, "4711"),
+    (
+        "damaged",
+        wished(),
+        observed(damaged=(DamagedDefinition("/etc/mdevctl.d/p/u", "no JSON"),)),
+        DamagedDefinition,
+        "/etc/mdevctl.d/p/u is damaged .no JSON.*left alone",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("wish", "seen", "kind", "message"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS]
+)
+def test_refusal(wish: Wish, seen: Observation, kind: type[NodedevError], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        plan(wish, seen)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"uuid": "x"}, "uuid: 'x'"),
+        ({"parent": "../x"}, "parent: '../x'"),
+        ({"type": "a/b"}, "type: 'a/b'"),
+        ({"type": ".."}, r"type: '\.\.'"),
+        ({"attrs": [{"../x": "1"}]}, r"attrs: '\.\./x'"),
+        ({"attrs": [{"/x": "1"}]}, "attrs: '/x'"),
+        ({"attrs": [{"a": "1", "b": "2"}]}, "one name to one value"),
+        ({"wait_timeout": -1}, "wait_timeout: -1"),
+        ({"state": "inactive", "persistent": False}, "persistent: False"),
+    ],
+)
+def test_what_is_no_wish(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        wished(**options)
+
+
+def test_new_attributes_of_a_running_device_are_told_to_take_effect_later() -> None:
+    planned = plan(wished(attrs=[{"a": "1"}]), observed(running(), defined()))
+    assert planned.warnings == (
+        f"mdev {UUID} runs: the new attrs take effect when it is started next, or with replace: true",
+    )
+
+
+kinds = st.sampled_from(["nvidia-1", "nvidia-4", "nvidia-16"])
+parents = st.sampled_from([CARD, OTHER_CARD])
+
+
+@given(
+    active=st.none() | st.builds(running, kinds, parents),
+    definitions=st.lists(st.builds(defined, kinds, parents, st.booleans()), max_size=2, unique_by=lambda d: d.parent),
+    options=st.fixed_dictionaries(
+        {
+            "state": st.sampled_from(["present", "inactive", "absent"]),
+            "type": st.none() | kinds,
+            "autostart": st.booleans(),
+            "replace": st.booleans(),
+        }
+    ),
+)
+def test_every_plan_leads_to_a_state_that_needs_no_other(
+    active: Mdev | None, definitions: list[Definition], options: dict[str, Any]
+) -> None:
+    wish = wished(**options)
+    try:
+        first = plan(wish, observed(active, *definitions))
+    except NodedevError:
+        return
+    assert describe(plan(wish, observed(first.active, *first.definitions)).steps) == []
