@@ -184,7 +184,7 @@ def run(lane: str, check: Check) -> Outcome | None:
 
 
 def counts(junit: Path, status: int) -> tuple[int, int]:
-    """The tests and failures of a run; one that ended badly uncounted is one failure, and so is a test skipped in CI."""
+    """The tests and failures of a run; one that ended badly is one at least, and in CI so is a skipped test."""
     tests, failures = 1, int(status != 0)
     if junit.exists():
         suites = ElementTree.parse(junit).getroot().iter("testsuite")

@@ -88,8 +88,8 @@ def _write(path: str, value: str) -> int:
 def write_with_limit(path: str, value: str, seconds: float, meanings: Mapping[int, str] | None = None) -> bool:
     """Write an attribute whose driver may block, in a child process; False when it still blocks after ``seconds``.
 
-    A child that blocks cannot be killed while the kernel waits, so it is left to finish the write by itself: it holds
-    none of our files.
+    A child that blocks cannot be killed while the kernel waits, so it is left to finish the write by itself, with none
+    of our files: a lock in one of them would stay taken.
     """
     child = os.fork()
     if child == 0:
@@ -116,6 +116,7 @@ def _write_and_exit(path: str, value: str) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for handle in range(3):
         os.dup2(null, handle)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     os._exit(_write(path, value))
 
 

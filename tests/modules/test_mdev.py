@@ -13,6 +13,7 @@ import pytest
 from conftest import CARD, OTHER, OTHER_CARD, UUID, Host
 
 DEVICE = f"/sys/bus/mdev/devices/{UUID}"
+REAL = f"/sys/devices/pci0000:3d/{CARD}/{UUID}"
 DEFINITION = f"/etc/mdevctl.d/{CARD}/{UUID}"
 
 
@@ -166,8 +167,9 @@ def test_force_waits_for_the_release_no_longer_than_told(host: Host) -> None:
     host.mdev()
     with host.hold(UUID):
         result = host.module("mdev", uuid=UUID, state="absent", force=True, wait_timeout=0.5)
-        assert f"the kernel still waits for the users of {DEVICE} after 0.5 s" in result["msg"]
+        assert f"the kernel still waits for the users of {REAL} after 0.5 s" in result["msg"]
         assert "undone: undefine mdev" in result["msg"]
+        assert "is still being removed" in host.refused(wait_timeout=1)
     assert not host.mdev(state="inactive", type=None)["mdev"]["active"]
 
 

@@ -51,6 +51,7 @@ def observed(
         "registered": (CARD, OTHER_CARD),
         "cards": {CARD: CARD, OTHER_CARD: OTHER_CARD},
         "active": active,
+        "leaving": False,
         "definitions": definitions,
         "damaged": (),
         "holders": (),
@@ -231,6 +232,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     ),
     ("inactive in use", wished(state="inactive"), observed(running(), holders=(HOLDER,)), InUse, "4711"),
     ("replace in use", wished(replace=True), observed(running("nvidia-1"), holders=(HOLDER,)), InUse, "4711"),
+    ("still leaving", wished(), observed(leaving=True), InUse, f"{UUID} is still being removed from {CARD}"),
     (
         "damaged",
         wished(),

@@ -90,7 +90,8 @@ class Observation:
 
     ``address`` is the kernel's name of the parent that the wish means, None where that cannot be told; ``parent`` is
     that parent's node device name and None where the parent is not registered now. ``cards`` says of each parent in
-    question with which others it shares its capacity: those with the same card.
+    question with which others it shares its capacity: those with the same card. ``leaving`` says that a device of this
+    UUID is still being removed from that parent: the kernel hides it at once but waits for its user.
     """
 
     address: str | None
@@ -99,6 +100,7 @@ class Observation:
     registered: tuple[str, ...]
     cards: Mapping[str, str]
     active: mdev.Mdev | None
+    leaving: bool
     definitions: tuple[Definition, ...]
     damaged: tuple[DamagedDefinition, ...]
     holders: tuple[holders.Holder, ...]
@@ -135,6 +137,7 @@ def observe(wish: Wish) -> Observation:
         registered=registered,
         cards={parent: mdev_types.card_of(parent) for parent in concerned if parent is not None},
         active=active,
+        leaving=active is None and address is not None and sysfs.exists(f"{mdev_types.BUS}/{address}/{wish.uuid}"),
         definitions=tuple(definitions),
         damaged=tuple(damaged),
         holders=tuple(holders.of_nodes(active.nodes)) if active else (),
@@ -208,6 +211,10 @@ def _wanted(wish: Wish, seen: Observation) -> Plan:
     if active is not None:
         told = f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true"
         return Plan(tuple(define), active, definitions, (told,) if outdated else ())
+    if seen.leaving:
+        raise InUse(
+            f"mdev {wish.uuid} is still being removed from {target.parent}: stop what has it open, then try again"
+        )
     _check_room(seen, target)
     made = mdev.Mdev(target.uuid, target.parent, target.type, seen.types[target.type].get("device_api"), None, ())
     return Plan((*remove, *_create(wish, seen, target), *define), made, definitions)
@@ -382,22 +389,25 @@ def _set(uuid: str, name: str, value: str) -> None:
 
 def _take_away(uuid: str, seconds: float, callouts: bool) -> None:
     """Remove the device, in no case waiting longer than ``seconds`` for its users; gone already is no error."""
-    path = f"{mdev.BUS}/{uuid}"
+    # The kernel takes the link away at once, but the folder only when the last user has let go.
+    path = sysfs.real(f"{mdev.BUS}/{uuid}")
+    if path is None:
+        return
     if callouts:
         mdevctl.stop(uuid, seconds)
-    else:
-        try:
-            ended = sysfs.write_with_limit(f"{path}/remove", "1", seconds, REMOVE_MEANINGS)
-        except sysfs.SysfsError as error:
-            if error.errno not in sysfs.GONE:
-                raise
-            ended = True
-        if not ended:
-            raise InUse(
-                f"the kernel still waits for the users of {path} after {seconds:g} s, and removes it when they let go"
-            )
+    elif not _removed(path, seconds):
+        raise InUse(f"the kernel still waits for the users of {path} after {seconds:g} s, and ends it when they let go")
     if not wait_for(lambda: not sysfs.exists(path), seconds):
         raise NodedevError(f"{path} is still there {seconds:g} s after its removal")
+
+
+def _removed(path: str, seconds: float) -> bool:
+    try:
+        return sysfs.write_with_limit(f"{path}/remove", "1", seconds, REMOVE_MEANINGS)
+    except sysfs.SysfsError as error:
+        if error.errno in sysfs.GONE:
+            return True
+        raise
 
 
 def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:

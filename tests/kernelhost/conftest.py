@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The machine for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .machine import Machine
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    """The machine that is up already, which stays up; else one for this run of the tests."""
+    with Machine() as up:
+        yield up

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SimHost: a simulated host for tests, from Python."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from simhost import access, client, control, holder, libvirt, scenario
+from simhost.places import LOG, PID, STAGE
+
+DEFAULT_PYTHON = "/usr/bin/python3"
+_PACKAGE_PARENT = Path(__file__).parent.parent
+_OWN_PLACES = ("/etc", "/run", "/dev", "/sys", "/proc")
+_STOP_SECONDS = 30
+
+
+class SimHostError(Exception):
+    """The host did not start; the text says why."""
+
+
+def start(folder: Path, name: str, lifeline: int = -1) -> subprocess.Popen[bytes]:
+    """Start the host described by scenario `name` with its state in the existing, empty `folder`.
+
+    Returns its guardian process when the host is ready. `lifeline` is the read end of a pipe: the host ends when
+    all write ends are closed. SimHostError if the host cannot start.
+    """
+    folder = folder.resolve()
+    if any(folder.is_relative_to(place) for place in _OWN_PLACES):
+        raise SimHostError(f"{folder} is hidden inside the host: choose a folder outside {', '.join(_OWN_PLACES)}")
+    (folder / STAGE).mkdir()
+    read_end, write_end = os.pipe()
+    passed = [write_end] if lifeline < 0 else [write_end, lifeline]
+    paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    arguments = [str(folder), name, str(lifeline), str(write_end)]
+    try:
+        with (folder / LOG).open("wb") as log:
+            guardian = subprocess.Popen(
+                [sys.executable, "-m", "simhost.init", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=passed,
+                env=variables,
+                start_new_session=True,
+            )
+    finally:
+        os.close(write_end)
+    with open(read_end, encoding="utf-8") as ready:
+        answer = ready.read().strip()
+    if answer != "ok":
+        log_text = (folder / LOG).read_text(encoding="utf-8", errors="replace") if folder.is_dir() else ""
+        guardian.wait(_STOP_SECONDS)
+        raise SimHostError(answer or f"the host did not start; does {sys.executable} have mfusepy?\n{log_text}")
+    return guardian
+
+
+def command(folder: Path, arguments: list[str]) -> list[str]:
+    """The command line that runs `arguments` inside the host whose state is in `folder`."""
+    return [sys.executable, "-I", "-S", client.__file__, str(folder), *arguments]
+
+
+def python_wrapper(folder: Path, interpreter: str) -> str:
+    """A shell script that runs `interpreter` in the host with all its arguments, standard input kept."""
+    start = shlex.join(command(folder, [interpreter]))
+    return (
+        "#!/bin/sh\n"
+        "# SPDX-License-Identifier: GPL-3.0-or-later\n"
+        "# Runs a Python interpreter inside the simulated host; written by simhost --up.\n"
+        f'exec {start} "$@"\n'
+    )
+
+
+class SimHost:
+    """A simulated host; a context manager, or `start()` and `stop()`.
+
+    `host` is a scenario's name, the path of a scenario file, or a scenario as plain data.
+    """
+
+    def __init__(self, host: str | Path | Mapping[str, Any], python: str = DEFAULT_PYTHON) -> None:
+        self._wanted = host
+        self.python = python
+        self._guardian: subprocess.Popen[bytes] | None = None
+        self._lifeline = -1
+        self._folder: Path | None = None
+
+    def __enter__(self) -> SimHost:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def folder(self) -> Path:
+        """The folder with the state of the running host."""
+        if self._folder is None:
+            raise SimHostError("the host is not running: use it in a with statement or call start()")
+        return self._folder
+
+    @property
+    def pid(self) -> int:
+        """The process id, on the machine, of the host's first process."""
+        return int((self.folder / PID).read_text(encoding="ascii"))
+
+    def start(self) -> None:
+        """Start the host; SimHostError if it cannot start."""
+        folder = Path(tempfile.mkdtemp(prefix="simhost-"))
+        read_end, self._lifeline = os.pipe()
+        try:
+            self._guardian = start(folder, self._scenario_name(folder), read_end)
+        except BaseException:
+            os.close(self._lifeline)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            os.close(read_end)
+        self._folder = folder
+
+    def _scenario_name(self, folder: Path) -> str:
+        if isinstance(self._wanted, Mapping):
+            path = folder / "scenario.yml"
+            path.write_text(yaml.safe_dump(dict(self._wanted)), encoding="utf-8")
+            return str(path)
+        return str(scenario.find(str(self._wanted)))
+
+    def stop(self) -> None:
+        """End the host with all its processes and mounts, and remove its folder."""
+        if self._guardian is None:
+            return
+        os.close(self._lifeline)
+        self._guardian.wait(_STOP_SECONDS)
+        self._guardian = None
+        self._folder = None
+
+    def command(self, arguments: list[str]) -> list[str]:
+        """The command line that runs `arguments` inside the host."""
+        return command(self.folder, arguments)
+
+    def run(
+        self,
+        arguments: list[str],
+        *,
+        input: str | None = None,
+        check: bool = True,
+        timeout: float | None = 60,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the host and capture its output; exceptions as of subprocess.run."""
+        return subprocess.run(
+            self.command(arguments),
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=timeout,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+        )
+
+    def popen(
+        self, arguments: list[str], *, env: Mapping[str, str] | None = None, cwd: str | None = None, **options: Any
+    ) -> subprocess.Popen[Any]:
+        """Start a command in the host; it is killed when the returned process is. Options as of subprocess.Popen."""
+        return subprocess.Popen(self.command(arguments), env={**os.environ, **(env or {})}, cwd=cwd, **options)
+
+    def path(self, path: str) -> Path:
+        """A path that reaches the host's file `path` from outside. Only root may use it.
+
+        os.path.realpath and Path.resolve take the way through the machine's own files; use `realpath` instead.
+        """
+        return Path(f"/proc/{self.pid}/root{path}")
+
+    def realpath(self, path: str) -> str:
+        """The path within the host with all links followed; CalledProcessError if a directory is missing."""
+        return self.run(["readlink", "-f", path]).stdout.rstrip("\n")
+
+    def read(self, path: str) -> str:
+        """The text of a file in the host; OSError with the errno that a reader there gets."""
+        if os.geteuid() != 0:
+            return self._access("read", path, "")
+        with self.path(path).open("rb", buffering=0) as stream:
+            return (stream.readall() or b"").decode("utf-8", "surrogateescape")
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file in the host with one write call; OSError with the errno that a writer there gets.
+
+        A file that is not there is made, below /etc, /run and /dev.
+        """
+        if os.geteuid() != 0:
+            self._access("write", path, text)
+            return
+        with self.path(path).open("wb", buffering=0) as stream:
+            stream.write(text.encode("utf-8", "surrogateescape"))
+
+    def _access(self, operation: str, path: str, text: str) -> str:
+        script = str(Path(access.__file__).resolve())
+        result = self.run([self.python, "-I", "-S", script, operation, path], input=text, check=False)
+        if result.returncode == access.FAILED:
+            number = int(result.stderr)
+            raise OSError(number, os.strerror(number), path)
+        result.check_returncode()
+        return result.stdout
+
+    def fault(self, path: str, **rule: Any) -> None:
+        """Add a fault: `op`, `errno`, `nth`, `times`, `delay`, `lag`, `content` as in README.md."""
+        control.request(self.folder, "fault", rule={"path": path, **rule})
+
+    def clear_faults(self) -> None:
+        """Remove all faults, the scenario's own included."""
+        control.request(self.folder, "clear")
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The faults in force, each with `seen` and `hits`."""
+        result: list[dict[str, Any]] = control.request(self.folder, "faults")
+        return result
+
+    def holders(self) -> dict[str, list[int]]:
+        """The VFIO nodes that are open, each with the process ids (as seen in the host) that opened them."""
+        result: dict[str, list[int]] = control.request(self.folder, "holders")
+        return result
+
+    @contextlib.contextmanager
+    def hold(self, what: str) -> Iterator[int]:
+        """Hold the VFIO node of a group, mdev or PCI address open; gives the holder's process id in the host."""
+        node = str(control.request(self.folder, "node", what=what))
+        arguments = [self.python, "-I", "-S", str(Path(holder.__file__).resolve()), node]
+        process = self.popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            if not line:
+                raise SimHostError(f"{node} could not be held: its opener ended with status {process.wait()}")
+            yield int(line)
+        finally:
+            process.kill()
+            process.wait()
+            # The holder itself dies a moment later; its end closes the pipe.
+            process.stdout.read()
+            process.stdout.close()
+
+    def libvirtd(self) -> contextlib.AbstractContextManager[libvirt.Libvirtd]:
+        """A real libvirtd in the host, for the time of a with block that gets a `Libvirtd`."""
+        return libvirt.running(self.run, self.popen)
+
+    def reboot(self) -> None:
+        """Reboot: processes end, devices are as the scenario has them, /etc stays, /run is new."""
+        control.request(self.folder, "reboot")

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Behaviours of the kernel's drivers, one module a kind; each module names its class DRIVER."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from simhost.devices import Device
+
+if TYPE_CHECKING:
+    from simhost.host import Host
+
+
+class Driver:
+    """A behaviour attached to one declared device, with the parameters that the scenario gives."""
+
+    KEYS: frozenset[str] = frozenset()
+
+    def __init__(self, host: Host, device: Device, parameters: Mapping[str, Any]) -> None:
+        unknown = sorted(set(parameters) - self.KEYS)
+        if unknown:
+            known = ", ".join(sorted(self.KEYS))
+            raise ValueError(f"{device.path}: unknown parameter {', '.join(unknown)}: use {known}")
+        self.host = host
+        self.device = device
+        self.parameters = parameters
+
+    def attach(self) -> None:
+        """Add the driver's files to the device."""
+        raise NotImplementedError

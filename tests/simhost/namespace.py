@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's own view of the file system: /etc, /run, /dev and /proc of its own, the rest as on the machine.
+
+All of it happens in a private mount namespace; nothing is created on the machine's file systems outside the
+host's state folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import socket
+import struct
+from pathlib import Path
+
+from simhost import linux
+from simhost.scenario import Scenario
+
+# Consoles and disks of the machine are not the simulated host's.
+_FOREIGN_NODES = re.compile(
+    r"^(tty.+|vcs.*|loop.*|zram.*|[shv]d[a-z].*|nvme.*|dm-.*|sr\d.*|sg\d.*|vfio|input|disk|mapper|dri|block)$"
+)
+_OWN_ETC = ("mdevctl.d", "nodedev.d", "driverctl.d", "libvirt")
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 0x1
+
+
+class NamespaceError(Exception):
+    """The system does not allow what a host needs; the text says what to do."""
+
+
+def enter(user_namespace: bool) -> None:
+    """Move this process into new namespaces; its next child is process 1 of the host. NamespaceError."""
+    if not os.path.exists("/dev/fuse"):
+        raise NamespaceError("there is no /dev/fuse: load the kernel module with modprobe fuse")
+    flags = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWNET | linux.CLONE_NEWUTS
+    uid, gid = os.getuid(), os.getgid()
+    if user_namespace:
+        flags |= linux.CLONE_NEWUSER
+    try:
+        linux.unshare(flags)
+    except OSError as error:
+        way = "allow unprivileged user namespaces on this system, or run as root"
+        if not user_namespace:
+            way = "run with the capability CAP_SYS_ADMIN (a privileged container)"
+        raise NamespaceError(f"the system refuses new namespaces ({error}): {way}") from error
+    if user_namespace:
+        try:
+            Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+            Path("/proc/self/uid_map").write_text(f"0 {uid} 1", encoding="ascii")
+            Path("/proc/self/gid_map").write_text(f"0 {gid} 1", encoding="ascii")
+        except OSError as error:
+            raise NamespaceError(
+                f"the system refuses to map user ids in a user namespace ({error}): run as root"
+            ) from error
+
+
+def build(stage: str, plan: Scenario) -> str:
+    """Make the mounts of a new host on the empty directory `stage`; returns the FUSE mount point to be.
+
+    Runs in process 1 of the host. NamespaceError if the system refuses a mount.
+    """
+    try:
+        linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+        linux.mount("simhost", stage, "tmpfs", linux.MS_NOSUID, "mode=0755")
+        for name in ("upper", "work", "dev", "fuse"):
+            os.mkdir(f"{stage}/{name}")
+        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+        _own_etc(stage)
+        _own_dev(stage)
+        linux.mount("simhost", "/run", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
+        for name in ("udev", "lock"):
+            os.mkdir(f"/run/{name}")
+        linux.set_hostname(plan.hostname)
+        _loopback_up()
+    except OSError as error:
+        raise NamespaceError(
+            f"the system refuses a mount that the host needs ({error}): run as root in a privileged container"
+        ) from error
+    write_files(plan)
+    return f"{stage}/fuse"
+
+
+def write_files(plan: Scenario) -> None:
+    """Make the directories and files that the scenario wants in /etc, /run and /dev."""
+    for name in (*plan.directories, *plan.files):
+        if not re.match(r"^/(etc|run|dev)/", name) or ".." in name:
+            raise NamespaceError(f"scenario: {name} is not below /etc, /run or /dev: only those are the host's own")
+    for name in plan.directories:
+        os.makedirs(name, exist_ok=True)
+    for name, text in plan.files.items():
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def show_sysfs(mountpoint: str, readonly: bool) -> None:
+    """Put the running FUSE file system's parts to their places."""
+    linux.bind(f"{mountpoint}/sys", "/sys")
+    linux.bind(f"{mountpoint}/dev/vfio", "/dev/vfio")
+    if readonly:
+        linux.mount("none", "/sys", None, linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY)
+
+
+def _own_etc(stage: str) -> None:
+    options = f"lowerdir=/etc,upperdir={stage}/upper,workdir={stage}/work"
+    linux.mount("simhost", "/etc", "overlay", 0, options)
+    for name in _OWN_ETC:
+        path = f"/etc/{name}"
+        if not os.path.lexists(path):
+            continue
+        try:
+            shutil.rmtree(path)
+        except OSError:
+            # Without root the overlay cannot take over directories of users who are not mapped.
+            linux.mount("simhost", path, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
+    for name in ("callouts", "notifiers"):
+        os.makedirs(f"/etc/mdevctl.d/scripts.d/{name}")
+
+
+def _own_dev(stage: str) -> None:
+    new = f"{stage}/dev"
+    linux.mount("simhost", new, "tmpfs", linux.MS_NOSUID, "mode=0755")
+    for entry in os.scandir("/dev"):
+        if _FOREIGN_NODES.match(entry.name):
+            continue
+        target = f"{new}/{entry.name}"
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), target)
+            continue
+        if entry.is_dir():
+            os.mkdir(target)
+        else:
+            Path(target).touch()
+        with contextlib.suppress(OSError):
+            linux.bind(entry.path, target)
+    os.mkdir(f"{new}/vfio")
+    linux.mount(new, "/dev", None, linux.MS_MOVE)
+
+
+def _loopback_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))

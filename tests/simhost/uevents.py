@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What udevd does for others: its database below /run/udev and its messages to listeners.
+
+There is no udevd on the simulated host. The server writes the database and sends udev's messages itself, in the
+host's own network namespace, so that monitors (pyudev, libvirtd) and `udevadm settle` work.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from simhost.devices import Device
+
+RUN = Path("/run/udev")
+_NETLINK_KOBJECT_UEVENT = 15
+_GROUP_UDEV = 2
+_MAGIC = 0xFEEDCAFE
+_HEADER = struct.Struct("=8s8I")
+
+
+def murmur2(data: bytes) -> int:
+    """MurmurHash2 with seed 0, by which libudev's listeners filter subsystems and device types."""
+    multiplier = 0x5BD1E995
+    result = len(data)
+    whole = len(data) & ~3
+    for (word,) in struct.iter_unpack("<I", data[:whole]):
+        word = word * multiplier & 0xFFFFFFFF
+        word = (word ^ word >> 24) * multiplier & 0xFFFFFFFF
+        result = (result * multiplier & 0xFFFFFFFF) ^ word
+    if len(data) > whole:
+        result = (result ^ int.from_bytes(data[whole:], "little")) * multiplier & 0xFFFFFFFF
+    result = (result ^ result >> 13) * multiplier & 0xFFFFFFFF
+    return result ^ result >> 15
+
+
+def _hash(text: str | None) -> int:
+    return socket.htonl(murmur2(text.encode())) if text else 0
+
+
+def message(properties: Mapping[str, str]) -> bytes:
+    """A udev message as libudev's monitors read it."""
+    body = b"".join(f"{key}={value}".encode() + b"\0" for key, value in properties.items())
+    head = _HEADER.pack(
+        b"libudev\0",
+        socket.htonl(_MAGIC),
+        _HEADER.size,
+        _HEADER.size,
+        len(body),
+        _hash(properties.get("SUBSYSTEM")),
+        _hash(properties.get("DEVTYPE")),
+        0,
+        0,
+    )
+    return head + body
+
+
+def database_entry(device: Device) -> str:
+    """The text of the device's file in /run/udev/data."""
+    lines = [f"S:{link}" for link in device.devlinks]
+    lines.append(f"I:{int(time.monotonic() * 1_000_000)}")
+    lines += [f"E:{key}={value}" for key, value in device.udev.items()]
+    lines.append("V:1")
+    return "\n".join(lines) + "\n"
+
+
+class Udev:
+    """The database and the messages of one host."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_KOBJECT_UEVENT)
+        self._lock = threading.Lock()
+        self._sequence = 1000
+        self._pending = 0
+        (RUN / "data").mkdir(parents=True, exist_ok=True)
+        threading.Thread(target=self._answer_udevadm, daemon=True).start()
+
+    def start(self, devices: list[Device]) -> None:
+        """Write the database anew for the devices of a boot that declare something for it."""
+        for entry in (RUN / "data").iterdir():
+            entry.unlink()
+        for device in devices:
+            if device.udev or device.devlinks or device.node is not None:
+                self._store(device)
+
+    def announce(self, device: Device, action: str, lag: float, extra: Mapping[str, str] | None = None) -> None:
+        """Update the database and tell listeners, `lag` seconds from now."""
+        if lag <= 0:
+            self._send(device, action, extra or {})
+            return
+        with self._lock:
+            self._pending += 1
+            (RUN / "queue").touch()
+
+        def later() -> None:
+            self._send(device, action, extra or {})
+            with self._lock:
+                self._pending -= 1
+                if not self._pending:
+                    (RUN / "queue").unlink(missing_ok=True)
+
+        timer = threading.Timer(lag, later)
+        timer.daemon = True
+        timer.start()
+
+    def _store(self, device: Device) -> None:
+        name = device.database_id()
+        if name is not None:
+            (RUN / "data" / name).write_text(database_entry(device), encoding="utf-8", errors="surrogateescape")
+
+    def _send(self, device: Device, action: str, extra: Mapping[str, str]) -> None:
+        if device.subsystem is None:
+            return
+        name = device.database_id()
+        if action == "remove":
+            (RUN / "data" / str(name)).unlink(missing_ok=True)
+        else:
+            self._store(device)
+        with self._lock:
+            self._sequence += 1
+            sequence = self._sequence
+        properties = {
+            "ACTION": action,
+            "DEVPATH": device.path.removeprefix("/sys"),
+            "SUBSYSTEM": device.subsystem,
+            **device.properties(),
+            **extra,
+            **device.udev,
+            "SEQNUM": str(sequence),
+            "USEC_INITIALIZED": str(int(time.monotonic() * 1_000_000)),
+        }
+        if "DEVNAME" in properties:
+            properties["DEVNAME"] = f"/dev/{properties['DEVNAME']}"
+        try:
+            self._socket.sendto(message(properties), (0, _GROUP_UDEV))
+        except ConnectionRefusedError:
+            return  # nobody listens
+
+    def _answer_udevadm(self) -> None:
+        """Accept the ping of `udevadm settle`, which then looks at /run/udev/queue."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        path = str(RUN / "control")
+        if os.path.lexists(path):
+            os.unlink(path)
+        listener.bind(path)
+        listener.listen(16)
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
