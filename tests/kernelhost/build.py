@@ -227,7 +227,8 @@ def _make_initrd(root: Path, work: Path, kernel: debian.Kernel, target: Path, lo
     for folder in ("bin", "dev", "modules", "proc", "root"):
         (work / folder).mkdir(parents=True)
     shutil.copy(tool("busybox"), work / "bin/busybox")
-    shutil.copy(paths.PACKAGE / "initrd-init.sh", work / "init")
+    (work / "init").write_text("#!/bin/busybox sh\n" + (paths.PACKAGE / "initrd-init.sh").read_text())
+    (work / "init").chmod(0o755)
     order: list[str] = []
     for module in INITRD_MODULES:
         shown = output_of(["modprobe", "-d", str(root), "-S", kernel.release, "--show-depends", module])

@@ -1,5 +1,5 @@
-#!/bin/busybox sh
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=dash
 # The whole initial ram disk: load what the root disk needs, mount it, let the test's key in, go on there.
 busybox=/bin/busybox
 $busybox mount -t devtmpfs devtmpfs /dev

@@ -122,6 +122,7 @@ class Machine:
                 text=True,
                 errors="replace",
                 timeout=limit,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise KernelhostError(f"no end after {limit:.0f} s in the guest: {command}") from error
@@ -143,6 +144,7 @@ class Machine:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            check=False,
         )
         if answer.returncode != 0:
             raise KernelhostError(f"cannot copy {source} to the guest: {answer.stderr.strip()}")
@@ -293,7 +295,7 @@ class Machine:
         """End the shared ssh connection, if there is one."""
         if self._control.exists():
             control = ["-F", "none", "-o", f"ControlPath={self._control}", "-O", "exit", "root@127.0.0.1"]
-            subprocess.run([tool("ssh"), *control], stdin=subprocess.DEVNULL, capture_output=True)
+            subprocess.run([tool("ssh"), *control], stdin=subprocess.DEVNULL, capture_output=True, check=False)
             self._control.unlink(missing_ok=True)
 
     def _power_off(self, running: Running) -> None:

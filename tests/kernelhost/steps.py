@@ -119,7 +119,7 @@ def run_command(
 
 def output_of(argv: Sequence[str], *, check: bool = True) -> str:
     """What a short command prints. Raises KernelhostError when it fails, unless `check` is false."""
-    answer = subprocess.run([tool(argv[0]), *argv[1:]], capture_output=True, text=True)
+    answer = subprocess.run([tool(argv[0]), *argv[1:]], capture_output=True, text=True, check=False)
     if check and answer.returncode != 0:
         raise KernelhostError(f"{argv[0]} failed with exit code {answer.returncode}: {answer.stderr.strip()}")
     return answer.stdout

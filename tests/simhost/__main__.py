@@ -79,7 +79,7 @@ def _up(arguments: list[str]) -> int:
     wrapper.chmod(0o755)
     variables = {"ansible_connection": "local", "ansible_python_interpreter": str(wrapper)}
     inventory = {"all": {"hosts": {plan.hostname: variables}}}
-    text = "# SPDX-License-Identifier: GPL-3.0-or-later\n" + yaml.safe_dump(inventory)
+    text = yaml.safe_dump(inventory)
     (folder / "inventory.yml").write_text(text, encoding="utf-8")
     return 0
 

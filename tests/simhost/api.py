@@ -77,7 +77,6 @@ def python_wrapper(folder: Path, interpreter: str) -> str:
     start = shlex.join(command(folder, [interpreter]))
     return (
         "#!/bin/sh\n"
-        "# SPDX-License-Identifier: GPL-3.0-or-later\n"
         "# Runs a Python interpreter inside the simulated host; written by simhost --up.\n"
         f'exec {start} "$@"\n'
     )

@@ -43,7 +43,7 @@ class Commands:
             watched: list[int | socket.socket] = [wakeup_read, self._listener, *self._running.values()]
             if lifeline >= 0:
                 watched.append(lifeline)
-            readable, _, _ = select.select(watched, [], [])
+            readable = select.select(watched, [], [])[0]
             if lifeline in readable:
                 return 0
             if wakeup_read in readable:
@@ -82,11 +82,11 @@ class Commands:
             connection.sendall(f"{status}\n{text}".encode())
 
     def _accept(self) -> None:
-        connection, _ = self._listener.accept()
+        connection = self._listener.accept()[0]
         connection.settimeout(_REQUEST_SECONDS)
         streams: list[int] = []
         try:
-            data, streams, _, _ = socket.recv_fds(connection, 65536, _STREAMS)
+            data, streams = socket.recv_fds(connection, 65536, _STREAMS)[:2]
             length = int.from_bytes(data[: client.LENGTH_BYTES], "little")
             while len(data) < client.LENGTH_BYTES + length:
                 part = connection.recv(65536)

@@ -45,7 +45,7 @@ def guardian(folder: Path, name: str, lifeline: int, ready: int) -> int:
     os.close(ready)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, status = os.waitpid(child, 0)
+    status = os.waitpid(child, 0)[1]
     # All processes of the host are gone; this one alone still sees its mounts.
     with contextlib.suppress(OSError):
         linux.umount(str(folder / STAGE))

@@ -42,7 +42,7 @@ def test_errno_on_every_read_until_cleared(host: SimHost) -> None:
 def test_errno_for_a_number_of_times(host: SimHost) -> None:
     host.fault("*/numa_node", op="open", errno="EAGAIN", times=2)
     path = "/sys/bus/pci/devices/0000:3d:00.0/numa_node"
-    assert [refused(host.read, path) for _ in range(2)] == [errno.EAGAIN] * 2
+    assert [refused(host.read, path) for _time in range(2)] == [errno.EAGAIN] * 2
     assert host.read(path) == "0\n"
 
 

@@ -62,7 +62,7 @@ def staying(tmp_path: Path) -> Iterator[Path]:
 
 def test_start_is_fast() -> None:
     times = []
-    for _ in range(5):
+    for _time in range(5):
         start = time.monotonic()
         with SimHost("nvidia-mdev"):
             times.append(time.monotonic() - start)
@@ -87,7 +87,9 @@ def test_command_line_runs_a_command() -> None:
 
 
 def test_command_line_passes_input_and_signals_on() -> None:
-    done = subprocess.run([*COMMAND, "mtty", "--", "cat"], input=b"text", stdout=subprocess.PIPE, env=environment())
+    done = subprocess.run(
+        [*COMMAND, "mtty", "--", "cat"], input=b"text", stdout=subprocess.PIPE, env=environment(), check=True
+    )
     assert done.stdout == b"text"
     assert cli("mtty", "--", "sh", "-c", "kill -TERM $$", check=False).returncode in (-signal.SIGTERM, 143)
 
@@ -151,7 +153,7 @@ def test_the_wrapper_for_ansible(staying: Path) -> None:
     command = [str(staying / "python"), "-", "an argument"]
     done = subprocess.run(command, input=script, stdout=subprocess.PIPE, text=True, check=True, cwd="/usr")
     assert done.stdout == "0 ['0000:3d:00.0', '0000:af:00.0'] ['an argument'] /usr\n"
-    assert subprocess.run([str(staying / "python"), "-c", "raise SystemExit(3)"]).returncode == 3
+    assert subprocess.run([str(staying / "python"), "-c", "raise SystemExit(3)"], check=False).returncode == 3
 
 
 @pytest.mark.parametrize("victim", ["runner", "guardian", "first process", "server"])
@@ -190,7 +192,7 @@ def test_a_remove_that_blocks_does_not_keep_a_host_from_ending() -> None:
     with SimHost("nvidia-mdev") as host:
         create(host, CARD, "nvidia-231", UUIDS[1])
         holder = host.popen([host.python, "-c", "import os, time; os.open('/dev/vfio/0', os.O_RDWR); time.sleep(99)"])
-        eventually(lambda: host.holders())
+        eventually(host.holders)
         remover = host.popen(["sh", "-c", f"echo 1 > {MDEVS}/{UUIDS[1]}/remove"])
         eventually(lambda: not os.listdir(host.path(MDEVS)))
         start = time.monotonic()
@@ -263,6 +265,7 @@ def test_without_root() -> None:
             user=NOBODY if as_root else None,
             group=NOBODY if as_root else None,
             extra_groups=[] if as_root else None,
+            check=False,
         )
     finally:
         shutil.rmtree(folder)

@@ -184,7 +184,7 @@ def test_an_interrupted_remove_is_let_go_and_ends_later(host: SimHost) -> None:
 
 def test_a_group_opens_once_and_again_after_its_close(host: SimHost) -> None:
     create(host, CARD, "nvidia-231", UUIDS[1])
-    for _ in range(50):
+    for _time in range(50):
         os.close(os.open(host.path("/dev/vfio/0"), os.O_RDONLY))
     with pytest.raises(OSError), host.hold(UUIDS[1]), open(host.path("/dev/vfio/0"), "rb"):
         raise AssertionError("opened twice")

@@ -143,7 +143,7 @@ class Tree:
         """Add an entry; ValueError if its name is taken."""
         if node.path in self.nodes:
             raise ValueError(f"{node.path} is declared twice: remove one of the declarations")
-        parent, _, name = node.path.rpartition("/")
+        parent, _slash, name = node.path.rpartition("/")
         holder = self.directory(parent)
         node.visible_at = holder.visible_at
         if self.on_add is not None:
@@ -161,7 +161,7 @@ class Tree:
         node = self.nodes.get(path)
         if node is None:
             return
-        parent, _, name = path.rpartition("/")
+        parent, _slash, name = path.rpartition("/")
         holder = self.nodes[parent]
         if isinstance(holder, Directory):
             del holder.children[name]

@@ -150,6 +150,6 @@ class Udev:
         listener.bind(path)
         listener.listen(16)
         while True:
-            connection, _ = listener.accept()
+            connection = listener.accept()[0]
             with connection:
                 connection.recv(4096)

@@ -63,7 +63,7 @@ class VfioAp(MdevParent):
 
     @staticmethod
     def _queue(text: str) -> tuple[int, int]:
-        adapter, _, domain = text.partition(".")
+        adapter, _dot, domain = text.partition(".")
         return int(adapter, 16), int(domain, 16)
 
     def instance_attributes(self, uuid: str) -> dict[str, tuple[Show | None, Store | None]]:
