@@ -22,6 +22,7 @@ BUILD = ROOT / ".build"
 LOGS = BUILD / "logs"
 BIN = ROOT / ".venv" / "bin"
 OLDEST = ROOT / ".venv-3.9" / "bin" / "python"
+OLDEST_ANSIBLE = ROOT / ".venv-2.19" / "bin" / "python"
 COLLECTION = BUILD / "sanity" / "ansible_collections" / "hostdev" / "nodedev"
 CI = os.environ.get("CI") == "true"
 TAIL = 60
@@ -102,7 +103,8 @@ def unit() -> Iterator[Check]:
 def sim() -> Iterator[Check]:
     yield pytest("simhost", "tests/simhost")
     yield pytest("modules on simhost", "tests/modules")
-    yield command("molecule default", "molecule", "test", folder=ROOT / "extensions")
+    yield pytest("modules, ansible 2.19", "tests/modules", python=OLDEST_ANSIBLE)
+    yield command("molecule default", "molecule", "test")
 
 
 def kernel() -> Iterator[Check]:

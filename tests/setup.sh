@@ -29,9 +29,10 @@ if [ -n "$missing" ]; then
     fi
 fi
 
-# The newest Python that ansible-core runs on; pyenv's versions count although its shims hide them.
+# A Python that both the newest and the oldest ansible-core run on, else one that the newest or the oldest does;
+# pyenv's versions count although its shims hide them.
 python=
-for version in 3.14 3.13 3.12 3.11; do
+for version in 3.13 3.12 3.14 3.11; do
     for candidate in "$(command -v "python$version" || true)" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python; do
         if [ -z "$python" ] && [ -x "$candidate" ] && "$candidate" -c 'import ensurepip' 2>/dev/null; then
             python=$candidate
@@ -53,6 +54,7 @@ make_venv() {
 }
 
 make_venv .venv "$python" requirements-dev.txt
+make_venv .venv-2.19 "$python" tests/modules/requirements-2.19.txt
 
 # The oldest Python of a managed host, for the unit tests; the test run says so when there is none.
 for candidate in "$(command -v python3.9 || true)" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.9.*/bin/python; do

@@ -146,12 +146,21 @@ def _run(arguments: list[str], document: str, seconds: float | None = None) -> N
         raise NodedevError(
             "mdevctl has callout scripts on this host but is not installed: install it or remove its scripts.d"
         )
+    words = f"mdevctl {' '.join(arguments)}"
     # The library runs without Ansible too, and then has no run_command.
+    process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+        [command, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     try:
-        subprocess.run(  # pylint: disable=ansible-bad-function
-            [command, *arguments], input=document, text=True, capture_output=True, check=True, timeout=seconds
-        )
-    except subprocess.CalledProcessError as error:
-        raise NodedevError(f"mdevctl {' '.join(arguments)} refused: {error.stderr.strip()}") from error
+        errors = process.communicate(document, timeout=seconds)[1]
     except subprocess.TimeoutExpired as error:
-        raise NodedevError(f"mdevctl {' '.join(arguments)} did not finish in {seconds:g} s") from error
+        # It may block in the kernel, where nothing ends it, so its end is not waited for.
+        process.terminate()
+        raise NodedevError(f"{words} has not ended after {seconds:g} s; it may still do so") from error
+    if process.returncode:
+        raise NodedevError(f"{words} refused: {errors.strip()}")

@@ -30,7 +30,7 @@ options:
     type: str
   parent:
     description:
-      - The parent, as libvirt's device name (V(pci_0000_06_00_0)) or as its address in sysfs (V(0000:06:00.0),
+      - The parent, as libvirt's device name (V(pci_0000_3d_00_0)) or as its address in sysfs (V(0000:3d:00.0),
         V(0.0.0013), V(matrix)).
       - Needed for a device that neither runs nor is defined, and for one that is defined under several parents.
       - With O(state=absent), only the device under this parent is meant.
@@ -66,13 +66,13 @@ EXAMPLES = r"""
   hostdev.nodedev.mdev:
     uuid: 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01
     type: GRID T4-4Q
-    parent: pci_0000_06_00_0
+    parent: pci_0000_3d_00_0
 
 - name: Another, with vendor attributes that are written before a guest opens it
   hostdev.nodedev.mdev:
     uuid: 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a02
     type: nvidia-232
-    parent: "0000:06:00.0"
+    parent: "0000:3d:00.0"
     attrs:
       - nvidia/vgpu_params: frame_rate_limiter=0
 
@@ -94,8 +94,8 @@ plan:
   type: list
   elements: str
   sample:
-    - create mdev 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01 of type nvidia-232 on 0000:06:00.0
-    - define mdev 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01 with type nvidia-232 on 0000:06:00.0, start auto
+    - create mdev 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01 of type nvidia-232 on 0000:3d:00.0
+    - define mdev 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01 with type nvidia-232 on 0000:3d:00.0, start auto
 diff:
   description: What runs (C(runtime)) and what is kept for the next boot (C(boot)), before and after.
   returned: success
@@ -103,8 +103,8 @@ diff:
   sample:
     before: {runtime: {}, boot: {}}
     after:
-      runtime: {type: nvidia-232, parent: "0000:06:00.0"}
-      boot: {type: nvidia-232, parent: "0000:06:00.0", autostart: true, attrs: []}
+      runtime: {type: nvidia-232, parent: "0000:3d:00.0"}
+      boot: {type: nvidia-232, parent: "0000:3d:00.0", autostart: true, attrs: []}
 mdev:
   description: The device afterwards. In check mode, what is known only once the device exists is null.
   returned: success
@@ -113,7 +113,7 @@ mdev:
     name:
       description: libvirt's name of the device; null when no parent of it is known.
       type: str
-      sample: mdev_9a2c9c9e_6c1f_4f0e_8b2b_2d1c1a5f3a01_0000_06_00_0
+      sample: mdev_9a2c9c9e_6c1f_4f0e_8b2b_2d1c1a5f3a01_0000_3d_00_0
     uuid:
       description: The UUID, in lower case.
       type: str
@@ -121,11 +121,11 @@ mdev:
     parent:
       description: libvirt's name of the parent; null where the parent is not there.
       type: str
-      sample: pci_0000_06_00_0
+      sample: pci_0000_3d_00_0
     parent_addr:
       description: The parent's address in sysfs.
       type: str
-      sample: "0000:06:00.0"
+      sample: "0000:3d:00.0"
     type:
       description: The kernel's id of the type.
       type: str

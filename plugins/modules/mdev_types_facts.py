@@ -16,7 +16,7 @@ extends_documentation_fragment:
 options:
   parent:
     description:
-      - Only this parent, named as libvirt does (V(pci_0000_06_00_0)) or by its address in sysfs (V(0000:06:00.0)).
+      - Only this parent, named as libvirt does (V(pci_0000_3d_00_0)) or by its address in sysfs (V(0000:3d:00.0)).
     type: str
   driver:
     description:
@@ -58,10 +58,10 @@ ansible_facts:
           a vendor for a parent that is no PCI function.
       type: dict
       sample:
-        pci_0000_06_00_0:
-          name: pci_0000_06_00_0
-          address: "0000:06:00.0"
-          path: /sys/devices/pci0000:00/0000:00:03.0/0000:06:00.0
+        pci_0000_3d_00_0:
+          name: pci_0000_3d_00_0
+          address: "0000:3d:00.0"
+          path: /sys/devices/pci0000:00/0000:3a:00.0/0000:3d:00.0
           driver: nvidia
           vendor: {id: "0x10de", name: NVIDIA Corporation}
           product: {id: "0x1eb8", name: "TU104GL [Tesla T4]"}

@@ -267,6 +267,12 @@ def test_mdevctls_callout_scripts_are_asked(host: Host) -> None:
     host.mdev(state="inactive")
     asked = [line.split(" -a ")[1].split()[0] for line in host.read("/etc/asked").splitlines() if "-e pre" in line]
     assert asked == ["start", "stop"]
+    host.mdev()
+    with host.hold(UUID):
+        forced = host.module("mdev", uuid=UUID, state="absent", force=True, wait_timeout=0.5)
+        assert "mdevctl stop" in forced["msg"]
+        assert "has not ended after 0.5 s; it may still do so" in forced["msg"]
+    host.mdev(state="inactive")
     host.write("/etc/refuse", "")
     assert "mdevctl start" in host.refused()
 

@@ -6,41 +6,19 @@ Identity is the UUID and the parent, as for mdevctl: one UUID may be defined und
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from .. import holders, locks, mdevctl, sysfs, udev
+from .. import holders, locks, mdevctl, sysfs
 from ..capabilities import mdev, mdev_types
 from ..definitions import DamagedDefinition
 from ..errors import BadInput, InUse, NodedevError
 from ..mdevctl import Attrs, Definition
 from ..names import checked_address, checked_attribute, checked_uuid, device_name, mdev_name
 from ..plan import Step, apply, describe
-from ..waiting import wait_for
-
-# What the kernel's create file answers; EIO and EINVAL come from the vendor's driver.
-CREATE_MEANINGS = {
-    errno.EEXIST: "a device with this UUID exists already, on this parent or another",
-    errno.ENOSPC: "no instance of this type is left on this parent",
-    errno.EUSERS: "no instance of this type is left on this parent",
-    errno.EINVAL: "the driver refuses this type now, as where other instances on the same card leave no room for it",
-    errno.EIO: "the vendor's driver failed: look at the kernel log and at the vendor's services",
-    errno.EBUSY: "the parent is in use in another way",
-}
-REMOVE_MEANINGS = {
-    errno.EBUSY: "the device is in use",
-    errno.EAGAIN: "a removal is under way already",
-}
-ATTRIBUTE_MEANINGS = {
-    errno.ENOENT: "devices of this type have no such attribute",
-    errno.EACCES: "the attribute cannot be written",
-    errno.EINVAL: "the driver does not take this value",
-    errno.EADDRNOTAVAIL: "the queue still belongs to the host (apmask, aqmask)",
-    errno.EADDRINUSE: "the queue belongs to another device",
-}
+from . import mdev_kernel as kernel
 
 
 @dataclass(frozen=True)
@@ -296,17 +274,17 @@ def _create(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
     create = f"create mdev {target.uuid} of type {target.type} on {target.parent}"
 
     def undo() -> None:
-        _take_away(target.uuid, wish.wait_timeout, seen.callouts)
+        kernel.remove(target.uuid, wish.wait_timeout, seen.callouts)
 
     if seen.callouts:
         attrs = "".join(f", {name}={value}" for name, value in target.attrs)
-        return [Step(f"{create} through mdevctl{attrs}", lambda: _start(target, wish.wait_timeout), undo)]
+        return [Step(f"{create} through mdevctl{attrs}", lambda: kernel.start(target, wish.wait_timeout), undo)]
     return [
-        Step(create, lambda: _make(target, wish.wait_timeout), undo),
+        Step(create, lambda: kernel.make(target, wish.wait_timeout), undo),
         *(
             Step(
                 f"set {name}={value} on mdev {target.uuid}",
-                partial(_set, target.uuid, name, value),
+                partial(kernel.set_attribute, target.uuid, name, value),
             )
             for name, value in target.attrs
         ),
@@ -323,13 +301,13 @@ def _remove(wish: Wish, seen: Observation, active: mdev.Mdev) -> Step:
     again = Definition(active.uuid, active.parent, active.type, False, known.attrs if known else ())
 
     def undo() -> None:
-        _make(again, wish.wait_timeout)
+        kernel.make(again, wish.wait_timeout)
         for name, value in again.attrs:
-            _set(again.uuid, name, value)
+            kernel.set_attribute(again.uuid, name, value)
 
     return Step(
         f"remove mdev {active.uuid} of type {active.type} from {active.parent}",
-        lambda: _take_away(active.uuid, wish.wait_timeout, seen.callouts),
+        lambda: kernel.remove(active.uuid, wish.wait_timeout, seen.callouts),
         undo,
     )
 
@@ -351,63 +329,6 @@ def _undefine(known: Definition) -> Step:
         lambda: mdevctl.undefine(known),
         lambda: mdevctl.define(known),
     )
-
-
-def _make(target: Definition, seconds: float) -> None:
-    """Create the device and wait until the VFIO driver has it and udev has seen it; takes it away again on failure."""
-    watch = udev.Watch("mdev")
-    sysfs.write(
-        f"{mdev_types.BUS}/{target.parent}/mdev_supported_types/{target.type}/create", target.uuid, CREATE_MEANINGS
-    )
-    _await(target, seconds)
-    watch.wait_added(target.uuid, seconds)
-
-
-def _start(target: Definition, seconds: float) -> None:
-    mdevctl.start(target)
-    _await(target, seconds)
-
-
-def _await(target: Definition, seconds: float) -> None:
-    def complete() -> bool:
-        made = mdev.read(target.uuid)
-        return made is not None and made.type != "" and bool(made.nodes)
-
-    if wait_for(complete, seconds):
-        return
-    made = mdev.read(target.uuid)
-    _take_away(target.uuid, seconds, callouts=False)
-    lacking = (
-        "its folder" if made is None else "its type" if not made.type else "its VFIO group (is the vfio driver loaded?)"
-    )
-    raise NodedevError(f"{mdev.BUS}/{target.uuid} has not got {lacking} after {seconds:g} s; it was removed again")
-
-
-def _set(uuid: str, name: str, value: str) -> None:
-    sysfs.write(f"{mdev.BUS}/{uuid}/{name}", value, ATTRIBUTE_MEANINGS)
-
-
-def _take_away(uuid: str, seconds: float, callouts: bool) -> None:
-    """Remove the device, in no case waiting longer than ``seconds`` for its users; gone already is no error."""
-    # The kernel takes the link away at once, but the folder only when the last user has let go.
-    path = sysfs.real(f"{mdev.BUS}/{uuid}")
-    if path is None:
-        return
-    if callouts:
-        mdevctl.stop(uuid, seconds)
-    elif not _removed(path, seconds):
-        raise InUse(f"the kernel still waits for the users of {path} after {seconds:g} s, and ends it when they let go")
-    if not wait_for(lambda: not sysfs.exists(path), seconds):
-        raise NodedevError(f"{path} is still there {seconds:g} s after its removal")
-
-
-def _removed(path: str, seconds: float) -> bool:
-    try:
-        return sysfs.write_with_limit(f"{path}/remove", "1", seconds, REMOVE_MEANINGS)
-    except sysfs.SysfsError as error:
-        if error.errno in sysfs.GONE:
-            return True
-        raise
 
 
 def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the kernel is asked for one mediated device: to create it, to set its attributes, to remove it.
+
+Follows the kernel's Documentation/driver-api/vfio-mediated-device.rst. Each function waits until the kernel is done,
+for so many seconds at most, and raises SysfsError where the kernel refuses.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from .. import mdevctl, sysfs, udev
+from ..capabilities import mdev, mdev_types
+from ..errors import InUse, NodedevError
+from ..mdevctl import Definition
+from ..waiting import wait_for
+
+# What the kernel's create file answers; EIO and EINVAL come from the vendor's driver.
+CREATE_MEANINGS = {
+    errno.EEXIST: "a device with this UUID exists already, on this parent or another",
+    errno.ENOSPC: "no instance of this type is left on this parent",
+    errno.EUSERS: "no instance of this type is left on this parent",
+    errno.EINVAL: "the driver refuses this type now, as where other instances on the same card leave no room for it",
+    errno.EIO: "the vendor's driver failed: look at the kernel log and at the vendor's services",
+    errno.EBUSY: "the parent is in use in another way",
+}
+REMOVE_MEANINGS = {
+    errno.EBUSY: "the device is in use",
+    errno.EAGAIN: "a removal is under way already",
+}
+ATTRIBUTE_MEANINGS = {
+    errno.ENOENT: "devices of this type have no such attribute",
+    errno.EACCES: "the attribute cannot be written",
+    errno.EINVAL: "the driver does not take this value",
+    errno.EADDRNOTAVAIL: "the queue still belongs to the host (apmask, aqmask)",
+    errno.EADDRINUSE: "the queue belongs to another device",
+}
+
+
+def make(target: Definition, seconds: float) -> None:
+    """Create the device and wait until the VFIO driver has it and udev has seen it.
+
+    One that does not become complete is removed again, and a NodedevError says what it lacks.
+    """
+    watch = udev.Watch("mdev")
+    sysfs.write(
+        f"{mdev_types.BUS}/{target.parent}/mdev_supported_types/{target.type}/create", target.uuid, CREATE_MEANINGS
+    )
+    _await(target, seconds)
+    watch.wait_added(target.uuid, seconds)
+
+
+def start(target: Definition, seconds: float) -> None:
+    """Have mdevctl create the device with its attributes, after its callout scripts; waits as make() does."""
+    mdevctl.start(target)
+    _await(target, seconds)
+
+
+def _await(target: Definition, seconds: float) -> None:
+    def complete() -> bool:
+        made = mdev.read(target.uuid)
+        return made is not None and made.type != "" and bool(made.nodes)
+
+    if wait_for(complete, seconds):
+        return
+    made = mdev.read(target.uuid)
+    remove(target.uuid, seconds, callouts=False)
+    lacking = (
+        "its folder" if made is None else "its type" if not made.type else "its VFIO group (is the vfio driver loaded?)"
+    )
+    raise NodedevError(f"{mdev.BUS}/{target.uuid} has not got {lacking} after {seconds:g} s; it was removed again")
+
+
+def set_attribute(uuid: str, name: str, value: str) -> None:
+    """Write an attribute, named by its path below the device."""
+    sysfs.write(f"{mdev.BUS}/{uuid}/{name}", value, ATTRIBUTE_MEANINGS)
+
+
+def remove(uuid: str, seconds: float, callouts: bool) -> None:
+    """Remove the device; gone already is no error.
+
+    Raises InUse when its users have not let go after ``seconds``: the removal cannot be called off then.
+    """
+    # The kernel takes the link away at once, but the folder only when the last user has let go.
+    path = sysfs.real(f"{mdev.BUS}/{uuid}")
+    if path is None:
+        return
+    if callouts:
+        mdevctl.stop(uuid, seconds)
+    elif not _removed(path, seconds):
+        raise InUse(f"the kernel still waits for the users of {path} after {seconds:g} s, and ends it when they let go")
+    if not wait_for(lambda: not sysfs.exists(path), seconds):
+        raise NodedevError(f"{path} is still there {seconds:g} s after its removal")
+
+
+def _removed(path: str, seconds: float) -> bool:
+    try:
+        return sysfs.write_with_limit(f"{path}/remove", "1", seconds, REMOVE_MEANINGS)
+    except sysfs.SysfsError as error:
+        if error.errno in sysfs.GONE:
+            return True
+        raise
