@@ -41,7 +41,9 @@ def main(folder: str, arguments: list[str]) -> int:
     request = encode(os.getcwd(), umask, arguments, dict(os.environ))
     streams = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
     sent = connection.sendmsg([request], [(SOL_SOCKET, SCM_RIGHTS, streams)])
-    connection.sendall(request[sent:])
+    if sent < len(request):
+        # Not for nothing: a command that ends at once has the host hang up already.
+        connection.sendall(request[sent:])
     answer = b""
     while part := connection.recv(4096):
         answer += part

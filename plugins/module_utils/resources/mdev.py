@@ -334,12 +334,13 @@ def _undefine(known: Definition) -> Step:
 def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
     """Make the device as wished, or in check mode only say what would be done; the result in Ansible's shape."""
     before = observe(wish)
-    planned = plan(wish, before)
-    if not planned.steps or check_mode:
-        return _result(wish.uuid, before, planned, _predicted(before, planned))
     hindrance = sysfs.why_not_writable()
-    if hindrance:
-        raise NodedevError(hindrance)
+    if check_mode or hindrance:
+        planned = plan(wish, before)
+        if planned.steps and not check_mode:
+            raise NodedevError(hindrance)
+        return _result(wish.uuid, before, planned, _predicted(before, planned))
+    # What was seen so far may be half of another run's work; only under the lock does it count.
     with locks.held(before.cards.values(), wish.wait_timeout):
         before = observe(wish)
         planned = plan(wish, before)
