@@ -30,7 +30,6 @@ attributes:
 requirements:
   - Linux with sysfs at /sys
   - python >= 3.9
-  - pyudev (python3-pyudev)
 attributes:
   check_mode:
     description: Can run in check_mode; it never changes anything.

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import gc
+import importlib
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from . import udev
-from .errors import NodedevError
+from .errors import MissingLibrary, NodedevError
 
 # What every state module takes, besides what names its own kind of device.
 STATE_OPTIONS: dict[str, Any] = {
@@ -19,19 +23,54 @@ STATE_OPTIONS: dict[str, Any] = {
     "wait_timeout": {"type": "float", "default": 30.0},
 }
 
+Answer = Callable[[dict[str, Any], bool], dict[str, Any]]
 
-def run(options: dict[str, Any], answer: Callable[[dict[str, Any], bool], dict[str, Any]]) -> None:
+
+def run(options: dict[str, Any], answer: Answer, libraries: Iterable[str] = ("pyudev",), **rules: Any) -> None:
     """Run a module: ``answer`` gets the arguments and whether this is check mode, and returns the result.
 
-    A NodedevError becomes the module's failure, with its text as the message.
+    ``libraries`` are those that it cannot do without, tried before anything is done. ``rules`` are AnsibleModule's own,
+    such as required_one_of. A NodedevError becomes the module's failure, with its text as the message.
     """
-    module = AnsibleModule(argument_spec=options, supports_check_mode=True)
-    if not udev.HAS_PYUDEV:
-        module.fail_json(msg=missing_required_lib("pyudev"), exception=udev.PYUDEV_IMPORT_ERROR)
-    try:
-        result = answer(module.params, module.check_mode)
-    except NodedevError as error:
-        module.fail_json(msg=str(error))
+    module, result = _answered(options, answer, libraries, **rules)
     for warning in result.pop("warnings", ()):
         module.warn(warning)
     module.exit_json(**{"changed": False, **result})
+
+
+def run_facts(options: dict[str, Any], answer: Answer) -> NoReturn:
+    """Run a module that only looks and may have very much to tell; the rest is as in run().
+
+    The result is printed as it is. exit_json() would copy every value twice, to look for secrets, of which such a
+    module has none, and to tag it: with some thousand devices that takes longer than all else together.
+    """
+    # Nothing that is made here is garbage before the end, however long one looks for it.
+    gc.disable()
+    _module, result = _answered(options, answer, ())
+    sys.stdout.write(json.dumps({"changed": False, **result}))
+    # What Ansible wraps a module in takes a return for a failure.
+    raise SystemExit(0)
+    # Ansible takes a module that merely returns for one that failed.
+    sys.exit(0)
+
+
+def _answered(
+    options: dict[str, Any], answer: Answer, libraries: Iterable[str], **rules: Any
+) -> tuple[AnsibleModule, dict[str, Any]]:
+    module = AnsibleModule(argument_spec=options, supports_check_mode=True, **rules)
+    try:
+        for library in libraries:
+            _import(library)
+        result = answer(module.params, module.check_mode)
+    except MissingLibrary as error:
+        module.fail_json(msg=missing_required_lib(error.library), exception=error.details)
+    except NodedevError as error:
+        module.fail_json(msg=str(error))
+    return module, result
+
+
+def _import(library: str) -> None:
+    try:
+        importlib.import_module(library)
+    except ImportError as error:
+        raise MissingLibrary(library, traceback.format_exc()) from error

@@ -21,3 +21,16 @@ class BadInput(NodedevError):
 
 class InUse(NodedevError):
     """The device is held by somebody, who is named."""
+
+
+class MissingLibrary(NodedevError):
+    """A Python library that is needed is not on the managed host; ``details`` is the traceback of its import."""
+
+    def __init__(self, library: str, details: str) -> None:
+        super().__init__(f"the Python library {library} is not installed")
+        self.library = library
+        self.details = details
+
+
+class Dropped(NodedevError):
+    """libvirt does not list the device; the text says why. For the inventory, which goes on with the next device."""

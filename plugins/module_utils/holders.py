@@ -18,22 +18,30 @@ Holder = dict[str, Any]
 def of_nodes(nodes: Collection[str]) -> list[Holder]:
     """The processes that hold one of these device nodes open: pid, command, node, and the domain where it is a guest.
 
-    Nodes are compared by their end, since a process in another mount namespace shows them without /dev. A node that is
-    busy although no process that we can see holds it has pid None, as in a container without the host's processes.
+    A node that is busy although no process that we can see holds it has pid None, as in a container without the host's
+    processes.
     """
     present = [node for node in nodes if os.path.exists(node)]
     if not present:
         return []
-    endings = {node.removeprefix("/dev"): node for node in present}
-    found = [
-        _holder(pid, node)
-        for pid in filter(str.isdigit, os.listdir(PROC))
-        for node in sorted(_open_nodes(pid, endings))
-    ]
+    found = seen(present)
     held = {holder["node"] for holder in found}
     unseen = [node for node in present if node not in held and _busy(node)]
     return found + [
         {"pid": None, "command": "a process that cannot be seen from here", "node": node} for node in unseen
+    ]
+
+
+def seen(nodes: Collection[str]) -> list[Holder]:
+    """The holders of these nodes as far as /proc shows them, without opening a node.
+
+    Nodes are compared by their end, since a process in another mount namespace shows them without /dev.
+    """
+    endings = {node.removeprefix("/dev"): node for node in nodes}
+    return [
+        _holder(pid, node)
+        for pid in filter(str.isdigit, os.listdir(PROC))
+        for node in sorted(_open_nodes(pid, endings))
     ]
 
 

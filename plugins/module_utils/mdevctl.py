@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from . import definitions
@@ -82,30 +82,28 @@ def encode(definition: Definition) -> str:
 
 def defined(uuid: str) -> tuple[list[Definition], list[DamagedDefinition]]:
     """The definitions of a UUID, which may stand under several parents, and those that cannot be understood."""
+    return _decoded((parent, uuid) for parent in definitions.entries(STORE))
+
+
+def all_defined() -> tuple[list[Definition], list[DamagedDefinition]]:
+    """All definitions by parent and UUID, and those that cannot be understood; other files are not looked at."""
+    return _decoded(
+        (parent, uuid)
+        for parent in definitions.entries(STORE)
+        for uuid in definitions.entries(os.path.join(STORE, parent))
+        if UUID.fullmatch(uuid)
+    )
+
+
+def _decoded(places: Iterable[tuple[str, str]]) -> tuple[list[Definition], list[DamagedDefinition]]:
     found, damaged = [], []
-    for parent in definitions.entries(STORE):
+    for parent, uuid in places:
         try:
             text = definitions.read(os.path.join(STORE, parent, uuid))
             if text is not None:
                 found.append(decode(uuid, parent, text))
         except DamagedDefinition as error:
             damaged.append(error)
-    return found, damaged
-
-
-def all_defined() -> tuple[list[Definition], list[DamagedDefinition]]:
-    """All definitions by parent and UUID, and those that cannot be understood; other files are not looked at."""
-    found, damaged = [], []
-    for parent in definitions.entries(STORE):
-        for uuid in definitions.entries(os.path.join(STORE, parent)):
-            if not UUID.fullmatch(uuid):
-                continue
-            try:
-                text = definitions.read(os.path.join(STORE, parent, uuid))
-                if text is not None:
-                    found.append(decode(uuid, parent, text))
-            except DamagedDefinition as error:
-                damaged.append(error)
     return found, damaged
 
 
@@ -140,7 +138,28 @@ def stop(uuid: str, seconds: float) -> None:
     _run(["stop", "--uuid", uuid], "", seconds)
 
 
-def _run(arguments: list[str], document: str, seconds: float | None = None) -> None:
+def active_attrs() -> dict[tuple[str, str], Attrs]:
+    """The attributes of devices that run, by parent and UUID, as mdevctl's callout scripts tell them.
+
+    Raises NodedevError with mdevctl's words, or when it says what cannot be understood.
+    """
+    said = _run(["list", "--dumpjson"], "")
+    try:
+        listed = [
+            (parent, uuid, attrs)
+            for parents in json.loads(said)
+            for parent, devices in parents.items()
+            for device in devices
+            for uuid, known in device.items()
+            if (attrs := tuple(_attrs(uuid, known.get("attrs"))))
+        ]
+    except (ValueError, AttributeError, TypeError) as error:
+        raise NodedevError(f"mdevctl list --dumpjson says what cannot be understood: {error}") from error
+    return {(parent, uuid): attrs for parent, uuid, attrs in listed}
+
+
+def _run(arguments: list[str], document: str, seconds: float | None = None) -> str:
+    """What mdevctl prints."""
     command = shutil.which("mdevctl", path="/usr/sbin:/usr/bin:/sbin:/bin")
     if command is None:
         raise NodedevError(
@@ -151,16 +170,17 @@ def _run(arguments: list[str], document: str, seconds: float | None = None) -> N
     process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
         [command, *arguments],
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     try:
-        errors = process.communicate(document, timeout=seconds)[1]
+        said, errors = process.communicate(document, timeout=seconds)
     except subprocess.TimeoutExpired as error:
         # It may block in the kernel, where nothing ends it, so its end is not waited for.
         process.terminate()
         raise NodedevError(f"{words} has not ended after {seconds:g} s; it may still do so") from error
     if process.returncode:
         raise NodedevError(f"{words} refused: {errors.strip()}")
+    return said

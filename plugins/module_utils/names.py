@@ -8,11 +8,16 @@ replaced by an underscore.
 from __future__ import annotations
 
 import re
+from uuid import UUID as Identifier
+from uuid import uuid5
 
 from .errors import BadInput
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+FOREIGN = re.compile(r"[^A-Za-z0-9]")
 ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.-]*")
+# Of no meaning but that it never changes: the UUIDs that are derived in this collection are version 5 below it.
+NAMESPACE = Identifier("5f8f3c0e-5b0e-5c53-9d0c-2a7f4f0b6a11")
 ATTRIBUTE = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 
 
@@ -20,13 +25,21 @@ def device_name(subsystem: str, sysname: str) -> str:
     """libvirt's name of the device that the kernel calls ``sysname`` in ``subsystem``."""
     if subsystem == "matrix":
         return "ap_matrix"
-    plain = f"{subsystem}_{sysname}".encode("utf-8", "surrogateescape")
-    return re.sub(rb"[^A-Za-z0-9]", b"_", plain).decode("ascii")
+    plain = f"{subsystem}_{sysname}"
+    if plain.isascii():
+        return FOREIGN.sub("_", plain)
+    # One underscore for each byte, not for each character.
+    return FOREIGN.sub("_", plain.encode("utf-8", "surrogateescape").decode("latin-1"))
 
 
 def mdev_name(uuid: str, parent_address: str) -> str:
     """libvirt's name of a mediated device: its UUID and the address of its parent."""
     return device_name("mdev", f"{uuid}_{parent_address}")
+
+
+def derived_uuid(parent: str, kind: str, index: int = 0) -> str:
+    """The UUID of the mediated device that was given none: always the same for parent, type and count among them."""
+    return str(uuid5(NAMESPACE, f"{parent} {kind} {index}"))
 
 
 def checked_uuid(value: str) -> str:

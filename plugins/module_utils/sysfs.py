@@ -47,10 +47,19 @@ def read(path: str) -> str | None:
 
     Bytes that are not UTF-8 are kept as surrogates, so that a value can be written back as it was.
     """
+    data = content(path)
+    if data is None:
+        return None
+    text = data.decode("utf-8", "surrogateescape")
+    return text[:-1] if text.endswith("\n") else text
+
+
+def content(path: str, size: int = PAGE) -> bytes | None:
+    """The first bytes of an attribute, ``size`` at most, by one read; None where the device has no such attribute."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            data = os.read(handle, PAGE)
+            return os.read(handle, size)
         finally:
             os.close(handle)
     except OSError as error:
@@ -58,8 +67,6 @@ def read(path: str) -> str | None:
         if number in GONE:
             return None
         raise SysfsError("reading", path, number) from error
-    text = data.decode("utf-8", "surrogateescape")
-    return text[:-1] if text.endswith("\n") else text
 
 
 def write(path: str, value: str, meanings: Mapping[int, str] | None = None) -> None:
@@ -120,15 +127,59 @@ def _write_and_exit(path: str, value: str) -> None:
     os._exit(_write(path, value))
 
 
-def names(folder: str) -> list[str]:
-    """The entries of a folder, sorted; none where there is no such folder."""
+def whole(path: str, size: int) -> bytes | None:
+    """A file of more than one page by as many reads as it takes, ``size`` bytes at most; None where there is none."""
+    parts = []
     try:
-        return sorted(os.listdir(folder))
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while size > 0 and (part := os.read(handle, size)):
+                parts.append(part)
+                size -= len(part)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        number = error.errno or 0
+        if number in GONE:
+            return None
+        raise SysfsError("reading", path, number) from error
+    return b"".join(parts)
+
+
+def entries(folder: str) -> list[str]:
+    """The entries of a folder in the kernel's order; none where there is no such folder."""
+    try:
+        return os.listdir(folder)
     except OSError as error:
         number = error.errno or 0
         if number in GONE:
             return []
         raise SysfsError("listing", folder, number) from error
+
+
+def names(folder: str) -> list[str]:
+    """The entries of a folder, sorted; none where there is no such folder."""
+    return sorted(entries(folder))
+
+
+def linked(folder: str) -> list[str]:
+    """Where the links in a folder of a bus or class lead, in the kernel's order; none where there is no such folder.
+
+    The kernel's links climb from their folder and descend again without a detour, so no folder on the way is looked at.
+    """
+    found = []
+    bases: dict[int, str] = {}
+    for entry in entries(folder):
+        try:
+            target = os.readlink(f"{folder}/{entry}")
+        except OSError:
+            # It vanished, or is no device, as bonding_masters in /sys/class/net.
+            continue
+        climbs = target.count("../")
+        if climbs not in bases:
+            bases[climbs] = os.path.normpath(f"{folder}/{'../' * climbs}")
+        found.append(f"{bases[climbs]}/{target[3 * climbs :]}")
+    return found
 
 
 def link_name(path: str) -> str | None:
@@ -142,10 +193,32 @@ def link_name(path: str) -> str | None:
         raise SysfsError("reading the link", path, number) from error
 
 
+def target(path: str) -> str | None:
+    """Where a link of the kernel leads, by its text alone; None where there is no such link."""
+    try:
+        return os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+    except OSError as error:
+        number = error.errno or 0
+        if number in GONE or number == errno.EINVAL:
+            return None
+        raise SysfsError("reading the link", path, number) from error
+
+
 def real(path: str) -> str | None:
     """Where a path leads; None where it leads nowhere."""
     target = os.path.realpath(path)
     return target if os.path.exists(target) else None
+
+
+def size(path: str) -> int | None:
+    """The length that a file claims, in bytes; None where there is no such file."""
+    try:
+        return os.stat(path).st_size
+    except OSError as error:
+        number = error.errno or 0
+        if number in GONE:
+            return None
+        raise SysfsError("looking at", path, number) from error
 
 
 def exists(path: str) -> bool:

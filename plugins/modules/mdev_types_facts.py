@@ -76,7 +76,7 @@ ansible_facts:
               instances: [9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01]
 """
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import run
+from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import run_facts
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.mdev_types import facts
 
 OPTIONS = {
@@ -87,7 +87,7 @@ OPTIONS = {
 
 
 def main() -> None:
-    run(OPTIONS, lambda params, check_mode: {"ansible_facts": {"mdev_types": facts(**params)}})
+    run_facts(OPTIONS, lambda params, check_mode: {"ansible_facts": {"mdev_types": facts(**params)}})
 
 
 if __name__ == "__main__":

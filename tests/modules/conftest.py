@@ -34,7 +34,7 @@ class Host(SimHost):
     library = ""
     user: Sequence[str] = ()
 
-    def module(self, name: str, **arguments: Any) -> Result:
+    def module(self, name: str, /, **arguments: Any) -> Result:
         """Run a module and return what it says; ``check_mode`` is check mode, and so on for Ansible's own."""
         internal = {f"_ansible_{key}": arguments.pop(key) for key in ("check_mode", "diff") if key in arguments}
         script = str(ROOT / "plugins" / "modules" / f"{name}.py")

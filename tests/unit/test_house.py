@@ -11,8 +11,13 @@ import pytest
 LIBRARY = Path(__file__).resolve().parents[2] / "plugins" / "module_utils"
 MODULES = LIBRARY.parent / "modules"
 
-GROUND = ("errors", "waiting", "names", "sysfs", "plan", "definitions", "locks")
-FLOORS = (GROUND, ("holders", "udev", "mdevctl", "ansible_module"), ("capabilities",), ("resources",))
+GROUND = ("errors", "waiting", "names", "sysfs", "plan", "definitions", "locks", "xml")
+FLOORS = (
+    GROUND,
+    ("holders", "udev", "pci_ids", "ethtool", "devlink", "mdevctl", "ansible_module"),
+    ("capabilities",),
+    ("resources", "kinds", "extras", "inventory", "facts"),
+)
 
 
 def floor(name: str) -> int:

@@ -135,3 +135,30 @@ def test_callouts_are_executable_files(store: Path, tmp_path: Path, monkeypatch:
     assert not mdevctl.has_callouts()
     script.chmod(0o755)
     assert mdevctl.has_callouts()
+
+
+@pytest.mark.parametrize(
+    ("said", "attrs"),
+    [
+        ("[]", {}),
+        (
+            '[{"0000:3d:00.0": [{"u": {"mdev_type": "t", "start": "auto", "attrs": [{"a": "1"}, {"b": ""}]}},'
+            ' {"v": {"mdev_type": "t", "start": "auto"}}]}]',
+            {("0000:3d:00.0", "u"): (("a", "1"), ("b", ""))},
+        ),
+        ("", None),
+        ("{}", {}),
+        ('["u"]', None),
+        ('[{"p": [{"u": {"attrs": "a"}}]}]', None),
+        ('[{"p": [{"u": []}]}]', None),
+    ],
+)
+def test_attributes_of_devices_that_run(
+    monkeypatch: pytest.MonkeyPatch, said: str, attrs: dict[tuple[str, str], mdevctl.Attrs] | None
+) -> None:
+    monkeypatch.setattr(mdevctl, "_run", lambda arguments, document: said)
+    if attrs is not None:
+        assert mdevctl.active_attrs() == attrs
+        return
+    with pytest.raises(NodedevError):
+        mdevctl.active_attrs()

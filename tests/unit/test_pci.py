@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of PCI vendors and products, as libpciaccess takes them from pci.ids."""
+"""Names of PCI vendors and products, as libpciaccess takes them from pci.ids, and what a function says of itself."""
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils import pci_ids
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import pci
+from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils.udev import Device
+from devices import Host
 
 IDS = b"""# comment
 10de  NVIDIA Corporation
@@ -28,15 +33,15 @@ def ids(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     plain = request.param == "plain"
     path = tmp_path / ("pci.ids" if plain else "pci.ids.gz")
     path.write_bytes(IDS if plain else gzip.compress(IDS))
-    monkeypatch.setattr(pci, "PCI_IDS", (str(tmp_path / "gone"), str(path)))
+    monkeypatch.setattr(pci_ids, "PCI_IDS", (str(tmp_path / "gone"), str(path)))
     forget()
     yield
     forget()
 
 
 def forget() -> None:
-    pci.names_of.cache_clear()
-    pci._pci_ids.cache_clear()
+    pci_ids.names_of.cache_clear()
+    pci_ids._pci_ids.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +56,7 @@ def forget() -> None:
     ],
 )
 def test_names(vendor: int, product: int, names: tuple[str | None, str | None]) -> None:
-    assert pci.names_of(vendor, product) == names
+    assert pci_ids.names_of(vendor, product) == names
 
 
 def test_identity(tmp_path: Path) -> None:
@@ -65,3 +70,106 @@ def test_identity(tmp_path: Path) -> None:
 
 def test_a_device_that_is_gone_has_no_identity(tmp_path: Path) -> None:
     assert pci.identity(str(tmp_path)) == {}
+
+
+def function(host: Host, attributes: dict[str, str | bytes], links: dict[str, str], **more: str) -> Device:
+    """A function with all that libvirt wants of it, unless an attribute is given as empty."""
+    known = {"vendor": "0x15b3", "device": "0x1234", "config": bytes(256), **attributes}
+    kept = {name: value for name, value in known.items() if value or "/" in name}
+    return host.make_device(
+        "pci", more.pop("address", "0000:01:00.0"), kept, {"PCI_CLASS": "20000", **more}, links, below="pci0000:00"
+    )
+
+
+def address(name: str) -> dict[str, str]:
+    return dict(zip(("domain", "bus", "slot", "function"), name.split()))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "links", "more"),
+    [
+        ({}, {}, {}),
+        ({"numa_node": "-1"}, {}, {}),
+        ({"numa_node": "1"}, {}, {"numa": {"node": 1}}),
+        ({"sriov_totalvfs": "0"}, {}, {}),
+        ({"sriov_totalvfs": "8 of 9"}, {}, {"capability": [{"type": "virt_functions", "maxCount": 8}]}),
+        ({"sriov_totalvfs": "8"}, {}, {"capability": [{"type": "virt_functions", "maxCount": 8}]}),
+        (
+            {"sriov_totalvfs": "8"},
+            # Up to the first gap.
+            {"virtfn0": "x/0000:01:00.1", "virtfn1": "x/0000:01:00.2", "virtfn3": "x/0000:01:00.4"},
+            {
+                "capability": [
+                    {
+                        "type": "virt_functions",
+                        "maxCount": 8,
+                        "address": [address("0x0000 0x01 0x00 0x1"), address("0x0000 0x01 0x00 0x2")],
+                    }
+                ]
+            },
+        ),
+        (
+            {},
+            {"physfn": "x/10000:e1:00.0"},
+            {"capability": [{"type": "phys_function", "address": address("0x10000 0xe1 0x00 0x0")}]},
+        ),
+        (
+            {},
+            {"iommu_group": "kernel/iommu_groups/7"},
+            {"iommuGroup": {"number": 7, "address": [address("0x0000 0x01 0x00 0x0")]}},
+        ),
+        (
+            {"mdev_supported_types/a/device_api": "vfio-pci", "mdev_supported_types/a/available_instances": "1"},
+            {},
+            {
+                "capability": [
+                    {"type": "mdev_types", "types": [{"id": "a", "deviceAPI": "vfio-pci", "availableInstances": 1}]}
+                ]
+            },
+        ),
+        ({"config": bytes(14) + b"\x01" + bytes(241)}, {}, {"capability": [{"type": "pci-bridge"}]}),
+        ({"config": bytes(4096)}, {}, {"pci-express": {}}),
+    ],
+)
+def test_read(host: Host, attributes: dict[str, str | bytes], links: dict[str, str], more: dict[str, Any]) -> None:
+    if "iommu_group" in links:
+        host.attributes("kernel/iommu_groups/7/devices", {"0000:01:00.0": ""})
+    assert pci.read(function(host, attributes, links)) == {
+        "type": "pci",
+        "class": "0x020000",
+        "domain": 0,
+        "bus": 1,
+        "slot": 0,
+        "function": 0,
+        "product": {"id": "0x1234"},
+        "vendor": {"id": "0x15b3", "name": "Mellanox Technologies"},
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("attributes", "links", "more"),
+    [
+        ({"vendor": ""}, {}, {}),
+        ({"device": ""}, {}, {}),
+        ({"vendor": "what"}, {}, {}),
+        ({"vendor": "10de"}, {}, {}),
+        ({"sriov_totalvfs/unreadable": ""}, {}, {}),
+        ({"numa_node": "near"}, {}, {}),
+        ({"sriov_totalvfs": "many"}, {}, {}),
+        ({"config": ""}, {}, {}),
+        ({"config": b"\xff" * 256}, {}, {}),
+        ({"mdev_supported_types/a/device_api": "vfio-pci"}, {}, {}),
+        ({"mdev_supported_types/a/available_instances": "1"}, {}, {}),
+        ({}, {"virtfn0": "x/fpga-1"}, {}),
+        ({}, {"physfn": "x/fpga-1"}, {}),
+        ({}, {"iommu_group": "kernel/iommu_groups/other"}, {}),
+        ({}, {}, {"PCI_CLASS": "G"}),
+        ({}, {}, {"address": "0000:06:00"}),
+    ],
+)
+def test_a_broken_function_drops(
+    host: Host, attributes: dict[str, str | bytes], links: dict[str, str], more: dict[str, str]
+) -> None:
+    with pytest.raises(Dropped):
+        pci.read(function(host, attributes, links, **more))

@@ -1,14 +1,45 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a mediated device that runs says of itself."""
+"""What a mediated device says of itself, by the kernel when it runs and by mdevctl's definition when it does not."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from .. import sysfs
+from .. import names, sysfs
+from ..errors import Dropped
+from ..udev import Device
 
+TYPE = "mdev"
 BUS = "/sys/bus/mdev/devices"
+
+
+def name(device: Device, capability: dict[str, Any]) -> str:
+    """libvirt's name of it; one UUID may be defined under several parents."""
+    return names.mdev_name(capability["uuid"], capability["parent_addr"])
+
+
+def read(device: Device) -> dict[str, Any]:
+    """A device that runs, without the attributes that only mdevctl knows; Dropped while the kernel is making it."""
+    kind, group = device.link("mdev_type"), device.link("iommu_group")
+    if kind is None or group is None or not group.isdecimal():
+        raise Dropped(f"it has no {'mdev_type' if kind is None else 'iommu_group'}")
+    return capability(kind, device.sysname, os.path.basename(os.path.dirname(device.path)), int(group), ())
+
+
+def capability(kind: str, uuid: str, parent: str, group: int, attrs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The capability of a device from its parts; libvirt says group 0 of a device that does not run."""
+    said: dict[str, Any] = {"type": TYPE, "mdev_type": {"id": kind}, "uuid": uuid, "parent_addr": parent}
+    said["iommuGroup"] = {"number": group}
+    listed = attributes(attrs)
+    return {**said, "attr": listed} if listed else said
+
+
+def attributes(attrs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """The elements of a device's attributes, in their order."""
+    return [{"name": name, "value": value} for name, value in attrs]
 
 
 @dataclass(frozen=True)
@@ -23,7 +54,7 @@ class Mdev:
     nodes: tuple[str, ...]
 
 
-def read(uuid: str) -> Mdev | None:
+def find(uuid: str) -> Mdev | None:
     """The device of this UUID; None where there is none.
 
     The type is empty and the group None as long as the kernel has not finished making the device.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The parents of mediated devices and the types they offer.
+"""The parents of mediated devices and the types they offer; among them the kernel's sample driver, mtty.
 
 Follows the kernel's Documentation/driver-api/vfio-mediated-device.rst: a registered parent has a link in
 /sys/class/mdev_bus, by the name that mdevctl calls it too, and a folder for each type in mdev_supported_types.
@@ -11,12 +11,50 @@ import os
 from typing import Any
 
 from .. import sysfs
+from ..errors import Dropped
 from ..names import device_name
+from ..udev import Device, integer
 from . import pci
 
+TYPE = "mdev_types"
 BUS = "/sys/class/mdev_bus"
 
 Types = dict[str, dict[str, Any]]
+
+
+def read(device: Device) -> dict[str, Any]:
+    """The device of the sample driver in libvirt's words, which is its types; Dropped where it is not registered.
+
+    libvirt repeats the capability within itself; the types stand in the first one here.
+    """
+    if all(sysfs.real(f"{BUS}/{address}") != device.path for address in sysfs.names(BUS)):
+        raise Dropped(f"{BUS} has no link to it")
+    return {"type": TYPE, "types": offered(device)}
+
+
+def nested(device: Device) -> list[dict[str, Any]]:
+    """The nested capability of any other parent; none where it offers no types."""
+    types = offered(device)
+    return [{"type": TYPE, "types": types}] if types else []
+
+
+def offered(device: Device) -> list[dict[str, Any]]:
+    """The types in libvirt's words and the kernel's order; Dropped where one lacks what each must have."""
+    try:
+        kinds = sysfs.entries(f"{device.path}/mdev_supported_types")
+    except sysfs.SysfsError as error:
+        raise Dropped(str(error)) from error
+    return [_offered(device, kind) for kind in kinds]
+
+
+def _offered(device: Device, kind: str) -> dict[str, Any]:
+    folder = f"mdev_supported_types/{kind}"
+    name, api = device.value(f"{folder}/name"), device.value(f"{folder}/device_api")
+    free = integer(device.value(f"{folder}/available_instances") or "", 10)
+    if api is None or free is None:
+        missing = "device_api" if api is None else "available_instances"
+        raise Dropped(f"{folder}/{missing} has nothing that can be read")
+    return {"id": kind} | ({} if name is None else {"name": name}) | {"deviceAPI": api, "availableInstances": free}
 
 
 def addresses() -> list[str]:

@@ -4,14 +4,115 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import os
+import re
 from typing import Any
 
-from .. import sysfs
+from .. import pci_ids, sysfs
+from ..errors import Dropped
+from ..udev import Device, integer
+from . import mdev_types, pci_config, vpd
 
-# Where distributions keep pci.ids; the first one counts. Debian's place, which libpciaccess reads too, comes first.
-PCI_IDS = ("/usr/share/misc/pci.ids.gz", "/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids")
+TYPE = "pci"
+
+LEADING_NUMBER = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]+")
+ADDRESS = re.compile(r"([0-9a-f]+):([0-9a-f]+):([0-9a-f]+)\.([0-9a-f]+)", re.ASCII | re.IGNORECASE)
+
+
+def read(device: Device) -> dict[str, Any]:
+    """The function in libvirt's words; a dead one, whose configuration space reads as ones, is not listed."""
+    domain, bus, slot, function = _numbers(os.path.basename(device.path))
+    vendor, product = _id(device, "vendor"), _id(device, "device")
+    config = pci_config.read(device.path)
+    said: dict[str, Any] = {
+        "type": TYPE,
+        "class": f"0x{device.prop_number('PCI_CLASS', 16, 0):06x}",
+        "domain": domain,
+        "bus": bus,
+        "slot": slot,
+        "function": function,
+        **described(vendor, product),
+    }
+    nested = [*_functions(device), *config.bridge, *mdev_types.nested(device), *vpd.nested(device.path)]
+    if nested:
+        said["capability"] = nested
+    group = device.link("iommu_group")
+    if group is not None:
+        said["iommuGroup"] = _group(device.path, group)
+    node = device.number("numa_node", 10, -1, signed=True)
+    if node is not None and node >= 0:
+        said["numa"] = {"node": node}
+    if config.express is not None:
+        said["pci-express"] = config.express
+    return said
+
+
+@functools.cache
+def _numbers(address: str) -> tuple[int, int, int, int]:
+    parts = ADDRESS.fullmatch(address)
+    if parts is None:
+        raise Dropped(f"{address} is not the address of a PCI function")
+    domain, bus, slot, function = (int(part, 16) for part in parts.groups())
+    return domain, bus, slot, function
+
+
+def _id(device: Device, name: str) -> int:
+    text = device.sysattr(name) or ""
+    number = integer(text, 16)
+    if number is None or not text.startswith("0x"):
+        raise Dropped(f"{name} is {text!r}, which is no number that begins with 0x")
+    return number
+
+
+def address(name: str) -> dict[str, str]:
+    """An address element of libvirt from a function's name in the kernel; Dropped when that is no address."""
+    domain, bus, slot, function = _numbers(name)
+    return {"domain": f"0x{domain:04x}", "bus": f"0x{bus:02x}", "slot": f"0x{slot:02x}", "function": f"0x{function}"}
+
+
+def _functions(device: Device) -> list[dict[str, Any]]:
+    """The nested capabilities of SR-IOV: a virtual function's physical one, a physical one's virtual ones."""
+    found: list[dict[str, Any]] = []
+    physical = device.link("physfn")
+    if physical is not None and sysfs.exists(f"{device.path}/physfn"):
+        found.append({"type": "phys_function", "address": address(physical)})
+    total = _total(device)
+    functions = [address(name) for name in virtual_functions(device)]
+    if total or functions:
+        found.append(
+            {"type": "virt_functions"}
+            | ({"maxCount": total} if total else {})
+            | ({"address": functions} if functions else {})
+        )
+    return found
+
+
+def _total(device: Device) -> int:
+    if not sysfs.exists(f"{device.path}/sriov_totalvfs"):
+        return 0
+    # libvirt reads the number that the text begins with, and minds only if there is none.
+    begins = LEADING_NUMBER.match(device.value("sriov_totalvfs") or "")
+    total = integer(begins.group(), 10) if begins else None
+    if total is None:
+        raise Dropped("sriov_totalvfs does not begin with a number")
+    return total
+
+
+def virtual_functions(device: Device) -> list[str]:
+    """The kernel's names of a function's virtual functions by their index, up to the first gap."""
+    found: list[str] = []
+    while (name := device.link(f"virtfn{len(found)}")) and sysfs.exists(f"{device.path}/virtfn{len(found)}"):
+        found.append(name)
+    return found
+
+
+def _group(path: str, name: str) -> dict[str, Any]:
+    """The element of an IOMMU group, its members in the kernel's order."""
+    try:
+        members = sysfs.entries(f"{path}/iommu_group/devices")
+        return {"number": int(name), "address": [address(member) for member in members]}
+    except (ValueError, sysfs.SysfsError) as error:
+        raise Dropped(f"its IOMMU group {name} cannot be read") from error
 
 
 def identity(path: str) -> dict[str, Any]:
@@ -19,38 +120,14 @@ def identity(path: str) -> dict[str, Any]:
     vendor, product = sysfs.read(f"{path}/vendor"), sysfs.read(f"{path}/device")
     if vendor is None or product is None:
         return {}
-    vendor_id, product_id = int(vendor, 16), int(product, 16)
-    vendor_name, product_name = names_of(vendor_id, product_id)
-    return {"vendor": _named(vendor_id, vendor_name), "product": _named(product_id, product_name)}
+    return described(int(vendor, 16), int(product, 16))
+
+
+def described(vendor: int, product: int) -> dict[str, Any]:
+    """``product`` and ``vendor`` in libvirt's order, each with its ``id`` and its ``name`` where pci.ids has it."""
+    vendor_name, product_name = pci_ids.names_of(vendor, product)
+    return {"product": _named(product, product_name), "vendor": _named(vendor, vendor_name)}
 
 
 def _named(number: int, name: str | None) -> dict[str, str]:
     return {"id": f"0x{number:04x}"} | ({"name": name} if name else {})
-
-
-@functools.cache
-def names_of(vendor: int, product: int) -> tuple[str | None, str | None]:
-    """The names of a vendor and its product in pci.ids; the product's only where the vendor is known."""
-    text = _pci_ids()
-    start = text.find(b"\n%04x  " % vendor)
-    if start < 0:
-        return None, None
-    end = text.find(b"\n", start + 1)
-    vendor_name = text[start + 7 : end].decode("utf-8", "replace")
-    # The vendor's products are the lines that begin with a tab, up to the next line that does not.
-    while text[end + 1 : end + 2] in (b"\t", b"#"):
-        line_end = text.find(b"\n", end + 1)
-        line = text[end + 1 : line_end]
-        if line.startswith(b"\t%04x  " % product):
-            return vendor_name, line[7:].decode("utf-8", "replace")
-        end = line_end
-    return vendor_name, None
-
-
-@functools.cache
-def _pci_ids() -> bytes:
-    for path in PCI_IDS:
-        if os.path.exists(path):
-            with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
-                return b"\n" + file.read() + b"\n"
-    return b""

@@ -102,7 +102,7 @@ class Plan:
 
 def observe(wish: Wish) -> Observation:
     """Read what the wish touches: the device, its definitions, its parent with the types, and who uses it."""
-    active = mdev.read(wish.uuid)
+    active = mdev.find(wish.uuid)
     definitions, damaged = mdevctl.defined(wish.uuid)
     registered = tuple(mdev_types.addresses())
     address = _address(wish, active, definitions, registered)

@@ -58,12 +58,12 @@ def start(target: Definition, seconds: float) -> None:
 
 def _await(target: Definition, seconds: float) -> None:
     def complete() -> bool:
-        made = mdev.read(target.uuid)
+        made = mdev.find(target.uuid)
         return made is not None and made.type != "" and bool(made.nodes)
 
     if wait_for(complete, seconds):
         return
-    made = mdev.read(target.uuid)
+    made = mdev.find(target.uuid)
     remove(target.uuid, seconds, callouts=False)
     lacking = (
         "its folder" if made is None else "its type" if not made.type else "its VFIO group (is the vfio driver loaded?)"

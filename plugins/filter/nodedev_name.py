@@ -1,0 +1,58 @@
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""libvirt's name of a device from its address or UUID."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils.names import UUID, checked_address, device_name, mdev_name
+
+PCI = re.compile(r"([0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-1][0-9a-f]\.[0-7]")
+CCW = re.compile(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}")
+# The parents of mediated devices by libvirt's name: what follows the subsystem is the address.
+PARENT = re.compile(r"(?:pci|css|ccwgroup|ap|mtty)_([A-Za-z0-9_]+)")
+
+
+def nodedev_name(value: object, parent: str | None = None, subsystem: str | None = None) -> str:
+    """libvirt's name of the device with this address or UUID; AnsibleFilterError when it is neither."""
+    text = value.lower() if isinstance(value, str) else ""
+    try:
+        if UUID.fullmatch(text):
+            return _mdev(text, parent)
+        if parent is not None:
+            raise AnsibleFilterError(
+                f"nodedev_name: parent goes with the UUID of a mediated device, not with {value!r}"
+            )
+        if subsystem is not None and isinstance(value, str):
+            return device_name(checked_address("subsystem", subsystem), checked_address("address", value))
+    except BadInput as error:
+        raise AnsibleFilterError(f"nodedev_name: {error}") from error
+    if PCI.fullmatch(text):
+        # As lspci does, an address without a domain is in the first one.
+        return device_name("pci", text if text.count(":") > 1 else f"0000:{text}")
+    if CCW.fullmatch(text):
+        return device_name("ccw", text)
+    raise AnsibleFilterError(
+        f"nodedev_name: {value!r} is no PCI address (0000:06:00.0), no CCW address (0.0.0815; with subsystem='css' of a"
+        " subchannel) and no UUID of a mediated device; other devices need subsystem=, as in 'card0a' with 'ap'"
+    )
+
+
+def _mdev(uuid: str, parent: str | None) -> str:
+    if not isinstance(parent, str):
+        raise AnsibleFilterError(
+            f"nodedev_name: the name of mediated device {uuid} has its parent's address in it, so give parent="
+        )
+    named = PARENT.fullmatch(parent)
+    return mdev_name(uuid, named[1] if named else checked_address("parent", parent))
+
+
+class FilterModule:
+    """The filter for Ansible."""
+
+    def filters(self) -> dict[str, Callable[..., str]]:
+        return {"nodedev_name": nodedev_name}

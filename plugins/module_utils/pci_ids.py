@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The names of PCI vendors and products, as libpciaccess takes them from pci.ids for libvirt."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import os
+import re
+
+# Where distributions keep pci.ids; the first one counts. Debian's place, which libpciaccess reads too, comes first.
+PCI_IDS = ("/usr/share/misc/pci.ids.gz", "/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids")
+
+
+NEXT = re.compile(rb"\n[0-9a-fA-F]")
+
+
+@functools.cache
+def names_of(vendor: int, product: int) -> tuple[str | None, str | None]:
+    """The names of a vendor and its product in pci.ids; the product's only where the vendor is known."""
+    text = _pci_ids()
+    start = text.find(b"\n%04x  " % vendor)
+    if start < 0:
+        return None, None
+    end = text.find(b"\n", start + 1)
+    vendor_name = text[start + 7 : end].decode("utf-8", "replace")
+    # The vendor's products are the lines that begin with a tab, up to the next line that begins with an id or a class.
+    following = NEXT.search(text, end)
+    start = text.find(b"\n\t%04x  " % product, end, following.start() + 1 if following else len(text))
+    if start < 0:
+        return vendor_name, None
+    return vendor_name, text[start + 8 : text.find(b"\n", start + 1)].decode("utf-8", "replace")
+
+
+@functools.cache
+def _pci_ids() -> bytes:
+    for path in PCI_IDS:
+        if os.path.exists(path):
+            with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
+                return b"\n" + file.read() + b"\n"
+    return b""

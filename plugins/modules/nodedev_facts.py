@@ -1,0 +1,219 @@
+#!/usr/bin/python
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: nodedev_facts
+short_description: The devices of a host as libvirt knows them, without libvirt
+version_added: 0.1.0
+description:
+  - Tells of every node device that libvirt's driver would list, under the same name, with the same parent and the same
+    details, and what libvirt leaves out.
+  - Reads sysfs, the udev database and mdevctl's definitions. A subset reads the files of its own kinds, and of the
+    devices above those. What vanishes meanwhile or cannot be read is left out as libvirt leaves it out.
+extends_documentation_fragment:
+  - hostdev.nodedev.attributes.facts
+requirements:
+  - lxml (python3-lxml), for O(xml=true) only
+options:
+  capabilities:
+    description:
+      - Only devices with one of these capabilities, which mean what they mean to C(virsh nodedev-list --cap).
+      - V(fc_host), V(vports), V(mdev_types), V(vpd) and V(ccwgroup_member) stand for the devices that have such a
+        capability within their own.
+    type: list
+    elements: str
+    choices:
+      - system
+      - pci
+      - usb_device
+      - usb
+      - net
+      - scsi_host
+      - scsi_target
+      - scsi
+      - storage
+      - scsi_generic
+      - drm
+      - mdev
+      - ccw
+      - ccwgroup
+      - css
+      - vdpa
+      - ap_card
+      - ap_queue
+      - ap_matrix
+      - mdev_types
+      - fc_host
+      - vports
+      - vpd
+      - ccwgroup_member
+  names:
+    description:
+      - Only devices of these names. A name that no device has is no error.
+    type: list
+    elements: str
+  parent:
+    description:
+      - Only this device, by its name, and all below it.
+    type: str
+  driver:
+    description:
+      - Only devices that are bound to this driver.
+    type: str
+  include:
+    description:
+      - V(active) devices are there now.
+      - V(inactive) are the mediated devices that are defined and do not run.
+      - V(all) are both.
+    type: str
+    choices: [active, inactive, all]
+    default: active
+  persistence:
+    description:
+      - V(persistent) devices are the computer itself, as libvirt counts, and the mediated devices that are defined,
+        whether they run or not.
+      - V(transient) are all others.
+    type: str
+    choices: [persistent, transient]
+  xml:
+    description:
+      - Add the document that C(virsh nodedev-dumpxml) prints, in the form of libvirt 11.
+    type: bool
+    default: false
+  tree:
+    description:
+      - Add the lines of C(virsh nodedev-list --tree).
+      - Of a subset, a device whose parent is not part of it begins a tree of its own.
+    type: bool
+    default: false
+  unlisted:
+    description:
+      - Add the devices of the same subsystems that libvirt does not list, each with the reason.
+    type: bool
+    default: false
+seealso:
+  - module: hostdev.nodedev.mdev_types_facts
+  - module: hostdev.nodedev.nodedev
+author:
+  - The hostdev.nodedev authors (@hostdev)
+"""
+
+EXAMPLES = r"""
+- name: All there is, and how it hangs together
+  hostdev.nodedev.nodedev_facts:
+    tree: true
+
+- name: Network cards that can have virtual functions
+  hostdev.nodedev.nodedev_facts:
+    capabilities: [pci]
+    driver: mlx5_core
+
+- name: What hangs on one card, with what could be started there
+  hostdev.nodedev.nodedev_facts:
+    parent: pci_0000_3d_00_0
+    include: all
+
+- name: Documents for virt-install or the libvirt modules
+  hostdev.nodedev.nodedev_facts:
+    names: [pci_0000_3d_00_0]
+    xml: true
+
+- name: Why a disk is missing
+  hostdev.nodedev.nodedev_facts:
+    capabilities: [storage]
+    unlisted: true
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: Facts of the host.
+  returned: success
+  type: dict
+  contains:
+    nodedev:
+      description: What was found.
+      type: dict
+      contains:
+        devices:
+          description:
+            - The devices by libvirt's name. Each mirrors its XML - an element is a key, with its text or with a dict of
+              its attributes and children, or a list of such where it may repeat; C(capability) has its type under
+              C(type), and a list of the capabilities within it under C(capability).
+            - The C(type) element of a capability is C(scsi_type), C(drm_type), C(mdev_type) or, as a list, C(types).
+            - What libvirt does not say is under C(extra). Of a virtual function C(vf_index) and, with NVIDIA's vendor
+              VFIO driver, C(current_vgpu_type); of a mediated device C(active), C(device_api) and C(definition); of any
+              device with a VFIO node, when mediated devices are asked for, its C(holders).
+            - With O(xml=true) the document is under C(xml).
+          returned: success
+          type: dict
+          sample:
+            pci_0000_3d_00_4:
+              name: pci_0000_3d_00_4
+              path: /sys/devices/pci0000:3c/0000:3c:00.0/0000:3d:00.4
+              parent: pci_0000_3c_00_0
+              driver: {name: nvidia}
+              capability:
+                type: pci
+                class: "0x030200"
+                domain: 0
+                bus: 61
+                slot: 0
+                function: 4
+                product: {id: "0x25b6", name: "GA107GL [A2 / A16]"}
+                vendor: {id: "0x10de", name: NVIDIA Corporation}
+                capability:
+                  - type: phys_function
+                    address: {domain: "0x0000", bus: "0x3d", slot: "0x00", function: "0x0"}
+                iommuGroup:
+                  number: 31
+                  address:
+                    - {domain: "0x0000", bus: "0x3d", slot: "0x00", function: "0x4"}
+                numa: {node: 0}
+              extra:
+                vf_index: 0
+                current_vgpu_type: 711
+        tree:
+          description: The lines of C(virsh nodedev-list --tree).
+          returned: O(tree=true)
+          type: list
+          elements: str
+          sample:
+            - computer
+            - "  |"
+            - "  +- pci_0000_3c_00_0"
+            - "      |"
+            - "      +- pci_0000_3d_00_4"
+        unlisted:
+          description: Devices that libvirt does not list, by their folder, and why.
+          returned: O(unlisted=true)
+          type: list
+          elements: dict
+          sample:
+            - {path: /sys/devices/virtual/net/br0, reason: libvirt has no kind of device for DEVTYPE bridge}
+"""
+
+from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import run_facts
+from ansible_collections.hostdev.nodedev.plugins.module_utils.facts import facts
+from ansible_collections.hostdev.nodedev.plugins.module_utils.kinds import CAPABILITIES
+
+OPTIONS = {
+    "capabilities": {"type": "list", "elements": "str", "choices": list(CAPABILITIES)},
+    "names": {"type": "list", "elements": "str"},
+    "parent": {"type": "str"},
+    "driver": {"type": "str"},
+    "include": {"type": "str", "choices": ["active", "inactive", "all"], "default": "active"},
+    "persistence": {"type": "str", "choices": ["persistent", "transient"]},
+    "xml": {"type": "bool", "default": False},
+    "tree": {"type": "bool", "default": False},
+    "unlisted": {"type": "bool", "default": False},
+}
+
+
+def main() -> None:
+    run_facts(OPTIONS, lambda params, check_mode: facts(params))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The nodedev_facts module on simulated hosts; its agreement with libvirt is tested in tests/conformance."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import CARD, OTHER, OTHER_CARD, ROOT, UUID, Host
+
+CARD_NAME, OTHER_NAME, NIC = "pci_0000_3d_00_0", "pci_0000_af_00_0", "pci_0000_3b_00_0"
+MDEV = f"mdev_{UUID.replace('-', '_')}_0000_3d_00_0"
+DEFINED = f"mdev_{OTHER.replace('-', '_')}_0000_3d_00_0"
+
+Facts = dict[str, Any]
+
+
+def facts(host: Host, **options: Any) -> Facts:
+    result = host.module("nodedev_facts", **options)
+    assert not result.get("failed"), result
+    assert result["changed"] is False
+    found: Facts = result["ansible_facts"]["nodedev"]
+    return found
+
+
+def vpd(name: str) -> dict[str, str]:
+    data = bytes((0x82, len(name), 0)) + name.encode() + bytes((0x90, 4, 0)) + b"RV\x01"
+    return {"hex": (data + bytes((-sum(data) % 256,)) + b"\x78").hex()}
+
+
+@pytest.fixture
+def used(host: Host) -> Host:
+    """The host with two cards; one has an instance that runs, is defined and is held, and one that is defined only."""
+    host.mdev()
+    host.mdev(uuid=OTHER, state="inactive")
+    return host
+
+
+def test_all_there_is(used: Host) -> None:
+    with used.hold(UUID) as pid:
+        found = facts(used, tree=True)
+    assert sorted(found) == ["devices", "tree"]
+    assert sorted(found["devices"]) == sorted(["computer", CARD_NAME, NIC, OTHER_NAME, MDEV])
+    assert found["tree"] == [
+        *("computer", "  |", f"  +- {NIC}", f"  +- {CARD_NAME}", "  |   |", f"  |   +- {MDEV}", "  |     "),
+        *(f"  +- {OTHER_NAME}", "    "),
+    ]
+    assert found["devices"]["computer"]["capability"]["product"] == "GPU server"
+    nic = found["devices"][NIC]
+    assert nic["capability"]["vendor"] == {"id": "0x15b3", "name": "Mellanox Technologies"}
+    assert (nic["driver"], nic["parent"], nic["capability"]["numa"]) == ({"name": "mlx5_core"}, "computer", {"node": 0})
+    mdev = found["devices"][MDEV]
+    assert (mdev["parent"], mdev["capability"]["mdev_type"]) == (CARD_NAME, {"id": "nvidia-231"})
+    extra = mdev["extra"]
+    assert (extra["active"], extra["device_api"]) == (True, "vfio-pci")
+    assert extra["definition"] == {"type": "nvidia-231", "autostart": True, "attrs": []}
+    node = f"/dev/vfio/{mdev['capability']['iommuGroup']['number']}"
+    assert extra["holders"] == [{"pid": pid, "command": "simhost-guest", "node": node}]
+
+
+def test_looking_does_not_keep_a_guest_out(used: Host) -> None:
+    assert facts(used, capabilities=["mdev"])["devices"][MDEV]["extra"]["holders"] == []
+    with used.hold(UUID):
+        assert len(facts(used, capabilities=["mdev"])["devices"][MDEV]["extra"]["holders"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"capabilities": ["pci"]}, [NIC, CARD_NAME, OTHER_NAME]),
+        ({"capabilities": ["mdev_types"]}, [CARD_NAME, OTHER_NAME]),
+        ({"capabilities": ["system", "mdev"]}, ["computer", MDEV]),
+        ({"names": [NIC, "pci_0000_ff_00_0"]}, [NIC]),
+        ({"parent": CARD_NAME}, [CARD_NAME, MDEV]),
+        ({"parent": CARD_NAME, "include": "all"}, [CARD_NAME, MDEV, DEFINED]),
+        ({"driver": "nvidia"}, [CARD_NAME, OTHER_NAME]),
+        ({"include": "inactive"}, [DEFINED]),
+        ({"persistence": "persistent"}, ["computer", MDEV]),
+        ({"persistence": "persistent", "include": "all"}, ["computer", MDEV, DEFINED]),
+        ({"persistence": "transient", "capabilities": ["mdev", "pci"]}, [NIC, CARD_NAME, OTHER_NAME]),
+    ],
+)
+def test_narrowed(used: Host, options: dict[str, Any], names: list[str]) -> None:
+    assert sorted(facts(used, **options)["devices"]) == sorted(names)
+
+
+def test_an_unknown_capability_is_an_error_that_lists_them(host: Host) -> None:
+    result = host.module("nodedev_facts", capabilities=["nvme"])
+    assert result["failed"]
+    for name in ("nvme", "pci", "mdev_types", "ccwgroup_member"):
+        assert name in result["msg"]
+
+
+def test_xml(used: Host) -> None:
+    found = facts(used, xml=True, names=[MDEV])["devices"][MDEV]
+    assert found["xml"].splitlines()[:4] == [
+        *("<device>", f"  <name>{MDEV}</name>", f"  <path>{found['path']}</path>", f"  <parent>{CARD_NAME}</parent>"),
+    ]
+    assert "extra" not in found["xml"]
+    assert "xml" not in facts(used, names=[MDEV])["devices"][MDEV]
+
+
+def test_check_mode_tells_the_same(used: Host) -> None:
+    assert facts(used, check_mode=True) == facts(used)
+
+
+def test_virtual_functions(start: Callable[..., Host]) -> None:
+    devices = facts(start("nvidia-sriov"), capabilities=["pci"])["devices"]
+    assert [devices[f"pci_0000_06_00_{number}"]["extra"] for number in range(4, 8)] == [
+        {"vf_index": index} for index in range(4)
+    ]
+
+
+def test_what_cannot_be_read_is_left_out_and_named(host: Host) -> None:
+    path = f"/sys/bus/pci/devices/{CARD}"
+    kind = f"{path}/mdev_supported_types/nvidia-231"
+    host.fault(f"{kind}/available_instances", op="read", errno="EIO")
+    result = host.module("nodedev_facts", unlisted=True)
+    found = result["ansible_facts"]["nodedev"]
+    assert CARD_NAME not in found["devices"]
+    assert OTHER_NAME in found["devices"]
+    reason = "mdev_supported_types/nvidia-231/available_instances has nothing that can be read"
+    assert [(one["path"].rpartition("/")[2], one["reason"]) for one in found["unlisted"]] == [(CARD, reason)]
+    assert [reason in warning for warning in result["warnings"]] == [True]
+    host.clear_faults()
+    # What libvirt can do without, it does without.
+    host.fault(f"{kind}/name", op="read", errno="EIO")
+    types = facts(host)["devices"][CARD_NAME]["capability"]["capability"][0]["types"]
+    assert [sorted(kind) for kind in types if kind["id"] == "nvidia-231"] == [["availableInstances", "deviceAPI", "id"]]
+
+
+@pytest.mark.parametrize("what", ["vendor", "config", "uevent"])
+def test_a_device_that_vanishes_while_it_is_read(host: Host, what: str) -> None:
+    host.fault(f"/sys/bus/pci/devices/{OTHER_CARD}/{what}", op="any", errno="ENODEV")
+    assert sorted(facts(host)["devices"]) == sorted(["computer", NIC, CARD_NAME])
+
+
+def test_vital_product_data(start: Callable[..., Host]) -> None:
+    host = start(
+        {
+            "devices": [
+                {"pci": {"address": "0000:01:00.0"}, "attributes": {"vpd": vpd("Good")}},
+                {"pci": {"address": "0000:01:00.1"}, "attributes": {"vpd": {"hex": f"{vpd('Bad')['hex'][:-2]}00"}}},
+                {"pci": {"address": "0000:01:00.2"}, "attributes": {"vpd": {"errno": "EIO"}}},
+            ]
+        }
+    )
+    devices = facts(host)["devices"]
+    assert devices["pci_0000_01_00_0"]["capability"]["capability"] == [{"type": "vpd", "name": "Good"}]
+    assert "capability" not in devices["pci_0000_01_00_1"]["capability"]
+    assert "capability" not in devices["pci_0000_01_00_2"]["capability"]
+    assert list(facts(host, capabilities=["vpd"])["devices"]) == ["pci_0000_01_00_0"]
+
+
+def test_a_damaged_definition_is_a_warning(used: Host) -> None:
+    used.run(["sh", "-c", f"echo '{{' > /etc/mdevctl.d/{CARD}/{OTHER}"])
+    result = used.module("nodedev_facts", include="all")
+    assert DEFINED not in result["ansible_facts"]["nodedev"]["devices"]
+    assert [OTHER in warning for warning in result["warnings"]] == [True]
+
+
+def test_the_examples(used: Host) -> None:
+    module = importlib.import_module("ansible_collections.hostdev.nodedev.plugins.modules.nodedev_facts")
+    for task in yaml.safe_load(module.EXAMPLES):
+        facts(used, **task["hostdev.nodedev.nodedev_facts"])
+
+
+def test_through_ansible_itself(host: Host, tmp_path: Path) -> None:
+    """The result is printed without Ansible's help, which must not keep Ansible from understanding it."""
+    host.fault(f"/sys/bus/pci/devices/{OTHER_CARD}/vendor", op="read", errno="EIO")
+    done = host.run(
+        [
+            str(Path(sys.executable).parent / "ansible"),
+            "localhost",
+            "-m",
+            "hostdev.nodedev.nodedev_facts",
+            "-a",
+            "tree=true",
+        ],
+        check=False,
+        env={
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks" / "collections"),
+            "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
+            "ANSIBLE_LOAD_CALLBACK_PLUGINS": "true",
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
+            "ANSIBLE_HOME": str(tmp_path),
+        },
+    )
+    status, _, text = done.stdout.partition(" => ")
+    assert status == "localhost | SUCCESS", done.stdout + done.stderr
+    assert json.loads(text)["ansible_facts"]["nodedev"]["tree"][:3] == ["computer", "  |", f"  +- {NIC}"]
+    assert f"{OTHER_CARD} is not listed" in done.stderr.replace("\n", " ")

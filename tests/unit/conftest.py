@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the unit tests share: a host made of files, and which tests run where.
+
+Filters run on the controller: where there is no ansible, as on the oldest Python of a managed host, they are not.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from devices import Host
+
+collect_ignore = [] if find_spec("ansible") else ["test_filters.py"]
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host of the test's own, empty."""
+    return Host(tmp_path, monkeypatch)

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filters: a table of devices with the element that each becomes, checked against libvirt's schema and parser."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from ansible_collections.hostdev.nodedev.plugins.filter import hostdev_xml as hostdev_file
+from ansible_collections.hostdev.nodedev.plugins.filter import nodedev_name as name_file
+from lxml import etree
+
+ROOT = Path(__file__).resolve().parents[2]
+hostdev_xml = hostdev_file.FilterModule().filters()["hostdev_xml"]
+nodedev_name = name_file.FilterModule().filters()["nodedev_name"]
+
+UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+PCI = {"type": "pci", "class": "0x030200", "domain": 0, "bus": 6, "slot": 31, "function": 7}
+VF = {"name": "pci_0000_06_1f_7", "capability": {**PCI, "capability": [{"type": "phys_function", "address": []}]}}
+USB = {
+    "type": "usb_device",
+    "bus": 1,
+    "device": 12,
+    "product": {"id": "0xc52b", "name": "Unifying <&> Receiver"},
+    "vendor": {"id": "0x046d", "name": "Logitech, Inc."},
+}
+# What the mdev module returns.
+RESULT = {"name": "mdev_x", "uuid": UUID, "parent_addr": "0000:06:00.0", "device_api": "vfio-pci", "type": "nvidia-63"}
+
+
+def facts(kind: str, **keys: Any) -> dict[str, Any]:
+    return {"name": f"{kind}_x", "capability": {"type": kind, **keys}}
+
+
+def mdev(parent: str) -> dict[str, Any]:
+    return facts("mdev", uuid=UUID, parent_addr=parent)
+
+
+def element(kind: str, source: str, more: str = "") -> str:
+    return f'<hostdev mode="subsystem" type="{kind}"{more}><source>{source}</source></hostdev>'
+
+
+MDEV = f'<address uuid="{UUID}"/>'
+ADDRESS = '<address domain="0x0000" bus="0x06" slot="0x1f" function="0x7"/>'
+PRODUCT = '<vendor id="0x046d"/><product id="0xc52b"/>'
+PLUG = '<address bus="1" device="12"/>'
+LUN = '<adapter name="scsi_host3"/><address bus="0" target="2" unit="1"/>'
+HOST = '<hostdev mode="subsystem" type="scsi_host"><source protocol="vhost" wwpn="naa.5001405df3e54061"/></hostdev>'
+
+MADE = [
+    ("mdev of a result", RESULT, {}, element("mdev", MDEV, ' model="vfio-pci"')),
+    ("a whole result", {"changed": True, "mdev": RESULT}, {}, element("mdev", MDEV, ' model="vfio-pci"')),
+    ("vfio-ap of a result", {**RESULT, "device_api": "vfio-ap"}, {}, element("mdev", MDEV, ' model="vfio-ap"')),
+    ("vfio-ccw of a result", {**RESULT, "device_api": "vfio-ccw"}, {}, element("mdev", MDEV, ' model="vfio-ccw"')),
+    (
+        "not yet made",
+        {**RESULT, "device_api": None, "parent_addr": "0.0.0013"},
+        {},
+        element("mdev", MDEV, ' model="vfio-ccw"'),
+    ),
+    ("mdev of a PCI card", mdev("0000:06:00.0"), {}, element("mdev", MDEV, ' model="vfio-pci"')),
+    ("mdev of a subchannel", mdev("0.0.0013"), {}, element("mdev", MDEV, ' model="vfio-ccw"')),
+    ("mdev of the matrix", mdev("matrix"), {}, element("mdev", MDEV, ' model="vfio-ap"')),
+    ("mdev of mtty", mdev("mtty"), {}, element("mdev", MDEV, ' model="vfio-pci"')),
+    (
+        "mdev whose API is told",
+        {**mdev("odd"), "extra": {"device_api": "vfio-ap"}},
+        {},
+        element("mdev", MDEV, ' model="vfio-ap"'),
+    ),
+    ("mdev managed", RESULT, {"managed": True}, element("mdev", MDEV, ' model="vfio-pci" managed="yes"')),
+    ("PCI", {"name": "pci_x", "capability": PCI}, {}, element("pci", ADDRESS, ' managed="yes"')),
+    (
+        "PCI not managed",
+        {"name": "pci_x", "capability": PCI},
+        {"managed": False},
+        element("pci", ADDRESS, ' managed="no"'),
+    ),
+    (
+        "PCI of a wide domain",
+        facts("pci", domain=0x10000, bus=0xE1, slot=0, function=0),
+        {},
+        element("pci", '<address domain="0x10000" bus="0xe1" slot="0x00" function="0x0"/>', ' managed="yes"'),
+    ),
+    ("VF", VF, {}, element("pci", ADDRESS, ' managed="yes"')),
+    ("VF without a vGPU", {**VF, "extra": {"current_vgpu_type": 0}}, {}, element("pci", ADDRESS, ' managed="yes"')),
+    ("VF with a vGPU", {**VF, "extra": {"current_vgpu_type": 711}}, {}, element("pci", ADDRESS, ' managed="no"')),
+    ("the same as text", {**VF, "extra": {"current_vgpu_type": "711"}}, {}, element("pci", ADDRESS, ' managed="no"')),
+    (
+        "VF with a vGPU, managed",
+        {**VF, "extra": {"current_vgpu_type": 711}},
+        {"managed": True},
+        element("pci", ADDRESS, ' managed="yes"'),
+    ),
+    ("USB", {"name": "usb_x", "capability": USB}, {}, element("usb", PRODUCT)),
+    ("USB by address", {"name": "usb_x", "capability": USB}, {"usb": "address"}, element("usb", PLUG)),
+    ("USB by both", {"name": "usb_x", "capability": USB}, {"usb": "both"}, element("usb", PRODUCT + PLUG)),
+    ("SCSI unit", facts("scsi", host=3, bus=0, target=2, lun=1), {}, element("scsi", LUN)),
+    ("SCSI host", facts("scsi_host", host=3), {"wwpn": "naa.5001405DF3E54061"}, HOST),
+    ("SCSI host, bare", facts("scsi_host", host=3), {"wwpn": "5001405df3e54061"}, HOST),
+]
+IDS = [row[0] for row in MADE]
+
+
+def canonical(text: str) -> bytes:
+    parsed = etree.fromstring(text, etree.XMLParser(remove_blank_text=True))
+    return etree.tostring(parsed, method="c14n")
+
+
+@pytest.mark.parametrize(("_what", "device", "options", "wanted"), MADE, ids=IDS)
+def test_hostdev(_what: str, device: dict[str, Any], options: dict[str, Any], wanted: str) -> None:
+    assert canonical(hostdev_xml(device, **options)) == canonical(wanted)
+
+
+def test_hostdev_is_indented() -> None:
+    assert hostdev_xml(RESULT).splitlines() == [
+        '<hostdev mode="subsystem" type="mdev" model="vfio-pci">',
+        "  <source>",
+        f'    <address uuid="{UUID}" />',
+        "  </source>",
+        "</hostdev>",
+    ]
+
+
+GRAMMAR = """
+<grammar xmlns="http://relaxng.org/ns/structure/1.0" datatypeLibrary="http://www.w3.org/2001/XMLSchema-datatypes">
+  <include href="/usr/share/libvirt/schemas/domaincommon.rng"/>
+  <start><ref name="hostdev"/></start>
+</grammar>
+"""
+
+
+@pytest.fixture(scope="module")
+def schema() -> etree.RelaxNG:
+    """libvirt's grammar of the element."""
+    return etree.RelaxNG(etree.fromstring(GRAMMAR))
+
+
+@pytest.mark.parametrize(("_what", "device", "options", "_wanted"), MADE, ids=IDS)
+def test_hostdev_against_libvirts_schema(
+    schema: etree.RelaxNG, _what: str, device: dict[str, Any], options: dict[str, Any], _wanted: str
+) -> None:
+    schema.assertValid(etree.fromstring(hostdev_xml(device, **options)))
+
+
+@pytest.mark.parametrize(("_what", "device", "options", "_wanted"), MADE, ids=IDS)
+def test_hostdev_read_by_libvirt(
+    tmp_path: Any, _what: str, device: dict[str, Any], options: dict[str, Any], _wanted: str
+) -> None:
+    made = hostdev_xml(device, **options)
+    domain = f"<domain type='test'><name>d</name><memory>1</memory><os><type>hvm</type></os><devices>{made}</devices>"
+    (tmp_path / "domain.xml").write_text(f"{domain}</domain>")
+    script = f"define --validate {tmp_path}/domain.xml; dumpxml d"
+    told = subprocess.run(["virsh", "-c", "test:///default", script], capture_output=True, text=True, check=True).stdout
+    back = etree.fromstring(told[told.index("<domain") :]).find("devices/hostdev")
+    assert back is not None
+    ours = etree.fromstring(made)
+    assert {key: value for key, value in back.items() if key in ours.attrib} == dict(ours.attrib)
+
+
+REFUSED = [
+    (None, {}, "this is no device"),
+    ("pci_0000_06_00_0", {}, "this is no device"),
+    ({"name": "x"}, {}, "this is no device"),
+    ([RESULT], {}, "this is no device"),
+    (facts("net", interface="eth0"), {}, "net_x is a device of kind 'net'; a domain gets devices of the kinds mdev,"),
+    (facts("pci", domain=0), {}, "pci_x lacks what a pci device has"),
+    (facts("pci", domain=0, bus="x", slot=0, function=0), {}, "has it wrong"),
+    (
+        {"name": "pci_b", "capability": {**PCI, "capability": [{"type": "pci-bridge"}]}},
+        {},
+        "pci_b is a bridge: a domain gets endpoints only",
+    ),
+    ({**RESULT, "uuid": "../x"}, {}, "mdev_x: uuid: '../x' cannot be used"),
+    ({**RESULT, "device_api": "vfio-platform"}, {}, "device_api 'vfio-platform'"),
+    (facts("mdev", uuid=UUID), {}, "'parent_addr'"),
+    (facts("scsi_host", host=3), {}, "vhost-scsi only: set wwpn"),
+    (facts("scsi_host", host=3), {"wwpn": "naa.5"}, "which is not naa. and 16 hexadecimal digits"),
+    (facts("usb_device", **{**USB, "type": "usb_device", "vendor": {"id": "0x12345"}}), {}, "vendor id '0x12345'"),
+    ({"name": "usb_x", "capability": USB}, {"usb": "port"}, "usb is 'port', not one of product, address, both"),
+]
+
+
+@pytest.mark.parametrize(("device", "options", "message"), REFUSED)
+def test_what_is_no_hostdev(device: object, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(AnsibleFilterError) as error:
+        hostdev_xml(device, **options)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+MDEV_NAME = "mdev_83b8f4f2_509f_382f_3c1e_e6bfe0fa1001"
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "name"),
+    [
+        ("0000:06:00.0", {}, "pci_0000_06_00_0"),
+        ("06:1f.7", {}, "pci_0000_06_1f_7"),
+        ("0000:AF:00.0", {}, "pci_0000_af_00_0"),
+        ("10000:e1:00.0", {}, "pci_10000_e1_00_0"),
+        ("0.0.0815", {}, "ccw_0_0_0815"),
+        ("0.0.0013", {"subsystem": "css"}, "css_0_0_0013"),
+        ("fe.3.ABCD", {}, "ccw_fe_3_abcd"),
+        ("card0a", {"subsystem": "ap"}, "ap_card0a"),
+        ("matrix", {"subsystem": "matrix"}, "ap_matrix"),
+        (UUID, {"parent": "0000:06:00.0"}, f"{MDEV_NAME}_0000_06_00_0"),
+        (UUID.upper(), {"parent": "pci_0000_06_00_0"}, f"{MDEV_NAME}_0000_06_00_0"),
+        (UUID, {"parent": "css_0_0_0013"}, f"{MDEV_NAME}_0_0_0013"),
+        (UUID, {"parent": "ap_matrix"}, f"{MDEV_NAME}_matrix"),
+        (UUID, {"parent": "matrix"}, f"{MDEV_NAME}_matrix"),
+        (UUID, {"parent": "mtty_mtty"}, f"{MDEV_NAME}_mtty"),
+    ],
+)
+def test_name(value: str, options: dict[str, str], name: str) -> None:
+    assert nodedev_name(value, **options) == name
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "message"),
+    [
+        ("", {}, "is no PCI address"),
+        (None, {}, "is no PCI address"),
+        (6, {}, "is no PCI address"),
+        ("0000:06:00.8", {}, "is no PCI address"),
+        ("0000:06:20.0", {}, "is no PCI address"),
+        ("0000:06:00.0\n", {}, "is no PCI address"),
+        ("eth0", {}, "is no PCI address"),
+        ("../x", {"subsystem": "ap"}, "address: '../x' cannot be used"),
+        ("card0a", {"subsystem": "a/p"}, "subsystem: 'a/p' cannot be used"),
+        (UUID, {}, "so give parent="),
+        (UUID, {"parent": "a/b"}, "parent: 'a/b' cannot be used"),
+        ("0000:06:00.0", {"parent": "ap_matrix"}, "parent goes with the UUID"),
+    ],
+)
+def test_what_has_no_name(value: object, options: dict[str, str], message: str) -> None:
+    with pytest.raises(AnsibleFilterError) as error:
+        nodedev_name(value, **options)
+    assert message in str(error.value)
+
+
+def test_the_examples(tmp_path: Path) -> None:
+    """The filters' documented examples, by ansible itself; a module's task before them is left out."""
+    documents = [
+        yaml.safe_load((ROOT / "plugins/filter" / f"{name}.yml").read_text())
+        for name in ("hostdev_xml", "nodedev_name")
+    ]
+    tasks = [task for document in documents for task in yaml.safe_load(document["EXAMPLES"])]
+    device = {"name": "pci_0000_06_00_0", "capability": PCI}
+    known = {"nodedev": {"devices": {"pci_0000_06_00_0": device}}, "cacheable": True}
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": {"vgpu": {"mdev": RESULT}},
+        "tasks": [{"ansible.builtin.set_fact": known}, *(task for task in tasks if "ansible.builtin.debug" in task)],
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local", "play.yml"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks" / "collections"),
+            "ANSIBLE_NOCOLOR": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for text in (
+        'model=\\"vfio-pci\\"',
+        'managed=\\"no\\"',
+        "ccw_0_0_0815",
+        "css_0_0_0013",
+        f"{MDEV_NAME[:5]}9a2c9c9e",
+    ):
+        assert text in done.stdout

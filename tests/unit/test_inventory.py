@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which devices are listed, under which names, below which parents; what filters leave; the tree's lines."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils import (
+    extras,
+    facts,
+    inventory,
+    kinds,
+    mdevctl,
+    pci_ids,
+    sysfs,
+)
+from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev_types
+from ansible_collections.hostdev.nodedev.plugins.module_utils.inventory import Filter
+from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils.udev import Device
+from devices import Host
+
+UUID, OTHER = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002"
+CARD = "0000:01:00.0"
+NAME, BRIDGE, TARGET = "pci_0000_01_00_0", "pci_0000_00_01_0", "scsi_target3_0_0"
+MDEV = f"mdev_{UUID.replace('-', '_')}_0000_01_00_0"
+INACTIVE = f"mdev_{OTHER.replace('-', '_')}_0000_01_00_0"
+
+
+class Machine(Host):
+    """A host whose devices are found in the folders of their subsystems, too."""
+
+    def add(self, subsystem: str, sysname: str, *, kind: str = "bus", below: str = "", **more: Any) -> Device:
+        device = self.make_device(subsystem, sysname, below=below, **more)
+        folder = f"bus/{subsystem}/devices" if kind == "bus" else f"class/{subsystem}"
+        self.link(f"{folder}/{os.path.basename(device.path)}", os.path.relpath(device.path, self.sys))
+        return device
+
+    def pci(self, address: str, below: str = "pci0000:00", header: int = 0, **more: Any) -> Device:
+        config = bytes(14) + bytes((header,)) + bytes(241)
+        attributes = {"vendor": "0x10de", "device": "0x1eb8", "config": config, **more.pop("attributes", {})}
+        return self.add("pci", address, below=below, attributes=attributes, uevent={"PCI_CLASS": "30200"}, **more)
+
+    def names(self, **wanted: Any) -> list[str]:
+        sets = {key: frozenset(wanted.pop(key, ())) for key in ("capabilities", "names")}
+        return sorted(inventory.devices(Filter(**sets, **wanted)))
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A bridge, a card below it with a mediated device and a defined one, a disk, an interface."""
+    machine = Machine(tmp_path, monkeypatch)
+    monkeypatch.setattr(pci_ids, "PCI_IDS", ())
+    monkeypatch.setattr(mdevctl, "STORE", str(tmp_path / "mdevctl.d"))
+    monkeypatch.setattr(mdevctl, "SCRIPTS", ())
+    monkeypatch.setattr(mdev_types, "BUS", f"{machine.sys}/class/mdev_bus")
+    monkeypatch.setattr(extras, "NODES", str(tmp_path / "vfio"))
+    pci_ids.names_of.cache_clear()
+    pci_ids._pci_ids.cache_clear()
+    machine.pci("0000:00:01.0", header=1)
+    kind = "mdev_supported_types/nvidia-231"
+    types = {f"{kind}/device_api": "vfio-pci", f"{kind}/available_instances": "8"}
+    card = machine.pci(CARD, "pci0000:00/0000:00:01.0", attributes=types, links={"driver": "bus/pci/drivers/nvidia"})
+    machine.link(f"class/mdev_bus/{CARD}", os.path.relpath(card.path, machine.sys))
+    below = f"pci0000:00/0000:00:01.0/{CARD}"
+    machine.add(
+        "mdev",
+        UUID,
+        below=below,
+        links={"mdev_type": f"devices/{below}/{kind}", "iommu_group": "kernel/iommu_groups/12"},
+    )
+    scsi = f"{below}/host3"
+    machine.add("scsi", "host3", below=below, uevent={"DEVTYPE": "scsi_host"})
+    machine.add("scsi", "target3:0:0", below=f"{scsi}/rport-3:0-0", uevent={"DEVTYPE": "scsi_target"})
+    machine.add("block", "loop0", kind="class", below="virtual/block", uevent={"DEVTYPE": "disk"})
+    for parent, uuid in ((CARD, UUID), (CARD, OTHER), ("0000:99:00.0", OTHER)):
+        mdevctl.define(Definition(uuid, parent, "nvidia-231", True, (("a", "1"),)))
+    return machine
+
+
+ALL = ["computer", MDEV, BRIDGE, NAME, "scsi_host3", TARGET]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ({}, ALL),
+        ({"capabilities": ["system"]}, ["computer"]),
+        ({"capabilities": ["pci"]}, [BRIDGE, NAME]),
+        ({"capabilities": ["mdev_types"]}, [NAME]),
+        ({"capabilities": ["mdev_types", "scsi_target"]}, [NAME, TARGET]),
+        ({"capabilities": ["scsi_target"]}, [TARGET]),
+        ({"capabilities": ["mdev"]}, [MDEV]),
+        ({"capabilities": ["fc_host", "vpd", "vports", "ccwgroup_member", "net"]}, []),
+        ({"names": ["computer", NAME, "unknown"]}, ["computer", NAME]),
+        ({"names": [MDEV, INACTIVE]}, [MDEV]),
+        ({"names": [NAME], "capabilities": ["scsi_target"]}, []),
+        ({"parent": "computer"}, ALL),
+        ({"parent": NAME}, [MDEV, NAME, "scsi_host3", TARGET]),
+        ({"parent": "scsi_host3"}, ["scsi_host3", TARGET]),
+        ({"parent": BRIDGE, "capabilities": ["scsi_target"]}, [TARGET]),
+        ({"parent": "unknown"}, []),
+        ({"driver": "nvidia"}, [NAME]),
+        ({"driver": "vfio"}, []),
+        ({"driver": "nvidia", "include": "all"}, [NAME]),
+        ({"include": "inactive"}, [INACTIVE, INACTIVE.replace("_01_", "_99_")]),
+        ({"include": "inactive", "parent": BRIDGE}, [INACTIVE]),
+        ({"include": "inactive", "names": [INACTIVE]}, [INACTIVE]),
+        ({"include": "inactive", "capabilities": ["pci"]}, []),
+        ({"include": "all", "capabilities": ["mdev"], "parent": NAME}, [MDEV, INACTIVE]),
+        ({"persistence": "persistent"}, ["computer", MDEV]),
+        ({"persistence": "persistent", "include": "all", "parent": NAME}, [MDEV, INACTIVE]),
+        ({"persistence": "transient"}, [name for name in ALL if name not in ("computer", MDEV)]),
+        ({"persistence": "transient", "include": "inactive"}, []),
+        ({"persistence": "persistent", "capabilities": ["pci", "system"]}, ["computer"]),
+    ],
+)
+def test_filters(machine: Machine, wanted: dict[str, Any], names: list[str]) -> None:
+    assert machine.names(**wanted) == sorted(names)
+
+
+def test_parents(machine: Machine) -> None:
+    devices = inventory.devices(Filter(include="all"))
+    parents = {name: device.get("parent") for name, device in devices.items()}
+    assert parents == {
+        "computer": None,
+        BRIDGE: "computer",
+        NAME: BRIDGE,
+        MDEV: NAME,
+        "scsi_host3": NAME,
+        TARGET: "scsi_host3",
+        INACTIVE: NAME,
+        INACTIVE.replace("_01_", "_99_"): "computer",
+    }
+
+
+def test_a_parent_that_is_not_listed_is_skipped(machine: Machine) -> None:
+    Path(machine.sys, "bus/pci/devices/0000:00:01.0/config").write_bytes(b"\xff" * 256)
+    for wanted in (Filter(), Filter(capabilities=frozenset(("pci",)))):
+        found = inventory.gathered(wanted)
+        assert found.devices[NAME]["parent"] == "computer"
+        path = f"{machine.sys}/devices/pci0000:00/0000:00:01.0"
+        assert [one["path"] for one in found.unlisted if one["path"] == path] == [path]
+        assert [path in warning for warning in found.warnings] == [True]
+
+
+def test_mediated_devices(machine: Machine) -> None:
+    devices = inventory.devices(Filter(include="all"))
+    definition = {"type": "nvidia-231", "autostart": True, "attrs": [{"name": "a", "value": "1"}]}
+    assert devices[MDEV]["capability"] == {
+        "type": "mdev",
+        "mdev_type": {"id": "nvidia-231"},
+        "uuid": UUID,
+        "parent_addr": CARD,
+        "iommuGroup": {"number": 12},
+    }
+    assert devices[MDEV]["extra"] == {"active": True, "device_api": "vfio-pci", "definition": definition}
+    assert devices[INACTIVE] == {
+        "name": INACTIVE,
+        "parent": NAME,
+        "capability": {
+            "type": "mdev",
+            "mdev_type": {"id": "nvidia-231"},
+            "uuid": OTHER,
+            "parent_addr": CARD,
+            "iommuGroup": {"number": 0},
+            "attr": [{"name": "a", "value": "1"}],
+        },
+        "extra": {"active": False, "definition": definition},
+    }
+
+
+def test_a_damaged_definition_is_a_warning(machine: Machine) -> None:
+    path = os.path.join(mdevctl.STORE, CARD, OTHER)
+    Path(path).write_text("{")
+    found = inventory.gathered(Filter(include="all", capabilities=frozenset(("mdev",))))
+    assert sorted(found.devices) == sorted([MDEV, INACTIVE.replace("_01_", "_99_")])
+    assert [path in warning for warning in found.warnings] == [True]
+
+
+def test_why_a_device_is_not_listed(machine: Machine) -> None:
+    machine.add("net", "br0", kind="class", below="virtual/net", uevent={"DEVTYPE": "bridge", "INTERFACE": "br0"})
+    machine.add("scsi", "odd", below="virtual")
+    reasons = {one["path"].rpartition("/")[2]: one["reason"] for one in inventory.gathered(Filter()).unlisted}
+    assert set(reasons) == {"loop0", "br0", "odd"}
+    assert reasons["br0"] == "libvirt has no kind of device for DEVTYPE bridge"
+    assert reasons["odd"] == "libvirt has no kind of device for subsystem scsi"
+
+
+def test_of_two_devices_with_one_name_the_later_is_listed(machine: Machine) -> None:
+    numbers = {"BUSNUM": "001", "DEVNUM": "2", "ID_MODEL_ID": "1", "ID_VENDOR_ID": "2"}
+    usb = machine.add("usb", "1-1.1.1", below="usb1/1-1/1-1.1", uevent={"DEVTYPE": "usb_device", **numbers})
+    interface = machine.add("usb", "1-1:1.1", below="usb1/1-1", uevent={"DEVTYPE": "usb_interface"})
+    found = inventory.gathered(Filter(capabilities=frozenset(("usb", "usb_device"))))
+    assert found.devices["usb_1_1_1_1"]["path"] == interface.path
+    assert found.unlisted[-1]["path"] == usb.path
+    # In a subset, too.
+    assert machine.names(capabilities=["usb_device"]) == []
+    assert machine.names(capabilities=["usb"]) == ["usb_1_1_1_1"]
+
+
+def test_virtual_functions(machine: Machine) -> None:
+    virtual = [machine.pci(f"0000:02:00.{number}") for number in (4, 5)]
+    links = {f"virtfn{index}": os.path.relpath(device.path, machine.sys) for index, device in enumerate(virtual)}
+    physical = machine.pci("0000:02:00.0", links=links, attributes={"sriov_totalvfs": "16"})
+    for device in virtual:
+        os.symlink("../0000:02:00.0", f"{device.path}/physfn")
+    machine.write(Path(virtual[1].path) / "nvidia" / "current_vgpu_type", "711")
+    devices = inventory.devices(Filter(capabilities=frozenset(("pci",))))
+    assert devices["pci_0000_02_00_4"]["extra"] == {"vf_index": 0}
+    assert devices["pci_0000_02_00_5"]["extra"] == {"vf_index": 1, "current_vgpu_type": 711}
+    listed = devices["pci_0000_02_00_0"]["capability"]["capability"]
+    assert [(one["type"], one["maxCount"], len(one["address"])) for one in listed] == [("virt_functions", 16, 2)]
+    assert "extra" not in devices["pci_0000_02_00_0"]
+    assert physical.link("virtfn1") == "0000:02:00.5"
+
+
+def test_a_subset_opens_its_own_files_only(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    original = os.open
+    monkeypatch.setattr(os, "open", lambda path, *more: opened.append(str(path)) or original(path, *more))
+    assert machine.names(capabilities=["scsi_target"]) == [TARGET]
+    below = f"{machine.sys}/devices/pci0000:00/0000:00:01.0"
+    folders = {path.rpartition("/")[0] for path in opened if path.startswith(str(machine.sys / "devices"))}
+    assert not any(UUID in folder or "loop0" in folder for folder in folders)
+    # The target's parent is the host adapter: what is above that is not looked at.
+    assert below not in folders
+    assert f"{below}/{CARD}" not in folders
+
+
+def test_a_device_that_vanishes_is_left_out(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = sysfs.content
+
+    def content(path: str, size: int = 4096) -> bytes | None:
+        return None if f"/{CARD}/" in path else original(path, size)
+
+    monkeypatch.setattr(sysfs, "content", content)
+    assert BRIDGE in machine.names()
+    assert NAME not in machine.names()
+
+
+@pytest.mark.parametrize(
+    ("parents", "lines"),
+    [
+        ({"computer": None}, ["computer", ""]),
+        (
+            {"computer": None, "b": "computer", "a": "computer"},
+            ["computer", "  |", "  +- a", "  +- b", "    "],
+        ),
+        (
+            {"computer": None, "a": "computer", "b": "computer", "a1": "a", "a2": "a", "b1": "b", "b11": "b1"},
+            [
+                *("computer", "  |", "  +- a", "  |   |", "  |   +- a1", "  |   +- a2", "  |     ", "  +- b"),
+                *("      |", "      +- b1", "          |", "          +- b11", "            "),
+            ],
+        ),
+        ({"computer": None, "B": "computer", "a": "computer"}, ["computer", "  |", "  +- a", "  +- B", "    "]),
+        # Of a subset, what is without its parent stands by itself.
+        ({"x1": "gone", "x2": "x1"}, ["x1", "  |", "  +- x2", "    "]),
+        ({}, []),
+    ],
+)
+def test_tree(parents: dict[str, str | None], lines: list[str]) -> None:
+    devices = {name: {"name": name, **({"parent": parent} if parent else {})} for name, parent in parents.items()}
+    assert facts.tree(devices) == lines
+
+
+def test_the_names_that_users_choose_by() -> None:
+    assert len(kinds.CAPABILITIES) == len(set(kinds.CAPABILITIES)) == 24
+    assert set(kinds.NESTED) <= set(kinds.CAPABILITIES)
+    kinds_by_rule = {*kinds.BY_DEVTYPE.values(), *kinds.BY_SUBSYSTEM.values(), *kinds.BY_PROPERTY.values()}
+    assert kinds_by_rule == set(kinds.KINDS) - {"system"}
+
+
+@pytest.mark.parametrize(
+    ("subsystem", "uevent", "kind"),
+    [
+        *[("x", {"DEVTYPE": name, "PCI_CLASS": "1"}, kind) for name, kind in kinds.BY_DEVTYPE.items()],
+        *[("x", {"DEVTYPE": name, "INTERFACE": "x"}, None) for name in ("partition", "bridge", "drm_connector", "")],
+        *[(name, {"PCI_CLASS": "1", "INTERFACE": "x"}, kind) for name, kind in kinds.BY_SUBSYSTEM.items()],
+        ("x", {"PCI_CLASS": "1"}, "pci"),
+        ("x", {"INTERFACE": "x"}, "net"),
+        ("x", {"PCI_CLASS": "1", "INTERFACE": "x"}, "net"),
+        ("pci", {}, None),
+        ("x", {}, None),
+    ],
+)
+def test_kind_of(host: Host, subsystem: str, uevent: dict[str, str], kind: str | None) -> None:
+    assert kinds.kind_of(host.make_device(subsystem, "x", uevent=uevent)) == kind
