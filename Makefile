@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # make help lists what there is to run.
 
-LISTS := tests/packages.txt tests/simhost/packages.txt tests/kernelhost/packages.txt
+LISTS := tests/packages.txt tests/simhost/packages.txt tests/kernelhost/packages.txt tests/bench/packages.txt
 RUN := .venv/bin/python tests/run.py
 KERNELHOST := PYTHONPATH=tests .venv/bin/python -m kernelhost
 
-.PHONY: help setup demo test lint test-unit test-sim test-kernel kernelhost-up kernelhost-down clean
+.PHONY: help setup demo test lint test-unit test-sim test-kernel bench kernelhost-up kernelhost-down clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -17,8 +17,8 @@ demo: ## Provision vGPUs by a playbook on a simulated GPU host
 	@tests/setup.sh tests/packages.txt tests/simhost/packages.txt
 	@.venv/bin/python tests/demo.py
 
-test: setup ## Run everything: lint, unit, simhost, kernelhost
-	@$(RUN) lint unit sim kernel
+test: setup ## Run everything: lint, unit, simhost, conformance, kernelhost
+	@$(RUN) lint unit sim conformance kernel
 
 lint: setup ## Run the linters, the type checker and ansible-test sanity
 	@$(RUN) lint
@@ -31,6 +31,12 @@ test-sim: setup ## Run the behaviour tests on the simulated host, molecule inclu
 
 test-kernel: setup ## Run the behaviour tests on the virtual machine with a real kernel
 	@$(RUN) kernel
+
+bench: setup ## Measure the inventory against libvirtd and write docs/performance.md
+	@.venv/bin/python tests/bench/inventory.py
+
+conformance: setup ## Compare the inventory with a real libvirtd's, device by device
+	@$(RUN) conformance
 
 kernelhost-up: setup ## Boot the virtual machine and leave it running
 	@$(KERNELHOST) up

@@ -26,6 +26,7 @@ OLDEST_ANSIBLE = ROOT / ".venv-2.19" / "bin" / "python"
 COLLECTION = BUILD / "sanity" / "ansible_collections" / "hostdev" / "nodedev"
 CI = os.environ.get("CI") == "true"
 TAIL = 60
+KERNEL_CONFORMANCE = "tests/conformance/test_kernelhost.py"
 
 ENVIRONMENT = {
     **os.environ,
@@ -65,28 +66,29 @@ class Outcome:
     failures: int
 
 
-def command(name: str, *arguments: str, **more: object) -> Check:
-    return Check(name, arguments, **more)  # type: ignore[arg-type]
+def command(name: str, *arguments: str) -> Check:
+    return Check(name, arguments)
 
 
-def pytest(name: str, *paths: str, python: Path = BIN / "python", **more: object) -> Check:
+def pytest(name: str, *paths: str, python: Path = BIN / "python", missing: str | None = None) -> Check:
     junit = LOGS / f"{name.replace(' ', '-')}.xml"
-    return command(name, str(python), "-m", "pytest", "-q", f"--junit-xml={junit}", *paths, **more)
+    return Check(name, (str(python), "-m", "pytest", "-q", f"--junit-xml={junit}", *paths), missing=missing)
 
 
 def lint() -> Iterator[Check]:
     yield command("ruff check", "ruff", "check", "--quiet", ".")
     yield command("ruff format", "ruff", "format", "--check", "--quiet", ".")
     yield command("mypy plugins", "mypy", "-p", "ansible_collections.hostdev.nodedev.plugins")
-    yield command("mypy test hosts", "mypy", "-p", "simhost", "-p", "kernelhost")
+    yield command("mypy test hosts", "mypy", "-p", "simhost", "-p", "kernelhost", "-p", "conformance")
+    yield command("mypy bench", "mypy", "tests/bench")
     yield command("reuse", "reuse", "lint")
     yield command("ansible-lint", "ansible-lint", "--offline", "--profile", "production", "--strict")
     yield command("antsibull-changelog", "antsibull-changelog", "lint")
     docs = ("lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", str(COLLECTION))
-    yield command("antsibull-docs", "antsibull-docs", *docs, prepare=copy_collection)
-    yield command(
+    yield Check("antsibull-docs", ("antsibull-docs", *docs), prepare=copy_collection)
+    yield Check(
         "ansible-test sanity",
-        *("ansible-test", "sanity", "--color", "no"),
+        ("ansible-test", "sanity", "--color", "no"),
         folder=COLLECTION,
         # Its virtual environments stay in this checkout, and its Pythons are found without pyenv's shims.
         environment={"HOME": str(BUILD / "home"), "PATH": f"{BIN}:{pyenv_path()}{os.environ['PATH']}"},
@@ -107,11 +109,21 @@ def sim() -> Iterator[Check]:
     yield command("molecule default", "molecule", "test")
 
 
+def conformance() -> Iterator[Check]:
+    yield pytest("conformance", "tests/conformance", f"--ignore={KERNEL_CONFORMANCE}")
+
+
 def kernel() -> Iterator[Check]:
-    yield pytest("kernelhost", "tests/kernelhost")
+    yield pytest("kernelhost", "tests/kernelhost", KERNEL_CONFORMANCE)
 
 
-LANES: dict[str, Callable[[], Iterator[Check]]] = {"lint": lint, "unit": unit, "sim": sim, "kernel": kernel}
+LANES: dict[str, Callable[[], Iterator[Check]]] = {
+    "lint": lint,
+    "unit": unit,
+    "sim": sim,
+    "conformance": conformance,
+    "kernel": kernel,
+}
 
 
 def pyenv_path() -> str:
@@ -153,12 +165,12 @@ def prepare_sanity() -> None:
 def run(lane: str, check: Check) -> Outcome | None:
     """Run one check; None when it is left out."""
     if check.missing and not CI:
-        print(f"  {lane:7} {check.name:24} LEFT OUT: {check.missing}", flush=True)
+        print(f"  {lane:11} {check.name:24} LEFT OUT: {check.missing}", flush=True)
         return None
     start = time.monotonic()
     log = LOGS / f"{check.name.replace(' ', '-')}.log"
     check.junit.unlink(missing_ok=True)
-    print(f"  {lane:7} {check.name:24} ...", flush=True)
+    print(f"  {lane:11} {check.name:24} ...", flush=True)
     if check.missing:
         log.write_text(f"{check.missing}\n")
         status = 1
@@ -178,7 +190,7 @@ def run(lane: str, check: Check) -> Outcome | None:
     tests, failures = counts(check.junit, status)
     outcome = Outcome(lane, check, time.monotonic() - start, tests, failures)
     word = "FAILED" if failures else "ok"
-    print(f"  {lane:7} {check.name:24} {word}, {tests} in {outcome.seconds:.1f} s", flush=True)
+    print(f"  {lane:11} {check.name:24} {word}, {tests} in {outcome.seconds:.1f} s", flush=True)
     if failures:
         text = log.read_text(errors="replace").splitlines()
         print("\n".join(f"    | {line}" for line in text[-TAIL:]), f"    the whole: {log}", sep="\n", flush=True)
@@ -213,7 +225,7 @@ def main(lanes: list[str]) -> int:
         failed = sum(outcome.failures for outcome in own)
         seconds = sum(outcome.seconds for outcome in own)
         result = f"{failed} FAILED" if failed else "ok"
-        print(f"  {lane:7} {sum(outcome.tests for outcome in own):4} tests  {seconds:6.1f} s  {result}")
+        print(f"  {lane:11} {sum(outcome.tests for outcome in own):4} tests  {seconds:6.1f} s  {result}")
     failures = sum(outcome.failures for outcome in outcomes)
     print(f"  all of it in {(time.monotonic() - start) / 60:.1f} minutes; the logs are in {LOGS.relative_to(ROOT)}")
     print(f"{sum(outcome.tests for outcome in outcomes) - failures} passed, {failures} failed")

@@ -47,10 +47,10 @@ def pause(seconds: float, path: str) -> None:
 
 @dataclass
 class Handle:
-    """An open file; a read from its start takes a new snapshot, as the kernel's seq files do."""
+    """An open file; its first read, and each from the start, takes a new snapshot, as the kernel's seq files do."""
 
     node: Node
-    snapshot: bytes = b""
+    snapshot: bytes | None = None
 
 
 class SysfsOperations(mfusepy.Operations):  # type: ignore[misc]
@@ -130,7 +130,7 @@ class SysfsOperations(mfusepy.Operations):  # type: ignore[misc]
         handle = self._handles[fh]
         if not isinstance(handle.node, Attribute):
             raise failure(errno.EINVAL, path)
-        if offset == 0:
+        if offset == 0 or handle.snapshot is None:
             effect = self._before("read", path)
             self.running.tree.get(path)
             handle.snapshot = self.running.faults.shown(handle.node) if effect.content is None else effect.content

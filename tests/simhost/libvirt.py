@@ -15,7 +15,7 @@ from typing import Any
 URI = "nodedev:///system"
 _START_SECONDS = 20.0
 # Without the other drivers the daemon starts in a moment and needs no users, networks or directories of theirs.
-_SCRIPT = """\
+SCRIPT = """\
 set -e
 mkdir -p /etc/libvirt /run/simhost-drivers
 printf 'auth_unix_ro = "none"\\nauth_unix_rw = "none"\\n' > /etc/libvirt/libvirtd.conf
@@ -48,7 +48,7 @@ class Libvirtd:
 def running(run: Run, popen: Popen) -> Iterator[Libvirtd]:
     """Start libvirtd by the host's `run` and `popen` and end it with the block. TimeoutError carries its log."""
     with tempfile.NamedTemporaryFile(prefix="simhost-libvirtd-", suffix=".log") as log:
-        process = popen(["sh", "-c", _SCRIPT], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        process = popen(["sh", "-c", SCRIPT], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None
         try:
             daemon = Libvirtd(URI, Path(log.name), run)

@@ -217,6 +217,12 @@ def test_read_at_an_offset(host: SimHost) -> None:
         assert stream.read(2) == b"GR"
 
 
+def test_a_first_read_at_an_offset(host: SimHost) -> None:
+    with host.path("/sys/bus/pci/devices/0000:3d:00.0/config").open("rb", buffering=0) as stream:
+        stream.seek(0x09)
+        assert stream.read(3) == bytes.fromhex("000203")
+
+
 def test_configuration_space(host: SimHost) -> None:
     config = host.path("/sys/bus/pci/devices/0000:3d:00.0/config").read_bytes()
     assert len(config) == 4096

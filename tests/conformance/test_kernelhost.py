@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real devices: the virtual machine's own libvirtd against our module, run there through Ansible."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kernelhost import Machine
+
+from . import hosts, waivers
+from .compare import compare
+from .hosts import DUMP, EVERYTHING, ROOT, Dump
+
+URI = "qemu:///system"
+PARENTS = ("0000:02:00.0", "mtty")
+UUIDS = ("83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002")
+# Two mediated devices that run, one of them with a definition, one definition alone, and two virtual functions.
+PREPARE = f"""\
+set -e
+echo 2 > /sys/bus/pci/devices/0000:01:00.0/sriov_numvfs
+mdevctl start -u {UUIDS[0]} -p {PARENTS[0]} -t vgpusim-11
+mdevctl define -u {UUIDS[0]}
+mdevctl start -u {UUIDS[1]} -p {PARENTS[1]} -t mtty-1
+mdevctl define -u 83b8f4f2-509f-382f-3c1e-e6bfe0fa1003 -p {PARENTS[0]} -t vgpusim-12
+udevadm settle
+"""
+RESTORE = f"""\
+for uuid in {" ".join(UUIDS)}; do mdevctl stop -u $uuid; done
+rm -rf /etc/mdevctl.d/{PARENTS[0]}
+echo 0 > /sys/bus/pci/devices/0000:01:00.0/sriov_numvfs
+udevadm settle
+"""
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """The machine that is up already, which stays up; else one for this file."""
+    with Machine() as up:
+        up.run(PREPARE)
+        yield up
+        up.run(RESTORE, check=False)
+
+
+def facts(machine: Machine, folder: Path) -> dict[str, object]:
+    """Our facts, gathered by Ansible over ssh."""
+    inventory = folder / "kernelhost.yml"
+    inventory.write_text(machine.inventory())
+    module = ["--module-name", "hostdev.nodedev.nodedev_facts", "--args", json.dumps(EVERYTHING)]
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "adhoc", "kernelhost", "--inventory", str(inventory), *module],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    result = json.loads(done.stdout.partition("=>")[2])
+    return hosts.facts_of(result)
+
+
+def test_real_devices(machine: Machine, tmp_path: Path, rules: waivers.Rules) -> None:
+    dump = Dump(json.loads(machine.run(f"python3 - {URI}", stdin=DUMP.read_text()).stdout))
+    ours = hosts.listing_of(facts(machine, tmp_path))
+    comparison = compare(ours, dump.listing, rules, dump.version)
+    print(f"kernelhost: {comparison.devices} devices compared, waivers {', '.join(sorted(comparison.used)) or 'none'}")
+    comparison.check()
