@@ -175,7 +175,7 @@ def test_nothing_remains_after_a_kill(tmp_path: Path, victim: str) -> None:
     status = Path(f"/proc/{first}/status").read_text(encoding="ascii")
     guardian = int(status.partition("PPid:")[2].split()[0])
     server = int(Path(f"/proc/{first}/task/{first}/children").read_text(encoding="ascii").split()[0])
-    assert len(marked(mark)) >= 7
+    eventually(lambda: len(marked(mark)) >= 7)
     assert Path("/proc/self/mounts").read_text(encoding="utf-8") == mounts
     victims = {"runner": runner.pid, "guardian": guardian, "first process": first, "server": server}
     os.kill(victims[victim], signal.SIGKILL)
