@@ -33,7 +33,7 @@ test-kernel: setup ## Run the behaviour tests on the virtual machine with a real
 	@$(RUN) kernel
 
 bench: setup ## Measure the inventory against libvirtd and write docs/performance.md
-	@.venv/bin/python tests/bench/inventory.py
+	@PYTHONPATH=tests .venv/bin/python tests/bench/inventory.py
 
 conformance: setup ## Compare the inventory with a real libvirtd's, device by device
 	@$(RUN) conformance

@@ -17,12 +17,9 @@ from typing import Any
 
 import ansible
 from ansible.release import __version__ as ansible_version
+from simhost import SimHost
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from simhost import SimHost  # noqa: E402
-
 COMMAND = "make bench"
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
