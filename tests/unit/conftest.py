@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 from devices import Host
+from hypothesis import settings
+
+# A busy machine makes an example slow, which says nothing of the code.
+settings.register_profile("unit", deadline=None)
+settings.load_profile("unit")
 
 collect_ignore = [] if find_spec("ansible") else ["test_filters.py"]
 

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a mediated device says of itself."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev
+from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
+from devices import Host
+
+UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+TYPE = {"mdev_type": "devices/0000:06:00.0/mdev_supported_types/nvidia-231"}
+GROUP = {"iommu_group": "kernel/iommu_groups/12"}
+
+
+@pytest.mark.parametrize("parent", ["0000:06:00.0", "0.0.0013", "matrix", "mtty"])
+def test_one_that_runs(host: Host, parent: str) -> None:
+    device = host.make_device("mdev", UUID, links={**TYPE, **GROUP}, below=parent)
+    said = mdev.read(device)
+    assert list(said.items()) == [
+        ("type", "mdev"),
+        ("mdev_type", {"id": "nvidia-231"}),
+        ("uuid", UUID),
+        ("parent_addr", parent),
+        ("iommuGroup", {"number": 12}),
+    ]
+    assert mdev.name(device, said) == f"mdev_{UUID}_{parent}".replace("-", "_").replace(":", "_").replace(".", "_")
+
+
+@pytest.mark.parametrize(
+    ("links", "lacking"),
+    [
+        ({}, "mdev_type"),
+        (GROUP, "mdev_type"),
+        (TYPE, "iommu_group"),
+        ({**TYPE, "iommu_group": "kernel/iommu_groups/none"}, "iommu_group"),
+    ],
+)
+def test_one_that_the_kernel_is_still_making(host: Host, links: dict[str, str], lacking: str) -> None:
+    with pytest.raises(Dropped, match=f"it has no {lacking}"):
+        mdev.read(host.make_device("mdev", UUID, links=links, below="mtty"))
+
+
+@pytest.mark.parametrize(
+    ("attrs", "listed"),
+    [
+        ((), {}),
+        (
+            (("assign_adapter", "5"), ("assign_adapter", "6"), ("a", "<&>")),
+            {
+                "attr": [
+                    {"name": "assign_adapter", "value": "5"},
+                    {"name": "assign_adapter", "value": "6"},
+                    {"name": "a", "value": "<&>"},
+                ]
+            },
+        ),
+    ],
+)
+def test_attributes_keep_their_order(attrs: tuple[tuple[str, str], ...], listed: dict[str, object]) -> None:
+    said = mdev.capability("vfio_ap-passthrough", UUID, "matrix", 0, attrs)
+    assert {key: value for key, value in said.items() if key == "attr"} == listed
+    assert said["iommuGroup"] == {"number": 0}
