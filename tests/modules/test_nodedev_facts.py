@@ -192,7 +192,7 @@ def test_through_ansible_itself(host: Host, tmp_path: Path) -> None:
             "ANSIBLE_HOME": str(tmp_path),
         },
     )
-    status, _, text = done.stdout.partition(" => ")
+    status, _arrow, text = done.stdout.partition(" => ")
     assert status == "localhost | SUCCESS", done.stdout + done.stderr
     assert json.loads(text)["ansible_facts"]["nodedev"]["tree"][:3] == ["computer", "  |", f"  +- {NIC}"]
     assert f"{OTHER_CARD} is not listed" in done.stderr.replace("\n", " ")
