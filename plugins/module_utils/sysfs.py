@@ -184,19 +184,19 @@ def linked(folder: str) -> list[str]:
 
 def link_name(path: str) -> str | None:
     """The last component of a link's target; None where there is no such link."""
-    try:
-        return os.path.basename(os.readlink(path))
-    except OSError as error:
-        number = error.errno or 0
-        if number in GONE or number == errno.EINVAL:
-            return None
-        raise SysfsError("reading the link", path, number) from error
+    text = _link(path)
+    return None if text is None else os.path.basename(text)
 
 
 def target(path: str) -> str | None:
     """Where a link of the kernel leads, by its text alone; None where there is no such link."""
+    text = _link(path)
+    return None if text is None else os.path.normpath(os.path.join(os.path.dirname(path), text))
+
+
+def _link(path: str) -> str | None:
     try:
-        return os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+        return os.readlink(path)
     except OSError as error:
         number = error.errno or 0
         if number in GONE or number == errno.EINVAL:

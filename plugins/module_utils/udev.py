@@ -104,10 +104,7 @@ class Device:
 
     def _text(self, name: str) -> str | None:
         """The value of an attribute as libudev has it, maybe empty; None where it cannot be read."""
-        try:
-            data = sysfs.content(f"{self.path}/{name}")
-        except sysfs.SysfsError:
-            return None
+        data = self._content(name)
         if data is None:
             return None
         return data.partition(b"\0")[0].rstrip(b"\r\n").decode("utf-8", "replace")
@@ -117,13 +114,16 @@ class Device:
 
         So libvirt takes what it reads by itself and not through libudev: mdev types, remote ports.
         """
-        try:
-            data = sysfs.content(f"{self.path}/{name}")
-        except sysfs.SysfsError:
-            return None
+        data = self._content(name)
         if data is None:
             return None
         return data.removesuffix(b"\n").decode("utf-8", "replace")
+
+    def _content(self, name: str) -> bytes | None:
+        try:
+            return sysfs.content(f"{self.path}/{name}")
+        except sysfs.SysfsError:
+            return None
 
     def link(self, name: str) -> str | None:
         """The last component of what a link of the device leads to; None where there is no such link."""
