@@ -10,13 +10,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.hostdev.nodedev.plugins.module_utils import hostdev as elements
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
-from ansible_collections.hostdev.nodedev.plugins.module_utils.names import checked_uuid
+from ansible_collections.hostdev.nodedev.plugins.module_utils.hostdev import Element, element
 
 Device = Mapping[str, Any]
-Element = ElementTree.Element
-
-MODELS = ("vfio-pci", "vfio-ccw", "vfio-ap")
 SUBCHANNEL = re.compile(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}")
 VHOST_WWPN = re.compile(r"(?:naa\.)?([0-9a-fA-F]{16})")
 USB_ID = re.compile(r"(?:0x)?[0-9a-fA-F]{1,4}")
@@ -48,8 +46,7 @@ def hostdev_xml(value: object, managed: bool | None = None, usb: str = "product"
         ) from error
     if managed is not None:
         hostdev.set("managed", "yes" if managed else "no")
-    ElementTree.indent(hostdev)
-    return ElementTree.tostring(hostdev, encoding="unicode")
+    return elements.text(hostdev)
 
 
 def _device(value: object) -> Device:
@@ -66,19 +63,10 @@ def _device(value: object) -> Device:
     )
 
 
-def _hostdev(kind: str, **attributes: str) -> tuple[Element, Element]:
-    hostdev = Element("hostdev", {"mode": "subsystem", "type": kind, **attributes})
-    return hostdev, ElementTree.SubElement(hostdev, "source")
-
-
 def _mdev(device: Device, _options: Mapping[str, Any]) -> Element:
     said = device.get("capability", device)
     model = device.get("device_api") or device.get("extra", {}).get("device_api") or _model(str(said["parent_addr"]))
-    if model not in MODELS:
-        raise ValueError(f"device_api {model!r}")
-    hostdev, source = _hostdev("mdev", model=model)
-    ElementTree.SubElement(source, "address", uuid=checked_uuid(str(said["uuid"])))
-    return hostdev
+    return elements.mdev(str(said["uuid"]), model)
 
 
 def _model(parent: str) -> str:
@@ -95,7 +83,7 @@ def _pci(device: Device, _options: Mapping[str, Any]) -> Element:
         raise AnsibleFilterError(f"hostdev_xml: {device.get('name')} is a bridge: a domain gets endpoints only")
     # A VF that carries a vGPU stays with the vendor's driver: libvirt must not bind it to another.
     vgpu = int(device.get("extra", {}).get("current_vgpu_type") or 0) != 0
-    hostdev, source = _hostdev("pci", managed="no" if vgpu else "yes")
+    hostdev, source = element("pci", managed="no" if vgpu else "yes")
     widths = {"domain": 4, "bus": 2, "slot": 2, "function": 1}
     address = {key: f"0x{int(said[key]):0{width}x}" for key, width in widths.items()}
     ElementTree.SubElement(source, "address", address)
@@ -104,7 +92,7 @@ def _pci(device: Device, _options: Mapping[str, Any]) -> Element:
 
 def _usb(device: Device, options: Mapping[str, Any]) -> Element:
     said = device["capability"]
-    hostdev, source = _hostdev("usb")
+    hostdev, source = element("usb")
     if options["usb"] != "address":
         for key in ("vendor", "product"):
             number = said[key]["id"]
@@ -118,7 +106,7 @@ def _usb(device: Device, options: Mapping[str, Any]) -> Element:
 
 def _scsi(device: Device, _options: Mapping[str, Any]) -> Element:
     said = device["capability"]
-    hostdev, source = _hostdev("scsi")
+    hostdev, source = element("scsi")
     ElementTree.SubElement(source, "adapter", name=f"scsi_host{int(said['host'])}")
     unit = {"bus": said["bus"], "target": said["target"], "unit": said["lun"]}
     ElementTree.SubElement(source, "address", {key: str(int(value)) for key, value in unit.items()})
@@ -134,7 +122,7 @@ def _scsi_host(device: Device, options: Mapping[str, Any]) -> Element:
     match = VHOST_WWPN.fullmatch(str(options["wwpn"]))
     if match is None:
         raise ValueError(f"wwpn {options['wwpn']!r}, which is not naa. and 16 hexadecimal digits")
-    hostdev, source = _hostdev("scsi_host")
+    hostdev, source = element("scsi_host")
     source.attrib.update(protocol="vhost", wwpn=f"naa.{match[1].lower()}")
     return hostdev
 

@@ -1,15 +1,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that say what should exist: read tolerantly, written whole or not at all."""
+"""Files that say what should exist: read tolerantly, written whole or not at all.
+
+Whoever writes holds the lock of what the file is about (locks.py), so that no file is written twice at once.
+What mdevctl or driverctl keep is in their own formats; all else is a JSON document with a version, one file each, in
+a folder of its kind below STORE, or below RUNTIME where it is not meant to outlast the boot.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
-import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from .errors import NodedevError
+
+STORE = "/etc/nodedev.d"
+RUNTIME = "/run/nodedev.d"
+VERSION = 1
+# They are of no interest but to root.
+MODE = 0o600
+SUFFIX = ".json"
+# What the name of a file begins with that is not yet complete.
+TEMPORARY = ".nodedev-"
+
+Document = dict[str, Any]
 
 
 class DamagedDefinition(NodedevError):
@@ -18,6 +35,7 @@ class DamagedDefinition(NodedevError):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"the definition {path} is damaged ({reason}); it was left alone: repair it or delete it")
         self.path = path
+        self.reason = reason
 
 
 def entries(folder: str) -> list[str]:
@@ -47,17 +65,53 @@ def make_folder(path: str) -> None:
         os.makedirs(path, mode=0o755, exist_ok=True)
 
 
+def document_path(kind: str, name: str, root: str) -> str:
+    """Where the document of this name is kept; ``root`` is STORE or RUNTIME."""
+    return os.path.join(root, kind, name + SUFFIX)
+
+
+def document(path: str) -> Document | None:
+    """A document without its version; None where there is no such file. Raises DamagedDefinition for one that is none.
+
+    One of a later version counts as damaged: what it wants cannot be known here, and it must not be written over.
+    """
+    text = read(path)
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise DamagedDefinition(path, f"no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise DamagedDefinition(path, "not a JSON object")
+    version = found.pop("version", None)
+    if version != VERSION:
+        raise DamagedDefinition(path, f"its version is {version!r}, and this release knows {VERSION} only")
+    return found
+
+
+def document_names(kind: str, root: str) -> list[str]:
+    """The names of the documents of a kind, sorted, be they damaged or not."""
+    names = entries(os.path.join(root, kind))
+    return [name[: -len(SUFFIX)] for name in names if name.endswith(SUFFIX) and not name.startswith(TEMPORARY)]
+
+
+def write_document(path: str, values: Document) -> None:
+    """Keep a document, in one step."""
+    write(path, json.dumps({"version": VERSION, **values}, indent=2, ensure_ascii=False) + "\n", MODE)
+
+
 def write(path: str, text: str, mode: int) -> None:
     """Replace or make a file in one step: at any moment, also in a crash, it has the old text or the new one."""
     folder = os.path.dirname(path)
     make_folder(folder)
+    temporary = _temporary(path)
     with _explained(path):
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".nodedev-")
         try:
-            with open(handle, "w", encoding="utf-8") as file:
+            with open(temporary, "w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), mode)
                 file.write(text)
                 file.flush()
-                os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
@@ -67,12 +121,19 @@ def write(path: str, text: str, mode: int) -> None:
         _sync(folder)
 
 
+def _temporary(path: str) -> str:
+    """A file's name while it is written: always the same, so that the next run clears up after one that was killed."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, TEMPORARY + name)
+
+
 def remove(path: str) -> None:
     """Remove a file, and its folder when that is empty then; no file is no error."""
     folder = os.path.dirname(path)
     with _explained(path):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        for name in (path, _temporary(path)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
         try:
             os.rmdir(folder)
         except FileNotFoundError:

@@ -23,6 +23,15 @@ class InUse(NodedevError):
     """The device is held by somebody, who is named."""
 
 
+class NoRoom(NodedevError):
+    """A parent took no further device when it came to it, ``device`` being the one; others may have taken the room."""
+
+    def __init__(self, device: str, parent: str, reason: str) -> None:
+        super().__init__(f"no room is left on {parent}: {reason}")
+        self.device = device
+        self.parent = parent
+
+
 class MissingLibrary(NodedevError):
     """A Python library that is needed is not on the managed host; ``details`` is the traceback of its import."""
 

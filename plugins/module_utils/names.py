@@ -8,6 +8,8 @@ replaced by an underscore.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 from uuid import UUID as Identifier
 from uuid import uuid5
 
@@ -42,11 +44,19 @@ def derived_uuid(parent: str, kind: str, index: int = 0) -> str:
     return str(uuid5(NAMESPACE, f"{parent} {kind} {index}"))
 
 
-def checked_uuid(value: str) -> str:
+def pool_uuid(machine: str, pool: str, index: int) -> str:
+    """The UUID of a pool's instance: the same in every run and from every controller, another on every host.
+
+    ``machine`` is the host's machine-id (machine-id(5)), which cannot be told from the UUID.
+    """
+    return str(uuid5(NAMESPACE, f"{machine} {pool} {index}"))
+
+
+def checked_uuid(value: str, option: str = "uuid") -> str:
     """The UUID in lower case, as the kernel keeps it; BadInput when it is none."""
     uuid = value.lower()
     if not UUID.fullmatch(uuid):
-        raise BadInput("uuid", value, "a UUID has 8-4-4-4-12 hexadecimal digits")
+        raise BadInput(option, value, "a UUID has 8-4-4-4-12 hexadecimal digits")
     return uuid
 
 
@@ -55,6 +65,24 @@ def checked_address(option: str, value: str) -> str:
     if not ADDRESS.fullmatch(value):
         raise BadInput(option, value, "a device name or address has letters, digits and _ : . - only")
     return value
+
+
+def checked_type(value: str | None) -> str | None:
+    """A type of mediated devices, by the kernel's id or the vendor's name, if one is given; else BadInput."""
+    if value is not None and ("/" in value or value in ("", ".", "..")):
+        raise BadInput("type", value, "a type is named by its kernel id or its vendor's name")
+    return value
+
+
+def checked_attrs(attrs: Iterable[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """The attributes of a device in the order in which they are written, each given as one name with its value."""
+    found = []
+    for item in attrs:
+        if len(item) != 1:
+            raise BadInput("attrs", item, "each item is a mapping of one name to one value")
+        for name, value in item.items():
+            found.append(checked_attribute(str(name), value if isinstance(value, str) else str(value)))
+    return tuple(found)
 
 
 def checked_attribute(name: str, value: str) -> tuple[str, str]:

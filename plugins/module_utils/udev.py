@@ -11,17 +11,20 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from . import sysfs
-from .errors import Dropped
+from .errors import Dropped, MissingLibrary
 
 # udevd listens here while it runs; without it no event would ever be dealt with.
 CONTROL = "/run/udev/control"
 # A file a device: properties and links that udev's rules gave it.
 RECORDS = "/run/udev/data"
+# Bytes for events that nobody has read yet: some thousand devices may come before they are asked for.
+BUFFER = 4 << 20
 # More than any record has: a device of many links has some kilobytes.
 LONGEST = 1 << 20
 
@@ -237,28 +240,36 @@ def of_subsystem(folder: str, subsystem: str) -> list[Device]:
 
 
 class Watch:
-    """udev's events of one subsystem from the moment this is made on, so that none is missed by asking too late."""
+    """udev's events of one subsystem from the moment this is made on, so that none is missed by asking too late.
+
+    Raises MissingLibrary where pyudev is not installed.
+    """
 
     def __init__(self, subsystem: str) -> None:
         # Here, so that those who only look at devices do without it: its import takes longer than many a subset.
-        import pyudev
+        try:
+            import pyudev
+        except ImportError as error:
+            raise MissingLibrary("pyudev", traceback.format_exc()) from error
 
         self._monitor = None
         if os.path.exists(CONTROL):
             self._monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="udev")
             self._monitor.filter_by(subsystem)
+            self._monitor.set_receive_buffer_size(BUFFER)
             self._monitor.start()
 
-    def wait_added(self, sysname: str, seconds: float) -> bool:
-        """Wait until udev's rules have run for the new device; False when they have not after ``seconds``.
+    def wait_added(self, sysnames: Collection[str], seconds: float) -> bool:
+        """Wait until udev's rules have run for these new devices; False when they have not after ``seconds``.
 
         True at once where udevd does not run: then there are no rules to wait for.
         """
         if self._monitor is None:
             return True
+        awaited = set(sysnames)
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
+        while awaited and (left := deadline - time.monotonic()) > 0:
             device = self._monitor.poll(left)
-            if device is not None and device.sys_name == sysname and device.action == "add":
-                return True
-        return False
+            if device is not None and device.action == "add":
+                awaited.discard(device.sys_name)
+        return not awaited

@@ -73,3 +73,8 @@ def find(uuid: str) -> Mdev | None:
         iommu_group=int(group) if group is not None else None,
         nodes=tuple(nodes),
     )
+
+
+def running() -> list[Mdev]:
+    """All devices that the kernel has now, by their UUIDs."""
+    return [device for uuid in sysfs.names(BUS) if (device := find(uuid)) is not None]

@@ -8,6 +8,7 @@ Follows the kernel's Documentation/driver-api/vfio-mediated-device.rst: a regist
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from .. import sysfs
@@ -18,6 +19,7 @@ from . import pci
 
 TYPE = "mdev_types"
 BUS = "/sys/class/mdev_bus"
+MOST = re.compile(r"\bmax_instance=([0-9]+)\b")
 
 Types = dict[str, dict[str, Any]]
 
@@ -67,6 +69,11 @@ def path_of(address: str) -> str | None:
     return sysfs.real(f"{BUS}/{address}")
 
 
+def device_exists(address: str) -> bool:
+    """Whether the kernel has a device of this name on some bus, be it registered or not."""
+    return any(sysfs.exists(f"{sysfs.SYS}/bus/{bus}/devices/{address}") for bus in sysfs.names(f"{sysfs.SYS}/bus"))
+
+
 def name_of(path: str) -> str:
     """libvirt's name of the parent in this folder."""
     return device_name(sysfs.link_name(f"{path}/subsystem") or "", os.path.basename(path))
@@ -77,14 +84,38 @@ def card_of(address: str) -> str:
     return sysfs.link_name(f"{BUS}/{address}/physfn") or address
 
 
+def kinds(path: str) -> list[str]:
+    """The kernel ids of the types that the parent in this folder offers, sorted."""
+    return sysfs.names(f"{path}/mdev_supported_types")
+
+
+def title(path: str, kind: str) -> str | None:
+    """The vendor's name of a type; None where it has none."""
+    return sysfs.read(f"{path}/mdev_supported_types/{kind}/name")
+
+
+def free(path: str, kind: str) -> int | None:
+    """How many more instances of a type the parent says it can take; None where it says nothing that is a number."""
+    return integer(sysfs.read(f"{path}/mdev_supported_types/{kind}/available_instances") or "", 10)
+
+
+def most_on_card(path: str, kind: str) -> int | None:
+    """How many instances of a type the whole card takes, over all its virtual functions; None where it says nothing.
+
+    NVIDIA's description has it as max_instance. Each virtual function says 1 free until the card's memory is gone, so
+    without it their sum promises too much.
+    """
+    said = MOST.search(sysfs.read(f"{path}/mdev_supported_types/{kind}/description") or "")
+    return int(said[1]) if said else None
+
+
 def types_of(path: str) -> Types:
     """The types by kernel id: name, device_api, available_instances, description, instances.
 
     A key is absent where the kernel has no such file, as mtty has no description; ``instances`` is always there.
     ``available_instances`` is advisory: on cards whose instances share memory, another type's create lowers it.
     """
-    folder = f"{path}/mdev_supported_types"
-    return {kind: _type(f"{folder}/{kind}") for kind in sysfs.names(folder)}
+    return {kind: _type(f"{path}/mdev_supported_types/{kind}") for kind in kinds(path)}
 
 
 def _type(folder: str) -> dict[str, Any]:

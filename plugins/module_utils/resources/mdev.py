@@ -6,19 +6,18 @@ Identity is the UUID and the parent, as for mdevctl: one UUID may be defined und
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
-from .. import holders, locks, mdevctl, sysfs
+from .. import boot, holders, locks, mdevctl, sysfs, udev
 from ..capabilities import mdev, mdev_types
 from ..definitions import DamagedDefinition
 from ..errors import BadInput, InUse, NodedevError
 from ..mdevctl import Attrs, Definition
-from ..names import checked_address, checked_attribute, checked_uuid, device_name, mdev_name
+from ..names import checked_address, checked_attrs, checked_type, checked_uuid, device_name, mdev_name
 from ..plan import Step, apply, describe
-from . import mdev_kernel as kernel
+from . import mdev_steps as steps
 
 
 @dataclass(frozen=True)
@@ -45,21 +44,12 @@ class Wish:
         options["uuid"] = checked_uuid(options["uuid"])
         if options.get("parent") is not None:
             checked_address("parent", options["parent"])
-        if options.get("type") is not None and ("/" in options["type"] or options["type"] in ("", ".", "..")):
-            raise BadInput("type", options["type"], "a type is named by its kernel id or its vendor's name")
+        checked_type(options.get("type"))
         if options.get("wait_timeout", 0) < 0:
             raise BadInput("wait_timeout", options["wait_timeout"], "a number of seconds, 0 or more")
         if options.get("state") == "inactive" and not options.get("persistent", True):
             raise BadInput("persistent", False, "with state 'inactive' the definition is all that is kept")
-        return cls(attrs=None if attrs is None else tuple(_pairs(attrs)), **options)
-
-
-def _pairs(attrs: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    for item in attrs:
-        if len(item) != 1:
-            raise BadInput("attrs", item, "each item is a mapping of one name to one value")
-        for name, value in item.items():
-            yield checked_attribute(str(name), value if isinstance(value, str) else str(value))
+        return cls(attrs=None if attrs is None else checked_attrs(attrs), **options)
 
 
 @dataclass(frozen=True)
@@ -157,12 +147,12 @@ def _absent(wish: Wish, seen: Observation) -> Plan:
     def meant(parent: str) -> bool:
         return wish.parent is None or parent == seen.address
 
-    steps = [_undefine(known) for known in seen.definitions if meant(known.parent)]
+    change = [steps.undefine(known) for known in seen.definitions if meant(known.parent)]
     active = seen.active
     if active is not None and meant(active.parent):
-        steps.append(_remove(wish, seen, active))
+        change.append(_remove(wish, seen, active))
         active = None
-    return Plan(tuple(steps), active, tuple(known for known in seen.definitions if not meant(known.parent)))
+    return Plan(tuple(change), active, tuple(known for known in seen.definitions if not meant(known.parent)))
 
 
 def _wanted(wish: Wish, seen: Observation) -> Plan:
@@ -172,9 +162,9 @@ def _wanted(wish: Wish, seen: Observation) -> Plan:
     outdated = active is not None and defined is not None and defined.attrs != target.attrs
     wrong = active is not None and (active.parent, active.type) != (target.parent, target.type)
 
-    define = [_undefine(stray) for stray in strays]
+    define = [steps.undefine(stray) for stray in strays]
     if wish.persistent and defined != target:
-        define.append(_define(target, defined))
+        define.append(steps.define(target, defined))
     kept = target if wish.persistent else defined
     definitions = tuple(known for known in seen.definitions if known not in strays and known != defined)
     definitions += (kept,) if kept is not None else ()
@@ -271,64 +261,13 @@ def _check_room(seen: Observation, target: Definition) -> None:
 
 
 def _create(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
-    create = f"create mdev {target.uuid} of type {target.type} on {target.parent}"
-
-    def undo() -> None:
-        kernel.remove(target.uuid, wish.wait_timeout, seen.callouts)
-
-    if seen.callouts:
-        attrs = "".join(f", {name}={value}" for name, value in target.attrs)
-        return [Step(f"{create} through mdevctl{attrs}", lambda: kernel.start(target, wish.wait_timeout), undo)]
-    return [
-        Step(create, lambda: kernel.make(target, wish.wait_timeout), undo),
-        *(
-            Step(
-                f"set {name}={value} on mdev {target.uuid}",
-                partial(kernel.set_attribute, target.uuid, name, value),
-            )
-            for name, value in target.attrs
-        ),
-    ]
+    return steps.create(target, seen.callouts, wish.wait_timeout)
 
 
 def _remove(wish: Wish, seen: Observation, active: mdev.Mdev) -> Step:
-    if seen.holders and not wish.force:
-        raise InUse(
-            f"mdev {active.uuid} on {active.parent} is in use by {holders.named(seen.holders)}:"
-            " stop that first, or set force: true to have the kernel ask for its release"
-        )
+    steps.refuse_if_held(active, seen.holders, wish.force)
     known = next((known for known in seen.definitions if known.parent == active.parent), None)
-    again = Definition(active.uuid, active.parent, active.type, False, known.attrs if known else ())
-
-    def undo() -> None:
-        kernel.make(again, wish.wait_timeout)
-        for name, value in again.attrs:
-            kernel.set_attribute(again.uuid, name, value)
-
-    return Step(
-        f"remove mdev {active.uuid} of type {active.type} from {active.parent}",
-        lambda: kernel.remove(active.uuid, wish.wait_timeout, seen.callouts),
-        undo,
-    )
-
-
-def _define(target: Definition, former: Definition | None) -> Step:
-    start = "auto" if target.autostart else "manual"
-    verb = "define" if former is None else "change the definition of"
-    attrs = "".join(f", {name}={value}" for name, value in target.attrs)
-    return Step(
-        f"{verb} mdev {target.uuid} with type {target.type} on {target.parent}, start {start}{attrs}",
-        lambda: mdevctl.define(target),
-        lambda: mdevctl.define(former) if former is not None else mdevctl.undefine(target),
-    )
-
-
-def _undefine(known: Definition) -> Step:
-    return Step(
-        f"undefine mdev {known.uuid} on {known.parent}",
-        lambda: mdevctl.undefine(known),
-        lambda: mdevctl.define(known),
-    )
+    return steps.remove(active, known.attrs if known else (), seen.callouts, wish.wait_timeout)
 
 
 def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
@@ -344,7 +283,11 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
     with locks.held(before.cards.values(), wish.wait_timeout):
         before = observe(wish)
         planned = plan(wish, before)
+        new = planned.active is not None and planned.active is not before.active
+        watch = udev.Watch("mdev") if new else None
         apply(planned.steps)
+        if watch is not None:
+            watch.wait_added([wish.uuid], wish.wait_timeout)
         after = observe(replace(wish, parent=before.address))
     return _result(wish.uuid, before, planned, after)
 
@@ -355,12 +298,14 @@ def _predicted(before: Observation, planned: Plan) -> Observation:
 
 
 def _result(uuid: str, before: Observation, planned: Plan, after: Observation) -> dict[str, Any]:
+    written = {known for known in planned.definitions if known.autostart} - {*before.definitions}
+    unserved = boot.warning(f"mdev {uuid}", served_by_mdevctl=True) if written else []
     return {
         "changed": bool(planned.steps),
         "plan": describe(planned.steps),
         "diff": {"before": _state(before), "after": _state(after)},
         "mdev": _described(uuid, before, after),
-        "warnings": list(planned.warnings),
+        "warnings": [*planned.warnings, *unserved],
     }
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import errno
 
-from .. import mdevctl, sysfs, udev
+from .. import mdevctl, sysfs
 from ..capabilities import mdev, mdev_types
-from ..errors import InUse, NodedevError
+from ..errors import InUse, NodedevError, NoRoom
 from ..mdevctl import Definition
 from ..waiting import wait_for
 
@@ -24,6 +24,7 @@ CREATE_MEANINGS = {
     errno.EIO: "the vendor's driver failed: look at the kernel log and at the vendor's services",
     errno.EBUSY: "the parent is in use in another way",
 }
+FULL = (errno.ENOSPC, errno.EUSERS)
 REMOVE_MEANINGS = {
     errno.EBUSY: "the device is in use",
     errno.EAGAIN: "a removal is under way already",
@@ -38,16 +39,22 @@ ATTRIBUTE_MEANINGS = {
 
 
 def make(target: Definition, seconds: float) -> None:
-    """Create the device and wait until the VFIO driver has it and udev has seen it.
+    """Create the device and wait until the VFIO driver has it.
 
-    One that does not become complete is removed again, and a NodedevError says what it lacks.
+    Raises NoRoom where the parent has no instance left now, whatever it said before: on many cards another's device,
+    or this run's own before it, takes the room. A device that does not become complete is removed again, and a
+    NodedevError says what it lacks.
     """
-    watch = udev.Watch("mdev")
-    sysfs.write(
-        f"{mdev_types.BUS}/{target.parent}/mdev_supported_types/{target.type}/create", target.uuid, CREATE_MEANINGS
-    )
+    folder = f"{mdev_types.BUS}/{target.parent}/mdev_supported_types/{target.type}"
+    if sysfs.read(f"{folder}/available_instances") == "0":
+        raise NoRoom(target.uuid, target.parent, f"{folder}/available_instances is 0")
+    try:
+        sysfs.write(f"{folder}/create", target.uuid, CREATE_MEANINGS)
+    except sysfs.SysfsError as error:
+        if error.errno in FULL:
+            raise NoRoom(target.uuid, target.parent, str(error)) from error
+        raise
     _await(target, seconds)
-    watch.wait_added(target.uuid, seconds)
 
 
 def start(target: Definition, seconds: float) -> None:
