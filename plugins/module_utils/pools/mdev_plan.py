@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan for a pool of mediated devices: a pure function of what is wished and what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from .. import definitions, holders
+from ..capabilities.mdev import Mdev
+from ..errors import BadInput, NodedevError
+from ..mdevctl import Definition
+from ..names import pool_uuid
+from ..plan import Step
+from ..resources import mdev_steps as steps
+from . import members, placement, record
+from .mdev_seen import MACHINE_ID, Observation, members_of
+from .mdev_wish import KIND, Wish
+from .members import Change, Member
+from .parents import Selector
+from .placement import Room
+from .record import Record, Recorded
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps, the devices that they make in that order, and what will be there: the pool and its instances."""
+
+    steps: tuple[Step, ...]
+    creates: tuple[Definition, ...]
+    record: Record | None
+    active: Mapping[str, Mdev]
+    definitions: Mapping[str, tuple[Definition, ...]]
+    warnings: tuple[str, ...] = ()
+
+
+def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan:
+    """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing.
+
+    ``ceilings`` is how many new instances a card has been found to take, where that is less than its parents say.
+    """
+    wish = wish.filled(seen.record)
+    own = members_of(seen)
+    ids = {member.id for member in own} | {*(wish.uuids or ())}
+    for damage in seen.damaged:
+        if damage.path.rpartition("/")[2] in ids:
+            raise damage
+    warnings = tuple(str(damage) for damage in seen.damaged)
+    planned = _absent(wish, seen, own) if wish.state == "absent" else _Wanted(wish, seen, own, ceilings or {}).plan()
+    return replace(planned, warnings=(*warnings, *planned.warnings))
+
+
+def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
+    change = members.resized(wish.name, own, 0, wish.force)
+    gone = [*_removal(wish, seen, change.go), *([record.forget(seen.record)] if seen.record else [])]
+    ids = {member.id for member in own}
+    return Plan(
+        tuple(gone),
+        (),
+        None,
+        {uuid: device for uuid, device in seen.active.items() if uuid not in ids},
+        {uuid: known for uuid, known in seen.definitions.items() if uuid not in ids},
+    )
+
+
+def _removal(wish: Wish, seen: Observation, go: Sequence[Member]) -> Iterator[Step]:
+    """Definitions first: what runs cannot always be taken back."""
+    for member in go:
+        yield from map(steps.undefine, seen.defined(member.id))
+    for member in go:
+        if member.active:
+            attrs = next((known.attrs for known in seen.defined(member.id) if known.parent == member.parent), ())
+            yield steps.remove(seen.active[member.id], attrs, seen.callouts, wish.wait_timeout)
+
+
+class _Wanted:
+    """The plan for a pool that is to be there, running or only defined."""
+
+    def __init__(self, wish: Wish, seen: Observation, own: Sequence[Member], ceilings: Mapping[str, int]) -> None:
+        self.wish = wish
+        self.seen = seen
+        self.ceilings = ceilings
+        self.parents = {parent.address: parent for parent in seen.choice.parents}
+        self.runs = wish.state == "present"
+        self._check_options()
+        self.members = [*own, *self._adopted(own)]
+
+    def _check_options(self) -> None:
+        wish, choice = self.wish, self.seen.choice
+        if wish.type is None:
+            raise BadInput("type", None, f"pool {wish.name} is not known here, so a type is needed; {self._offers()}")
+        if wish.count is None and wish.uuids is None:
+            raise BadInput("count", None, f"pool {wish.name} is not known here, so a count or uuids are needed")
+        listed = ", ".join(self.seen.registered) or "none"
+        if choice.missing:
+            raise BadInput("parents", choice.missing[0], f"the registered parents are: {listed}")
+        if not self.parents and choice.offers:
+            raise BadInput("type", wish.type, self._offers())
+        if not self.parents:
+            raise BadInput(
+                "parents", (wish.parents or Selector()).document(), f"it takes none of the registered parents: {listed}"
+            )
+
+    def _offers(self) -> str:
+        offers = self.seen.choice.offers
+        return "; ".join(f"{address} has the types: {', '.join(kinds) or 'none'}" for address, kinds in offers.items())
+
+    def _adopted(self, own: Sequence[Member]) -> list[Member]:
+        """Listed instances that others made; an error unless they may be adopted."""
+        known = {member.id for member in own}
+        found = []
+        for index, uuid in enumerate(self.wish.uuids or ()):
+            device, defined = self.seen.active.get(uuid), self.seen.defined(uuid)
+            if uuid in known or (device is None and not defined):
+                continue
+            parent = device.parent if device else defined[0].parent
+            if not self.wish.adopt:
+                raise NodedevError(
+                    f"mdev {uuid} on {parent} was not made for pool {self.wish.name}: set adopt: true to take it into"
+                    " the pool, or list another UUID"
+                )
+            found.append(
+                Member(index, uuid, parent, device is not None, holders.named(self.seen.holders.get(uuid, ())))
+            )
+        return found
+
+    def plan(self) -> Plan:
+        change = self._change()
+        self._check_stay(change.stay)
+        placed = self._placed(change)
+        targets = {uuid: self._target(uuid, parent) for _, uuid, parent in placed}
+        define = list(self._definition_steps(targets))
+        remove = list(_removal(self.wish, self.seen, change.go))
+        go = {member.id for member in change.go}
+        active = {uuid: device for uuid, device in self.seen.active.items() if uuid not in go}
+        creates = tuple(target for uuid, target in targets.items() if self.runs and uuid not in active)
+        if self.runs:
+            make = [
+                step for target in creates for step in steps.create(target, self.seen.callouts, self.wish.wait_timeout)
+            ]
+            active.update({target.uuid: self._made(target) for target in creates})
+        else:
+            make = []
+            for uuid in [uuid for uuid in targets if uuid in active]:
+                device = active.pop(uuid)
+                steps.refuse_if_held(device, self.seen.holders.get(uuid, ()), self.wish.force)
+                attrs = targets[uuid].attrs
+                remove.append(steps.remove(device, attrs, self.seen.callouts, self.wish.wait_timeout))
+        kept = self._record(placed)
+        both = record.with_instances(kept, [*kept.instances, *self._recorded(change.go)])
+        ordered = [*remove, *make, *define] if self.runs else [*define, *remove]
+        return Plan(
+            (*record.keep(both, self.seen.record), *ordered, *record.keep(kept, both)),
+            creates,
+            kept,
+            active,
+            self._definitions_after(targets, go),
+            self._outdated(targets),
+        )
+
+    def _change(self) -> Change:
+        wish = self.wish
+        if wish.uuids is not None:
+            return members.listed(wish.name, self.members, wish.uuids, wish.force)
+        if isinstance(wish.count, int):
+            return members.resized(wish.name, self.members, wish.count, wish.force)
+        rooms = self._rooms((), self.members)
+        count = sum(self._stays(member) for member in self.members) + placement.capacity(rooms, self._limits(()))
+        return members.resized(wish.name, self.members, min(count, members.MOST), wish.force)
+
+    def _stays(self, member: Member) -> bool:
+        """Whether an instance keeps its place as it is; one that does not run may go to any parent with room."""
+        return member.active and self.runs
+
+    def _check_stay(self, stay: Sequence[Member]) -> None:
+        for member in stay:
+            parent = self.parents.get(member.parent or "")
+            if parent is None and member.active:
+                raise NodedevError(
+                    f"pool {self.wish.name} has mdev {member.id} on {member.parent}, which is not among the parents"
+                    f" that are chosen and have type {self.wish.type}: choose it too, or remove the pool first with"
+                    " state: absent"
+                )
+            device = self.seen.active.get(member.id)
+            kinds = [device.type] if device else [known.type for known in self.seen.defined(member.id)]
+            for kind in kinds:
+                if parent is not None and kind != parent.type:
+                    raise NodedevError(
+                        f"pool {self.wish.name} has mdev {member.id} with type {kind} on {member.parent}, not with type"
+                        f" {parent.type}: remove the pool first with state: absent, or choose another name"
+                    )
+
+    def _placed(self, change: Change) -> list[tuple[int, str, str]]:
+        """Index, UUID and parent of every instance, by index."""
+        free = [member for member in change.stay if not self._stays(member)]
+        new = [(index, self._identity(index)) for index in change.new]
+        rooms = self._rooms(change.go, change.stay)
+        limits = self._limits(change.go)
+        wanted = [*(member.parent for member in free), *(None for _ in new)]
+        room = placement.capacity(rooms, limits)
+        if len(wanted) > room:
+            raise self._too_many(len(wanted), room, rooms, limits)
+        own: dict[str, int] = {}
+        for member in change.stay:
+            if self._stays(member) and member.parent is not None:
+                own[member.parent] = own.get(member.parent, 0) + 1
+        found = placement.place(wanted, rooms, limits, own, self.wish.placement or placement.SPREAD)
+        identities = [*((member.index, member.id) for member in free), *new]
+        placed = [(member.index, member.id, str(member.parent)) for member in change.stay if self._stays(member)]
+        placed += [(index, uuid, parent) for (index, uuid), parent in zip(identities, found)]
+        return sorted(placed)
+
+    def _identity(self, index: int) -> str:
+        if self.wish.uuids is not None:
+            return self.wish.uuids[index]
+        if self.seen.machine is None:
+            raise NodedevError(
+                f"{MACHINE_ID} holds no machine-id, from which UUIDs follow: run systemd-machine-id-setup"
+            )
+        return pool_uuid(self.seen.machine, self.wish.name, index)
+
+    def _rooms(self, go: Sequence[Member], stay: Sequence[Member]) -> list[Room]:
+        """What the parents can take, with what those instances leave that go or that are placed anew."""
+        leaving = [member.parent for member in go if member.active]
+        leaving += [member.parent for member in stay if member.active and not self.runs]
+        return [
+            Room(parent.address, parent.card, parent.free + leaving.count(parent.address))
+            for parent in self.parents.values()
+        ]
+
+    def _limits(self, go: Sequence[Member]) -> dict[str, int]:
+        """What the cards can take, where they are known to take less than the sum of what their parents say."""
+        gone = {member.id for member in go}
+        limits = {}
+        for parent in self.parents.values():
+            if parent.most is None or parent.card in limits:
+                continue
+            used = sum(
+                1
+                for device in self.seen.active.values()
+                if self.seen.cards[device.parent] == parent.card
+                and device.type == parent.type
+                and device.uuid not in gone
+            )
+            limits[parent.card] = max(parent.most - (used if self.runs else 0), 0)
+        for card, most in self.ceilings.items():
+            limits[card] = min(most, limits.get(card, most))
+        return limits
+
+    def _too_many(self, wanted: int, room: int, rooms: Sequence[Room], limits: Mapping[str, int]) -> BadInput:
+        cards = dict.fromkeys(each.card for each in rooms)
+        left = [
+            f"{each.parent}: {each.free}" for each in rooms if each.card not in limits or each.card == each.parent
+        ] + [f"all of {card}: {limits[card]}" for card in cards if card in limits]
+        value = self.wish.count if self.wish.uuids is None else list(self.wish.uuids)
+        return BadInput(
+            "count" if self.wish.uuids is None else "uuids",
+            value,
+            f"pool {self.wish.name} needs {wanted} more instances of type {self.wish.type} and there is room for"
+            f" {room}; free are {', '.join(left)}",
+        )
+
+    def _target(self, uuid: str, parent: str) -> Definition:
+        known = self.seen.defined(uuid)
+        attrs = self.wish.attrs if self.wish.attrs is not None else known[0].attrs if known else ()
+        return Definition(uuid, parent, self.parents[parent].type, self.wish.autostart, attrs)
+
+    def _made(self, target: Definition) -> Mdev:
+        return Mdev(target.uuid, target.parent, target.type, self.parents[target.parent].device_api, None, ())
+
+    def _definition_steps(self, targets: Mapping[str, Definition]) -> Iterator[Step]:
+        for uuid, target in targets.items():
+            known = {definition.parent: definition for definition in self.seen.defined(uuid)}
+            former = known.pop(target.parent, None)
+            yield from map(steps.undefine, known.values())
+            if self.wish.persistent and former != target:
+                yield steps.define(target, former)
+
+    def _definitions_after(self, targets: Mapping[str, Definition], go: set[str]) -> dict[str, tuple[Definition, ...]]:
+        after = {uuid: known for uuid, known in self.seen.definitions.items() if uuid not in go}
+        for uuid, target in targets.items():
+            here = tuple(known for known in after.get(uuid, ()) if known.parent == target.parent)
+            after[uuid] = (target,) if self.wish.persistent else here
+        return after
+
+    def _outdated(self, targets: Mapping[str, Definition]) -> tuple[str, ...]:
+        changed = [
+            uuid
+            for uuid, target in targets.items()
+            if self.runs
+            and uuid in self.seen.active
+            and any(known.parent == target.parent and known.attrs != target.attrs for known in self.seen.defined(uuid))
+        ]
+        if not changed:
+            return ()
+        return (f"the new attrs take effect when these instances are started next: {', '.join(changed)}",)
+
+    def _record(self, placed: Sequence[tuple[int, str, str]]) -> Record:
+        former = self.seen.record
+        lasting = self.wish.persistent or (former is not None and former.root == definitions.STORE)
+        root = definitions.STORE if lasting else definitions.RUNTIME
+        return Record(self.wish.name, KIND, self.wish.document(), tuple(Recorded(*each) for each in placed), root)
+
+    def _recorded(self, go: Sequence[Member]) -> list[Recorded]:
+        return [Recorded(member.index, member.id, member.parent or "") for member in go]

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person may want of a pool of mediated devices, and how a record keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..definitions import DamagedDefinition
+from ..errors import BadInput
+from ..mdevctl import Attrs
+from ..names import checked_attrs, checked_type, checked_uuid
+from . import members, placement, record
+from .parents import Selector
+from .record import Record
+
+KIND = "mdev"
+MAX = "max"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants of a pool; what is None is as it was when the pool was made."""
+
+    name: str
+    state: str = "present"
+    type: str | None = None
+    count: int | str | None = None
+    uuids: tuple[str, ...] | None = None
+    parents: Selector | None = None
+    placement: str | None = None
+    attrs: Attrs | None = None
+    persistent: bool = True
+    autostart: bool = True
+    adopt: bool = False
+    force: bool = False
+    wait_timeout: float = 30
+
+    @classmethod
+    def checked(cls, **options: Any) -> Wish:
+        """A wish whose every part fits its grammar; raises BadInput naming the option that does not."""
+        record.checked_name(options["name"])
+        checked_type(options.get("type"))
+        if options.get("count") is not None:
+            options["count"] = _count(options["count"])
+        if options.get("uuids") is not None:
+            options["uuids"] = tuple(checked_uuid(uuid, "uuids") for uuid in options["uuids"])
+            if len(set(options["uuids"])) != len(options["uuids"]):
+                raise BadInput("uuids", list(options["uuids"]), "each UUID stands once")
+        if options.get("parents") is not None:
+            options["parents"] = Selector.checked(options["parents"])
+        if options.get("attrs") is not None:
+            options["attrs"] = checked_attrs(options["attrs"])
+        if options.get("wait_timeout", 0) < 0:
+            raise BadInput("wait_timeout", options["wait_timeout"], "a number of seconds, 0 or more")
+        if options.get("state") == "inactive" and not options.get("persistent", True):
+            raise BadInput("persistent", False, "with state 'inactive' the definitions are all that is kept")
+        return cls(**options)
+
+    def filled(self, known: Record | None) -> Wish:
+        """The wish with what it leaves open taken from the record; DamagedDefinition where the record has nonsense."""
+        if known is None:
+            return self
+        if known.kind != KIND:
+            raise BadInput("name", self.name, f"the pool of this name is one of {known.kind} devices")
+        said = known.wish
+        try:
+            return replace(
+                self,
+                type=self.type or checked_type(said.get("type")),
+                count=self.count if self.count is not None or self.uuids is not None else _known_count(said),
+                uuids=self.uuids if self.uuids is not None or self.count is not None else _known_uuids(said),
+                parents=self.parents or Selector.checked(said.get("parents", {})),
+                placement=self.placement or said.get("placement"),
+                attrs=self.attrs if self.attrs is not None else checked_attrs(said.get("attrs", [])),
+            )
+        except (BadInput, AttributeError, TypeError) as error:
+            raise DamagedDefinition(known.path, f"it is not what this module writes: {error}") from error
+
+    def document(self) -> dict[str, Any]:
+        """The wish as a record keeps it."""
+        size = {"count": self.count} if self.uuids is None else {"uuids": list(self.uuids)}
+        return {
+            "type": self.type,
+            **size,
+            "parents": (self.parents or Selector()).document(),
+            "placement": self.placement or placement.SPREAD,
+            "attrs": [{name: value} for name, value in self.attrs or ()],
+            "autostart": self.autostart,
+        }
+
+
+def _count(value: object) -> int | str:
+    text = str(value)
+    if text == MAX:
+        return MAX
+    if not (text.isascii() and text.isdecimal()) or int(text) > members.MOST:
+        raise BadInput("count", value, f"a number from 0 to {members.MOST}, or {MAX!r} for as many as fit")
+    return int(text)
+
+
+def _known_count(said: Mapping[str, Any]) -> int | str | None:
+    return None if "uuids" in said else _count(said.get("count"))
+
+
+def _known_uuids(said: Mapping[str, Any]) -> tuple[str, ...] | None:
+    return tuple(checked_uuid(uuid) for uuid in said["uuids"]) if "uuids" in said else None

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The instances that a pool has, and which of them come and go when its size changes. The same for every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import InUse
+
+# No pool has more: it bounds the search for instances whose identity follows from the pool's name.
+MOST = 4096
+
+
+@dataclass(frozen=True)
+class Member:
+    """One instance; ``id`` is what names it in its kind, ``parent`` where it is or was, None if it never was.
+
+    ``held_by`` says in words who uses it, nothing when it is idle.
+    """
+
+    index: int
+    id: str
+    parent: str | None = None
+    active: bool = False
+    held_by: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Who stays, who goes, and the indexes of those to come."""
+
+    stay: tuple[Member, ...]
+    go: tuple[Member, ...]
+    new: tuple[int, ...]
+
+
+def resized(pool: str, members: Sequence[Member], count: int, force: bool) -> Change:
+    """Growing takes the lowest free indexes; shrinking lets the highest idle ones go.
+
+    Raises InUse naming the holders when too few are idle, unless ``force`` lets those in use go too, the highest first.
+    """
+    ordered = sorted(members, key=lambda member: member.index)
+    surplus = len(ordered) - count
+    if surplus <= 0:
+        used = {member.index for member in ordered}
+        free = [index for index in range(count) if index not in used]
+        return Change(tuple(ordered), (), tuple(free[: count - len(ordered)]))
+    idle = [member for member in ordered if not member.held_by]
+    held = [member for member in ordered if member.held_by]
+    if len(idle) < surplus and not force:
+        raise InUse(
+            f"pool {pool}: {surplus} of {len(ordered)} instances have to go and only {len(idle)} are idle; in use are "
+            + _named(held)
+            + ": stop that first, or set force: true to have the kernel ask for their release"
+        )
+    go = idle[::-1][:surplus] + held[::-1][: max(surplus - len(idle), 0)]
+    return Change(tuple(member for member in ordered if member not in go), tuple(go), ())
+
+
+def listed(pool: str, members: Sequence[Member], ids: Sequence[str], force: bool) -> Change:
+    """The pool has just these instances, by their place in the list; those that are not among them go, if idle."""
+    places = {name: index for index, name in enumerate(ids)}
+    go = [member for member in members if member.id not in places]
+    held = [member for member in go if member.held_by]
+    if held and not force:
+        raise InUse(
+            f"pool {pool}: instances that are no longer listed are in use, "
+            + _named(held)
+            + ": stop that first, or set force: true to have the kernel ask for their release"
+        )
+    known = {member.id: member for member in members}
+    stay = tuple(replace(known[name], index=index) for name, index in places.items() if name in known)
+    return Change(stay, tuple(go), tuple(index for name, index in places.items() if name not in known))
+
+
+def _named(held: Sequence[Member]) -> str:
+    return ", ".join(f"{member.id} (index {member.index}) by {member.held_by}" for member in held)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is kept of a pool: the wish that made it and the instances that belong to it.
+
+The record is written before the first instance is made and again after the last one is gone, so that a run that is
+killed in between leaves none that no later run would know. It is kept in /etc/nodedev.d/pool, or in /run where the
+instances are not meant to outlast the boot either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import definitions
+from ..definitions import DamagedDefinition
+from ..errors import BadInput
+from ..plan import Step
+
+KIND = "pool"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One instance as the record has it."""
+
+    index: int
+    id: str
+    parent: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A pool as it is kept; ``kind`` is the kind of its instances, ``wish`` what its module was told of it."""
+
+    name: str
+    kind: str
+    wish: dict[str, Any]
+    instances: tuple[Recorded, ...]
+    root: str = definitions.STORE
+
+    @property
+    def path(self) -> str:
+        return definitions.document_path(KIND, self.name, self.root)
+
+    def document(self) -> definitions.Document:
+        """The record as it is written."""
+        instances = [{"index": one.index, "id": one.id, "parent": one.parent} for one in self.instances]
+        return {"kind": self.kind, **self.wish, "instances": instances}
+
+
+def checked_name(name: str) -> str:
+    """The name of a pool, fit to be a file's; else BadInput."""
+    if not NAME.fullmatch(name):
+        raise BadInput("name", name, "a pool's name has up to 64 letters, digits and _ . - and begins with no sign")
+    return name
+
+
+def find(name: str) -> Record | None:
+    """The record of a pool, be it persistent or not; None where there is none. Raises DamagedDefinition."""
+    for root in (definitions.STORE, definitions.RUNTIME):
+        path = definitions.document_path(KIND, name, root)
+        document = definitions.document(path)
+        if document is not None:
+            return decode(name, root, path, document)
+    return None
+
+
+def all_records() -> tuple[list[Record], list[DamagedDefinition]]:
+    """The pools of this host by name, and the files that cannot be understood."""
+    found: list[Record] = []
+    damaged: list[DamagedDefinition] = []
+    names = {
+        name for root in (definitions.STORE, definitions.RUNTIME) for name in definitions.document_names(KIND, root)
+    }
+    for name in sorted(names):
+        try:
+            record = find(name)
+        except DamagedDefinition as error:
+            damaged.append(error)
+        else:
+            found += [record] if record is not None else []
+    return found, damaged
+
+
+def decode(name: str, root: str, path: str, document: definitions.Document) -> Record:
+    """Understand a record; raises DamagedDefinition naming the file and what is wrong."""
+    wish = dict(document)
+    kind, listed = wish.pop("kind", None), wish.pop("instances", None)
+    if not isinstance(kind, str) or not isinstance(listed, list):
+        raise DamagedDefinition(path, "it has no kind or no list of instances")
+    instances = []
+    for item in listed:
+        values = [item.get(key) for key in ("index", "id", "parent")] if isinstance(item, dict) else [None]
+        if [type(value) for value in values] != [int, str, str]:
+            raise DamagedDefinition(path, "an instance is not an index, an id and a parent")
+        instances.append(Recorded(*values))
+    return Record(name, kind, wish, tuple(instances), root)
+
+
+def keep(record: Record, former: Record | None) -> list[Step]:
+    """The step that writes the record, none where it is there already; ``former`` is what it replaces."""
+    if record == former:
+        return []
+
+    def apply() -> None:
+        _replace(former, record)
+
+    def undo() -> None:
+        _replace(record, former)
+
+    verb = "record" if former is None else "change the record of"
+    return [Step(f"{verb} pool {record.name} with {len(record.instances)} instances in {record.path}", apply, undo)]
+
+
+def _replace(former: Record | None, record: Record | None) -> None:
+    """Write the one record and remove the other where it stood elsewhere; at no moment is there neither."""
+    if record is not None:
+        definitions.write_document(record.path, record.document())
+    if former is not None and (record is None or record.path != former.path):
+        definitions.remove(former.path)
+
+
+def forget(record: Record) -> Step:
+    """The step that removes the record."""
+    return Step(
+        f"remove the record of pool {record.name}, {record.path}",
+        lambda: _replace(record, None),
+        lambda: _replace(None, record),
+    )
+
+
+def with_instances(record: Record, instances: Sequence[Recorded]) -> Record:
+    """The same pool with other instances, by their indexes."""
+    ordered = tuple(sorted(instances, key=lambda one: (one.index, one.id)))
+    return Record(record.name, record.kind, record.wish, ordered, record.root)

@@ -1,0 +1,269 @@
+#!/usr/bin/python
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mdev_pool
+short_description: A named, counted set of mediated devices, running now and after every boot
+version_added: 0.1.0
+description:
+  - Ensures that so many mediated devices of one type exist over a choice of parents, are only defined, or are gone.
+  - The UUIDs are of version 5 and follow from the host's machine-id, the pool's name and an index, so that a second
+    run, another controller or a restored host means the same instances. They may be listed instead.
+  - Each instance is defined in C(/etc/mdevctl.d) as mdevctl does it, the pool in C(/etc/nodedev.d/pool).
+  - Instances that others made are never taken or removed. A failure half way undoes what this run did.
+extends_documentation_fragment:
+  - hostdev.nodedev.state
+  - hostdev.nodedev.attributes
+options:
+  name:
+    description:
+      - The name of the pool, of up to 64 letters, digits and C(_ . -).
+    type: str
+    required: true
+  type:
+    description:
+      - The type, as the kernel's id (V(nvidia-711)) or as the vendor's name (V(GRID A16-4Q)).
+      - Needed for a pool that is not known here, as one of O(count) and O(uuids) is. What is left out of this and of
+        the following options is as it was when the pool was changed last.
+    type: str
+  count:
+    description:
+      - How many instances the pool has, or V(max) for as many as fit.
+      - Growing takes the lowest free indexes. Shrinking removes the idle instances of the highest indexes, and fails
+        naming the holders when too few are idle, unless O(force=true).
+    type: str
+  uuids:
+    description:
+      - The UUIDs of the instances, instead of O(count). An instance that is listed no longer is removed, if it is idle.
+    type: list
+    elements: str
+  parents:
+    description:
+      - What the parents must be, all of it; without this option, every parent that has the type is used.
+    type: dict
+    suboptions:
+      names:
+        description:
+          - libvirt's names of parents, such as V(pci_0000_3d_00_0).
+        type: list
+        elements: str
+      addresses:
+        description:
+          - Addresses of parents in sysfs, such as V(0000:3d:00.0), in addition to O(parents.names).
+        type: list
+        elements: str
+      driver:
+        description:
+          - The driver that the parent is bound to.
+        type: str
+      vendor:
+        description:
+          - The PCI vendor, by its id (V(0x10de)) or its name in pci.ids.
+        type: str
+      product:
+        description:
+          - The PCI product, by its id or its name in pci.ids.
+        type: str
+      numa_node:
+        description:
+          - The NUMA node.
+        type: int
+  placement:
+    description:
+      - Where new instances go. V(spread) takes the card with the fewest instances of the pool, V(pack) fills one card
+        before the next. Instances that exist stay where they are. A new pool is spread.
+    type: str
+    choices: [spread, pack]
+  attrs:
+    description:
+      - Attributes to write to each instance after it was made, in this order; a name may stand more than once.
+      - Each item is a mapping of one name, which is the path of a file below the device, to one value.
+      - Other attributes for instances that run change their definitions only, with a warning.
+    type: list
+    elements: dict
+  autostart:
+    description:
+      - Whether the definitions say that the instances start when their parent appears.
+    type: bool
+    default: true
+  adopt:
+    description:
+      - Whether an instance of O(uuids) that exists already, made by others, is taken into the pool. From then on it is
+        removed with the pool.
+    type: bool
+    default: false
+seealso:
+  - module: hostdev.nodedev.mdev
+  - module: hostdev.nodedev.mdev_types_facts
+  - module: hostdev.nodedev.definition_facts
+author:
+  - The hostdev.nodedev authors (@hostdev)
+"""
+
+EXAMPLES = r"""
+- name: Twelve vGPUs over the cards of one NUMA node
+  hostdev.nodedev.mdev_pool:
+    name: desktops
+    type: GRID T4-1Q
+    count: 12
+    parents:
+      driver: nvidia
+      numa_node: 0
+  register: desktops
+
+- name: What a domain needs to get the first of them
+  ansible.builtin.debug:
+    msg: "{{ desktops.instances[0].hostdev_xml }}"
+
+- name: Two fewer; idle ones go
+  hostdev.nodedev.mdev_pool:
+    name: desktops
+    count: 10
+
+- name: All that fits on one card, with attributes that are written before a guest opens it
+  hostdev.nodedev.mdev_pool:
+    name: render
+    type: nvidia-232
+    count: max
+    parents:
+      addresses: ["0000:af:00.0"]
+    attrs:
+      - nvidia/vgpu_params: frame_rate_limiter=0
+
+- name: Take two instances into a pool that were made by hand
+  hostdev.nodedev.mdev_pool:
+    name: lab
+    type: nvidia-230
+    uuids:
+      - 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01
+      - 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a02
+    adopt: true
+
+- name: No such pool, now or later
+  hostdev.nodedev.mdev_pool:
+    name: render
+    state: absent
+"""
+
+RETURN = r"""
+plan:
+  description: The steps that were taken, or in check mode would be, in order.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - record pool desktops with 1 instances in /etc/nodedev.d/pool/desktops.json
+    - create mdev 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00 of type nvidia-230 on 0000:3d:00.0
+    - define mdev 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00 with type nvidia-230 on 0000:3d:00.0, start auto
+diff:
+  description: By UUID, which instances run (C(runtime)) and which are kept for the next boot (C(boot)).
+  returned: success
+  type: dict
+  sample:
+    before: {runtime: {}, boot: {}}
+    after:
+      runtime:
+        1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00: {type: nvidia-230, parent: "0000:3d:00.0"}
+      boot:
+        1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00:
+          {type: nvidia-230, parent: "0000:3d:00.0", autostart: true, attrs: []}
+instances:
+  description: The instances of the pool afterwards, by index.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    index:
+      description: The index, from which the UUID follows; with O(uuids), the place in that list.
+      type: int
+      sample: 0
+    uuid:
+      description: The UUID.
+      type: str
+      sample: 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00
+    name:
+      description: libvirt's name of the device.
+      type: str
+      sample: mdev_1f9d6c0e_7a55_5c6b_9d0f_0a4e3c2b1a00_0000_3d_00_0
+    parent:
+      description: libvirt's name of the parent; null where the parent is not there.
+      type: str
+      sample: pci_0000_3d_00_0
+    parent_addr:
+      description: The parent's address in sysfs.
+      type: str
+      sample: "0000:3d:00.0"
+    type:
+      description: The kernel's id of the type; null for an instance that neither runs nor is defined.
+      type: str
+      sample: nvidia-230
+    state:
+      description: V(active) where the instance runs, else V(inactive).
+      type: str
+      sample: active
+    holders:
+      description: The processes that hold the instance open, with the domain where one is a guest.
+      type: list
+      elements: dict
+      sample:
+        - {pid: 4711, command: qemu-system-x86, node: /dev/vfio/12, domain: workstation-3}
+    hostdev_xml:
+      description: The C(<hostdev>) element by which a domain gets the instance; null where its API is not known.
+      type: str
+      sample: |-
+        <hostdev mode="subsystem" type="mdev" model="vfio-pci">
+          <source>
+            <address uuid="1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00" />
+          </source>
+        </hostdev>
+capacity:
+  description:
+    - By parent and type, how many instances the pool and others have there (C(pool), C(others)) and how many more the
+      parent says it can take (C(free)). Parents of one card share what is free.
+  returned: success
+  type: dict
+  sample:
+    pci_0000_3d_00_0:
+      nvidia-230: {free: 15, pool: 1, others: 0}
+"""
+
+from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_pool import ensure
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_wish import Wish
+
+OPTIONS = {
+    **STATE_OPTIONS,
+    "name": {"type": "str", "required": True},
+    "type": {"type": "str"},
+    "count": {"type": "str"},
+    "uuids": {"type": "list", "elements": "str"},
+    "parents": {
+        "type": "dict",
+        "options": {
+            "names": {"type": "list", "elements": "str"},
+            "addresses": {"type": "list", "elements": "str"},
+            "driver": {"type": "str"},
+            "vendor": {"type": "str"},
+            "product": {"type": "str"},
+            "numa_node": {"type": "int"},
+        },
+    },
+    "placement": {"type": "str", "choices": ["spread", "pack"]},
+    "attrs": {"type": "list", "elements": "dict"},
+    "autostart": {"type": "bool", "default": True},
+    "adopt": {"type": "bool", "default": False},
+}
+
+
+def main() -> None:
+    run(
+        OPTIONS,
+        lambda params, check_mode: ensure(Wish.checked(**params), check_mode),
+        mutually_exclusive=[("count", "uuids")],
+    )
+
+
+if __name__ == "__main__":
+    main()
