@@ -11,12 +11,16 @@ import pytest
 LIBRARY = Path(__file__).resolve().parents[2] / "plugins" / "module_utils"
 MODULES = LIBRARY.parent / "modules"
 
-GROUND = ("errors", "waiting", "names", "sysfs", "plan", "definitions", "locks", "xml")
+GROUND = ("errors", "waiting", "names", "sysfs", "plan", "definitions", "locks", "xml", "hostdev", "kept")
 FLOORS = (
     GROUND,
-    ("holders", "udev", "pci_ids", "ethtool", "devlink", "mdevctl", "ansible_module"),
+    ("holders", "udev", "pci_ids", "ethtool", "devlink", "mdevctl", "boot", "ansible_module"),
     ("capabilities",),
     ("resources", "kinds", "extras", "inventory", "facts"),
+    ("pools",),
+    ("defined",),
+    ("restore",),
+    ("engine",),
 )
 
 

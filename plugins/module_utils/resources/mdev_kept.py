@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The definitions of mediated devices, those of mdevctl: what runs of them, what is unlike, and how one is restored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .. import mdevctl, sysfs
+from ..capabilities import mdev, mdev_types
+from ..capabilities.mdev import Mdev
+from ..definitions import DamagedDefinition
+from ..kept import Hindrance, Kept
+from ..mdevctl import Definition
+from ..names import mdev_name
+from .mdev import Wish, ensure
+
+KIND = "mdev"
+
+
+def kept() -> tuple[list[Kept], list[DamagedDefinition]]:
+    """All definitions by parent and UUID, and the files that cannot be understood."""
+    defined, damaged = mdevctl.all_defined()
+    return [_kept(definition) for definition in defined], damaged
+
+
+def _kept(definition: Definition) -> Kept:
+    def restored(check_mode: bool) -> dict[str, Any]:
+        options = {"uuid": definition.uuid, "parent": definition.parent, "type": definition.type}
+        attrs = [{name: value} for name, value in definition.attrs]
+        return ensure(Wish.checked(attrs, autostart=definition.autostart, **options), check_mode)
+
+    return Kept(
+        id=definition.uuid,
+        name=f"mdev {definition.uuid} of type {definition.type} on {definition.parent}",
+        facts=_facts(definition),
+        concerns=lambda arrived: arrived == definition.parent,
+        hindrance=lambda: _hindrance(definition),
+        ensure=restored,
+    )
+
+
+def _facts(definition: Definition) -> dict[str, Any]:
+    device = mdev.find(definition.uuid)
+    path = mdev_types.path_of(definition.parent)
+    return {
+        "uuid": definition.uuid,
+        "name": mdev_name(definition.uuid, definition.parent),
+        "parent": mdev_types.name_of(path) if path else None,
+        "parent_addr": definition.parent,
+        "parent_missing": path is None,
+        "type": definition.type,
+        "attrs": [{name: value} for name, value in definition.attrs],
+        "autostart": definition.autostart,
+        "active": device is not None and device.parent == definition.parent,
+        "drift": list(_drift(definition, device)) if device else [],
+    }
+
+
+def _drift(definition: Definition, device: Mdev) -> Iterator[dict[str, str]]:
+    """Where the device that runs under the UUID is unlike its definition; of attributes, those that can be read."""
+    pairs = (("parent", definition.parent, device.parent), ("type", definition.type, device.type))
+    yield from (
+        {"what": what, "defined": defined, "running": running} for what, defined, running in pairs if defined != running
+    )
+    names = [name for name, _ in definition.attrs]
+    for name, value in definition.attrs:
+        running = _attribute(device.uuid, name)
+        # An attribute that is written several times, as assign_adapter, does not tell the sum of it.
+        if running is not None and names.count(name) == 1 and running.strip() != value.strip():
+            yield {"what": f"attribute {name}", "defined": value, "running": running}
+
+
+def _attribute(uuid: str, name: str) -> str | None:
+    try:
+        return sysfs.read(f"{mdev.BUS}/{uuid}/{name}")
+    except sysfs.SysfsError:
+        # It can only be written.
+        return None
+
+
+def _hindrance(definition: Definition) -> Hindrance | None:
+    address, kind = definition.parent, definition.type
+    path = mdev_types.path_of(address)
+    if path is None and not mdev_types.device_exists(address):
+        return Hindrance(f"its parent {address} is not there; it is restored when the parent arrives", passing=False)
+    if path is None:
+        return Hindrance(
+            f"its parent {address} is not registered for mediated devices: is its driver bound?", passing=True
+        )
+    kinds = mdev_types.kinds(path)
+    if kind not in kinds:
+        return Hindrance(
+            f"its parent {address} does not have type {kind}, only {', '.join(kinds) or 'none'}", passing=True
+        )
+    return None

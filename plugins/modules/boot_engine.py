@@ -1,0 +1,57 @@
+#!/usr/bin/python
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: boot_engine
+short_description: The library that restores devices at boot
+version_added: 0.1.0
+description:
+  - Installs this collection's library, without Ansible, below C(/usr/lib/nodedev), where C(nodedev-restore) finds it.
+  - The role P(hostdev.nodedev.persistence#role) calls this module and installs the command, the units and the udev
+    rules beside it; by itself the library does nothing.
+extends_documentation_fragment:
+  - hostdev.nodedev.attributes
+seealso:
+  - module: hostdev.nodedev.definition_facts
+author:
+  - The hostdev.nodedev authors (@hostdev)
+"""
+
+EXAMPLES = r"""
+- name: Install the boot engine with its units and rules
+  ansible.builtin.import_role:
+    name: hostdev.nodedev.persistence
+
+- name: Bring the library alone up to date
+  hostdev.nodedev.boot_engine:
+"""
+
+RETURN = r"""
+plan:
+  description: The steps that were taken, or in check mode would be, in order.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - write /usr/lib/nodedev/nodedev/restore.py
+diff:
+  description: The files below C(/usr/lib/nodedev), before and after.
+  returned: success
+  type: dict
+  sample:
+    before: {files: []}
+    after: {files: [nodedev/restore.py]}
+"""
+
+from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import run
+from ansible_collections.hostdev.nodedev.plugins.module_utils.engine import ensure
+
+
+def main() -> None:
+    run({}, lambda params, check_mode: ensure(check_mode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: definition_facts
+short_description: What is defined on a host, and whether it is so
+version_added: 0.1.0
+description:
+  - Tells which devices and pools are defined to be there after a boot, which of them run now, where what runs is unlike
+    its definition, whose parent is missing, and which files cannot be understood.
+  - Reads the definitions and, of sysfs, the defined devices and their parents only.
+extends_documentation_fragment:
+  - hostdev.nodedev.attributes.facts
+options:
+  kinds:
+    description:
+      - Only these kinds; without this option, all.
+    type: list
+    elements: str
+    choices: [mdev, pool]
+seealso:
+  - module: hostdev.nodedev.mdev
+  - module: hostdev.nodedev.mdev_pool
+author:
+  - The hostdev.nodedev authors (@hostdev)
+"""
+
+EXAMPLES = r"""
+- name: All that is defined
+  hostdev.nodedev.definition_facts:
+
+- name: Fail where something that is defined does not run, or runs otherwise
+  ansible.builtin.assert:
+    that:
+      - ansible_facts.nodedev_definitions.mdev | selectattr('autostart') | rejectattr('active') | length == 0
+      - ansible_facts.nodedev_definitions.mdev | map(attribute='drift') | flatten | length == 0
+
+- name: The pools alone
+  hostdev.nodedev.definition_facts:
+    kinds: [pool]
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: Facts of the host.
+  returned: success
+  type: dict
+  contains:
+    nodedev_definitions:
+      description: What is defined, a list for each kind that was asked for.
+      type: dict
+      contains:
+        mdev:
+          description:
+            - The definitions of mediated devices, which are those of mdevctl. C(active) says whether the device runs on
+              this parent; C(pool) is the pool that it belongs to, or null.
+            - C(drift) has an entry for each thing that runs otherwise than defined, the parent, the type or an
+              attribute that can be read back.
+          type: list
+          elements: dict
+          sample:
+            - uuid: 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01
+              name: mdev_9a2c9c9e_6c1f_4f0e_8b2b_2d1c1a5f3a01_0000_3d_00_0
+              parent: pci_0000_3d_00_0
+              parent_addr: "0000:3d:00.0"
+              parent_missing: false
+              type: nvidia-232
+              attrs: [{nvidia/vgpu_params: frame_rate_limiter=0}]
+              autostart: true
+              active: true
+              drift:
+                - {what: attribute nvidia/vgpu_params, defined: frame_rate_limiter=0, running: frame_rate_limiter=1}
+              pool: null
+        pool:
+          description: The pools with what they were made of, and their instances by index, id and parent.
+          type: list
+          elements: dict
+          sample:
+            - name: desktops
+              kind: mdev
+              type: GRID T4-1Q
+              count: 1
+              parents: {driver: nvidia}
+              placement: spread
+              attrs: []
+              autostart: true
+              path: /etc/nodedev.d/pool/desktops.json
+              instances:
+                - {index: 0, id: 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00, parent_addr: "0000:3d:00.0"}
+        damaged:
+          description: The files that cannot be understood, and why. They are left as they are.
+          type: list
+          elements: dict
+          sample:
+            - path: /etc/mdevctl.d/0000:3d:00.0/9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a02
+              reason: mdev_type is not text
+"""
+
+from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import run
+from ansible_collections.hostdev.nodedev.plugins.module_utils.defined import facts
+
+OPTIONS = {"kinds": {"type": "list", "elements": "str", "choices": ["mdev", "pool"]}}
+
+
+def main() -> None:
+    run(OPTIONS, lambda params, check_mode: facts(params["kinds"]), libraries=())
+
+
+if __name__ == "__main__":
+    main()
