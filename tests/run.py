@@ -115,6 +115,7 @@ def conformance() -> Iterator[Check]:
 
 def kernel() -> Iterator[Check]:
     yield pytest("kernelhost", "tests/kernelhost", KERNEL_CONFORMANCE)
+    yield command("molecule reboot", "molecule", "test", "--scenario-name", "reboot")
 
 
 LANES: dict[str, Callable[[], Iterator[Check]]] = {

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from .machine import Machine
+from .playbooks import Playbooks
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +16,9 @@ def machine() -> Iterator[Machine]:
     """The machine that is up already, which stays up; else one for this run of the tests."""
     with Machine() as up:
         yield up
+
+
+@pytest.fixture(scope="module")
+def playbooks(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Playbooks:
+    """Runs playbooks on the machine."""
+    return Playbooks(machine, tmp_path_factory.mktemp("playbooks"))

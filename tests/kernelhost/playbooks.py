@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Playbooks on the running machine, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from .machine import Machine
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Playbooks:
+    """Runs playbooks on a machine; the test fails with their output when they do."""
+
+    def __init__(self, machine: Machine, folder: Path) -> None:
+        self.folder = folder
+        self.inventory = folder / "kernelhost.yml"
+        self.inventory.write_text(machine.inventory())
+
+    def run(self, playbook: Path, **variables: Any) -> str:
+        """Run a playbook file with these variables; returns what it prints."""
+        done = subprocess.run(
+            [
+                "ansible-playbook",
+                "--inventory",
+                str(self.inventory),
+                "--extra-vars",
+                json.dumps(variables),
+                str(playbook),
+            ],
+            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        return done.stdout
+
+    def tasks(self, tasks: list[dict[str, Any]]) -> str:
+        """Run these tasks as a playbook of one play; returns what it prints."""
+        playbook = self.folder / "tasks.yml"
+        playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+        return self.run(playbook)

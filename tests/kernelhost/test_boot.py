@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Defined devices come back on a real kernel: at boot, with a reloaded driver, on a parent that appears late."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from .machine import Machine
+from .playbooks import ROOT, Playbooks
+
+PROVISION = ROOT / "playbooks" / "provision_vgpu_pools.yml"
+VGPU, VF, GONE = "0000:02:00.0", "0000:01:00.1", "0000:99:00.0"
+POOLS = [
+    {"name": "desktops", "type": "vgpusim-11", "count": 4, "attrs": [{"vendor/params": "frame_rate_limiter=0"}]},
+    {"name": "serial", "type": "mtty-2", "count": 3},
+]
+UNIT = "nodedev-restore.service"
+
+# What runs, by UUID, with parent, type and parameters; and how the units of the boot engine ended.
+OBSERVE = r"""
+import json, os, subprocess, sys, time
+
+BUS = "/sys/bus/mdev/devices"
+
+def read(path):
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+def running():
+    found = {}
+    for name in os.listdir(BUS) if os.path.isdir(BUS) else []:
+        path = os.path.realpath(BUS + "/" + name)
+        kind = os.path.basename(os.path.realpath(path + "/mdev_type"))
+        found[name] = [os.path.basename(os.path.dirname(path)), kind, read(path + "/vendor/params")]
+    return found
+
+def said(*command):
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+wanted, seconds = json.loads(sys.argv[1]), float(sys.argv[2])
+deadline = time.monotonic() + seconds
+while not set(wanted) <= set(running()) and time.monotonic() < deadline:
+    time.sleep(0.2)
+# The unit that restored the last of them is still to end.
+while "activating" in said("systemctl", "list-units", "--plain", "nodedev-restore*") and time.monotonic() < deadline:
+    time.sleep(0.2)
+print(json.dumps({
+    "running": running(),
+    "failed": said("systemctl", "--failed", "--plain", "--no-legend"),
+    "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
+}))
+"""
+LIMIT = 120
+
+
+def observe(machine: Machine, wanted: list[str], before: str = ":") -> dict[str, Any]:
+    """What is there once these devices run, LIMIT seconds at most after a shell command was carried out."""
+    command = f"{before} && python3 - '{json.dumps(wanted)}' {LIMIT}"
+    answer: dict[str, Any] = json.loads(machine.run(command, stdin=OBSERVE).stdout)
+    return answer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def provisioned(machine: Machine, playbooks: Playbooks) -> Iterator[dict[str, list[str]]]:
+    """What runs once two pools were provisioned; gone again afterwards, with the boot engine."""
+    playbooks.run(PROVISION, target="all", pools=POOLS)
+    yield observe(machine, [])["running"]
+    absent = [{"hostdev.nodedev.mdev_pool": {"name": pool["name"], "state": "absent"}} for pool in POOLS]
+    removed = {"import_role": {"name": "hostdev.nodedev.persistence"}, "vars": {"persistence_state": "absent"}}
+    playbooks.tasks([*absent, removed])
+    left = machine.run("find /etc/mdevctl.d /etc/nodedev.d /usr/lib/nodedev -type f; systemctl cat 'nodedev-restore*'")
+    assert left.stdout == ""
+
+
+def test_the_pools_are_there(provisioned: dict[str, list[str]]) -> None:
+    kinds = sorted((parent, kind, params) for parent, kind, params in provisioned.values())
+    vgpus = [(VGPU, "vgpusim-11", "frame_rate_limiter=0")] * 4
+    assert kinds == [*vgpus, *[("mtty", "mtty-2", None)] * 3]
+
+
+def test_the_examples_change_nothing_where_all_is_installed(playbooks: Playbooks) -> None:
+    text = (ROOT / "plugins" / "modules" / "boot_engine.py").read_text()
+    examples = yaml.safe_load(text.partition('EXAMPLES = r"""')[2].partition('"""')[0])
+    assert len(examples) == 2
+    assert "changed=0" in playbooks.tasks(examples)
+
+
+RELOADS = [
+    ("the module is loaded anew", "rmmod mtty && modprobe mtty"),
+    ("the function is bound anew", f"cd /sys/bus/pci/drivers/vgpusim && echo {VGPU} > unbind && echo {VGPU} > bind"),
+]
+
+
+@pytest.mark.parametrize(("what", "reload"), RELOADS, ids=[case[0] for case in RELOADS])
+def test_a_reloaded_driver(machine: Machine, provisioned: dict[str, list[str]], what: str, reload: str) -> None:
+    after = observe(machine, list(provisioned), reload)
+    assert after["running"] == provisioned
+    assert after["failed"] == ""
+
+
+def test_mdevctl_may_be_first(machine: Machine, provisioned: dict[str, list[str]]) -> None:
+    link = "ln -s /usr/bin/mdevctl /usr/sbin/mdevctl"
+    after = observe(machine, list(provisioned), f"{link} && rmmod mtty && modprobe mtty")
+    machine.run("rm /usr/sbin/mdevctl")
+    assert after["running"] == provisioned
+    assert after["failed"] == ""
+
+
+def test_a_boot_with_a_damaged_definition_and_parents_that_are_not_there(
+    machine: Machine, provisioned: dict[str, list[str]]
+) -> None:
+    """All others are back, the unit says what is not and why; what has its parent late comes with the parent."""
+    damaged = next(name for name, said in provisioned.items() if said[0] == "mtty")
+    file = f"/etc/mdevctl.d/mtty/{damaged}"
+    late, lost = str(uuid.uuid4()), str(uuid.uuid4())
+    define = "mdevctl define --auto --uuid"
+    machine.run(
+        f"cp {file} /root/intact && echo '{{' > {file}"
+        f" && {define} {late} --parent {VF} --type vgpusim-12 && {define} {lost} --parent {GONE} --type vgpusim-12"
+    )
+    machine.reboot()
+    others = {name: said for name, said in provisioned.items() if name != damaged}
+    after = observe(machine, list(others))
+    assert after["running"] == others
+    assert UNIT in after["failed"]
+    assert f"{file} is damaged (no JSON" in after["journal"]
+    for name, parent in ((late, VF), (lost, GONE)):
+        assert f"{name} of type vgpusim-12 on {parent}: its parent {parent} is not there" in after["journal"]
+    assert machine.run(f"cat {file}").stdout == "{\n"
+
+    appears = (
+        "cd /sys/bus/pci/devices && echo 0 > 0000:01:00.0/sriov_drivers_autoprobe && echo 1 > 0000:01:00.0/sriov_numvfs"
+        f" && echo vgpusim > {VF}/driver_override && echo {VF} > ../drivers_probe"
+    )
+    after = observe(machine, [*others, late], appears)
+    assert after["running"] == {**others, late: [VF, "vgpusim-12", ""]}
+
+    machine.run(
+        f"mv /root/intact {file} && mdevctl undefine --uuid {lost} && systemctl restart {UNIT}"
+        f" && mdevctl stop --uuid {late} && mdevctl undefine --uuid {late}"
+        " && echo 0 > /sys/bus/pci/devices/0000:01:00.0/sriov_numvfs"
+    )
+    after = observe(machine, list(provisioned))
+    assert after["running"] == provisioned
+    assert after["failed"] == ""
