@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .. import definitions, holders
@@ -41,13 +41,20 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     """
     wish = wish.filled(seen.record)
     own = members_of(seen)
-    ids = {member.id for member in own} | {*(wish.uuids or ())}
-    for damage in seen.damaged:
-        if damage.path.rpartition("/")[2] in ids:
-            raise damage
-    warnings = tuple(str(damage) for damage in seen.damaged)
+    _check_damaged(seen, {member.id for member in own} | {*(wish.uuids or ())})
     planned = _absent(wish, seen, own) if wish.state == "absent" else _Wanted(wish, seen, own, ceilings or {}).plan()
+    if planned.record is not None:
+        # Where a new instance is to be defined, a file may stand that cannot be understood.
+        _check_damaged(seen, {one.id for one in planned.record.instances})
+    warnings = tuple(str(damage) for damage in seen.damaged)
     return replace(planned, warnings=(*warnings, *planned.warnings))
+
+
+def _check_damaged(seen: Observation, uuids: Collection[str]) -> None:
+    """Raise DamagedDefinition where one of these instances has a definition that cannot be understood."""
+    for damage in seen.damaged:
+        if damage.path.rpartition("/")[2] in uuids:
+            raise damage
 
 
 def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
