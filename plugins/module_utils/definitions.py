@@ -136,7 +136,7 @@ def _opened(path: str) -> TextIO:
 
 
 def _temporary(path: str) -> str:
-    """A file's name while it is written: always the same, so that the next run clears up after one that was killed."""
+    """A file's name while it is written: always the same, so that a later run clears up after one that was killed."""
     folder, name = os.path.split(path)
     return os.path.join(folder, TEMPORARY + name)
 
@@ -158,6 +158,13 @@ def remove(path: str) -> None:
             _sync(folder)
         else:
             _sync(os.path.dirname(folder))
+
+
+def clear_up(path: str) -> None:
+    """Remove what a killed run left of writing this file; one that is complete stays."""
+    temporary = _temporary(path)
+    if os.path.lexists(temporary):
+        remove(temporary)
 
 
 def _sync(folder: str) -> None:
