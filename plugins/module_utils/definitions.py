@@ -161,10 +161,11 @@ def remove(path: str) -> None:
 
 
 def clear_up(path: str) -> None:
-    """Remove what a killed run left of writing this file; one that is complete stays."""
+    """Remove what a killed run left of writing this file, where that can be; a file that is complete stays."""
     temporary = _temporary(path)
     if os.path.lexists(temporary):
-        remove(temporary)
+        with contextlib.suppress(NodedevError):
+            remove(temporary)
 
 
 def _sync(folder: str) -> None:

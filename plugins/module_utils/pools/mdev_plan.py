@@ -255,10 +255,13 @@ class _Wanted:
         return limits
 
     def _too_many(self, wanted: int, room: int, rooms: Sequence[Room], limits: Mapping[str, int]) -> BadInput:
-        cards = dict.fromkeys(each.card for each in rooms)
         left = [
-            f"{each.parent}: {each.free}" for each in rooms if each.card not in limits or each.card == each.parent
-        ] + [f"all of {card}: {limits[card]}" for card in cards if card in limits]
+            f"{each.parent}: {min(each.free, limits.get(each.card, each.free))}"
+            for each in rooms
+            if each.card not in limits or each.card == each.parent
+        ]
+        shared = dict.fromkeys(each.card for each in rooms if each.card != each.parent)
+        left += [f"all of {card}: {limits[card]}" for card in shared if card in limits]
         value = self.wish.count if self.wish.uuids is None else list(self.wish.uuids)
         return BadInput(
             "count" if self.wish.uuids is None else "uuids",
