@@ -23,7 +23,8 @@ from simhost.scenario import Scenario
 _FOREIGN_NODES = re.compile(
     r"^(tty.+|vcs.*|loop.*|zram.*|[shv]d[a-z].*|nvme.*|dm-.*|sr\d.*|sg\d.*|vfio|input|disk|mapper|dri|block)$"
 )
-_OWN_ETC = ("mdevctl.d", "nodedev.d", "driverctl.d", "libvirt")
+# What the machine keeps of its own devices.
+_NOT_SHOWN = ("/etc/mdevctl.d", "/etc/nodedev.d", "/etc/driverctl.d", "/etc/libvirt", "/usr/lib/nodedev")
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
 
@@ -71,7 +72,7 @@ def build(stage: str, plan: Scenario) -> str:
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
         _own_changes(stage, "usr")
         _own_changes(stage, "etc")
-        _empty_etc()
+        _empty()
         _own_dev(stage)
         linux.mount("simhost", "/run", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
         for name in ("udev", "lock"):
@@ -115,10 +116,8 @@ def _own_changes(stage: str, name: str) -> None:
     linux.mount("simhost", f"/{name}", "overlay", 0, f"lowerdir=/{name},upperdir={upper},workdir={work}")
 
 
-def _empty_etc() -> None:
-    """Take away what the machine keeps of its own devices."""
-    for name in _OWN_ETC:
-        path = f"/etc/{name}"
+def _empty() -> None:
+    for path in _NOT_SHOWN:
         if not os.path.lexists(path):
             continue
         try:
