@@ -59,7 +59,7 @@ def find(uuid: str) -> Mdev | None:
 
     The type is empty and the group None as long as the kernel has not finished making the device.
     """
-    path = sysfs.real(f"{BUS}/{uuid}")
+    path = sysfs.target(f"{BUS}/{uuid}")
     if path is None:
         return None
     group = sysfs.link_name(f"{path}/iommu_group")

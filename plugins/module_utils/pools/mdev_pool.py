@@ -15,7 +15,7 @@ from ..errors import NodedevError, NoRoom
 from ..names import mdev_name
 from ..plan import StepFailed, apply, describe
 from .mdev_plan import Plan, plan
-from .mdev_seen import Observation, members_of, observe
+from .mdev_seen import Observation, cards, members_of, observe
 from .mdev_wish import Wish
 from .members import Member
 from .parents import Parent
@@ -23,17 +23,18 @@ from .parents import Parent
 
 def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
     """Make the pool as wished, or in check mode only say what would be done; the result in Ansible's shape."""
-    before = observe(wish)
     hindrance = sysfs.why_not_writable()
     if check_mode or hindrance:
+        before = observe(wish)
         planned = plan(wish, before)
         if planned.steps and not check_mode:
             raise NodedevError(hindrance)
         return _result(before, planned, _predicted(before, planned))
-    # What was seen so far may be half of another run's work; only under the locks does it count.
-    with locks.held([f"pool:{wish.name}", *before.cards.values()], wish.wait_timeout):
-        before, planned = _applied(wish, {*before.cards.values()})
-        after = observe(wish)
+    # Without the locks one may see half of another run's work, so all that counts is looked at when they are held.
+    locked = {*cards(wish).values()}
+    with locks.held([f"pool:{wish.name}", *locked], wish.wait_timeout):
+        before, planned = _applied(wish, locked)
+        after = observe(wish) if planned.steps else before
     return _result(before, planned, after)
 
 
