@@ -65,7 +65,7 @@ def addresses() -> list[str]:
 
 def path_of(address: str) -> str | None:
     """The device folder of a registered parent; None where it is not registered."""
-    return sysfs.real(f"{BUS}/{address}")
+    return sysfs.target(f"{BUS}/{address}")
 
 
 def device_exists(address: str) -> bool:
