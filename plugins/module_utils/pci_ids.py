@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The names of PCI vendors and products, as libpciaccess takes them from pci.ids for libvirt."""
+"""PCI vendors and products: a function's own, and their names as libpciaccess takes them from pci.ids for libvirt."""
 
 from __future__ import annotations
 
@@ -7,12 +7,32 @@ import functools
 import gzip
 import os
 import re
+from typing import Any
+
+from . import sysfs
 
 # Where distributions keep pci.ids; the first one counts. Debian's place, which libpciaccess reads too, comes first.
 PCI_IDS = ("/usr/share/misc/pci.ids.gz", "/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids")
 
-
 NEXT = re.compile(rb"\n[0-9a-fA-F]")
+
+
+def identity(path: str) -> dict[str, Any]:
+    """``vendor`` and ``product``, each with its ``id`` (0x and four digits) and its ``name`` where pci.ids has it."""
+    vendor, product = sysfs.read(f"{path}/vendor"), sysfs.read(f"{path}/device")
+    if vendor is None or product is None:
+        return {}
+    return described(int(vendor, 16), int(product, 16))
+
+
+def described(vendor: int, product: int) -> dict[str, Any]:
+    """``product`` and ``vendor`` in libvirt's order, each with its ``id`` and its ``name`` where pci.ids has it."""
+    vendor_name, product_name = names_of(vendor, product)
+    return {"product": _named(product, product_name), "vendor": _named(vendor, vendor_name)}
+
+
+def _named(number: int, name: str | None) -> dict[str, str]:
+    return {"id": f"0x{number:04x}"} | ({"name": name} if name else {})
 
 
 @functools.cache

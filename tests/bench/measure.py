@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class Figures:
         return {"median": median, "runs": len(self.seconds), "peak": self.peak, "note": self.note}
 
 
-def timed(arguments: list[str], given: str, output: Path) -> tuple[float, int]:
+def timed(arguments: list[str], given: str, output: Path, env: Mapping[str, str] | None = None) -> tuple[float, int]:
     """The seconds and the peak memory in bytes of a process that gets a text and writes to a file.
 
     This process stays small, as the kernel counts its memory at the start of a child as the child's.
@@ -57,7 +58,7 @@ def timed(arguments: list[str], given: str, output: Path) -> tuple[float, int]:
     source.write_text(given, encoding="utf-8")
     with source.open("rb") as stdin, output.open("wb") as stdout:
         start = time.perf_counter()
-        process = subprocess.Popen(arguments, stdin=stdin, stdout=stdout)
+        process = subprocess.Popen(arguments, stdin=stdin, stdout=stdout, env=env)
         status, usage = os.wait4(process.pid, 0)[1:]
         seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)

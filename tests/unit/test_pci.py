@@ -62,14 +62,14 @@ def test_names(vendor: int, product: int, names: tuple[str | None, str | None]) 
 def test_identity(tmp_path: Path) -> None:
     (tmp_path / "vendor").write_text("0x10de\n")
     (tmp_path / "device").write_text("0x1234\n")
-    assert pci.identity(str(tmp_path)) == {
+    assert pci_ids.identity(str(tmp_path)) == {
         "vendor": {"id": "0x10de", "name": "NVIDIA Corporation"},
         "product": {"id": "0x1234"},
     }
 
 
 def test_a_device_that_is_gone_has_no_identity(tmp_path: Path) -> None:
-    assert pci.identity(str(tmp_path)) == {}
+    assert pci_ids.identity(str(tmp_path)) == {}
 
 
 def function(host: Host, attributes: dict[str, str | bytes], links: dict[str, str], **more: str) -> Device:

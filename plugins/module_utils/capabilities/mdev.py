@@ -59,22 +59,33 @@ def find(uuid: str) -> Mdev | None:
 
     The type is empty and the group None as long as the kernel has not finished making the device.
     """
-    path = sysfs.real(f"{BUS}/{uuid}")
+    return _found(uuid, {})
+
+
+def running() -> list[Mdev]:
+    """All devices that the kernel has now, by their UUIDs."""
+    apis: dict[str, str | None] = {}
+    return [device for uuid in sysfs.names(BUS) if (device := _found(uuid, apis)) is not None]
+
+
+def _found(uuid: str, apis: dict[str, str | None]) -> Mdev | None:
+    """The device of this UUID; ``apis`` keeps what each type of a parent said, as all its devices have the same."""
+    path = sysfs.target(f"{BUS}/{uuid}")
     if path is None:
         return None
+    parent = os.path.dirname(path)
+    kind = sysfs.link_name(f"{path}/mdev_type") or ""
+    described = f"{parent}/mdev_supported_types/{kind}/device_api"
+    if described not in apis:
+        apis[described] = sysfs.read(described)
     group = sysfs.link_name(f"{path}/iommu_group")
     nodes = [f"/dev/vfio/{group}"] if group is not None else []
     nodes += [f"/dev/vfio/devices/{name}" for name in sysfs.names(f"{path}/vfio-dev")]
     return Mdev(
         uuid=uuid,
-        parent=os.path.basename(os.path.dirname(path)),
-        type=sysfs.link_name(f"{path}/mdev_type") or "",
-        device_api=sysfs.read(f"{path}/mdev_type/device_api"),
+        parent=os.path.basename(parent),
+        type=kind,
+        device_api=apis[described],
         iommu_group=int(group) if group is not None else None,
         nodes=tuple(nodes),
     )
-
-
-def running() -> list[Mdev]:
-    """All devices that the kernel has now, by their UUIDs."""
-    return [device for uuid in sysfs.names(BUS) if (device := find(uuid)) is not None]

@@ -11,11 +11,10 @@ import os
 import re
 from typing import Any
 
-from .. import sysfs
+from .. import pci_ids, sysfs
 from ..errors import Dropped
 from ..names import device_name
 from ..udev import Device, integer
-from . import pci
 
 TYPE = "mdev_types"
 BUS = "/sys/class/mdev_bus"
@@ -66,7 +65,7 @@ def addresses() -> list[str]:
 
 def path_of(address: str) -> str | None:
     """The device folder of a registered parent; None where it is not registered."""
-    return sysfs.real(f"{BUS}/{address}")
+    return sysfs.target(f"{BUS}/{address}")
 
 
 def device_exists(address: str) -> bool:
@@ -134,7 +133,7 @@ def describe(address: str, path: str) -> dict[str, Any]:
     if driver is not None:
         known["driver"] = driver
     if sysfs.link_name(f"{path}/subsystem") == "pci":
-        known.update(pci.identity(path))
+        known.update(pci_ids.identity(path))
     node = sysfs.read(f"{path}/numa_node")
     if node is not None and int(node) >= 0:
         known["numa_node"] = int(node)

@@ -31,7 +31,7 @@ def read(device: Device) -> dict[str, Any]:
         "bus": bus,
         "slot": slot,
         "function": function,
-        **described(vendor, product),
+        **pci_ids.described(vendor, product),
     }
     nested = [*_functions(device), *config.bridge, *mdev_types.nested(device), *vpd.nested(device.path)]
     if nested:
@@ -113,21 +113,3 @@ def _group(path: str, name: str) -> dict[str, Any]:
         return {"number": int(name), "address": [address(member) for member in members]}
     except (ValueError, sysfs.SysfsError) as error:
         raise Dropped(f"its IOMMU group {name} cannot be read") from error
-
-
-def identity(path: str) -> dict[str, Any]:
-    """``vendor`` and ``product``, each with its ``id`` (0x and four digits) and its ``name`` where pci.ids has it."""
-    vendor, product = sysfs.read(f"{path}/vendor"), sysfs.read(f"{path}/device")
-    if vendor is None or product is None:
-        return {}
-    return described(int(vendor, 16), int(product, 16))
-
-
-def described(vendor: int, product: int) -> dict[str, Any]:
-    """``product`` and ``vendor`` in libvirt's order, each with its ``id`` and its ``name`` where pci.ids has it."""
-    vendor_name, product_name = pci_ids.names_of(vendor, product)
-    return {"product": _named(product, product_name), "vendor": _named(vendor, vendor_name)}
-
-
-def _named(number: int, name: str | None) -> dict[str, str]:
-    return {"id": f"0x{number:04x}"} | ({"name": name} if name else {})

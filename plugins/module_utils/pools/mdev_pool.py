@@ -16,7 +16,7 @@ from ..names import mdev_name
 from ..plan import StepFailed, apply, describe
 from . import record
 from .mdev_plan import Plan, plan
-from .mdev_seen import Observation, members_of, observe
+from .mdev_seen import Observation, cards, members_of, observe
 from .mdev_wish import Wish
 from .members import Member
 from .parents import Parent
@@ -24,34 +24,37 @@ from .parents import Parent
 
 def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
     """Make the pool as wished, or in check mode only say what would be done; the result in Ansible's shape."""
-    before = observe(wish)
     hindrance = sysfs.why_not_writable()
     if check_mode or hindrance:
+        before = observe(wish)
         planned = plan(wish, before)
         if planned.steps and not check_mode:
             raise NodedevError(hindrance)
         return _result(before, planned, _predicted(before, planned))
-    while (done := _applied_alone(wish, before)) is None:
-        # Parents appeared while their locks were waited for: they are locked with the others then.
-        before = observe(wish)
+    done = None
+    while done is None:
+        # Parents that appear while the locks are waited for are locked with the others then.
+        done = _applied_alone(wish)
     return _result(*done)
 
 
-def _applied_alone(wish: Wish, before: Observation) -> tuple[Observation, Plan, Observation] | None:
-    """What was there, the plan that was carried out under the locks of all that was seen, and what is there then.
+def _applied_alone(wish: Wish) -> tuple[Observation, Plan, Observation] | None:
+    """What was there, the plan that was carried out under the locks of all parents, and what is there then.
 
-    None, with nothing changed, where more than that is to be locked.
+    None, with nothing changed, where there are parents that are not locked. Without the locks one may see half of
+    another run's work, so all that counts is looked at when they are held.
     """
-    cards = {*before.cards.values()}
-    with locks.held([f"pool:{wish.name}", *cards], wish.wait_timeout):
+    concerned = cards(wish)
+    locked = {*concerned.values()}
+    with locks.held([f"pool:{wish.name}", *locked], wish.wait_timeout):
         record.clear_up(wish.name)
-        mdevctl.clear_up(before.cards)
-        # What was seen so far may be half of another run's work; only under the locks does it count.
-        done = _applied(wish, cards)
+        mdevctl.clear_up(concerned)
+        done = _applied(wish, locked)
         if done is None:
             return None
+        before, planned = done
         # What the wish leaves open stands in the record, which may be gone now.
-        return (*done, observe(wish.filled(done[0].record)))
+        return before, planned, observe(wish.filled(before.record)) if planned.steps else before
 
 
 def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan] | None:
@@ -62,7 +65,7 @@ def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan] | None:
     ceilings: dict[str, int] = {}
     while True:
         before = observe(wish)
-        if not locked.issuperset(before.cards.values()):
+        if not locked.issuperset(parent.card for parent in before.choice.parents):
             return None
         planned = plan(wish, before, ceilings)
         watch = udev.Watch("mdev") if planned.creates else None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import definitions, holders, mdevctl
@@ -26,7 +26,8 @@ class Observation:
     """The parts of the host that a wish touches.
 
     ``derived`` is the index by UUID of what runs or is defined and, by its UUID, belongs to this pool; ``machine`` the
-    host's machine-id, None where it has none. ``cards`` says of every parent in question which card it is on.
+    host's machine-id, None where it has none. ``cards`` says of every parent in question which card it is on: of those
+    that are registered, that have instances or that the pool was on.
     ``active`` and ``definitions`` are all of the host, by their UUIDs; ``holders`` are those of members.
     """
 
@@ -60,9 +61,6 @@ def observe(wish: Wish) -> Observation:
     own = {one.id: one.index for one in known.instances} if known else {}
     derived = _derived(machine, wish.name, {*active, *defined} - {*own})
     chosen = choose(wish.parents or Selector(), wish.type)
-    concerned = {parent.address for parent in chosen.parents}
-    concerned |= {one.parent for one in known.instances} if known else set()
-    concerned |= {device.parent for device in active.values()}
     nodes = {uuid: active[uuid].nodes for uuid in {*own, *derived, *(wish.uuids or ())} if uuid in active}
     held = _held(wish, nodes, {*own, *derived})
     return Observation(
@@ -70,7 +68,7 @@ def observe(wish: Wish) -> Observation:
         record=known,
         choice=chosen,
         registered=tuple(mdev_types.addresses()),
-        cards={address: mdev_types.card_of(address) for address in concerned},
+        cards=_cards(known, (device.parent for device in active.values())),
         active=active,
         definitions=defined,
         damaged=tuple(damaged),
@@ -78,6 +76,16 @@ def observe(wish: Wish) -> Observation:
         holders={uuid: tuple(held_by for held_by in held if held_by["node"] in own) for uuid, own in nodes.items()},
         callouts=mdevctl.has_callouts(),
     )
+
+
+def cards(wish: Wish) -> Mapping[str, str]:
+    """The cards of all parents that a plan for the wish may have to do with, by parent; reads little else."""
+    return _cards(record.find(wish.name))
+
+
+def _cards(known: Record | None, others: Iterable[str] = ()) -> dict[str, str]:
+    recorded = {one.parent for one in known.instances} if known else set()
+    return {address: mdev_types.card_of(address) for address in {*mdev_types.addresses(), *recorded, *others}}
 
 
 def _machine_id() -> str | None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .. import sysfs
-from ..capabilities import mdev_types, pci
+from .. import pci_ids, sysfs
+from ..capabilities import mdev_types
 from ..errors import BadInput
 from ..names import checked_address
 
@@ -58,7 +58,7 @@ class Selector:
         return (self.vendor is None and self.product is None) or self._is_made_by(path)
 
     def _is_made_by(self, path: str) -> bool:
-        known = pci.identity(path) if sysfs.link_name(f"{path}/subsystem") == "pci" else {}
+        known = pci_ids.identity(path) if sysfs.link_name(f"{path}/subsystem") == "pci" else {}
         return all(
             wanted is None or (key in known and _means(wanted, known[key]))
             for key, wanted in (("vendor", self.vendor), ("product", self.product))
