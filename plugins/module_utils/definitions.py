@@ -55,6 +55,8 @@ def read(path: str) -> str | None:
             return file.read()
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise NodedevError(f"{path} cannot be read without root: run the task with 'become: true'") from error
     except UnicodeDecodeError as error:
         raise DamagedDefinition(path, "it is not UTF-8 text") from error
     except OSError as error:

@@ -8,6 +8,7 @@ rest; the exit status is 0 when all that should be there is there, 1 when someth
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import time
@@ -16,10 +17,13 @@ from collections.abc import Sequence
 from . import defined, sysfs
 from .errors import NodedevError
 from .kept import Kept
+from .sysfs import SysfsError
 
 # Seconds for which a parent is waited for that is there but not ready: vendors' services take tens of them.
 WAIT = 60.0
 PAUSE = 0.5
+# What a driver answers while its own services are still starting.
+PASSING = (errno.EIO, errno.EAGAIN, errno.EBUSY)
 FAILED = 1
 # The journal's level of an error (sd-daemon(3)).
 ERROR = "<3>"
@@ -90,7 +94,7 @@ def _foretell(wanted: Sequence[Kept]) -> int:
 
 
 def _restore(wanted: Sequence[Kept], seconds: float) -> int:
-    """Make what is missing; what waits for its parent is tried again for so many seconds. Returns how many failed."""
+    """Make what is missing, and try for so many seconds what its parent is not ready for. Returns how many failed."""
     deadline = time.monotonic() + seconds
     made = there = failed = 0
     pending = list(wanted)
@@ -107,6 +111,9 @@ def _restore(wanted: Sequence[Kept], seconds: float) -> int:
                     raise NodedevError(hindrance.reason)
                 changed = _made(each)
             except NodedevError as error:
+                if _may_pass(error) and not late:
+                    waiting.append(each)
+                    continue
                 _fail(f"failed: {each.name}: {error}")
                 failed += 1
             else:
@@ -127,6 +134,13 @@ def _made(each: Kept) -> bool:
         if each.ensure(True)["changed"]:
             raise
         return False
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether the kernel refused something, for now; a failed plan has what it answered as its cause."""
+    while error is not None and not isinstance(error, SysfsError):
+        error = error.__cause__
+    return error is not None and error.errno in PASSING
 
 
 def _say(text: str) -> None:

@@ -41,7 +41,7 @@ options:
       - Each item is a mapping of one name, which is the path of a file below the device, to one value.
       - Without this option, the attributes of the definition stay as they are. Attributes of a running device cannot
         be read back, so other attributes than the defined ones change the definition only, with a warning,
-        unless O(replace=true).
+        unless O(replace=true). A device that runs without a definition and is idle gets them when it is defined.
     type: list
     elements: dict
   autostart:

@@ -115,12 +115,32 @@ def test_what_fails_is_named_with_the_reason_and_does_not_stop_the_rest(engine: 
 def test_a_create_that_fails_does_not_stop_the_rest(engine: Host) -> None:
     made = engine.pool(type=KIND, count=4)
     engine.reboot()
-    engine.fault("/sys/devices/*/create", op="write", errno="EIO", nth=2)
+    engine.fault("/sys/devices/*/create", op="write", errno="EINVAL", nth=2)
     done = restore(engine)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "3 restored, 0 there already, 1 failed")
-    assert "EIO (Input/output error): the vendor's driver failed: look at the kernel log" in done.stderr
+    assert "EINVAL (Invalid argument): the driver refuses this type now" in done.stderr
     assert restore(engine).stdout.splitlines()[-1] == "1 restored, 3 there already, 0 failed"
     assert running(engine) == uuids(made)
+
+
+def test_a_create_that_fails_for_a_moment_is_tried_again(engine: Host) -> None:
+    """As where the vendor's services are still starting."""
+    made = engine.pool(type=KIND, count=2)
+    engine.reboot()
+    engine.fault("/sys/devices/*/create", op="write", errno="EIO", times=3)
+    done = restore(engine)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "2 restored, 0 there already, 0 failed"
+    assert running(engine) == uuids(made)
+
+
+def test_a_create_that_goes_on_failing_is_given_up(engine: Host) -> None:
+    engine.pool(type=KIND, count=1)
+    engine.reboot()
+    engine.fault("/sys/devices/*/create", op="write", errno="EIO")
+    done = restore(engine, "--wait", "1")
+    assert (done.returncode, done.stdout) == (1, "0 restored, 0 there already, 1 failed\n")
+    assert "EIO (Input/output error): the vendor's driver failed: look at the kernel log" in done.stderr
 
 
 def test_a_device_that_cannot_be_read_does_not_stop_the_rest(engine: Host) -> None:
@@ -129,7 +149,7 @@ def test_a_device_that_cannot_be_read_does_not_stop_the_rest(engine: Host) -> No
     engine.reboot()
     engine.mdev(uuid=UUID, type="nvidia-231")
     engine.fault(f"/sys/devices/*/{CARD}/*/nvidia-231/device_api", op="read", errno="EIO")
-    done = restore(engine)
+    done = restore(engine, "--wait", "1")
     assert done.returncode == 1
     assert done.stderr.startswith(f"failed: {called(UUID, kind='nvidia-231')}: reading ")
     assert done.stdout.splitlines() == [

@@ -89,6 +89,18 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         observed(running(), defined()),
         [f"{CHANGE} auto, a=1"],
     ),
+    (
+        "attributes of a running device without a definition",
+        wished(attrs=[{"a": "1"}]),
+        observed(running()),
+        [f"set a=1 on mdev {UUID}", f"{DEFINE}, a=1"],
+    ),
+    (
+        "attributes of a running device without a definition that is in use",
+        wished(attrs=[{"a": "1"}]),
+        observed(running(), holders=(HOLDER,)),
+        [f"{DEFINE}, a=1"],
+    ),
     ("attributes taken away", wished(attrs=[]), observed(running(), defined(a="1")), [f"{CHANGE} auto"]),
     (
         "attributes, made anew",

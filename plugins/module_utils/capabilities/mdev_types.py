@@ -69,8 +69,10 @@ def path_of(address: str) -> str | None:
 
 
 def device_exists(address: str) -> bool:
-    """Whether the kernel has a device of this name on some bus, be it registered or not."""
-    return any(sysfs.exists(f"{sysfs.SYS}/bus/{bus}/devices/{address}") for bus in sysfs.names(f"{sysfs.SYS}/bus"))
+    """Whether the kernel has a device of this name on some bus or in some class, be it registered or not."""
+    places = [f"bus/{bus}/devices" for bus in sysfs.entries(f"{sysfs.SYS}/bus")]
+    places += [f"class/{name}" for name in sysfs.entries(f"{sysfs.SYS}/class")]
+    return any(sysfs.exists(f"{sysfs.SYS}/{place}/{address}") for place in places)
 
 
 def name_of(path: str) -> str:

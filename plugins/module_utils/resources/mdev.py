@@ -178,7 +178,10 @@ def _wanted(wish: Wish, seen: Observation) -> Plan:
         return Plan((*define, *remove), None, definitions)
     if active is not None:
         told = f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true"
-        return Plan(tuple(define), active, definitions, (told,) if outdated else ())
+        # One that runs undefined may be of a run that was killed before it had set them.
+        unset = wish.persistent and defined is None and target.attrs != ()
+        sets = steps.set_attributes(target) if unset and not seen.holders else []
+        return Plan((*sets, *define), active, definitions, (told,) if outdated or (unset and not sets) else ())
     if seen.leaving:
         raise InUse(
             f"mdev {wish.uuid} is still being removed from {target.parent}: stop what has it open, then try again"
