@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Fibre Channel ports of a host as the kernel's transport class shows them: HBAs, the vHBAs on them, remote ports.
+
+Follows the kernel's drivers/scsi/scsi_transport_fc.c. World Wide Names are 16 hexadecimal digits here, without 0x.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .. import sysfs
+from ..udev import integer
+
+PORTS = "/sys/class/fc_host"
+VPORTS = "/sys/class/fc_vports"
+RPORTS = "/sys/class/fc_remote_ports"
+SCSI_HOSTS = "/sys/class/scsi_host"
+HOST = re.compile(r"host([0-9]+)")
+ONLINE = "Online"
+ACTIVE = "Active"
+# What a vport says that the fabric or the HBA has turned away, and that will not become active by waiting.
+REFUSED = ("Fabric Rejected WWN", "No Fabric Support", "No Fabric Resources", "VPort Failed", "Fabric Logout")
+# A port without a fabric, or whose driver has not yet given it its names.
+NO_NAME = ("0" * 16, "f" * 16, "0", "")
+
+
+@dataclass(frozen=True)
+class Port:
+    """One port of this host, an HBA's or a vHBA's.
+
+    ``vport_folder`` is where vports are made and deleted, None where none can be. ``vport`` and ``parent`` are the
+    kernel's names of a vHBA's vport and of the HBA's host, None for an HBA. ``most`` and ``used`` count vports.
+    """
+
+    host: int
+    path: str
+    wwnn: str
+    wwpn: str
+    fabric_wwn: str | None
+    port_state: str | None
+    port_type: str | None
+    vport_folder: str | None
+    most: int
+    used: int
+    vport: str | None
+    parent: int | None
+
+    @property
+    def name(self) -> str:
+        """libvirt's name of the port's host."""
+        return f"scsi_host{self.host}"
+
+    @property
+    def free(self) -> int:
+        """How many more vports it takes."""
+        return max(self.most - self.used, 0)
+
+    @property
+    def vport_state(self) -> str | None:
+        """What a vHBA's vport says now, read anew each time; None for an HBA."""
+        return None if self.vport is None else sysfs.read(f"{VPORTS}/{self.vport}/vport_state")
+
+
+@dataclass(frozen=True)
+class RemotePort:
+    """A port that this host's port sees in the fabric."""
+
+    rport: str
+    wwpn: str
+    state: str | None
+    roles: str | None
+
+
+def ports() -> list[Port]:
+    """All ports by the number of their host; one that vanishes while it is read is none."""
+    numbers = [int(found[1]) for name in sysfs.entries(PORTS) if (found := HOST.fullmatch(name))]
+    return [port for number in sorted(numbers) if (port := read(number)) is not None]
+
+
+def read(host: int) -> Port | None:
+    """The port of this host; None where there is none, as for other SCSI hosts."""
+    folder = f"{PORTS}/host{host}"
+    path = sysfs.real(f"{folder}/device")
+    wwnn, wwpn = wwn(folder, "node_name"), wwn(folder, "port_name")
+    if path is None or wwnn is None or wwpn is None:
+        return None
+    fabric = wwn(folder, "fabric_name")
+    above = path.split("/")[:-1]
+    vport = above[-1] if above and above[-1].startswith("vport-") else None
+    parent = HOST.fullmatch(above[-2]) if vport else None
+    return Port(
+        host=host,
+        path=path,
+        wwnn=wwnn,
+        wwpn=wwpn,
+        fabric_wwn=None if fabric in (None, *NO_NAME) else fabric,
+        port_state=sysfs.read(f"{folder}/port_state"),
+        port_type=sysfs.read(f"{folder}/port_type"),
+        # Old kernels have the files in the SCSI host's folder.
+        vport_folder=next(
+            (each for each in (folder, f"{SCSI_HOSTS}/host{host}") if sysfs.exists(f"{each}/vport_create")), None
+        ),
+        most=_count(folder, "max_npiv_vports"),
+        used=_count(folder, "npiv_vports_inuse"),
+        vport=vport,
+        parent=int(parent[1]) if parent else None,
+    )
+
+
+def wwn(folder: str, attribute: str) -> str | None:
+    """A World Wide Name from its attribute; None where there is no such attribute or it cannot be read."""
+    try:
+        text = sysfs.read(f"{folder}/{attribute}")
+    except sysfs.SysfsError:
+        return None
+    return None if text is None else text.strip().lower().removeprefix("0x")
+
+
+def _count(folder: str, attribute: str) -> int:
+    try:
+        return integer(sysfs.read(f"{folder}/{attribute}") or "", 10) or 0
+    except sysfs.SysfsError:
+        return 0
+
+
+def is_scsi_host(host: int) -> bool:
+    """Whether the kernel has a SCSI host of this number, of whatever kind."""
+    return sysfs.exists(f"{SCSI_HOSTS}/host{host}")
+
+
+def remote_ports(host: int) -> list[RemotePort]:
+    """The remote ports that the port of this host sees, by their kernel names."""
+    found = []
+    for name in sysfs.names(RPORTS):
+        if not name.startswith(f"rport-{host}:"):
+            continue
+        folder = f"{RPORTS}/{name}"
+        port = wwn(folder, "port_name")
+        if port is not None:
+            found.append(RemotePort(name, port, sysfs.read(f"{folder}/port_state"), sysfs.read(f"{folder}/roles")))
+    return found
