@@ -16,7 +16,6 @@ from .parents import Selector
 from .record import Record
 
 KIND = "mdev"
-MAX = "max"
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Wish:
         record.checked_name(options["name"])
         checked_type(options.get("type"))
         if options.get("count") is not None:
-            options["count"] = _count(options["count"])
+            options["count"] = members.checked_count(options["count"])
         if options.get("uuids") is not None:
             options["uuids"] = tuple(checked_uuid(uuid, "uuids") for uuid in options["uuids"])
             if len(set(options["uuids"])) != len(options["uuids"]):
@@ -95,17 +94,8 @@ class Wish:
         }
 
 
-def _count(value: object) -> int | str:
-    text = str(value)
-    if text == MAX:
-        return MAX
-    if not (text.isascii() and text.isdecimal()) or int(text) > members.MOST:
-        raise BadInput("count", value, f"a number from 0 to {members.MOST}, or {MAX!r} for as many as fit")
-    return int(text)
-
-
 def _known_count(said: Mapping[str, Any]) -> int | str | None:
-    return None if "uuids" in said else _count(said.get("count"))
+    return None if "uuids" in said else members.checked_count(said.get("count"))
 
 
 def _known_uuids(said: Mapping[str, Any]) -> tuple[str, ...] | None:
