@@ -69,11 +69,13 @@ def derived(ids: set[str], identity: Callable[[int], str]) -> dict[str, int]:
     return found
 
 
-def resized(pool: str, members: Sequence[Member], count: int, force: bool, effect: str = RELEASE) -> Change:
+def resized(
+    pool: str, members: Sequence[Member], count: int, force: bool, means: str = "by", effect: str = RELEASE
+) -> Change:
     """Growing takes the lowest free indexes; shrinking lets the highest idle ones go.
 
     Raises InUse naming the holders when too few are idle, unless ``force`` lets those in use go too, the highest first.
-    ``effect`` says what ``force`` would do.
+    ``means`` stands between an instance and who holds it, ``effect`` says what ``force`` would do.
     """
     ordered = sorted(members, key=lambda member: member.index)
     surplus = len(ordered) - count
@@ -86,7 +88,7 @@ def resized(pool: str, members: Sequence[Member], count: int, force: bool, effec
     if len(idle) < surplus and not force:
         raise InUse(
             f"pool {pool}: {surplus} of {len(ordered)} instances have to go and only {len(idle)} are idle; in use are "
-            + _named(held)
+            + _named(held, means)
             + f": stop that first, or set force: true to {effect}"
         )
     go = idle[::-1][:surplus] + held[::-1][: max(surplus - len(idle), 0)]
@@ -109,5 +111,5 @@ def listed(pool: str, members: Sequence[Member], ids: Sequence[str], force: bool
     return Change(stay, tuple(go), tuple(index for name, index in places.items() if name not in known))
 
 
-def _named(held: Sequence[Member]) -> str:
-    return ", ".join(f"{member.id} (index {member.index}) by {member.held_by}" for member in held)
+def _named(held: Sequence[Member], means: str = "by") -> str:
+    return ", ".join(f"{member.id} (index {member.index}) {means} {member.held_by}" for member in held)

@@ -69,6 +69,13 @@ def find(name: str) -> Record | None:
     return None
 
 
+def wish_of(record: Record, kind: str) -> dict[str, Any]:
+    """What the pool was wished to be; BadInput where it is one of another kind."""
+    if record.kind != kind:
+        raise BadInput("name", record.name, f"the pool of this name is one of {record.kind} devices")
+    return record.wish
+
+
 def known(record: Record | None, derived: Mapping[str, int]) -> dict[str, tuple[int, str | None]]:
     """The index and the parent of a pool's instances by their ids: of those recorded, and of those ``derived``.
 

@@ -7,7 +7,7 @@ stable from boot to boot, so the definition names the HBA by its WWPN.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -160,7 +160,8 @@ def plan(wish: Wish, seen: Observation) -> Plan:
     if wish.state == "absent":
         forget = [definition.undefine(seen.definition)] if seen.definition else []
         return Plan((*forget, *_removal(wish, seen)), None, False, None, {})
-    _check_names(seen)
+    others = [port for port in seen.ports if port is not seen.active]
+    steps.refuse_if_taken("wwpn", seen.wwnn, seen.wwpn, others)
     hba: Port | None
     not_taken: dict[str, str]
     known = seen.definition
@@ -177,17 +178,6 @@ def plan(wish: Wish, seen: Observation) -> Plan:
         return Plan((*define, *_removal(wish, seen)), hba, False, kept, not_taken)
     make = [] if seen.active or hba is None else [steps.create(target, hba, wish.wait_timeout)]
     return Plan((*make, *define), hba, True, kept, not_taken)
-
-
-def _check_names(seen: Observation) -> None:
-    for port in seen.ports:
-        if port is seen.active or port.wwpn != seen.wwpn:
-            continue
-        if port.vport is None:
-            raise BadInput("wwpn", seen.wwpn, f"it is the port's own name of HBA {port.name}")
-        raise BadInput(
-            "wwpn", seen.wwpn, f"vHBA {port.name} has it already, with WWNN {port.wwnn} instead of {seen.wwnn}"
-        )
 
 
 def _parent(wish: Wish, seen: Observation) -> tuple[Port, dict[str, str]]:
@@ -322,14 +312,19 @@ def of_port(port: Port | None, luns: tuple[Lun, ...]) -> dict[str, Any]:
         "targets": [
             {"rport": each.rport, "wwpn": each.wwpn, "state": each.state, "roles": each.roles} for each in targets
         ],
-        "luns": [
-            {
-                "address": unit.address,
-                "block": unit.block,
-                "generic": unit.generic,
-                "size": unit.size,
-                "by_path": unit.by_path,
-            }
-            for unit in luns
-        ],
+        "luns": of_luns(luns),
     }
+
+
+def of_luns(luns: Sequence[Lun]) -> list[dict[str, Any]]:
+    """What there is to say of units."""
+    return [
+        {
+            "address": unit.address,
+            "block": unit.block,
+            "generic": unit.generic,
+            "size": unit.size,
+            "by_path": unit.by_path,
+        }
+        for unit in luns
+    ]
