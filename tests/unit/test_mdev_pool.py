@@ -62,6 +62,18 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ),
     ("defined only, as after a boot", wished(), observed(PAIR[0], (), PAIR[2]), ["create #0 on A", "create #1 on B"]),
     ("running only", wished(), observed(PAIR[0], PAIR[1]), ["define #0 on A", "define #1 on B"]),
+    (
+        "a run was killed before it had set the attributes",
+        wished(),
+        observed(recorded("0A", attrs=[{"a": "1"}, {"b": "2"}]), runs("0A")),
+        ["set a=1 on #0", "set b=2 on #0", "define #0 on A, a=1, b=2"],
+    ),
+    (
+        "a guest has what is not defined: its attributes are not touched",
+        wished(),
+        observed(recorded("0A", attrs=[{"a": "1"}]), runs("0A"), held="0"),
+        ["define #0 on A, a=1"],
+    ),
     ("recorded only", wished(), observed(PAIR[0]), [*SPARE[1:]]),
     ("one is missing", wished(), observed(PAIR[0], runs("0A"), defined("0A")), ["create #1 on B", "define #1 on B"]),
     (
@@ -185,6 +197,12 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         new(uuids=[U, V], adopt=True),
         observed(None, runs("uA")),
         ["record pool x with 2 instances in STORE", "create #v on B", "define #u on A", "define #v on B"],
+    ),
+    (
+        "adopted: what others may have set is not touched",
+        new(uuids=[U], adopt=True, attrs=[{"a": "1"}]),
+        observed(None, runs("uA")),
+        ["record pool x with 1 instances in STORE", "define #u on A, a=1"],
     ),
     (
         "adopted, defined only",
@@ -585,8 +603,13 @@ def test_what_is_no_wish(options: dict[str, Any], message: str) -> None:
 
 
 def test_new_attributes_of_running_instances_are_told_to_take_effect_later() -> None:
+    told = "the new attrs take effect when these instances are started next: "
     planned = plan(wished(attrs=[{"a": "1"}]), observed(PAIR[0], runs("0A"), PAIR[2]))
-    assert planned.warnings == (f"the new attrs take effect when these instances are started next: {IDS[0]}",)
+    assert planned.warnings == (told + IDS[0],)
+    half = recorded("0A", "1B", attrs=[{"a": "1"}])
+    assert plan(wished(), observed(half, PAIR[1], held="1")).warnings == (told + IDS[1],)
+    adopted = plan(new(uuids=[U], adopt=True, attrs=[{"a": "1"}]), observed(active=runs("uA")))
+    assert adopted.warnings == (told + U,)
 
 
 def test_a_damaged_definition_of_others_is_told() -> None:
