@@ -36,8 +36,10 @@ def of_disks(disks: Collection[str], generic: Collection[str] = (), probe: bool 
 
     With ``probe`` a disk of which nothing else tells is opened for a moment, which would keep a mount out meanwhile.
     """
-    blocks = {name: built for disk in disks for name, built in _tree(os.path.basename(disk))}
-    found = [Use(f"/dev/{lower}", f"held by {_called(name)}") for name, lower in blocks.items() if lower is not None]
+    # A map may be built on several of the disks, and then uses each of them.
+    built = dict.fromkeys(pair for disk in disks for pair in _tree(os.path.basename(disk)))
+    blocks = dict.fromkeys(name for name, _ in built)
+    found = [Use(f"/dev/{lower}", f"held by {_called(name)}") for name, lower in built if lower is not None]
     numbers = {number: name for name in blocks if (number := sysfs.read(f"{BLOCK}/{name}/dev")) is not None}
     found += [Use(f"/dev/{numbers[number]}", f"mounted on {place}") for number, place in _mounts() if number in numbers]
     found += [Use(f"/dev/{name}", "used for swap") for name in _swaps() if name in blocks]
