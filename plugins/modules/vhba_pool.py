@@ -72,6 +72,12 @@ options:
       - Whether a vHBA must be logged in to the fabric before it counts as made. One that the fabric turns away is
         deleted again, with all that this run made. A new pool requires it.
     type: bool
+  force:
+    description:
+      - Whether vHBAs may be removed whose LUNs are in use. What was written to a LUN reaches it, and its multipath map
+        goes where nothing uses that; whoever uses it otherwise gets errors from then on.
+    type: bool
+    default: false
   oui:
     description:
       - The vendor's part of the WWNs, 6 hexadecimal digits. That of a pool cannot be changed; a new pool has V(001a4a).

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ import yaml
 from ansible_collections.hostdev.nodedev.plugins.module_utils.names import derived_wwn
 from conftest import ROOT, Host
 from simhost.scenario import FOLDER
-from simhost.testing import create_vport
+from simhost.testing import create_vport, eventually
 from test_documentation import documentation, shape
 
 MACHINE = "0123456789abcdef0123456789abcdef"
@@ -366,3 +368,28 @@ def test_what_is_not_persistent_is_gone_with_the_boot(host: Host) -> None:
     assert (definitions(host), "/run/nodedev.d/pool/x.json" in kept(host)) == ([], True)
     host.reboot()
     assert (there(host), kept(host)) == ({}, "")
+
+
+def test_two_runs_at_once_make_one_pool(host: Host) -> None:
+    host.fault(CREATE, op="write", delay=0.2)
+    with ThreadPoolExecutor() as runs:
+        results = list(runs.map(lambda _run: pool(host, count=3), range(2)))
+    assert sorted(result["changed"] for result in results) == [False, True]
+    assert sorted(there(host)) == sorted(WWPNS[:3])
+
+
+def test_what_a_killed_run_leaves_is_known_to_the_next(host: Host) -> None:
+    host.fault(CREATE, op="write", delay=60, nth=2)
+    script = str(ROOT / "plugins" / "modules" / "vhba_pool.py")
+    run = host.popen([host.python, script], stdin=subprocess.PIPE, text=True, env={"PYTHONPATH": host.library})
+    assert run.stdin is not None
+    run.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": {"name": "x", "count": 3}}))
+    run.stdin.close()
+    eventually(lambda: len(there(host)) == 2, 30)
+    run.kill()
+    run.wait()
+    host.clear_faults()
+    assert (definitions(host), [wwpn for _, wwpn, _ in recorded(host)]) == ([], WWPNS[:3])
+    made = pool(host)
+    assert [step.split()[0] for step in made["plan"]] == ["create", *["define"] * 3]
+    assert (wwpns(made), sorted(there(host))) == (WWPNS[:3], sorted(WWPNS[:3]))
