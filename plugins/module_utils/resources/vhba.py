@@ -296,7 +296,7 @@ def _with_luns(wish: Wish, before: Observation, after: Observation, port: Port) 
         kernel.luns_after(port.host, wish.wait_luns, wish.wait_timeout) if wish.wait_luns or wish.rescan else after.luns
     )
     if len(luns) < wish.wait_luns:
-        targets = [each for each in fc_port.remote_ports(port.host) if "Target" in (each.roles or "")]
+        targets = fc_port.targets(port.host)
         raise NodedevError(
             f"vHBA {after.wwpn} ({port.name}) is there, but has {len(luns)} LUNs after {wish.wait_timeout:g} s instead"
             f" of {wish.wait_luns}, from {len(targets)} targets: look at the zoning and at the storage's initiators"
@@ -338,7 +338,7 @@ def _described(seen: Observation, planned: Plan) -> dict[str, Any]:
 
 def of_port(port: Port | None, luns: tuple[Lun, ...]) -> dict[str, Any]:
     """What there is to say of a port that is there, all of it None or empty where it is not."""
-    targets = fc_port.remote_ports(port.host) if port else []
+    targets = fc_port.targets(port.host) if port else []
     return {
         "host": port.host if port else None,
         "name": port.name if port else None,
@@ -346,9 +346,7 @@ def of_port(port: Port | None, luns: tuple[Lun, ...]) -> dict[str, Any]:
         "port_state": port.port_state if port else None,
         "vport": port.vport if port else None,
         "vport_state": port.vport_state if port else None,
-        "targets": [
-            {"rport": each.rport, "wwpn": each.wwpn, "state": each.state, "roles": each.roles} for each in targets
-        ],
+        "targets": [{"rport": each.rport, "wwpn": each.wwpn, "state": each.state} for each in targets],
         "luns": [
             {
                 "address": unit.address,
