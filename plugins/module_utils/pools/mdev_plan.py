@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .. import definitions, holders
@@ -41,13 +41,20 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     """
     wish = wish.filled(seen.record)
     own = members_of(seen)
-    ids = {member.id for member in own} | {*(wish.uuids or ())}
-    for damage in seen.damaged:
-        if damage.path.rpartition("/")[2] in ids:
-            raise damage
-    warnings = tuple(str(damage) for damage in seen.damaged)
+    _check_damaged(seen, {member.id for member in own} | {*(wish.uuids or ())})
     planned = _absent(wish, seen, own) if wish.state == "absent" else _Wanted(wish, seen, own, ceilings or {}).plan()
+    if planned.record is not None:
+        # Where a new instance is to be defined, a file may stand that cannot be understood.
+        _check_damaged(seen, {one.id for one in planned.record.instances})
+    warnings = tuple(str(damage) for damage in seen.damaged)
     return replace(planned, warnings=(*warnings, *planned.warnings))
+
+
+def _check_damaged(seen: Observation, uuids: Collection[str]) -> None:
+    """Raise DamagedDefinition where one of these instances has a definition that cannot be understood."""
+    for damage in seen.damaged:
+        if damage.path.rpartition("/")[2] in uuids:
+            raise damage
 
 
 def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
@@ -248,10 +255,13 @@ class _Wanted:
         return limits
 
     def _too_many(self, wanted: int, room: int, rooms: Sequence[Room], limits: Mapping[str, int]) -> BadInput:
-        cards = dict.fromkeys(each.card for each in rooms)
         left = [
-            f"{each.parent}: {each.free}" for each in rooms if each.card not in limits or each.card == each.parent
-        ] + [f"all of {card}: {limits[card]}" for card in cards if card in limits]
+            f"{each.parent}: {min(each.free, limits.get(each.card, each.free))}"
+            for each in rooms
+            if each.card not in limits or each.card == each.parent
+        ]
+        shared = dict.fromkeys(each.card for each in rooms if each.card != each.parent)
+        left += [f"all of {card}: {limits[card]}" for card in shared if card in limits]
         value = self.wish.count if self.wish.uuids is None else list(self.wish.uuids)
         return BadInput(
             "count" if self.wish.uuids is None else "uuids",

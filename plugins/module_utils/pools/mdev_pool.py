@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from .. import boot, hostdev, locks, sysfs, udev
+from .. import boot, hostdev, locks, mdevctl, sysfs, udev
 from ..errors import NodedevError, NoRoom
 from ..names import mdev_name
 from ..plan import StepFailed, apply, describe
+from . import record
 from .mdev_plan import Plan, plan
 from .mdev_seen import Observation, members_of, observe
 from .mdev_wish import Wish
@@ -30,20 +31,39 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
         if planned.steps and not check_mode:
             raise NodedevError(hindrance)
         return _result(before, planned, _predicted(before, planned))
-    # What was seen so far may be half of another run's work; only under the locks does it count.
-    with locks.held([f"pool:{wish.name}", *before.cards.values()], wish.wait_timeout):
-        before, planned = _applied(wish, {*before.cards.values()})
-        after = observe(wish)
-    return _result(before, planned, after)
+    while (done := _applied_alone(wish, before)) is None:
+        # Parents appeared while their locks were waited for: they are locked with the others then.
+        before = observe(wish)
+    return _result(*done)
 
 
-def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan]:
-    """Plan and apply, again with what was learnt when a card turned out to take less than its parents said."""
+def _applied_alone(wish: Wish, before: Observation) -> tuple[Observation, Plan, Observation] | None:
+    """What was there, the plan that was carried out under the locks of all that was seen, and what is there then.
+
+    None, with nothing changed, where more than that is to be locked.
+    """
+    cards = {*before.cards.values()}
+    with locks.held([f"pool:{wish.name}", *cards], wish.wait_timeout):
+        record.clear_up(wish.name)
+        mdevctl.clear_up(before.cards)
+        # What was seen so far may be half of another run's work; only under the locks does it count.
+        done = _applied(wish, cards)
+        if done is None:
+            return None
+        # What the wish leaves open stands in the record, which may be gone now.
+        return (*done, observe(wish.filled(done[0].record)))
+
+
+def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan] | None:
+    """Plan and apply, again with what was learnt when a card turned out to take less than its parents said.
+
+    None, with nothing changed, where there are cards that are not locked.
+    """
     ceilings: dict[str, int] = {}
     while True:
         before = observe(wish)
         if not locked.issuperset(before.cards.values()):
-            raise NodedevError(f"parents appeared while pool {wish.name} was worked on: run it again")
+            return None
         planned = plan(wish, before, ceilings)
         watch = udev.Watch("mdev") if planned.creates else None
         try:
