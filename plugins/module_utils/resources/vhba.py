@@ -159,14 +159,17 @@ def plan(wish: Wish, seen: Observation) -> Plan:
     """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
     if seen.damaged is not None:
         raise seen.damaged
+    _check_one(seen)
     if wish.state == "absent":
+        if seen.definition and seen.definition.wwnn != seen.wwnn:
+            raise BadInput("wwnn", seen.wwnn, f"vHBA {seen.wwpn} is defined with WWNN {seen.definition.wwnn}")
         forget = [definition.undefine(seen.definition)] if seen.definition else []
         return Plan((*forget, *_removal(wish, seen)), None, False, None, {})
     _check_names(seen)
     hba: Port | None
     not_taken: dict[str, str]
     known = seen.definition
-    if wish.state == "inactive" and wish.asked.nothing and known is not None and seen.active is None:
+    if wish.state == "inactive" and seen.active is None and known is not None and _may_be_gone(wish.asked, known):
         # Its HBA need not be there to be remembered.
         hba, parent, not_taken = None, known.parent_wwpn, {}
     else:
@@ -179,6 +182,22 @@ def plan(wish: Wish, seen: Observation) -> Plan:
         return Plan((*define, *_removal(wish, seen)), hba, False, kept, not_taken)
     make = [] if seen.active or hba is None else [_create(wish, seen, hba)]
     return Plan((*make, *define), hba, True, kept, not_taken)
+
+
+def _check_one(seen: Observation) -> None:
+    """HBAs do not know of each other's vHBAs: two of them may have one of the same names, and only one is meant."""
+    same = [port for port in seen.ports if port.vport and (port.wwnn, port.wwpn) == (seen.wwnn, seen.wwpn)]
+    if len(same) > 1:
+        named = ", ".join(f"{port.name} on scsi_host{port.parent}" for port in same)
+        raise NodedevError(
+            f"several vHBAs have the names {seen.wwnn} and {seen.wwpn}: {named}; delete all but one by the vport_delete"
+            " of their HBAs"
+        )
+
+
+def _may_be_gone(asked: Asked, known: Definition) -> bool:
+    """Whether the HBA that is asked for is the defined one, be it here or not."""
+    return asked.nothing or asked.wwpn == known.parent_wwpn
 
 
 def _check_names(seen: Observation) -> None:
@@ -203,28 +222,22 @@ def _parent(wish: Wish, seen: Observation) -> tuple[Port, dict[str, str]]:
             )
         return there, {port.name: f"the vHBA is on {there.name}" for port in seen.ports if _other(port, there)}
     # Where nothing has to be made, the state of the HBA is of no interest.
-    online = wish.require_online and wish.state == "present"
-    asked = wish.asked
-    if asked.nothing and seen.definition is not None:
-        return _defined_parent(seen, seen.definition, online)
+    making = wish.state == "present"
+    online = wish.require_online and making
+    asked, known = wish.asked, seen.definition
+    if known is not None:
+        hba = next((port for port in seen.ports if port.wwpn == known.parent_wwpn and port.vport is None), None)
+        if hba is not None and asked.takes(hba):
+            if making and why_not(hba, online) is not None:
+                raise refusal(Asked(parent=hba.name), seen.ports, {}, online)
+            return hba, {port.name: f"the vHBA is defined on {hba.name}" for port in seen.ports if _other(port, hba)}
+        if asked.nothing:
+            missing = f"the HBA with WWPN {known.parent_wwpn}, which is not here now"
+            raise BadInput("parent", None, f"vHBA {seen.wwpn} is defined on {missing}")
     hba, not_taken = choose(asked, seen.ports, online)
     if hba is None:
         raise refusal(asked, seen.ports, seen.scsi_hosts, online)
     return hba, not_taken
-
-
-def _defined_parent(seen: Observation, known: Definition, online: bool) -> tuple[Port, dict[str, str]]:
-    hba = next((port for port in seen.ports if port.wwpn == known.parent_wwpn and port.vport is None), None)
-    if hba is None:
-        raise BadInput(
-            "parent",
-            None,
-            f"vHBA {seen.wwpn} is defined on the HBA with WWPN {known.parent_wwpn}, which is not here now",
-        )
-    reason = why_not(hba, online)
-    if reason is not None:
-        raise refusal(Asked(parent=hba.name), seen.ports, {}, online)
-    return hba, {port.name: f"the vHBA is defined on {hba.name}" for port in seen.ports if _other(port, hba)}
 
 
 def _other(port: Port, taken: Port) -> bool:
