@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from devices import Host
+from fibre import look_below
 from hypothesis import settings
 
 # A busy machine makes an example slow, which says nothing of the code.
@@ -24,3 +25,10 @@ collect_ignore = [] if find_spec("ansible") else ["test_filters.py"]
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A host of the test's own, empty."""
     return Host(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def fibre(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host of the test's own in whose files ports, remote ports and units are looked for."""
+    look_below(host, monkeypatch)
+    return host

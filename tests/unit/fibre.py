@@ -56,13 +56,11 @@ def vhba(host: int = 8, parent: int = 3, **more: Any) -> Port:
     return hba(host, **{**known, **more})
 
 
-@pytest.fixture
-def fibre(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
-    """A host of the test's own in whose files ports, remote ports and units are looked for."""
+def look_below(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ports, remote ports and units looked for in the files of a test's own host."""
     for name in ("PORTS", "VPORTS", "RPORTS", "SCSI_HOSTS"):
         monkeypatch.setattr(fc_port, name, getattr(fc_port, name).replace("/sys", str(host.sys)))
     monkeypatch.setattr(lun, "DEVICES", lun.DEVICES.replace("/sys", str(host.sys)))
-    return host
 
 
 def make_hba(host: Host, number: int = 3, unreadable: str = "", **attributes: str | None) -> None:

@@ -60,7 +60,7 @@ class Port:
     @property
     def vport_state(self) -> str | None:
         """What a vHBA's vport says now, read anew each time; None for an HBA."""
-        return None if self.vport is None else sysfs.read(f"{VPORTS}/{self.vport}/vport_state")
+        return None if self.vport is None else _text(f"{VPORTS}/{self.vport}", "vport_state")
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def read(host: int) -> Port | None:
         wwnn=wwnn,
         wwpn=wwpn,
         fabric_wwn=None if fabric in (None, *NO_NAME) else fabric,
-        port_state=sysfs.read(f"{folder}/port_state"),
-        port_type=sysfs.read(f"{folder}/port_type"),
+        port_state=_text(folder, "port_state"),
+        port_type=_text(folder, "port_type"),
         # Old kernels have the files in the SCSI host's folder.
         vport_folder=next(
             (each for each in (folder, f"{SCSI_HOSTS}/host{host}") if sysfs.exists(f"{each}/vport_create")), None
@@ -110,18 +110,20 @@ def read(host: int) -> Port | None:
 
 def wwn(folder: str, attribute: str) -> str | None:
     """A World Wide Name from its attribute; None where there is no such attribute or it cannot be read."""
-    try:
-        text = sysfs.read(f"{folder}/{attribute}")
-    except sysfs.SysfsError:
-        return None
+    text = _text(folder, attribute)
     return None if text is None else text.strip().lower().removeprefix("0x")
 
 
 def _count(folder: str, attribute: str) -> int:
+    return integer(_text(folder, attribute) or "", 10) or 0
+
+
+def _text(folder: str, attribute: str) -> str | None:
+    """The value of an attribute; one that cannot be read is as one that is not there, and hides no other port."""
     try:
-        return integer(sysfs.read(f"{folder}/{attribute}") or "", 10) or 0
+        return sysfs.read(f"{folder}/{attribute}")
     except sysfs.SysfsError:
-        return 0
+        return None
 
 
 def is_scsi_host(host: int) -> bool:
@@ -140,6 +142,6 @@ def targets(host: int) -> list[RemotePort]:
             continue
         folder = f"{RPORTS}/{name}"
         port = wwn(folder, "port_name")
-        if port is not None and TARGET in (sysfs.read(f"{folder}/roles") or ""):
-            found.append(RemotePort(name, port, sysfs.read(f"{folder}/port_state")))
+        if port is not None and TARGET in (_text(folder, "roles") or ""):
+            found.append(RemotePort(name, port, _text(folder, "port_state")))
     return found
