@@ -33,8 +33,10 @@ class Use:
 
 def of_disks(disks: Collection[str], generic: Collection[str] = ()) -> list[Use]:
     """The uses of these disks (/dev/sdb), with what is built on them, and of SCSI generic nodes (/dev/sg3)."""
-    blocks = {name: built for disk in disks for name, built in _tree(os.path.basename(disk))}
-    found = [Use(f"/dev/{lower}", f"held by {_called(name)}") for name, lower in blocks.items() if lower is not None]
+    # A map may be upon several of the disks: each of them is held by it.
+    tree = dict.fromkeys(pair for disk in disks for pair in _tree(os.path.basename(disk)))
+    blocks = dict.fromkeys(name for name, _built in tree)
+    found = [Use(f"/dev/{lower}", f"held by {_called(name)}") for name, lower in tree if lower is not None]
     numbers = {number: name for name in blocks if (number := sysfs.read(f"{BLOCK}/{name}/dev")) is not None}
     mounts = dict.fromkeys((number, place) for number, place in _mounts() if number in numbers)
     found += [Use(f"/dev/{numbers[number]}", f"mounted on {place}") for number, place in mounts]
@@ -45,9 +47,9 @@ def of_disks(disks: Collection[str], generic: Collection[str] = ()) -> list[Use]
     return found + [Use(node, "claimed by the kernel") for node in taken]
 
 
-def _tree(name: str) -> Iterator[tuple[str, str | None]]:
+def _tree(name: str, lower: str | None = None) -> Iterator[tuple[str, str | None]]:
     """A disk, its partitions, and the maps and arrays on each, with what such a one is built on."""
-    yield name, None
+    yield name, lower
     for part in sysfs.names(f"{BLOCK}/{name}"):
         if sysfs.exists(f"{BLOCK}/{name}/{part}/partition"):
             yield part, None
@@ -57,8 +59,7 @@ def _tree(name: str) -> Iterator[tuple[str, str | None]]:
 
 def _built_on(name: str) -> Iterator[tuple[str, str | None]]:
     for holder in sysfs.names(f"{BLOCK}/{name}/holders"):
-        yield holder, name
-        yield from _built_on(holder)
+        yield from _tree(holder, name)
 
 
 def maps_of(disk: str) -> list[str]:
