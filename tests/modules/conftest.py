@@ -33,6 +33,11 @@ def warnings(result: Result) -> list[str]:
     return [each["event"]["msg"] if isinstance(each, dict) else each for each in result.get("warnings", [])]
 
 
+def ids(result: dict[str, Any]) -> list[str]:
+    """The UUIDs of a pool's instances, by index."""
+    return [instance["uuid"] for instance in result["instances"]]
+
+
 class Host(SimHost):
     """A simulated host with a way to run a module on it."""
 
@@ -94,6 +99,16 @@ class Host(SimHost):
             " echo $file; cat $file; done"
         )
         return self.run(["sh", "-c", look], check=False).stdout
+
+
+def running(host: Host) -> list[str]:
+    return sorted(host.run(["ls", "/sys/bus/mdev/devices"]).stdout.split())
+
+
+def definitions(host: Host) -> list[str]:
+    """The UUIDs that are defined, each as often as it is."""
+    find = ["find", "/etc/mdevctl.d", "-type", "f", "-printf", "%f\n"]
+    return sorted(host.run(find).stdout.split())
 
 
 @pytest.fixture

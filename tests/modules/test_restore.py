@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import CARD, OTHER, OTHER_CARD, ROOT, UUID, Host
+from conftest import CARD, OTHER, OTHER_CARD, ROOT, UUID, Host, ids, running
 
 LAUNCHER = ROOT / "roles" / "persistence" / "files" / "nodedev-restore"
 COMMAND = "/usr/sbin/nodedev-restore"
@@ -39,12 +39,8 @@ def called(uuid: str, parent: str = CARD, kind: str = KIND) -> str:
     return f"mdev {uuid} of type {kind} on {parent}"
 
 
-def running(host: Host) -> list[str]:
-    return sorted(host.run(["ls", "/sys/bus/mdev/devices"]).stdout.split())
-
-
 def uuids(result: dict[str, Any]) -> list[str]:
-    return sorted(instance["uuid"] for instance in result["instances"])
+    return sorted(ids(result))
 
 
 def test_all_is_there_again_after_a_reboot(engine: Host) -> None:

@@ -146,6 +146,7 @@ class _Wanted:
                 step for target in creates for step in steps.create(target, self.seen.callouts, self.wish.wait_timeout)
             ]
             active.update({target.uuid: self._made(target) for target in creates})
+            make += [step for target in self._unfinished(targets) for step in steps.set_attributes(target)]
         else:
             make = []
             for uuid in [uuid for uuid in targets if uuid in active]:
@@ -293,14 +294,28 @@ class _Wanted:
             after[uuid] = (target,) if self.wish.persistent else here
         return after
 
+    def _unfinished(self, targets: Mapping[str, Definition]) -> list[Definition]:
+        """Instances that a run which was killed has made, and perhaps not yet given their attributes.
+
+        They are defined last, so those are meant that run without a definition; not where a guest has one by now, and
+        not those of others, who may have set what they want.
+        """
+        if not self.wish.persistent:
+            return []
+        own = {member.id for member in members_of(self.seen) if member.active and not member.held_by}
+        return [target for uuid, target in targets.items() if uuid in own and not self.seen.defined(uuid)]
+
     def _outdated(self, targets: Mapping[str, Definition]) -> tuple[str, ...]:
-        changed = [
-            uuid
-            for uuid, target in targets.items()
-            if self.runs
-            and uuid in self.seen.active
-            and any(known.parent == target.parent and known.attrs != target.attrs for known in self.seen.defined(uuid))
-        ]
+        """The warning that names those that run and have other attributes than they are to have, or may have."""
+        if not self.runs:
+            return ()
+        unfinished = {target.uuid for target in self._unfinished(targets)}
+        changed = []
+        for uuid, target in targets.items():
+            known = next((known for known in self.seen.defined(uuid) if known.parent == target.parent), None)
+            former = known.attrs if known else () if self.wish.persistent else target.attrs
+            if uuid in self.seen.active and former != target.attrs and uuid not in unfinished:
+                changed.append(uuid)
         if not changed:
             return ()
         return (f"the new attrs take effect when these instances are started next: {', '.join(changed)}",)
