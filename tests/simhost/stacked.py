@@ -29,6 +29,9 @@ class Stacked:
                 continue
             if device.name not in self._slaves:
                 self._slaves[device.name] = set()
+                # It shows no earlier than the disk that it is made of.
+                visible_at = self._host.tree.nodes[below.path].visible_at
+                self._host.tree.directory(device.path).visible_at = visible_at
                 self._host.appear([device])
             self._slaves[device.name].add(below.name)
             self._host.tree.link(f"{below.path}/holders/{device.name}", device.path)

@@ -90,22 +90,27 @@ def test_udevs_links(host: SimHost) -> None:
 
 
 def test_late_events_are_late_links(host: SimHost) -> None:
-    host.fault("block/sdd*/uevent", lag=0.5)
-    create_vport(host, TWO_TARGETS)
-    path = host.path("/dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-1")
-    assert (host.path("/dev/sdd").exists(), os.path.lexists(path)) == (True, False)
+    by_path = "/dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun"
+    host.fault("block/sdg/uevent", lag=0.5)
+    create_vport(host, HELD)
     host.run(["udevadm", "settle"])
-    assert os.path.lexists(path)
+    assert os.path.lexists(host.path(f"{by_path}-2"))
+    host.fault("block/sdd*/uevent", lag=3600)
+    create_vport(host, TWO_TARGETS)
+    assert (host.path("/dev/sdd").exists(), os.path.lexists(host.path(f"{by_path}-1"))) == (True, False)
 
 
 def test_luns_that_show_late(host: SimHost) -> None:
     host.fault("rport-8:*", lag=0.5)
     create_vport(host, TWO_TARGETS)
-    assert names(host, PORTS)[-1] == "host8"
-    assert "rport-8:0-0" not in names(host, "/sys/class/fc_remote_ports")
-    assert not host.path("/dev/sdd").exists()
-    eventually(lambda: host.path("/dev/sdd").exists())
-    eventually(lambda: host.path("/sys/class/block/sdd1/dev").exists())
+    late = ("/dev/sdd", "/dev/dm-0", "/sys/class/block/sdd1/dev", "/sys/block/dm-0/slaves/sdb")
+    eventually(lambda: all(os.path.lexists(host.path(path)) for path in late))
+    host.fault("rport-9:*", lag=3600)
+    create_vport(host, HELD)
+    assert names(host, PORTS)[-1] == "host9"
+    assert names(host, "/sys/class/fc_remote_ports") == ["rport-3:0-0", "rport-8:0-0", "rport-8:0-1"]
+    assert names(host, "/sys/block") == ["dm-0", "sda", "sdb", "sdc", "sdd", "sdh"]
+    assert [name for name in names(host, "/dev") if name in ("sde", "sdg", "dm-1", "md127")] == []
 
 
 def test_delete_and_scan(host: SimHost) -> None:
