@@ -36,7 +36,8 @@ def of_disks(disks: Collection[str], generic: Collection[str] = ()) -> list[Use]
     blocks = {name: built for disk in disks for name, built in _tree(os.path.basename(disk))}
     found = [Use(f"/dev/{lower}", f"held by {_called(name)}") for name, lower in blocks.items() if lower is not None]
     numbers = {number: name for name in blocks if (number := sysfs.read(f"{BLOCK}/{name}/dev")) is not None}
-    found += [Use(f"/dev/{numbers[number]}", f"mounted on {place}") for number, place in _mounts() if number in numbers]
+    mounts = dict.fromkeys((number, place) for number, place in _mounts() if number in numbers)
+    found += [Use(f"/dev/{numbers[number]}", f"mounted on {place}") for number, place in mounts]
     found += [Use(f"/dev/{name}", "used for swap") for name in _swaps() if name in blocks]
     found += _opened({*(f"/dev/{name}" for name in blocks), *generic})
     used = {use.node for use in found}

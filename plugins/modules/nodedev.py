@@ -243,11 +243,11 @@ vhba:
       type: str
       sample: Active
     targets:
-      description: The remote ports that it sees.
+      description: The remote ports with storage that it sees.
       type: list
       elements: dict
       sample:
-        - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online, roles: FCP Target}
+        - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online}
     luns:
       description: Its LUNs, by address. The size is in bytes; what is no disk has no block device.
       type: list

@@ -197,7 +197,7 @@ ansible_facts:
                 vport: vport-3:0-0
                 vport_state: Active
                 targets:
-                  - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online, roles: FCP Target}
+                  - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online}
                 luns: []
                 definition: {parent_wwpn: 10000090fa1234a0, require_online: true}
         tree:

@@ -88,7 +88,7 @@ ansible_facts:
               vport_state: Active
               persistent: true
               targets:
-                - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online, roles: FCP Target}
+                - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online}
               luns:
                 - address: 9:0:0:0
                   block: /dev/sdb

@@ -79,7 +79,7 @@ OF_VHBA = {
     "port_type": "NPIV VPORT",
     "vport": "vport-3:0-0",
     "vport_state": "Active",
-    "targets": [{"rport": "rport-9:0-0", "wwpn": TARGET, "state": "Online", "roles": "FCP Target"}],
+    "targets": [{"rport": "rport-9:0-0", "wwpn": TARGET, "state": "Online"}],
     "luns": [LUN],
 }
 

@@ -21,6 +21,7 @@ SCSI_HOSTS = "/sys/class/scsi_host"
 HOST = re.compile(r"host([0-9]+)")
 ONLINE = "Online"
 ACTIVE = "Active"
+TARGET = "FCP Target"
 # What a vport says that the fabric or the HBA has turned away, and that will not become active by waiting.
 REFUSED = ("Fabric Rejected WWN", "No Fabric Support", "No Fabric Resources", "VPort Failed", "Fabric Logout")
 # A port without a fabric, or whose driver has not yet given it its names.
@@ -66,12 +67,11 @@ class Port:
 
 @dataclass(frozen=True)
 class RemotePort:
-    """A port that this host's port sees in the fabric."""
+    """A port that a port of this host sees in the fabric."""
 
     rport: str
     wwpn: str
     state: str | None
-    roles: str | None
 
 
 def ports() -> list[Port]:
@@ -183,14 +183,17 @@ def is_scsi_host(host: int) -> bool:
     return sysfs.exists(f"{SCSI_HOSTS}/host{host}")
 
 
-def remote_ports(host: int) -> list[RemotePort]:
-    """The remote ports that the port of this host sees, by their kernel names."""
+def targets(host: int) -> list[RemotePort]:
+    """The remote ports with storage that the port of this host sees, by their kernel names.
+
+    A port of a fabric sees its switch's servers and other initiators too.
+    """
     found = []
     for name in sysfs.names(RPORTS):
         if not name.startswith(f"rport-{host}:"):
             continue
         folder = f"{RPORTS}/{name}"
         port = wwn(folder, "port_name")
-        if port is not None:
-            found.append(RemotePort(name, port, sysfs.read(f"{folder}/port_state"), sysfs.read(f"{folder}/roles")))
+        if port is not None and TARGET in (sysfs.read(f"{folder}/roles") or ""):
+            found.append(RemotePort(name, port, sysfs.read(f"{folder}/port_state")))
     return found

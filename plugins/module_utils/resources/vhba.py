@@ -297,7 +297,7 @@ def _with_luns(wish: Wish, before: Observation, after: Observation, port: Port) 
         kernel.luns_after(port.host, wish.wait_luns, wish.wait_timeout) if wish.wait_luns or wish.rescan else after.luns
     )
     if len(luns) < wish.wait_luns:
-        targets = [each for each in fc_port.remote_ports(port.host) if "Target" in (each.roles or "")]
+        targets = fc_port.targets(port.host)
         raise NodedevError(
             f"vHBA {after.wwpn} ({port.name}) is there, but has {len(luns)} LUNs after {wish.wait_timeout:g} s instead"
             f" of {wish.wait_luns}, from {len(targets)} targets: look at the zoning and at the storage's initiators"

@@ -12,7 +12,7 @@ from ..capabilities.lun import Lun
 
 def of_port(port: Port | None, luns: tuple[Lun, ...]) -> dict[str, Any]:
     """What there is to say of a port that is there, all of it None or empty where it is not."""
-    targets = fc_port.remote_ports(port.host) if port else []
+    targets = fc_port.targets(port.host) if port else []
     return {
         "host": port.host if port else None,
         "name": port.name if port else None,
@@ -20,9 +20,7 @@ def of_port(port: Port | None, luns: tuple[Lun, ...]) -> dict[str, Any]:
         "port_state": port.port_state if port else None,
         "vport": port.vport if port else None,
         "vport_state": port.vport_state if port else None,
-        "targets": [
-            {"rport": each.rport, "wwpn": each.wwpn, "state": each.state, "roles": each.roles} for each in targets
-        ],
+        "targets": [{"rport": each.rport, "wwpn": each.wwpn, "state": each.state} for each in targets],
         "luns": [
             {
                 "address": unit.address,

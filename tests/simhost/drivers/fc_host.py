@@ -25,6 +25,8 @@ from simhost.tree import Store, failure
 PORT_STATES = ("Online", "Linkdown", "Offline", "Blocked", "Bypassed", "Diagnostics", "Error", "Loopback", "Marginal")
 _PAIR = re.compile(rb"([0-9a-fA-F]{16}):([0-9a-fA-F]{16})\n?")
 _NO_FABRIC = "0x0"
+# There from the load of the kernel's module for Fibre Channel, empty or not.
+_CLASSES = ("fc_host", "fc_remote_ports", "fc_vports")
 
 
 class FcHost(Driver):
@@ -61,6 +63,8 @@ class FcHost(Driver):
         self.zones: dict[str, list[Target]] = {
             wwn(name): parse_zone(zone) for name, zone in (given.get("zones") or {}).items()
         }
+        for name in _CLASSES:
+            self.host.tree.directory(f"/sys/class/{name}")
         self._start()
 
     def _start(self) -> None:
