@@ -182,6 +182,10 @@ vhba:
       description: libvirt's name of the HBA; null where that is not there.
       type: str
       sample: scsi_host3
+    parent_wwnn:
+      description: The WWNN of the HBA; null where that is not there.
+      type: str
+      sample: 2000001b32a9da4e
     parent_wwpn:
       description: The WWPN of the HBA; null where that is not there.
       type: str

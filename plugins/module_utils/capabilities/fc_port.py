@@ -7,7 +7,9 @@ Follows the kernel's drivers/scsi/scsi_transport_fc.c. World Wide Names are 16 h
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .. import sysfs
 from ..udev import integer
@@ -60,7 +62,7 @@ class Port:
     @property
     def vport_state(self) -> str | None:
         """What a vHBA's vport says now, read anew each time; None for an HBA."""
-        return None if self.vport is None else _text(f"{VPORTS}/{self.vport}", "vport_state")
+        return None if self.vport is None else sysfs.read(f"{VPORTS}/{self.vport}/vport_state")
 
 
 @dataclass(frozen=True)
@@ -85,27 +87,79 @@ def read(host: int) -> Port | None:
     wwnn, wwpn = wwn(folder, "node_name"), wwn(folder, "port_name")
     if path is None or wwnn is None or wwpn is None:
         return None
-    fabric = wwn(folder, "fabric_name")
-    above = path.split("/")[:-1]
-    vport = above[-1] if above and above[-1].startswith("vport-") else None
-    parent = HOST.fullmatch(above[-2]) if vport else None
+    vport, parent = _place(path)
     return Port(
         host=host,
         path=path,
         wwnn=wwnn,
         wwpn=wwpn,
-        fabric_wwn=None if fabric in (None, *NO_NAME) else fabric,
+        fabric_wwn=_fabric(wwn(folder, "fabric_name")),
         port_state=_text(folder, "port_state"),
         port_type=_text(folder, "port_type"),
-        # Old kernels have the files in the SCSI host's folder.
-        vport_folder=next(
-            (each for each in (folder, f"{SCSI_HOSTS}/host{host}") if sysfs.exists(f"{each}/vport_create")), None
-        ),
+        vport_folder=_vport_folder(host),
         most=_count(folder, "max_npiv_vports"),
         used=_count(folder, "npiv_vports_inuse"),
         vport=vport,
-        parent=int(parent[1]) if parent else None,
+        parent=parent,
     )
+
+
+def of_capability(path: str, capability: Mapping[str, Any]) -> Port | None:
+    """The port of the SCSI host in this folder by its capability, so that only the rest is read; None where it is none.
+
+    Raises SysfsError for states that are there and cannot be read.
+    """
+    nested = {each["type"]: each for each in capability.get("capability", ())}
+    if "fc_host" not in nested:
+        return None
+    said, room = nested["fc_host"], nested.get("vport_ops")
+    host = capability["host"]
+    vport, parent = _place(path)
+    return Port(
+        host=host,
+        path=path,
+        wwnn=said["wwnn"].lower(),
+        wwpn=said["wwpn"].lower(),
+        fabric_wwn=_fabric(said.get("fabric_wwn")),
+        port_state=sysfs.read(f"{PORTS}/host{host}/port_state"),
+        port_type=sysfs.read(f"{PORTS}/host{host}/port_type"),
+        vport_folder=_vport_folder(host) if room else None,
+        most=room["max_vports"] if room else 0,
+        used=room["vports"] if room else 0,
+        vport=vport,
+        parent=parent,
+    )
+
+
+def vhbas(path: str) -> list[str]:
+    """libvirt's names of the vHBAs on the HBA in this folder, by their numbers."""
+    vports = [name for name in sysfs.entries(path) if name.startswith("vport-")]
+    numbers = [
+        int(found[1])
+        for vport in vports
+        for name in sysfs.entries(f"{path}/{vport}")
+        if (found := HOST.fullmatch(name))
+    ]
+    return [f"scsi_host{number}" for number in sorted(numbers)]
+
+
+def _place(path: str) -> tuple[str | None, int | None]:
+    """The vport that a port is on and the number of the HBA that this is on; neither of an HBA."""
+    above = path.split("/")[:-1]
+    if not above or not above[-1].startswith("vport-"):
+        return None, None
+    parent = HOST.fullmatch(above[-2])
+    return above[-1], int(parent[1]) if parent else None
+
+
+def _fabric(name: str | None) -> str | None:
+    return None if name in (None, *NO_NAME) else name
+
+
+def _vport_folder(host: int) -> str | None:
+    # Old kernels have the files in the SCSI host's folder.
+    folders = (f"{PORTS}/host{host}", f"{SCSI_HOSTS}/host{host}")
+    return next((folder for folder in folders if sysfs.exists(f"{folder}/vport_create")), None)
 
 
 def wwn(folder: str, attribute: str) -> str | None:

@@ -24,6 +24,7 @@ from . import vhba_definition as definition
 from . import vhba_kernel as kernel
 from .vhba_definition import Definition
 from .vhba_parent import Asked, choose, refusal, why_not
+from .vhba_port import of_port
 
 # The OUI of libvirt's own WWNs for QEMU.
 OUI = "001a4a"
@@ -345,29 +346,6 @@ def _described(seen: Observation, planned: Plan) -> dict[str, Any]:
     hba = seen.hba or planned.hba
     known = {"wwnn": seen.wwnn, "wwpn": seen.wwpn, "active": planned.active, "persistent": seen.definition is not None}
     known["parent"] = hba.name if hba else None
+    known["parent_wwnn"] = hba.wwnn if hba else None
     known["parent_wwpn"] = hba.wwpn if hba else None
     return {**known, **of_port(seen.active, seen.luns)}
-
-
-def of_port(port: Port | None, luns: tuple[Lun, ...]) -> dict[str, Any]:
-    """What there is to say of a port that is there, all of it None or empty where it is not."""
-    targets = fc_port.targets(port.host) if port else []
-    return {
-        "host": port.host if port else None,
-        "name": port.name if port else None,
-        "fabric_wwn": port.fabric_wwn if port else None,
-        "port_state": port.port_state if port else None,
-        "vport": port.vport if port else None,
-        "vport_state": port.vport_state if port else None,
-        "targets": [{"rport": each.rport, "wwpn": each.wwpn, "state": each.state} for each in targets],
-        "luns": [
-            {
-                "address": unit.address,
-                "block": unit.block,
-                "generic": unit.generic,
-                "size": unit.size,
-                "by_path": unit.by_path,
-            }
-            for unit in luns
-        ],
-    }
