@@ -41,7 +41,8 @@ def of_disks(disks: Collection[str], generic: Collection[str] = (), probe: bool 
     blocks = dict.fromkeys(name for name, _ in built)
     found = [Use(f"/dev/{lower}", f"held by {_called(name)}") for name, lower in built if lower is not None]
     numbers = {number: name for name in blocks if (number := sysfs.read(f"{BLOCK}/{name}/dev")) is not None}
-    found += [Use(f"/dev/{numbers[number]}", f"mounted on {place}") for number, place in _mounts() if number in numbers]
+    mounts = dict.fromkeys((number, place) for number, place in _mounts() if number in numbers)
+    found += [Use(f"/dev/{numbers[number]}", f"mounted on {place}") for number, place in mounts]
     found += [Use(f"/dev/{name}", "used for swap") for name in _swaps() if name in blocks]
     found += _opened({*(f"/dev/{name}" for name in blocks), *generic})
     if not probe:
@@ -67,9 +68,9 @@ def _tree_of(disk: str | None) -> Iterator[tuple[str, str | None]]:
         yield from _tree(os.path.basename(disk))
 
 
-def _tree(name: str) -> Iterator[tuple[str, str | None]]:
+def _tree(name: str, lower: str | None = None) -> Iterator[tuple[str, str | None]]:
     """A disk, its partitions, and the maps and arrays on each, with what such a one is built on."""
-    yield name, None
+    yield name, lower
     for part in sysfs.names(f"{BLOCK}/{name}"):
         if sysfs.exists(f"{BLOCK}/{name}/{part}/partition"):
             yield part, None
@@ -79,8 +80,7 @@ def _tree(name: str) -> Iterator[tuple[str, str | None]]:
 
 def _built_on(name: str) -> Iterator[tuple[str, str | None]]:
     for holder in sysfs.names(f"{BLOCK}/{name}/holders"):
-        yield holder, name
-        yield from _built_on(holder)
+        yield from _tree(holder, name)
 
 
 def maps_of(disk: str) -> list[str]:

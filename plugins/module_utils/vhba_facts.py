@@ -8,8 +8,8 @@ from typing import Any
 from .capabilities import fc_port, lun
 from .capabilities.fc_port import Port
 from .resources import vhba_definition
-from .resources.vhba import of_port
 from .resources.vhba_parent import why_not
+from .resources.vhba_port import of_port
 
 
 def facts(parent: str | None = None) -> dict[str, Any]:
@@ -17,7 +17,11 @@ def facts(parent: str | None = None) -> dict[str, Any]:
     ports = [port for port in fc_port.ports() if parent in (None, port.name, f"scsi_host{port.parent}")]
     defined = {definition.wwpn for definition in vhba_definition.all_defined()[0]}
     hbas = {port.name: _hba(port, ports) for port in ports if port.vport is None}
-    vhbas = {port.name: {**_said(port), "persistent": port.wwpn in defined} for port in ports if port.vport is not None}
+    vhbas = {
+        port.name: {**_said(port), **_names_of_parent(port, ports), "persistent": port.wwpn in defined}
+        for port in ports
+        if port.vport is not None
+    }
     return {"ansible_facts": {"vhba": {"hbas": hbas, "vhbas": vhbas}}}
 
 
@@ -34,6 +38,11 @@ def _hba(port: Port, ports: list[Port]) -> dict[str, Any]:
         "hindrance": why_not(port, require_online=True),
         "vhbas": [each.name for each in ports if each.parent == port.host],
     }
+
+
+def _names_of_parent(port: Port, ports: list[Port]) -> dict[str, str | None]:
+    hba = next((each for each in ports if each.host == port.parent), None)
+    return {"parent_wwnn": hba.wwnn if hba else None, "parent_wwpn": hba.wwpn if hba else None}
 
 
 def _said(port: Port) -> dict[str, Any]:

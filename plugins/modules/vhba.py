@@ -182,6 +182,10 @@ vhba:
       description: libvirt's name of the HBA; null where that is not there.
       type: str
       sample: scsi_host3
+    parent_wwnn:
+      description: The WWNN of the HBA; null where that is not there.
+      type: str
+      sample: 2000001b32a9da4e
     parent_wwpn:
       description: The WWPN of the HBA; null where that is not there.
       type: str
@@ -203,11 +207,11 @@ vhba:
       type: str
       sample: Active
     targets:
-      description: The remote ports that it sees.
+      description: The remote ports with storage that it sees.
       type: list
       elements: dict
       sample:
-        - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online, roles: FCP Target}
+        - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online}
     luns:
       description: Its LUNs, by address. The size is in bytes; what is no disk has no block device.
       type: list

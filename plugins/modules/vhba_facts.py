@@ -79,6 +79,8 @@ ansible_facts:
               wwnn: 2001001b32a9da5e
               wwpn: 2101001b32a9da5e
               parent: scsi_host3
+              parent_wwnn: 20000090fa1234a0
+              parent_wwpn: 10000090fa1234a0
               fabric_wwn: 100000051e000001
               port_state: Online
               port_type: NPIV VPORT
@@ -86,7 +88,7 @@ ansible_facts:
               vport_state: Active
               persistent: true
               targets:
-                - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online, roles: FCP Target}
+                - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online}
               luns:
                 - address: 9:0:0:0
                   block: /dev/sdb

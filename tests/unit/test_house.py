@@ -16,7 +16,7 @@ FLOORS = (
     GROUND,
     ("holders", "disk_users", "udev", "pci_ids", "ethtool", "devlink", "mdevctl", "boot", "ansible_module"),
     ("capabilities",),
-    ("resources", "kinds", "extras", "inventory", "facts", "vhba_facts"),
+    ("resources", "kinds", "extras", "extras_fc", "inventory", "facts", "vhba_facts"),
     ("pools",),
     ("defined",),
     ("restore",),

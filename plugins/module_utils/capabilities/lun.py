@@ -26,17 +26,19 @@ class Lun:
 
 
 def of_host(host: int) -> list[Lun]:
-    """The units below this host, by their addresses."""
+    """The units below this host, by their addresses; one that vanishes while it is read is none."""
     names = [name for name in sysfs.entries(DEVICES) if name.startswith(f"{host}:")]
-    return [_read(name) for name in sorted(names, key=_numbers)]
+    return [unit for name in sorted(names, key=_numbers) if (unit := _read(name)) is not None]
 
 
 def _numbers(address: str) -> tuple[int, ...]:
     return tuple(int(part) for part in address.split(":") if part.isdecimal())
 
 
-def _read(address: str) -> Lun:
-    path = sysfs.real(f"{DEVICES}/{address}") or f"{DEVICES}/{address}"
+def _read(address: str) -> Lun | None:
+    path = sysfs.real(f"{DEVICES}/{address}")
+    if path is None:
+        return None
     block = next(iter(sysfs.names(f"{path}/block")), None)
     generic = next(iter(sysfs.names(f"{path}/scsi_generic")), None)
     sectors = None if block is None else integer(sysfs.read(f"{path}/block/{block}/size") or "", 10, bits=64)

@@ -16,7 +16,7 @@ from ..capabilities import fc_port
 from ..capabilities.fc_port import Port
 from ..errors import NodedevError
 from ..plan import StepFailed, apply, describe
-from ..resources.vhba import of_luns
+from ..resources.vhba_port import of_luns
 from .attempts import Ceilings, alone
 from .members import Member
 from .vhba_plan import Plan, plan

@@ -7,7 +7,7 @@ stable from boot to boot, so the definition names the HBA by its WWPN.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from . import vhba_kernel as kernel
 from . import vhba_steps as steps
 from .vhba_definition import Definition
 from .vhba_parent import Asked, choose, refusal, why_not
+from .vhba_port import of_port
 
 # The OUI of libvirt's own WWNs for QEMU.
 OUI = "001a4a"
@@ -157,7 +158,10 @@ def plan(wish: Wish, seen: Observation) -> Plan:
     """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
     if seen.damaged is not None:
         raise seen.damaged
+    _check_one(seen)
     if wish.state == "absent":
+        if seen.definition and seen.definition.wwnn != seen.wwnn:
+            raise BadInput("wwnn", seen.wwnn, f"vHBA {seen.wwpn} is defined with WWNN {seen.definition.wwnn}")
         forget = [definition.undefine(seen.definition)] if seen.definition else []
         return Plan((*forget, *_removal(wish, seen)), None, False, None, {})
     others = [port for port in seen.ports if port is not seen.active]
@@ -165,7 +169,7 @@ def plan(wish: Wish, seen: Observation) -> Plan:
     hba: Port | None
     not_taken: dict[str, str]
     known = seen.definition
-    if wish.state == "inactive" and wish.asked.nothing and known is not None and seen.active is None:
+    if wish.state == "inactive" and seen.active is None and known is not None and _may_be_gone(wish.asked, known):
         # Its HBA need not be there to be remembered.
         hba, parent, not_taken = None, known.parent_wwpn, {}
     else:
@@ -180,6 +184,22 @@ def plan(wish: Wish, seen: Observation) -> Plan:
     return Plan((*make, *define), hba, True, kept, not_taken)
 
 
+def _check_one(seen: Observation) -> None:
+    """HBAs do not know of each other's vHBAs: two of them may have one of the same names, and only one is meant."""
+    same = [port for port in seen.ports if port.vport and (port.wwnn, port.wwpn) == (seen.wwnn, seen.wwpn)]
+    if len(same) > 1:
+        named = ", ".join(f"{port.name} on scsi_host{port.parent}" for port in same)
+        raise NodedevError(
+            f"several vHBAs have the names {seen.wwnn} and {seen.wwpn}: {named}; delete all but one by the vport_delete"
+            " of their HBAs"
+        )
+
+
+def _may_be_gone(asked: Asked, known: Definition) -> bool:
+    """Whether the HBA that is asked for is the defined one, be it here or not."""
+    return asked.nothing or asked.wwpn == known.parent_wwpn
+
+
 def _parent(wish: Wish, seen: Observation) -> tuple[Port, dict[str, str]]:
     """The HBA that carries the vHBA, or is to; one that is there stays, and so does the HBA of a definition."""
     there = seen.hba
@@ -191,28 +211,22 @@ def _parent(wish: Wish, seen: Observation) -> tuple[Port, dict[str, str]]:
             )
         return there, {port.name: f"the vHBA is on {there.name}" for port in seen.ports if _other(port, there)}
     # Where nothing has to be made, the state of the HBA is of no interest.
-    online = wish.require_online and wish.state == "present"
-    asked = wish.asked
-    if asked.nothing and seen.definition is not None:
-        return _defined_parent(seen, seen.definition, online)
+    making = wish.state == "present"
+    online = wish.require_online and making
+    asked, known = wish.asked, seen.definition
+    if known is not None:
+        hba = next((port for port in seen.ports if port.wwpn == known.parent_wwpn and port.vport is None), None)
+        if hba is not None and asked.takes(hba):
+            if making and why_not(hba, online) is not None:
+                raise refusal(Asked(parent=hba.name), seen.ports, {}, online)
+            return hba, {port.name: f"the vHBA is defined on {hba.name}" for port in seen.ports if _other(port, hba)}
+        if asked.nothing:
+            missing = f"the HBA with WWPN {known.parent_wwpn}, which is not here now"
+            raise BadInput("parent", None, f"vHBA {seen.wwpn} is defined on {missing}")
     hba, not_taken = choose(asked, seen.ports, online)
     if hba is None:
         raise refusal(asked, seen.ports, seen.scsi_hosts, online)
     return hba, not_taken
-
-
-def _defined_parent(seen: Observation, known: Definition, online: bool) -> tuple[Port, dict[str, str]]:
-    hba = next((port for port in seen.ports if port.wwpn == known.parent_wwpn and port.vport is None), None)
-    if hba is None:
-        raise BadInput(
-            "parent",
-            None,
-            f"vHBA {seen.wwpn} is defined on the HBA with WWPN {known.parent_wwpn}, which is not here now",
-        )
-    reason = why_not(hba, online)
-    if reason is not None:
-        raise refusal(Asked(parent=hba.name), seen.ports, {}, online)
-    return hba, {port.name: f"the vHBA is defined on {hba.name}" for port in seen.ports if _other(port, hba)}
 
 
 def _other(port: Port, taken: Port) -> bool:
@@ -259,7 +273,7 @@ def _with_luns(wish: Wish, before: Observation, after: Observation, port: Port) 
         kernel.luns_after(port.host, wish.wait_luns, wish.wait_timeout) if wish.wait_luns or wish.rescan else after.luns
     )
     if len(luns) < wish.wait_luns:
-        targets = [each for each in fc_port.remote_ports(port.host) if "Target" in (each.roles or "")]
+        targets = fc_port.targets(port.host)
         raise NodedevError(
             f"vHBA {after.wwpn} ({port.name}) is there, but has {len(luns)} LUNs after {wish.wait_timeout:g} s instead"
             f" of {wish.wait_luns}, from {len(targets)} targets: look at the zoning and at the storage's initiators"
@@ -295,36 +309,6 @@ def _described(seen: Observation, planned: Plan) -> dict[str, Any]:
     hba = seen.hba or planned.hba
     known = {"wwnn": seen.wwnn, "wwpn": seen.wwpn, "active": planned.active, "persistent": seen.definition is not None}
     known["parent"] = hba.name if hba else None
+    known["parent_wwnn"] = hba.wwnn if hba else None
     known["parent_wwpn"] = hba.wwpn if hba else None
     return {**known, **of_port(seen.active, seen.luns)}
-
-
-def of_port(port: Port | None, luns: tuple[Lun, ...]) -> dict[str, Any]:
-    """What there is to say of a port that is there, all of it None or empty where it is not."""
-    targets = fc_port.remote_ports(port.host) if port else []
-    return {
-        "host": port.host if port else None,
-        "name": port.name if port else None,
-        "fabric_wwn": port.fabric_wwn if port else None,
-        "port_state": port.port_state if port else None,
-        "vport": port.vport if port else None,
-        "vport_state": port.vport_state if port else None,
-        "targets": [
-            {"rport": each.rport, "wwpn": each.wwpn, "state": each.state, "roles": each.roles} for each in targets
-        ],
-        "luns": of_luns(luns),
-    }
-
-
-def of_luns(luns: Sequence[Lun]) -> list[dict[str, Any]]:
-    """What there is to say of units."""
-    return [
-        {
-            "address": unit.address,
-            "block": unit.block,
-            "generic": unit.generic,
-            "size": unit.size,
-            "by_path": unit.by_path,
-        }
-        for unit in luns
-    ]

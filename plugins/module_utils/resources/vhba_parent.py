@@ -74,6 +74,8 @@ def unfit(port: Port, require_online: bool) -> str | None:
         return "it is a vHBA itself"
     if port.vport_folder is None:
         return "it has no NPIV: its driver offers no vport_create"
+    if require_online and port.port_state is None:
+        return "its port does not tell its state"
     if require_online and port.port_state != ONLINE:
         return f"its port is {port.port_state}, not {ONLINE}"
     return None
@@ -138,14 +140,15 @@ def refusal(asked: Asked, ports: Sequence[Port], scsi_hosts: Mapping[str, bool],
     if asked.parent is not None and not meant:
         what = "is no Fibre Channel HBA" if scsi_hosts.get(asked.parent) else "is not there"
         return BadInput("parent", asked.parent, f"{asked.parent} {what}; the HBAs with NPIV are: {hbas}")
+    if not ports:
+        return BadInput("parent", None, "this host has no Fibre Channel HBA")
     if not meant:
         option, value = ("parent_wwpn", asked.wwpn) if asked.wwpn else ("parent_fabric_wwn", asked.fabric_wwn)
-        if asked.nothing:
-            option, value = "parent", None
-        return BadInput(option, value, f"no HBA has it; the HBAs with NPIV are: {hbas}")
-    reasons = "; ".join(
-        f"{port.name}: {why_not(port, require_online)}" for port in meant if port.vport is None or asked.parent
-    )
+        pair = f" with WWNN {asked.wwnn}" if asked.wwnn else ""
+        return BadInput(option, value, f"no HBA has it{pair}; the HBAs with NPIV are: {hbas}")
+    # A vHBA is no candidate, and is told of only where nothing else is meant.
+    named = [port for port in meant if port.vport is None] or meant
+    reasons = "; ".join(f"{port.name}: {why_not(port, require_online)}" for port in named)
     hint = ""
     if require_online and any(why_not(port, False) is None for port in meant):
         hint = "; require_online: false makes it on a port whose link is down"
