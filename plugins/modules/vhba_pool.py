@@ -112,6 +112,10 @@ EXAMPLES = r"""
     msg: "{{ item.wwpn }} sees {{ item.luns | map(attribute='by_path') | join(', ') or 'nothing yet' }}"
   loop: "{{ guests.instances }}"
 
+- name: A storage pool of libvirt on the first of them
+  ansible.builtin.debug:
+    msg: "{{ guests.instances[0] | hostdev.nodedev.storage_pool_xml(name='guest-0') }}"
+
 - name: One fewer; an idle one goes
   hostdev.nodedev.vhba_pool:
     name: guests

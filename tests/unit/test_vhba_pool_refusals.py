@@ -107,6 +107,16 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         BadInput,
         f"name: '{WWPNS[0]}' cannot be used: vHBA scsi_host20 has it already, with WWNN {OTHERS} instead of {WWNNS[0]}",
     ),
+    (
+        "two HBAs have one of its names",
+        wished(state="absent"),
+        observed(
+            *SINGLE,
+            ports=(A, B, a_vhba(WWPNS[0], WWNNS[0], "A", 10), a_vhba(WWPNS[0], WWNNS[0], "B", 11)),
+        ),
+        NodedevError,
+        f"several vHBAs have the names {WWNNS[0]} and {WWPNS[0]}: scsi_host10 on scsi_host3, scsi_host11 on scsi_host4",
+    ),
     ("no machine-id", wished(count=1), observed(machine=None), NodedevError, "/etc/machine-id holds no machine-id"),
     (
         "a damaged definition of a member",

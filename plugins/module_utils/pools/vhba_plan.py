@@ -45,6 +45,8 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     wish = wish.filled(seen.record)
     own = members_of(seen)
     _check_damaged(seen, {member.id for member in own})
+    for running in seen.active.values():
+        steps.refuse_if_several(running.wwnn, running.wwpn, seen.ports)
     planned = _absent(wish, seen, own) if wish.state == "absent" else _Wanted(wish, seen, own, ceilings or {}).plan()
     if planned.record is not None:
         # Where a new instance is to be defined, a file may stand that cannot be understood.

@@ -158,7 +158,7 @@ def plan(wish: Wish, seen: Observation) -> Plan:
     """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
     if seen.damaged is not None:
         raise seen.damaged
-    _check_one(seen)
+    steps.refuse_if_several(seen.wwnn, seen.wwpn, seen.ports)
     if wish.state == "absent":
         if seen.definition and seen.definition.wwnn != seen.wwnn:
             raise BadInput("wwnn", seen.wwnn, f"vHBA {seen.wwpn} is defined with WWNN {seen.definition.wwnn}")
@@ -182,17 +182,6 @@ def plan(wish: Wish, seen: Observation) -> Plan:
         return Plan((*define, *_removal(wish, seen)), hba, False, kept, not_taken)
     make = [] if seen.active or hba is None else [steps.create(target, hba, wish.wait_timeout)]
     return Plan((*make, *define), hba, True, kept, not_taken)
-
-
-def _check_one(seen: Observation) -> None:
-    """HBAs do not know of each other's vHBAs: two of them may have one of the same names, and only one is meant."""
-    same = [port for port in seen.ports if port.vport and (port.wwnn, port.wwpn) == (seen.wwnn, seen.wwpn)]
-    if len(same) > 1:
-        named = ", ".join(f"{port.name} on scsi_host{port.parent}" for port in same)
-        raise NodedevError(
-            f"several vHBAs have the names {seen.wwnn} and {seen.wwpn}: {named}; delete all but one by the vport_delete"
-            " of their HBAs"
-        )
 
 
 def _may_be_gone(asked: Asked, known: Definition) -> bool:

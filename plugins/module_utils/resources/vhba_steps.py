@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 from ..capabilities.fc_port import Port
 from ..capabilities.lun import Lun
-from ..errors import BadInput, InUse
+from ..errors import BadInput, InUse, NodedevError
 from ..plan import Step
 from . import vhba_kernel as kernel
 from .vhba_definition import Definition
@@ -64,3 +64,14 @@ def refuse_if_taken(option: str, wwnn: str, wwpn: str, others: Collection[Port])
         if port.vport is None:
             raise BadInput(option, wwpn, f"it is the port's own name of HBA {port.name}")
         raise BadInput(option, wwpn, f"vHBA {port.name} has it already, with WWNN {port.wwnn} instead of {wwnn}")
+
+
+def refuse_if_several(wwnn: str, wwpn: str, ports: Collection[Port]) -> None:
+    """HBAs do not know of each other's vHBAs: two of them may have one of the same names, and only one is meant."""
+    same = [port for port in ports if port.vport and (port.wwnn, port.wwpn) == (wwnn, wwpn)]
+    if len(same) > 1:
+        named = ", ".join(f"{port.name} on scsi_host{port.parent}" for port in same)
+        raise NodedevError(
+            f"several vHBAs have the names {wwnn} and {wwpn}: {named}; delete all but one by the vport_delete of their"
+            " HBAs"
+        )
