@@ -18,11 +18,13 @@ Device = Mapping[str, Any]
 SUBCHANNEL = re.compile(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}")
 VHOST_WWPN = re.compile(r"(?:naa\.)?([0-9a-fA-F]{16})")
 USB_ID = re.compile(r"(?:0x)?[0-9a-fA-F]{1,4}")
+# H:C:T:L, the kernel's name of a SCSI unit.
+UNIT = re.compile(r"([0-9]+):([0-9]+):([0-9]+):([0-9]+)")
 USB_BY = ("product", "address", "both")
 
 
 def hostdev_xml(value: object, managed: bool | None = None, usb: str = "product", wwpn: str | None = None) -> str:
-    """The element's text for a device of nodedev_facts or of the mdev module's result.
+    """The element's text for a device of nodedev_facts, of the mdev module's result, or a LUN of the vhba module's.
 
     ``managed`` replaces what the device's kind asks for. Raises AnsibleFilterError naming the device when it
     cannot be given to a domain, or is none.
@@ -52,15 +54,31 @@ def hostdev_xml(value: object, managed: bool | None = None, usb: str = "product"
 def _device(value: object) -> Device:
     """The device in the value, which may also be the whole result of a module."""
     if isinstance(value, Mapping):
+        vhba = value.get("vhba", value)
+        if isinstance(vhba, Mapping) and "luns" in vhba:
+            raise AnsibleFilterError("hostdev_xml: this is a vHBA: give one of its luns, such as vhba.luns[0]")
+        if {"address", "by_path"} <= set(value):
+            return _unit(value["address"])
         device = value.get("mdev", value)
         if isinstance(device, Mapping) and (
             isinstance(device.get("capability"), Mapping) or {"uuid", "device_api"} <= set(device)
         ):
             return device
     raise AnsibleFilterError(
-        "hostdev_xml: this is no device of hostdev.nodedev.nodedev_facts and no mdev of hostdev.nodedev.mdev's result: "
-        + repr(value)[:200]
+        "hostdev_xml: this is no device of hostdev.nodedev.nodedev_facts, no mdev of hostdev.nodedev.mdev's result and"
+        f" no LUN of hostdev.nodedev.vhba's: {repr(value)[:200]}"
     )
+
+
+def _unit(address: object) -> Device:
+    """A LUN of the vhba module's result as nodedev_facts has it."""
+    numbers = UNIT.fullmatch(address) if isinstance(address, str) else None
+    if numbers is None:
+        raise AnsibleFilterError(f"hostdev_xml: a LUN's address is {address!r}, not like 9:0:0:1")
+    return {
+        "name": address,
+        "capability": {"type": "scsi", **dict(zip(("host", "bus", "target", "lun"), numbers.groups()))},
+    }
 
 
 def _mdev(device: Device, _options: Mapping[str, Any]) -> Element:

@@ -9,11 +9,12 @@ from typing import Any
 from .definitions import DamagedDefinition
 from .kept import Kept
 from .pools import record
-from .resources import mdev_kept
+from .resources import mdev_kept, vhba_kept
 
 # By the name that users choose a kind by. Each gives its definitions and the files that cannot be understood.
 KINDS: dict[str, Callable[[], tuple[list[Kept], list[DamagedDefinition]]]] = {
     mdev_kept.KIND: mdev_kept.kept,
+    vhba_kept.KIND: vhba_kept.kept,
 }
 POOL = record.KIND
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import extras, kinds, mdevctl, names, sysfs, udev
-from .capabilities import mdev, mdev_types, pci
+from .capabilities import mdev, mdev_types, pci, scsi_host
 from .errors import NodedevError
 from .udev import Device
 
@@ -190,7 +190,21 @@ class Inventory:
         kind = entry.capability["type"]
         if kind == mdev.TYPE:
             return extras.of_mdev(entry.device)
+        if kind == scsi_host.TYPE:
+            return self._of_port(entry)
         return self._functions.of(entry.device, entry.capability) if kind == pci.TYPE else {}
+
+    def _of_port(self, entry: Entry) -> dict[str, Any]:
+        if "capability" not in entry.capability:
+            return {}
+        # Here, so that a host without Fibre Channel does not wait for its import.
+        from . import extras_fc
+
+        try:
+            return extras_fc.extras(entry.device, entry.capability, self.warnings)
+        except NodedevError as error:
+            self.warnings.append(f"of {entry.name}, not all is told: {error}")
+            return {}
 
     def _capability(self, device: Device) -> dict[str, Any] | None:
         entry = self.entry(device)

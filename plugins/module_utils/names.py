@@ -20,6 +20,9 @@ FOREIGN = re.compile(r"[^A-Za-z0-9]")
 ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.-]*")
 # Of no meaning but that it never changes: the UUIDs that are derived in this collection are version 5 below it.
 NAMESPACE = Identifier("5f8f3c0e-5b0e-5c53-9d0c-2a7f4f0b6a11")
+WWN = re.compile(r"[0-9a-f]{16}")
+OUI = re.compile(r"[0-9a-f]{6}")
+WWN_BYTES = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){7}")
 ATTRIBUTE = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 
 
@@ -58,6 +61,38 @@ def checked_uuid(value: str, option: str = "uuid") -> str:
     if not UUID.fullmatch(uuid):
         raise BadInput(option, value, "a UUID has 8-4-4-4-12 hexadecimal digits")
     return uuid
+
+
+def checked_wwn(option: str, value: str) -> str:
+    """A World Wide Name as the kernel wants it, 16 hexadecimal digits in lower case; BadInput when it is none.
+
+    Taken with or without 0x, and with colons or hyphens between its bytes.
+    """
+    digits = value.lower().removeprefix("0x")
+    if WWN_BYTES.fullmatch(digits):
+        digits = digits.replace(":", "").replace("-", "")
+    if not WWN.fullmatch(digits):
+        raise BadInput(option, value, "a World Wide Name has 16 hexadecimal digits, with or without 0x and colons")
+    if set(digits) in ({"0"}, {"f"}):
+        raise BadInput(option, value, "a name of zeros or of f alone stands for no port")
+    return digits
+
+
+def checked_oui(value: str) -> str:
+    """The vendor's part of a World Wide Name as it stands there, 6 digits in lower case; BadInput when it is none."""
+    digits = value.replace(":", "").lower()
+    if not OUI.fullmatch(digits):
+        raise BadInput("oui", value, "an OUI has 6 hexadecimal digits")
+    return digits
+
+
+def derived_wwn(machine: str, name: str, role: str, oui: str) -> str:
+    """The WWN of a vHBA that has a name instead: always the same for host, name and role (node or port).
+
+    Of NAA 5 (FC-FS): the digit 5, 6 digits of the OUI, and 9 that follow from the rest, the shape of those that
+    libvirt makes up at random. ``machine`` is the host's machine-id.
+    """
+    return f"5{oui}{uuid5(NAMESPACE, f'{machine} {name} {role}').int & 0xFFFFFFFFF:09x}"
 
 
 def checked_address(option: str, value: str) -> str:

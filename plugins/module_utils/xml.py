@@ -44,16 +44,18 @@ ATTRIBUTES = {
     "system_field": ("index",),
     "ccw_device": ("ref",),
 }
-# The key of an element's text, where it has attributes too. Fields may be empty; a product without a name has none.
+# The key of an element's text, where it has attributes too. Fields may be empty; a product without a name has none,
+# and a parent that is told by its attributes has none either.
 TEXTS = {
     "devnode": "path",
+    "parent": "name",
     "product": "name",
     "vendor": "name",
     "vendor_field": "value",
     "system_field": "value",
     "ccw_device": "name",
 }
-NAMELESS = ("product", "vendor")
+NAMELESS = ("parent", "product", "vendor")
 # Elements that have children only, and so are dicts even when empty.
 FOLDERS = frozenset(("driver", "hardware", "firmware", "members", "channel_dev_addr", "pci-express"))
 # What may repeat, by the element around it, or by its type attribute if that is a capability.

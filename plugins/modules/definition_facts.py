@@ -19,7 +19,7 @@ options:
       - Only these kinds; without this option, all.
     type: list
     elements: str
-    choices: [mdev, pool]
+    choices: [mdev, vhba, pool]
 seealso:
   - module: hostdev.nodedev.mdev
   - module: hostdev.nodedev.mdev_pool
@@ -73,6 +73,23 @@ ansible_facts:
               drift:
                 - {what: attribute nvidia/vgpu_params, defined: frame_rate_limiter=0, running: frame_rate_limiter=1}
               pool: null
+        vhba:
+          description:
+            - The definitions of vHBAs, by WWPN. C(drift) tells of another WWNN or HBA than defined.
+          type: list
+          elements: dict
+          sample:
+            - wwnn: 2001001b32a9da5e
+              wwpn: 2101001b32a9da5e
+              parent_wwpn: 2100001b32a9da4e
+              require_online: true
+              name: scsi_host9
+              parent: scsi_host3
+              parent_missing: false
+              autostart: true
+              active: true
+              drift: []
+              pool: null
         pool:
           description: The pools with what they were made of, and their instances by index, id and parent.
           type: list
@@ -101,7 +118,7 @@ ansible_facts:
 from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import run
 from ansible_collections.hostdev.nodedev.plugins.module_utils.defined import facts
 
-OPTIONS = {"kinds": {"type": "list", "elements": "str", "choices": ["mdev", "pool"]}}
+OPTIONS = {"kinds": {"type": "list", "elements": "str", "choices": ["mdev", "vhba", "pool"]}}
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ description:
     or is gone.
   - Takes the XML that C(virsh nodedev-create) and C(virsh nodedev-define) take, and what C(virsh nodedev-dumpxml)
     prints. libvirt itself is not needed on the host.
-  - Mediated devices can be made; it then does what M(hostdev.nodedev.mdev) does. The XML of another kind is an error.
+  - Mediated devices can be made, for which it does what M(hostdev.nodedev.mdev) does, and virtual Fibre Channel HBAs
+    (vHBAs), for which it does what M(hostdev.nodedev.vhba) does. The XML of another kind is an error.
   - Elements that libvirt ignores when it makes a device, such as C(<name>), C(<path>) and C(<iommuGroup>), are
     ignored here too.
 extends_documentation_fragment:
@@ -23,35 +24,54 @@ requirements:
 options:
   xml:
     description:
-      - The document, with a C(<device>) that has a C(<parent>) by libvirt's name and a C(<capability>).
+      - The document, with a C(<device>) that has a C(<parent>) and a C(<capability>).
       - It is the whole of the device. Attributes that the definition has and the document has not are removed from it.
         C(virsh nodedev-dumpxml) without C(--inactive) does not print the attributes of a device that runs on
         libvirt 10 and later.
       - A mediated device without C(<uuid>), for which libvirt would make up another UUID each time, gets one that is
         derived from parent and type, so that the same document means the same device on every run and every host.
         Several devices of one type on one parent need a C(<uuid>) each.
+      - A vHBA is a C(scsi_host) with an C(fc_host) within. Its C(<parent>) is the HBA by libvirt's name, or by the
+        attributes C(wwnn) and C(wwpn), or C(fabric_wwn); the first of these that the document has counts. Without any,
+        the HBA is the one of the definition or the best that there is, as for M(hostdev.nodedev.vhba). The numbers of
+        SCSI hosts change from boot to boot, so that a document that is kept should name its parent by the WWNs.
+      - A vHBA without C(<wwnn>) or C(<wwpn>), for which libvirt would make it up anew each time, gets one that is
+        derived from the host's machine-id and from what the document says of the parent, so that the same document
+        means the same vHBA on every run, and another one on every host. Several vHBAs on one parent need a C(<wwpn>)
+        each.
       - A document with a document type, entities or other than one device is an error. Nothing is fetched.
     type: str
   name:
     description:
       - libvirt's name of a device that runs or is defined, such as
-        V(mdev_9a2c9c9e_6c1f_4f0e_8b2b_2d1c1a5f3a01_0000_3d_00_0).
+        V(mdev_9a2c9c9e_6c1f_4f0e_8b2b_2d1c1a5f3a01_0000_3d_00_0) or V(scsi_host9).
+      - A vHBA has a name only while it is there, and after the next boot the name may be another one's. What is to last
+        takes O(xml), or M(hostdev.nodedev.vhba).
       - With O(state=absent), a name of no device is no error.
     type: str
   autostart:
     description:
       - Whether the definition says that the device starts when its parent appears.
       - This is no part of libvirt's XML, and libvirt itself defines devices without it.
+      - A vHBA that is defined always starts with its HBA; V(false) is an error where one is to be defined.
     type: bool
     default: true
   replace:
     description:
       - Whether a device that exists with another type, parent or other defined attributes may be removed and made anew.
       - It is removed only when nobody uses it, unless O(force=true).
+      - Of no effect on a vHBA. One that is on another HBA than the document says is an error.
     type: bool
     default: false
+  require_online:
+    description:
+      - Whether the HBA of a vHBA must be online, as for M(hostdev.nodedev.vhba). libvirt does not ask for that.
+      - Without it, what the definition of the vHBA says, and V(true) where there is none.
+      - Of no effect on other devices.
+    type: bool
 seealso:
   - module: hostdev.nodedev.mdev
+  - module: hostdev.nodedev.vhba
   - module: hostdev.nodedev.nodedev_facts
 author:
   - The hostdev.nodedev authors (@hostdev)
@@ -102,7 +122,7 @@ diff:
 mdev:
   description:
     - The device afterwards, if it is a mediated one. In check mode, what is known only once the device exists is null.
-  returned: success
+  returned: for a mediated device
   type: dict
   contains:
     name:
@@ -157,6 +177,87 @@ mdev:
       elements: dict
       sample:
         - {pid: 4711, command: qemu-system-x86, node: /dev/vfio/12, domain: workstation-3}
+not_taken:
+  description: Why each other HBA is not the parent of the vHBA, by libvirt's name.
+  returned: for a vHBA
+  type: dict
+  sample:
+    scsi_host4: its port is Linkdown, not Online
+vhba:
+  description:
+    - The vHBA afterwards, if it is one. In check mode, what is known only once it exists is null.
+    - Null where O(name) of a SCSI host that is not there was to be absent.
+  returned: for a vHBA
+  type: dict
+  contains:
+    wwnn:
+      description: The World Wide Node Name, 16 hexadecimal digits.
+      type: str
+      sample: 2001001b32a9da5e
+    wwpn:
+      description: The World Wide Port Name.
+      type: str
+      sample: 2101001b32a9da5e
+    active:
+      description: Whether it is there now.
+      type: bool
+      sample: true
+    persistent:
+      description: Whether it is defined.
+      type: bool
+      sample: true
+    host:
+      description: The number of its SCSI host; another after every boot.
+      type: int
+      sample: 9
+    name:
+      description: libvirt's name of it.
+      type: str
+      sample: scsi_host9
+    parent:
+      description: libvirt's name of the HBA; null where that is not there.
+      type: str
+      sample: scsi_host3
+    parent_wwnn:
+      description: The WWNN of the HBA; null where that is not there.
+      type: str
+      sample: 2000001b32a9da4e
+    parent_wwpn:
+      description: The WWPN of the HBA; null where that is not there.
+      type: str
+      sample: 2100001b32a9da4e
+    fabric_wwn:
+      description: The WWN of the fabric; null where the port has none.
+      type: str
+      sample: 100000051e000001
+    port_state:
+      description: What its port says.
+      type: str
+      sample: Online
+    vport:
+      description: The kernel's name of the vport.
+      type: str
+      sample: vport-3:0-0
+    vport_state:
+      description: What the vport says, such as V(Active), V(Linkdown) or V(Fabric Rejected WWN).
+      type: str
+      sample: Active
+    targets:
+      description: The remote ports with storage that it sees.
+      type: list
+      elements: dict
+      sample:
+        - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online}
+    luns:
+      description: Its LUNs, by address. The size is in bytes; what is no disk has no block device.
+      type: list
+      elements: dict
+      sample:
+        - address: 9:0:0:0
+          block: /dev/sdb
+          generic: /dev/sg2
+          size: 10737418240
+          by_path: /dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-0
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run
@@ -168,6 +269,7 @@ OPTIONS = {
     "name": {"type": "str"},
     "autostart": {"type": "bool", "default": True},
     "replace": {"type": "bool", "default": False},
+    "require_online": {"type": "bool"},
 }
 ONE = [("xml", "name")]
 

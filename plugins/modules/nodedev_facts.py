@@ -10,7 +10,7 @@ version_added: 0.1.0
 description:
   - Tells of every node device that libvirt's driver would list, under the same name, with the same parent and the same
     details, and what libvirt leaves out.
-  - Reads sysfs, the udev database and mdevctl's definitions. A subset reads the files of its own kinds, and of the
+  - Reads sysfs, the udev database and the definitions of devices. A subset reads the files of its own kinds, and of the
     devices above those. What vanishes meanwhile or cannot be read is left out as libvirt leaves it out.
 extends_documentation_fragment:
   - hostdev.nodedev.attributes.facts
@@ -72,8 +72,8 @@ options:
     default: active
   persistence:
     description:
-      - V(persistent) devices are the computer itself, as libvirt counts, and the mediated devices that are defined,
-        whether they run or not.
+      - V(persistent) devices are the computer itself, as libvirt counts, the mediated devices that are defined,
+        whether they run or not, and the vHBAs that are there and defined, which libvirt counts as transient.
       - V(transient) are all others.
     type: str
     choices: [persistent, transient]
@@ -95,6 +95,7 @@ options:
     default: false
 seealso:
   - module: hostdev.nodedev.mdev_types_facts
+  - module: hostdev.nodedev.vhba_facts
   - module: hostdev.nodedev.nodedev
 author:
   - The hostdev.nodedev authors (@hostdev)
@@ -145,6 +146,9 @@ ansible_facts:
             - What libvirt does not say is under C(extra). Of a virtual function C(vf_index) and, with NVIDIA's vendor
               VFIO driver, C(current_vgpu_type); of a mediated device C(active), C(device_api) and C(definition); of any
               device with a VFIO node, when mediated devices are asked for, its C(holders).
+            - Of a Fibre Channel port C(port_state), C(port_type), C(targets) and C(luns), as M(hostdev.nodedev.vhba)
+              returns them; of an HBA also C(free_vports), C(vhbas) and C(hindrance), as M(hostdev.nodedev.vhba_facts)
+              tells them; of a vHBA C(vport), C(vport_state) and, where it is defined, C(definition).
             - With O(xml=true) the document is under C(xml).
           returned: success
           type: dict
@@ -174,6 +178,28 @@ ansible_facts:
               extra:
                 vf_index: 0
                 current_vgpu_type: 711
+            scsi_host9:
+              name: scsi_host9
+              path: /sys/devices/pci0000:04/0000:04:00.0/host3/vport-3:0-0/host9
+              parent: scsi_host3
+              capability:
+                type: scsi_host
+                host: 9
+                unique_id: 0
+                capability:
+                  - type: fc_host
+                    wwnn: 2001001b32a9da5e
+                    wwpn: 2101001b32a9da5e
+                    fabric_wwn: 100000051e000001
+              extra:
+                port_state: Online
+                port_type: NPIV VPORT
+                vport: vport-3:0-0
+                vport_state: Active
+                targets:
+                  - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online}
+                luns: []
+                definition: {parent_wwpn: 10000090fa1234a0, require_online: true}
         tree:
           description: The lines of C(virsh nodedev-list --tree).
           returned: O(tree=true)

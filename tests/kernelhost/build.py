@@ -70,6 +70,8 @@ MASKED_UNITS = (
     "systemd-pstore.service",
     "systemd-timesyncd.service",
 )
+# Where Debian 12's Python looks for modules that no package brings.
+GUEST_PYTHON = "usr/local/lib/python3.11/dist-packages"
 # What the root disk needs before it can be mounted. ext4 asks for the checksum by a name that no dependency shows.
 INITRD_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
 DISK_SIZE = "3G"
@@ -191,7 +193,7 @@ def _build_modules(unpacked: Path, work: Path, kernel: debian.Kernel, root: Path
 
 
 def _configure(root: Path, log: Path) -> None:
-    """Lay the files of guest/ over `root` and choose what starts at boot."""
+    """Lay the files of guest/ over `root`, add the fabric's program, and choose what starts at boot."""
     source = paths.PACKAGE / "guest"
     for path in sorted(source.rglob("*")):
         if path.is_file():
@@ -199,6 +201,9 @@ def _configure(root: Path, log: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
             target.chmod(0o755 if os.access(path, os.X_OK) else 0o644)
+    (root / GUEST_PYTHON / "fcf").mkdir()
+    for path in (paths.PACKAGE / "fcf").glob("*.py"):
+        shutil.copyfile(path, root / GUEST_PYTHON / "fcf" / path.name)
     # A host has one machine-id over all its boots; an empty one would be made anew at each `up`.
     (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n", encoding="ascii")
     (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)

@@ -16,7 +16,7 @@ from .debian import Kernel, installed_kernel
 from .steps import locked, say, step
 
 # Everything in the package that decides what is in an image. The mirror does not: it only says where from.
-INPUTS = ("build.py", "debian.py", "image.py", "initrd-init.sh", "guest/**/*", "modules/*")
+INPUTS = ("build.py", "debian.py", "image.py", "initrd-init.sh", "fcf/*.py", "guest/**/*", "modules/*")
 KEEP_IMAGES = 2
 HASH_LENGTH = 16
 

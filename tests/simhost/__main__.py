@@ -27,6 +27,10 @@ usage: python -m simhost SCENARIO -- COMMAND [ARG...]       start a host, run a 
                                   [--delay SECONDS] [--lag SECONDS] [--content TEXT]
        python -m simhost --fault [DIR] --list | --clear
        python -m simhost --hold [DIR] GROUP|UUID|ADDRESS    keep a VFIO node open until killed
+       python -m simhost --hold [DIR] DISK|SG               keep a LUN's node open until killed
+       python -m simhost --link [DIR] HBA STATE             change an FC HBA's port_state
+       python -m simhost --reload [DIR] HBA                 reload its driver
+       python -m simhost --unmap [DIR] NAME                 remove a multipath map or the like
 SCENARIO is the name of a file in tests/simhost/scenarios or a path. Inside a host, DIR is $SIMHOST_DIR.
 """
 _DOWN_SECONDS = 30
@@ -140,15 +144,48 @@ def _fault(arguments: list[str]) -> int:
     return 0
 
 
+def _link(arguments: list[str]) -> int:
+    if len(arguments) not in (2, 3):
+        raise UsageError("give an HBA and a state")
+    folder = _folder(arguments[0] if len(arguments) == 3 else None)
+    control.request(folder, "link", what=arguments[-2], state=arguments[-1])
+    return 0
+
+
+def _reload(arguments: list[str]) -> int:
+    return _on_one("reload", arguments)
+
+
+def _unmap(arguments: list[str]) -> int:
+    return _on_one("unmap", arguments)
+
+
+def _on_one(operation: str, arguments: list[str]) -> int:
+    if len(arguments) not in (1, 2):
+        raise UsageError("give one name")
+    control.request(_folder(arguments[0] if len(arguments) == 2 else None), operation, what=arguments[-1])
+    return 0
+
+
 def _hold(arguments: list[str]) -> int:
     if len(arguments) not in (1, 2):
-        raise UsageError("give a group, an mdev's UUID or a PCI address")
+        raise UsageError("give a group, an mdev's UUID, a PCI address or a disk")
     folder = _folder(arguments[0] if len(arguments) == 2 else None)
     node = control.request(folder, "node", what=arguments[-1])
     return client.main(str(folder), [api.DEFAULT_PYTHON, "-I", "-S", str(Path(holder.__file__).resolve()), node])
 
 
-_FORMS = {"--up": _up, "--in": _in, "--reboot": _reboot, "--down": _down, "--fault": _fault, "--hold": _hold}
+_FORMS = {
+    "--up": _up,
+    "--in": _in,
+    "--reboot": _reboot,
+    "--down": _down,
+    "--fault": _fault,
+    "--hold": _hold,
+    "--link": _link,
+    "--reload": _reload,
+    "--unmap": _unmap,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -43,7 +43,10 @@ def start(folder: Path, name: str, lifeline: int = -1) -> subprocess.Popen[bytes
     read_end, write_end = os.pipe()
     passed = [write_end] if lifeline < 0 else [write_end, lifeline]
     paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    # Without a number of malloc's arenas glibc counts the processors by a file below /sys: the server would ask
+    # itself, and a server that is killed while it waits for its own answer never ends.
+    own = {"PYTHONPATH": os.pathsep.join(path for path in paths if path), "MALLOC_ARENA_MAX": "4"}
+    variables = {**os.environ, **own}
     arguments = [str(folder), name, str(lifeline), str(write_end)]
     try:
         with (folder / LOG).open("wb") as log:
@@ -237,7 +240,10 @@ class SimHost:
 
     @contextlib.contextmanager
     def hold(self, what: str) -> Iterator[int]:
-        """Hold the VFIO node of a group, mdev or PCI address open; gives the holder's process id in the host."""
+        """Hold the VFIO node of a group, mdev or PCI address open, or a LUN's node such as sdb or sg1.
+
+        Gives the holder's process id in the host.
+        """
         node = str(control.request(self.folder, "node", what=what))
         arguments = [self.python, "-I", "-S", str(Path(holder.__file__).resolve()), node]
         process = self.popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
@@ -257,6 +263,18 @@ class SimHost:
     def libvirtd(self) -> contextlib.AbstractContextManager[libvirt.Libvirtd]:
         """A real libvirtd in the host, for the time of a with block that gets a `Libvirtd`."""
         return libvirt.running(self.run, self.popen)
+
+    def link(self, hba: str, state: str) -> None:
+        """Change the port_state of a Fibre Channel HBA, given by host name, WWPN or PCI address."""
+        control.request(self.folder, "link", what=hba, state=state)
+
+    def reload(self, hba: str) -> None:
+        """Reload the driver of a Fibre Channel HBA: its host comes back under another number, without vports."""
+        control.request(self.folder, "reload", what=hba)
+
+    def unmap(self, name: str) -> None:
+        """Remove a device that is upon others, as `multipath -f` does; by its name or dm name."""
+        control.request(self.folder, "unmap", what=name)
 
     def reboot(self) -> None:
         """Reboot: processes end, devices are as the scenario has them, /etc and /usr stay, /run is new."""

@@ -34,6 +34,7 @@ class Device:
     node: Mapping[str, Any] | None = None
     behaviour: dict[str, dict[str, Any]] = field(default_factory=dict)
     dynamic: dict[str, tuple[Show | None, Store | None]] = field(default_factory=dict)
+    slaves: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -180,6 +181,10 @@ def plant(tree: Tree, device: Device, announce: Callable[[Device, str], None]) -
         tree.link(f"{path}/device", _above_class(device))
     if device.driver is not None:
         link_driver(tree, device, device.driver)
+    if device.class_ == "block":
+        tree.directory(f"{path}/holders")
+        if device.is_disk:
+            tree.directory(f"{path}/slaves")
     if device.node is not None:
         number = f"{device.node['major']}:{device.node['minor']}"
         tree.add(Attribute(f"{path}/dev", f"{number}\n".encode()))

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,11 +14,16 @@ from typing import Any
 from simhost.devices import Device, declared_attribute, plant, uproot
 from simhost.drivers import Driver
 from simhost.faults import Fault, Faults
+from simhost.nodes import Nodes
 from simhost.scenario import Scenario
+from simhost.scsi_numbers import HostNumbers, shifted_devices
+from simhost.stacked import Stacked
 from simhost.tree import Tree
 from simhost.uevents import Udev
 from simhost.vfio import Vfio
 
+# Devices whose nodes the host has as files of its own; those of VFIO are the FUSE file system's.
+_WITH_NODE = ("block", "scsi_generic")
 _BASE = (
     "block",
     "bus",
@@ -57,6 +64,7 @@ class Host:
         faults: Faults,
         interrupted: Callable[[], bool],
         on_remove: Callable[[str], None],
+        boots: int = 0,
     ) -> None:
         self.scenario = scenario
         self.udev = udev
@@ -71,20 +79,31 @@ class Host:
             for name, card in scenario.cards.items()
         }
         self.shared: dict[str, Any] = {}
+        self.nodes = Nodes()
+        self.drivers: list[Driver] = []
+        self._closed = False
+        self._unseen: set[str] = set()
         self._groups: dict[str, int] = {}
+        declared = shifted_devices(scenario.devices, boots if scenario.shifting_hosts else 0)
+        self.devices = [device for device in declared if not device.slaves]
+        self.stacked = Stacked(self, [device for device in declared if device.slaves])
+        self.numbers = HostNumbers(self.devices, scenario.reuse_host_numbers)
         for directory in _BASE:
             self.tree.directory(f"/sys/{directory}")
         self.vfio = Vfio(self.tree, self.lock)
         for path, value in scenario.sysfs.items():
             self.tree.add(declared_attribute(f"/sys/{path.strip('/')}", value))
-        for device in scenario.devices:
+        for device in self.devices:
             self._plant_roots(device)
             plant(self.tree, device, self.announce)
         # Given group numbers come first, so that an automatic one is never in their way.
-        for device in sorted(scenario.devices, key=lambda item: item.iommu_group == "auto"):
+        for device in sorted(self.devices, key=lambda item: item.iommu_group == "auto"):
             self._join_group(device)
-        udev.start(scenario.devices)
-        for device in scenario.devices:
+        udev.start(self.devices)
+        for device in self.devices:
+            if device.class_ == "block":
+                self.stacked.added(device)
+        for device in self.devices:
             for name, parameters in device.behaviour.items():
                 self._attach(device, name, parameters)
 
@@ -105,31 +124,88 @@ class Host:
 
     def _attach(self, device: Device, name: str, parameters: Mapping[str, Any]) -> None:
         try:
-            module = importlib.import_module(f"simhost.drivers.{name}")
-        except ModuleNotFoundError as error:
+            kind = importlib.import_module(f"simhost.drivers.{name}").DRIVER
+        except (AttributeError, ModuleNotFoundError) as error:
             raise ValueError(f"{device.path}: no behaviour {name!r}: see the files in simhost/drivers") from error
-        driver: Driver = module.DRIVER(self, device, parameters)
+        driver: Driver = kind(self, device, parameters)
+        self.drivers.append(driver)
         driver.attach()
 
     def add_device(self, device: Device) -> None:
         """Make a device appear. Its add event is the caller's to send, when the device is complete."""
         plant(self.tree, device, self.announce)
         self._join_group(device)
+        if device.node is not None and device.subsystem in _WITH_NODE:
+            self.nodes.add(str(device.node["name"]), self._hidden(device))
 
     def remove_device(self, device: Device) -> None:
         """Make a device disappear, with its group if it was the last member."""
+        if device.node is not None and device.subsystem in _WITH_NODE:
+            self.nodes.remove(str(device.node["name"]))
+        if self._hidden(device) > 0:
+            self._unseen.add(device.path)
         group = self._groups.pop(device.path, None)
         if group is not None:
             self.vfio.leave(device.path, group)
         uproot(self.tree, device)
+
+    def appear(self, devices: list[Device]) -> None:
+        """Add devices, parents first, and send their events; what is upon disks among them follows."""
+        for device in devices:
+            self.add_device(device)
+        for device in devices:
+            self.announce(device, "add")
+            if device.class_ == "block":
+                self.stacked.added(device)
+
+    def vanish(self, devices: list[Device]) -> None:
+        """Remove what `appear` added, children first, and send the events."""
+        for device in reversed(devices):
+            self.remove_device(device)
+        for device in reversed(devices):
+            self.announce(device, "remove")
+            if device.class_ == "block":
+                self.stacked.removed(device)
+
+    def close(self) -> None:
+        """The host goes down: nothing late of it may happen any more."""
+        self._closed = True
+        self.nodes.clear()
+
+    def _hidden(self, device: Device) -> float:
+        """Seconds until the device shows."""
+        node = self.tree.nodes.get(device.path)
+        return node.visible_at - time.monotonic() if node is not None and node.visible_at else 0.0
+
+    def free_name(self, prefix: str) -> int:
+        """The lowest number that gives no path of the tree when put after `prefix`."""
+        return next(number for number in itertools.count() if not self.tree.exists(f"{prefix}{number}"))
 
     def group_of(self, device: Device) -> int:
         """The number of the device's IOMMU group; KeyError if it has none."""
         return self._groups[device.path]
 
     def announce(self, device: Device, action: str, extra: Mapping[str, str] | None = None) -> None:
-        """Send a udev event, late if a lag rule covers the device's uevent file."""
-        self.udev.announce(device, action, self.faults.event_lag(device.path), extra)
+        """Send a udev event, late if a lag rule covers the device's uevent file.
+
+        A device that does not show yet has its event when it does, and none if it has gone by then.
+        """
+        if action == "remove" and device.path in self._unseen:
+            self._unseen.discard(device.path)
+            return
+        hidden = self._hidden(device)
+        if hidden <= 0:
+            self.udev.announce(device, action, self.faults.event_lag(device.path), extra)
+            return
+        node = self.tree.nodes[device.path]
+
+        def shown() -> None:
+            if not self._closed and self.tree.nodes.get(device.path) is node:
+                self.announce(device, action, extra)
+
+        timer = threading.Timer(hidden, shown)
+        timer.daemon = True
+        timer.start()
 
 
 def boot_faults(scenario: Scenario) -> Faults:

@@ -67,13 +67,14 @@ def build(stage: str, plan: Scenario) -> str:
     try:
         linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
         linux.mount("simhost", stage, "tmpfs", linux.MS_NOSUID, "mode=0755")
-        for name in ("dev", "fuse"):
+        for name in ("dev", "fuse", "proc"):
             os.mkdir(f"{stage}/{name}")
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
         _own_changes(stage, "usr")
         _own_changes(stage, "etc")
         _empty()
         _own_dev(stage)
+        _cover_proc(stage, plan)
         linux.mount("simhost", "/run", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
         for name in ("udev", "lock"):
             os.mkdir(f"/run/{name}")
@@ -147,6 +148,24 @@ def _own_dev(stage: str) -> None:
             linux.bind(entry.path, target)
     os.mkdir(f"{new}/vfio")
     linux.mount(new, "/dev", None, linux.MS_MOVE)
+
+
+def _cover_proc(stage: str, plan: Scenario) -> None:
+    """Put files of the host's own over those of /proc that the scenario names."""
+    for name in plan.proc:
+        if ".." in name or not os.path.isfile(f"/proc/{name}"):
+            raise NamespaceError(f"scenario: proc: this system has no file /proc/{name}")
+        own = Path(f"{stage}/proc/{name}")
+        own.parent.mkdir(parents=True, exist_ok=True)
+        own.touch()
+        linux.bind(str(own), f"/proc/{name}")
+    write_proc(plan)
+
+
+def write_proc(plan: Scenario) -> None:
+    """Give the covered files of /proc the scenario's texts."""
+    for name, text in plan.proc.items():
+        Path(f"/proc/{name}").write_text(text, encoding="utf-8")
 
 
 def _loopback_up() -> None:

@@ -27,6 +27,9 @@ _TOP_KEYS = {
     "files",
     "directories",
     "sysfs",
+    "proc",
+    "shifting_hosts",
+    "reuse_host_numbers",
 }
 _DEVICE_KEYS = {
     "path",
@@ -41,12 +44,13 @@ _DEVICE_KEYS = {
     "iommu_group",
     "node",
     "behaviour",
+    "slaves",
 }
 
 
 @dataclass
 class Scenario:
-    """One host. `files` are made below the host's own /etc, /run and /dev."""
+    """One host. `files` are made below the host's own /etc, /run and /dev, `proc` covers files of its /proc."""
 
     hostname: str = "simhost"
     readonly: bool = False
@@ -57,6 +61,9 @@ class Scenario:
     files: dict[str, str] = field(default_factory=dict)
     directories: list[str] = field(default_factory=list)
     sysfs: dict[str, Any] = field(default_factory=dict)
+    proc: dict[str, str] = field(default_factory=dict)
+    shifting_hosts: bool = False
+    reuse_host_numbers: bool = False
 
 
 def find(name: str) -> Path:
@@ -104,6 +111,9 @@ def parse(data: Mapping[str, Any]) -> Scenario:
         files={str(name): str(text) for name, text in (data.get("files") or {}).items()},
         directories=[str(name) for name in data.get("directories") or []],
         sysfs={str(name): value for name, value in (data.get("sysfs") or {}).items()},
+        proc={str(name): str(text) for name, text in (data.get("proc") or {}).items()},
+        shifting_hosts=bool(data.get("shifting_hosts", False)),
+        reuse_host_numbers=bool(data.get("reuse_host_numbers", False)),
     )
 
 
@@ -175,4 +185,5 @@ def _device(declaration: Mapping[str, Any], places: dict[str, str]) -> Device:
         iommu_group=declaration.get("iommu_group"),
         node=declaration.get("node"),
         behaviour={str(name): dict(given or {}) for name, given in (declaration.get("behaviour") or {}).items()},
+        slaves=[str(name) for name in declaration.get("slaves") or []],
     )

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from simhost import control, scenario
+from simhost.drivers import fc_host
 from simhost.faults import Fault
 from simhost.fusefs import SysfsOperations, interrupted, serve
 from simhost.host import Host, boot_faults
+from simhost.namespace import write_proc
 from simhost.uevents import Udev
 from simhost.vfio import VfioNode
 
@@ -33,12 +35,14 @@ class Server:
         self.operations = SysfsOperations()
         self.udev = Udev()
         self.faults = boot_faults(plan)
+        self.boots = 0
         self.boot()
 
     def boot(self) -> None:
         """Build the host from its scenario."""
-        self.host = Host(self.plan, self.udev, self.faults, interrupted, self.operations.invalidate)
+        self.host = Host(self.plan, self.udev, self.faults, interrupted, self.operations.invalidate, self.boots)
         self.operations.host = self.host
+        self.boots += 1
 
     def run(self, mountpoint: str, ready: int) -> None:
         """Serve until killed; a byte is written to the descriptor `ready` when requests are answered."""
@@ -70,6 +74,13 @@ class Server:
             return self._node(str(message["what"]))
         if operation == "reboot":
             return self._reboot(peer)
+        if operation == "link":
+            return fc_host.link(self.host, str(message["what"]), str(message["state"]))
+        if operation == "reload":
+            return fc_host.reload(self.host, str(message["what"]))
+        if operation == "unmap":
+            with self.host.lock:
+                return self.host.stacked.unmap(str(message["what"]))
         raise ValueError(f"operation {operation!r} is unknown")
 
     def _holders(self) -> dict[str, list[int]]:
@@ -77,22 +88,28 @@ class Server:
         return {n.path: list(n.users.values()) for n in nodes if isinstance(n, VfioNode) and n.users}
 
     def _node(self, what: str) -> str:
-        """The VFIO node of a group number, of an mdev's UUID or of a PCI address."""
+        """The VFIO node of a group number, of an mdev's UUID or of a PCI address; a disk's or sg node by its name."""
         tree = self.host.tree
+        if what in self.host.nodes:
+            return f"/dev/{what}"
         if f"/dev/vfio/{what}" in tree.nodes:
             return f"/dev/vfio/{what}"
         for bus in ("mdev", "pci"):
             with contextlib.suppress(OSError):
                 group = tree.resolve(f"/sys/bus/{bus}/devices/{what}/iommu_group").rpartition("/")[2]
                 return f"/dev/vfio/{group}"
-        raise ValueError(f"nothing with a VFIO node is called {what!r}: give a group, an mdev's UUID or a PCI address")
+        raise ValueError(
+            f"nothing with a node is called {what!r}: give a group, an mdev's UUID, a PCI address or a disk"
+        )
 
     def _reboot(self, peer: int) -> None:
         """End all processes but the caller's line, empty /run, and build the devices anew."""
         self._kill_others(peer)
         clear_run()
+        self.host.close()
         old = self.host.tree
         self.boot()
+        write_proc(self.plan)
         # What the kernel remembers of all names may be wrong now, even of those that are there but do not show yet.
         for path in old.nodes:
             self.operations.invalidate(path)

@@ -11,21 +11,12 @@ from collections.abc import Iterator
 import pytest
 
 from simhost import SimHost
-from simhost.testing import CARD, MDEVS, UUIDS, create, eventually
+from simhost.testing import CARD, MDEVS, MONITOR, UUIDS, create, eventually
 
 DEVICES = """
 import json, pyudev
 context = pyudev.Context()
 print(json.dumps({d.sys_path: [d.subsystem, dict(d.properties)] for d in context.list_devices()}))
-"""
-MONITOR = """
-import sys, pyudev
-monitor = pyudev.Monitor.from_netlink(pyudev.Context())
-monitor.filter_by(sys.argv[1])
-monitor.start()
-print("listening", flush=True)
-for device in iter(lambda: monitor.poll(5), None):
-    print(device.action, device.sys_name, device.driver, flush=True)
 """
 
 
@@ -97,6 +88,10 @@ def test_udevadm_settle_waits_for_a_late_event(host: SimHost) -> None:
     assert time.monotonic() - start >= 0.5
     assert host.path(f"/run/udev/data/+mdev:{UUIDS[1]}").exists()
     assert host.path(f"{MDEVS}/{UUIDS[1]}/uevent").exists()
+
+
+def test_udevadm_settle_again_and_again(host: SimHost) -> None:
+    host.run(["sh", "-ec", "for n in 1 2 3 4 5 6 7 8 9 10; do udevadm settle; done"])
 
 
 def test_mdevctl(host: SimHost) -> None:

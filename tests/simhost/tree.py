@@ -153,8 +153,15 @@ class Tree:
         return node
 
     def link(self, path: str, target: str) -> Link:
-        """Add a link to the absolute path `target`, stored relative to the link's place."""
-        return self.add(Link(path, relative_target(path, target)))
+        """Add a link to the absolute path `target`, stored relative to the link's place.
+
+        It shows no earlier than its target, which the kernel makes before it.
+        """
+        link = self.add(Link(path, relative_target(path, target)))
+        aim = self.nodes.get(target)
+        if aim is not None:
+            link.visible_at = max(link.visible_at, aim.visible_at)
+        return link
 
     def remove(self, path: str) -> None:
         """Remove an entry with all below it; nothing happens if it is not there."""

@@ -1,26 +1,34 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What udevd does for others: its database below /run/udev and its messages to listeners.
+"""What udevd does for others: its database below /run/udev, links in /dev and its messages to listeners.
 
-There is no udevd on the simulated host. The server writes the database and sends udev's messages itself, in the
-host's own network namespace, so that monitors (pyudev, libvirtd) and `udevadm settle` work.
+There is no udevd on the simulated host. The server writes the database, makes links to the nodes of `nodes.py` and
+sends udev's messages itself, in the host's own network namespace, so that monitors (pyudev, libvirtd) and
+`udevadm settle` work.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from simhost.devices import Device
+from simhost.nodes import Links
 
 RUN = Path("/run/udev")
 _NETLINK_KOBJECT_UEVENT = 15
 _GROUP_UDEV = 2
 _MAGIC = 0xFEEDCAFE
+# The type of a message to udevd's control socket, a number after version and magic.
+_TYPE = slice(20, 24)
+_END_OF_MESSAGES = bytes(4)
+_CLIENT_SECONDS = 1.0
 _HEADER = struct.Struct("=8s8I")
 
 
@@ -69,6 +77,16 @@ def database_entry(device: Device) -> str:
     return "\n".join(lines) + "\n"
 
 
+@dataclass(eq=False)
+class _Late:
+    """A message that is held back until the monotonic time `due`."""
+
+    due: float
+    device: Device
+    action: str
+    extra: Mapping[str, str]
+
+
 class Udev:
     """The database and the messages of one host."""
 
@@ -76,12 +94,20 @@ class Udev:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_KOBJECT_UEVENT)
         self._lock = threading.Lock()
         self._sequence = 1000
-        self._pending = 0
+        self._links = Links()
+        self._late: list[_Late] = []
+        self._changed = threading.Condition()
         (RUN / "data").mkdir(parents=True, exist_ok=True)
         threading.Thread(target=self._answer_udevadm, daemon=True).start()
+        threading.Thread(target=self._send_late, daemon=True).start()
 
     def start(self, devices: list[Device]) -> None:
         """Write the database anew for the devices of a boot that declare something for it."""
+        with self._changed:
+            self._late.clear()
+            (RUN / "queue").unlink(missing_ok=True)
+        with self._lock:
+            self._links.clear()
         for entry in (RUN / "data").iterdir():
             entry.unlink()
         for device in devices:
@@ -89,24 +115,33 @@ class Udev:
                 self._store(device)
 
     def announce(self, device: Device, action: str, lag: float, extra: Mapping[str, str] | None = None) -> None:
-        """Update the database and tell listeners, `lag` seconds from now."""
-        if lag <= 0:
-            self._send(device, action, extra or {})
-            return
-        with self._lock:
-            self._pending += 1
-            (RUN / "queue").touch()
+        """Update the database and tell listeners, `lag` seconds from now and after what this device has due."""
+        due = time.monotonic() + lag
+        with self._changed:
+            before = [late.due for late in self._late if late.device.path == device.path]
+            if lag > 0 or before:
+                self._late.append(_Late(max([due, *before]), device, action, extra or {}))
+                (RUN / "queue").touch()
+                self._changed.notify_all()
+                return
+        self._send(device, action, extra or {})
 
-        def later() -> None:
-            self._send(device, action, extra or {})
-            with self._lock:
-                self._pending -= 1
-                if not self._pending:
+    def _send_late(self) -> None:
+        """Send late messages at their time; those of one time in the order in which they were announced."""
+        with self._changed:
+            while True:
+                late = min(self._late, key=lambda item: item.due, default=None)
+                if late is None:
+                    self._changed.wait()
+                    continue
+                left = late.due - time.monotonic()
+                if left > 0:
+                    self._changed.wait(left)
+                    continue
+                self._send(late.device, late.action, late.extra)
+                self._late.remove(late)
+                if not self._late:
                     (RUN / "queue").unlink(missing_ok=True)
-
-        timer = threading.Timer(lag, later)
-        timer.daemon = True
-        timer.start()
 
     def _store(self, device: Device) -> None:
         name = device.database_id()
@@ -122,6 +157,10 @@ class Udev:
         else:
             self._store(device)
         with self._lock:
+            if action == "remove":
+                self._links.drop(device.path)
+            elif device.node is not None:
+                self._links.set(device.path, str(device.node["name"]), device.devlinks)
             self._sequence += 1
             sequence = self._sequence
         properties = {
@@ -136,6 +175,8 @@ class Udev:
         }
         if "DEVNAME" in properties:
             properties["DEVNAME"] = f"/dev/{properties['DEVNAME']}"
+        if device.devlinks:
+            properties["DEVLINKS"] = " ".join(f"/dev/{link}" for link in device.devlinks)
         try:
             self._socket.sendto(message(properties), (0, _GROUP_UDEV))
         except ConnectionRefusedError:
@@ -151,5 +192,8 @@ class Udev:
         listener.listen(16)
         while True:
             connection = listener.accept()[0]
-            with connection:
-                connection.recv(4096)
+            # udevadm says by a message of its own that its last one was sent; to close earlier fails that message.
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(_CLIENT_SECONDS)
+                while (data := connection.recv(4096)) and data[_TYPE] != _END_OF_MESSAGES:
+                    pass

@@ -11,16 +11,24 @@ from pathlib import Path
 
 import pytest
 from devices import Host
+from fibre import look_below
 from hypothesis import settings
 
 # A busy machine makes an example slow, which says nothing of the code.
 settings.register_profile("unit", deadline=None)
 settings.load_profile("unit")
 
-collect_ignore = [] if find_spec("ansible") else ["test_filters.py"]
+collect_ignore = [] if find_spec("ansible") else ["test_filters.py", "test_filters_storage.py"]
 
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A host of the test's own, empty."""
     return Host(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def fibre(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host of the test's own in whose files ports, remote ports and units are looked for."""
+    look_below(host, monkeypatch)
+    return host

@@ -32,6 +32,15 @@ USB = {
 }
 # What the mdev module returns.
 RESULT = {"name": "mdev_x", "uuid": UUID, "parent_addr": "0000:06:00.0", "device_api": "vfio-pci", "type": "nvidia-63"}
+# One of the LUNs that the vhba module returns.
+UNIT = {
+    "address": "3:0:2:1",
+    "block": "/dev/sdb",
+    "generic": "/dev/sg2",
+    "size": 1 << 30,
+    "by_path": "/dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-1",
+}
+VHBA = {"wwnn": "5001a4a1000000a1", "wwpn": "5001a4a0000000a1", "luns": [UNIT]}
 
 
 def facts(kind: str, **keys: Any) -> dict[str, Any]:
@@ -101,6 +110,8 @@ MADE = [
     ("USB", {"name": "usb_x", "capability": USB}, {}, element("usb", PRODUCT)),
     ("USB by address", {"name": "usb_x", "capability": USB}, {"usb": "address"}, element("usb", PLUG)),
     ("USB by both", {"name": "usb_x", "capability": USB}, {"usb": "both"}, element("usb", PRODUCT + PLUG)),
+    ("a LUN of a vHBA", UNIT, {}, element("scsi", LUN)),
+    ("a LUN that is no disk", {**UNIT, "block": None, "by_path": None}, {}, element("scsi", LUN)),
     ("SCSI unit", facts("scsi", host=3, bus=0, target=2, lun=1), {}, element("scsi", LUN)),
     ("SCSI host", facts("scsi_host", host=3), {"wwpn": "naa.5001405DF3E54061"}, HOST),
     ("SCSI host, bare", facts("scsi_host", host=3), {"wwpn": "5001405df3e54061"}, HOST),
@@ -183,6 +194,11 @@ REFUSED = [
     (facts("scsi_host", host=3), {}, "vhost-scsi only: set wwpn"),
     (facts("scsi_host", host=3), {"wwpn": "naa.5"}, "which is not naa. and 16 hexadecimal digits"),
     (facts("usb_device", **{**USB, "type": "usb_device", "vendor": {"id": "0x12345"}}), {}, "vendor id '0x12345'"),
+    ({**UNIT, "address": "9:0:1"}, {}, "a LUN's address is '9:0:1'"),
+    ({**UNIT, "address": None}, {}, "a LUN's address is None"),
+    (VHBA, {}, "this is a vHBA: give one of its luns"),
+    ({"vhba": VHBA}, {}, "this is a vHBA: give one of its luns"),
+    ({"vhba": None}, {}, "this is no device"),
     ({"name": "usb_x", "capability": USB}, {"usb": "port"}, "usb is 'port', not one of product, address, both"),
 ]
 

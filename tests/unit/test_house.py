@@ -11,12 +11,12 @@ import pytest
 LIBRARY = Path(__file__).resolve().parents[2] / "plugins" / "module_utils"
 MODULES = LIBRARY.parent / "modules"
 
-GROUND = ("errors", "waiting", "names", "sysfs", "plan", "definitions", "locks", "xml", "hostdev", "kept")
+GROUND = ("errors", "waiting", "names", "sysfs", "plan", "definitions", "locks", "xml", "hostdev", "kept", "machine")
 FLOORS = (
     GROUND,
-    ("holders", "udev", "pci_ids", "ethtool", "devlink", "mdevctl", "boot", "ansible_module"),
+    ("holders", "disk_users", "udev", "pci_ids", "ethtool", "devlink", "mdevctl", "boot", "ansible_module"),
     ("capabilities",),
-    ("resources", "kinds", "extras", "inventory", "facts"),
+    ("resources", "kinds", "extras", "extras_fc", "inventory", "facts", "vhba_facts"),
     ("pools",),
     ("defined",),
     ("restore",),

@@ -89,3 +89,83 @@ def test_no_attribute_leads_out_of_the_device(name: str) -> None:
         return
     assert not name.startswith("/")
     assert ".." not in name.split("/")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "5001a4a0000000a1",
+        "5001A4A0000000A1",
+        "0x5001a4a0000000a1",
+        "0X5001A4A0000000A1",
+        "50:01:a4:a0:00:00:00:a1",
+        "50-01-A4-A0-00-00-00-A1",
+        "0x50:01:a4:a0:00:00:00:a1",
+    ],
+)
+def test_wwn(value: str) -> None:
+    assert names.checked_wwn("wwpn", value) == "5001a4a0000000a1"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "0x",
+        "5001a4a0000000a",
+        "5001a4a0000000a1b",
+        "0x0x5001a4a0000000a1",
+        "g001a4a0000000a1",
+        " 5001a4a0000000a1",
+        "5001a4a0000000a1\n",
+        "5001a4a0000000a1:5001a4a1000000a1",
+        "5001:a4a0:0000:00a1",
+        "50:01:a4:a0:00:00:00:a",
+        "5:001a4a0000000a1",
+        "../../5001a4a00000",
+        "\u0665" * 16,
+    ],
+)
+def test_what_is_no_wwn(value: str) -> None:
+    with pytest.raises(BadInput, match=r"wwpn: .* has 16 hexadecimal digits"):
+        names.checked_wwn("wwpn", value)
+
+
+@pytest.mark.parametrize("value", ["0" * 16, "f" * 16, "F" * 16, "0x" + "0" * 16, ":".join(["ff"] * 8)])
+def test_a_wwn_that_stands_for_no_port(value: str) -> None:
+    with pytest.raises(BadInput, match=r"wwnn: .* of zeros or of f alone stands for no port"):
+        names.checked_wwn("wwnn", value)
+
+
+@given(st.text())
+def test_whatever_is_taken_for_a_wwn_is_one(value: str) -> None:
+    try:
+        wwn = names.checked_wwn("wwpn", value)
+    except BadInput:
+        return
+    assert names.WWN.fullmatch(wwn)
+
+
+MACHINE = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("machine", "name", "role", "oui", "wwn"),
+    [
+        (MACHINE, "database", "node", "001a4a", "5001a4a5c2f82842"),
+        (MACHINE, "database", "port", "001a4a", "5001a4a2ecd0a2fb"),
+        (MACHINE, "database", "port", "00163e", "500163e2ecd0a2fb"),
+        (MACHINE, "datab\u00e4se", "port", "001a4a", "5001a4ae5330bf14"),
+        (MACHINE[::-1], "database", "port", "001a4a", "5001a4a12fb49e2f"),
+    ],
+)
+def test_a_derived_wwn_never_changes(machine: str, name: str, role: str, oui: str, wwn: str) -> None:
+    """A change of one of these takes zoned storage away from hosts."""
+    assert names.derived_wwn(machine, name, role, oui) == wwn
+
+
+@given(st.text(), st.sampled_from(["node", "port"]))
+def test_a_derived_wwn_is_a_wwn(name: str, role: str) -> None:
+    wwn = names.derived_wwn(MACHINE, name, role, "001a4a")
+    assert names.checked_wwn("wwpn", wwn) == wwn
+    assert wwn.startswith("5001a4a")

@@ -173,6 +173,10 @@ def test_what_xml_cannot_carry_is_left_out() -> None:
 def test_a_parent_by_its_wwn() -> None:
     document = "<device><parent wwnn='20000000c9831b4b' wwpn='10000000c9831b4b'/></device>"
     assert xml.from_xml(document) == {"parent": {"wwnn": "20000000c9831b4b", "wwpn": "10000000c9831b4b"}}
+    named = document.replace("/>", ">scsi_host5</parent>")
+    both = {"wwnn": "20000000c9831b4b", "wwpn": "10000000c9831b4b", "name": "scsi_host5"}
+    assert xml.from_xml(named) == {"parent": both}
+    assert xml.from_xml(xml.to_xml({"parent": both})) == {"parent": both}
 
 
 def test_comments_and_white_space_and_repeated_elements() -> None:

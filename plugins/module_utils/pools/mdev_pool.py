@@ -8,13 +8,14 @@ instances; or they are listed. Instances of others are never touched.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from .. import boot, hostdev, locks, mdevctl, sysfs, udev
-from ..errors import NodedevError, NoRoom
+from .. import boot, hostdev, mdevctl, sysfs, udev
+from ..errors import NodedevError
 from ..names import mdev_name
 from ..plan import StepFailed, apply, describe
-from . import record
+from .attempts import Ceilings, alone
 from .mdev_plan import Plan, plan
 from .mdev_seen import Observation, cards, members_of, observe
 from .mdev_wish import Wish
@@ -31,67 +32,28 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
         if planned.steps and not check_mode:
             raise NodedevError(hindrance)
         return _result(before, planned, _predicted(before, planned))
-    done = None
-    while done is None:
-        # Parents that appear while the locks are waited for are locked with the others then.
-        done = _applied_alone(wish)
-    return _result(*done)
+    return _result(*alone(wish.name, wish.wait_timeout, partial(cards, wish), partial(_applied, wish)))
 
 
-def _applied_alone(wish: Wish) -> tuple[Observation, Plan, Observation] | None:
-    """What was there, the plan that was carried out under the locks of all parents, and what is there then.
-
-    None, with nothing changed, where there are parents that are not locked. Without the locks one may see half of
-    another run's work, so all that counts is looked at when they are held.
-    """
-    concerned = cards(wish)
-    locked = {*concerned.values()}
-    with locks.held([f"pool:{wish.name}", *locked], wish.wait_timeout):
-        record.clear_up(wish.name)
-        mdevctl.clear_up(concerned)
-        done = _applied(wish, locked)
-        if done is None:
-            return None
-        before, planned = done
-        # What the wish leaves open stands in the record, which may be gone now.
-        return before, planned, observe(wish.filled(before.record)) if planned.steps else before
-
-
-def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan] | None:
-    """Plan and apply, again with what was learnt when a card turned out to take less than its parents said.
-
-    None, with nothing changed, where there are cards that are not locked.
-    """
-    ceilings: dict[str, int] = {}
+def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observation] | None:
+    """What was there, the plan that was carried out, and what is there then; None where there are other cards."""
+    ceilings = Ceilings()
     while True:
         before = observe(wish)
         if not locked.issuperset(parent.card for parent in before.choice.parents):
             return None
-        planned = plan(wish, before, ceilings)
+        mdevctl.clear_up(before.cards)
+        planned = plan(wish, before, ceilings.found)
         watch = udev.Watch("mdev") if planned.creates else None
         try:
             apply(planned.steps)
         except StepFailed as error:
-            if not isinstance(error.__cause__, NoRoom) or error.left:
-                raise
-            card, made = _made_on_card(before, planned, error.__cause__)
-            if made >= ceilings.get(card, made + 1):
-                raise
-            ceilings[card] = made
+            ceilings.learn(error, [(target.uuid, before.cards[target.parent]) for target in planned.creates])
             continue
         if watch is not None:
             watch.wait_added([target.uuid for target in planned.creates], wish.wait_timeout)
-        return before, planned
-
-
-def _made_on_card(before: Observation, planned: Plan, full: NoRoom) -> tuple[str, int]:
-    """The card that had no room, and how many devices the plan had made on it until then."""
-    made = 0
-    for target in planned.creates:
-        if target.uuid == full.device:
-            break
-        made += before.cards[target.parent] == before.cards[full.parent]
-    return before.cards[full.parent], made
+        # What the wish leaves open stands in the record, which may be gone now.
+        return before, planned, observe(wish.filled(before.record)) if planned.steps else before
 
 
 def _predicted(before: Observation, planned: Plan) -> Observation:

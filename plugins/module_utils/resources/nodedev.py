@@ -9,39 +9,52 @@ from typing import Any
 
 from ..errors import BadInput
 from ..xml import from_xml
-from . import mdev, mdev_wish
+from . import mdev, mdev_wish, vhba_wish
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How wishes for devices of a kind are made of a document and of a name, and what fulfils them."""
+    """How wishes for devices of a kind are made of a document and of a name, and what fulfils them.
 
+    Names of the kind begin with ``prefix``; ``foreign`` are the options that mean nothing for it.
+    """
+
+    prefix: str
+    foreign: tuple[str, ...]
     from_device: Callable[..., Any]
     from_name: Callable[..., Any]
     ensure: Callable[[Any, bool], dict[str, Any]]
 
+    def own(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Those of the options that mean something for the kind."""
+        return {option: value for option, value in options.items() if option not in self.foreign}
 
-# By the capability's type, with which the names begin too.
+
+# By the capability's type.
 KINDS = {
-    "mdev": Kind(mdev_wish.from_device, mdev_wish.from_name, mdev.ensure),
+    "mdev": Kind("mdev_", ("require_online",), mdev_wish.from_device, mdev_wish.from_name, mdev.ensure),
+    "scsi_host": Kind("scsi_host", ("replace",), vhba_wish.from_device, vhba_wish.from_name, vhba_wish.ensure),
 }
 
 
 def ensure(check_mode: bool, xml: str | None, name: str | None, **options: Any) -> dict[str, Any]:
     """Make the device of the document or of the name as wished; the result in Ansible's shape is its kind's own.
 
-    ``options`` are those of the kind's wish. Raises BadInput for what is no device, or none that can be made.
+    ``options`` are those of the kinds' wishes. Raises BadInput for what is no device, or none that can be made.
     """
     if xml is not None:
         device = from_xml(xml)
         capability = device.get("capability")
-        kind = _kind("xml", capability.get("type") if isinstance(capability, dict) else None)
-        return kind.ensure(kind.from_device(device, **options), check_mode)
-    kind = _kind("name", name and name.partition("_")[0], name)
-    return kind.ensure(kind.from_name(name, **options), check_mode)
+        said = capability.get("type") if isinstance(capability, dict) else None
+        kind = KINDS.get(said) if isinstance(said, str) else None
+        if kind is None:
+            raise _unknown("xml", said)
+        return kind.ensure(kind.from_device(device, **kind.own(options)), check_mode)
+    kind = next((each for each in KINDS.values() if name and name.startswith(each.prefix)), None)
+    if kind is None:
+        raise _unknown("name", name)
+    return kind.ensure(kind.from_name(name, **kind.own(options)), check_mode)
 
 
-def _kind(option: str, found: object, value: str | None = None) -> Kind:
-    if isinstance(found, str) and found in KINDS:
-        return KINDS[found]
-    raise BadInput(option, value or found, f"the kinds of devices that can be made are: {', '.join(KINDS)}")
+def _unknown(option: str, value: object) -> BadInput:
+    return BadInput(option, value, f"the kinds of devices that can be made are: {', '.join(KINDS)}")

@@ -1,0 +1,75 @@
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The <disk> element by which a domain gets a LUN, after libvirt's formatdomain.html, "Hard drives"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from xml.etree import ElementTree
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.hostdev.nodedev.plugins.module_utils import hostdev as elements
+
+TARGET = re.compile(r"(vd|sd|hd)[a-z]+")
+# The bus that a name stands for where none is given, as libvirt has it.
+BUSES = {"vd": "virtio", "sd": "scsi", "hd": "ide"}
+CHOICES = {
+    "bus": ("virtio", "scsi", "sata", "usb", "ide"),
+    "device": ("disk", "lun"),
+    "cache": ("none", "default", "writethrough", "writeback", "directsync", "unsafe"),
+}
+
+
+def disk_xml(
+    value: object,
+    target: str,
+    bus: str | None = None,
+    device: str = "disk",
+    cache: str = "none",
+    readonly: bool = False,
+    shareable: bool = False,
+) -> str:
+    """The element's text for a LUN of the vhba module's result; AnsibleFilterError naming what is wrong."""
+    source = _source(value)
+    named = TARGET.fullmatch(target) if isinstance(target, str) else None
+    if named is None:
+        raise AnsibleFilterError(f"disk_xml: target is {target!r}, not a name in the guest such as sda or vdb")
+    chosen = {"bus": BUSES[named[1]] if bus is None else bus, "device": device, "cache": cache}
+    for option, choices in CHOICES.items():
+        if chosen[option] not in choices:
+            raise AnsibleFilterError(f"disk_xml: {option} is {chosen[option]!r}, not one of {', '.join(choices)}")
+    if device == "lun" and chosen["bus"] != "scsi":
+        raise AnsibleFilterError(
+            f"disk_xml: device 'lun' passes SCSI commands on, for which the bus must be 'scsi' and is {chosen['bus']!r}"
+        )
+    disk = ElementTree.Element("disk", type="block", device=device)
+    ElementTree.SubElement(disk, "driver", name="qemu", type="raw", cache=cache)
+    ElementTree.SubElement(disk, "source", dev=source)
+    ElementTree.SubElement(disk, "target", dev=target, bus=chosen["bus"])
+    for flag, wanted in (("readonly", readonly), ("shareable", shareable)):
+        if wanted:
+            ElementTree.SubElement(disk, flag)
+    return elements.text(disk)
+
+
+def _source(value: object) -> str:
+    """The path of the LUN that stays the same."""
+    vhba = value.get("vhba", value) if isinstance(value, Mapping) else None
+    if isinstance(vhba, Mapping) and "luns" in vhba:
+        raise AnsibleFilterError("disk_xml: this is a vHBA: give one of its luns, such as vhba.luns[0]")
+    if not isinstance(value, Mapping) or not {"address", "by_path"} <= set(value):
+        raise AnsibleFilterError(f"disk_xml: this is no LUN of hostdev.nodedev.vhba's result: {repr(value)[:200]}")
+    path = value["by_path"]
+    if path is None and value.get("block") is None:
+        raise AnsibleFilterError(f"disk_xml: LUN {value['address']} is no disk: a guest gets it by hostdev_xml")
+    if not isinstance(path, str) or not path.startswith("/dev/"):
+        raise AnsibleFilterError(f"disk_xml: LUN {value['address']} has {path!r} for by_path, not a path in /dev")
+    return path
+
+
+class FilterModule:
+    """The filter for Ansible."""
+
+    def filters(self) -> dict[str, Callable[..., str]]:
+        return {"disk_xml": disk_xml}

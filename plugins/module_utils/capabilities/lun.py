@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The logical units that a SCSI host sees, with their disks: what a vHBA is there for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .. import sysfs
+from ..udev import Device, integer
+from .storage import SECTOR
+
+DEVICES = "/sys/bus/scsi/devices"
+BY_PATH = "/dev/disk/by-path/"
+
+
+@dataclass(frozen=True)
+class Lun:
+    """One unit; ``address`` is H:C:T:L. ``block``, ``size`` (bytes) and ``by_path`` are None of what is no disk."""
+
+    address: str
+    path: str
+    block: str | None
+    generic: str | None
+    size: int | None
+    by_path: str | None
+
+
+def of_host(host: int) -> list[Lun]:
+    """The units below this host, by their addresses; one that vanishes while it is read is none."""
+    names = [name for name in sysfs.entries(DEVICES) if name.startswith(f"{host}:")]
+    return [unit for name in sorted(names, key=_numbers) if (unit := _read(name)) is not None]
+
+
+def _numbers(address: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in address.split(":") if part.isdecimal())
+
+
+def _read(address: str) -> Lun | None:
+    path = sysfs.real(f"{DEVICES}/{address}")
+    if path is None:
+        return None
+    block = next(iter(sysfs.names(f"{path}/block")), None)
+    generic = next(iter(sysfs.names(f"{path}/scsi_generic")), None)
+    sectors = None if block is None else integer(sysfs.read(f"{path}/block/{block}/size") or "", 10, bits=64)
+    return Lun(
+        address=address,
+        path=path,
+        block=None if block is None else f"/dev/{block}",
+        generic=None if generic is None else f"/dev/{generic}",
+        size=None if sectors is None else sectors * SECTOR,
+        by_path=None if block is None else _by_path(f"{path}/block/{block}", block),
+    )
+
+
+def _by_path(path: str, block: str) -> str | None:
+    links = Device(path, "block", block).links
+    return next((link for link in links if link.startswith(BY_PATH)), None)

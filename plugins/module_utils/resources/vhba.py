@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One vHBA, a virtual Fibre Channel HBA by NPIV: what is there of it, and the plan that makes it as wished.
+
+Identity is the pair of WWNN and WWPN, as for the kernel; the WWPN alone is unique on a host. Host numbers are not
+stable from boot to boot, so the definition names the HBA by its WWPN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .. import boot, disk_users, locks, machine, sysfs, udev
+from ..capabilities import fc_port, lun
+from ..capabilities.fc_port import Port
+from ..capabilities.lun import Lun
+from ..definitions import DamagedDefinition
+from ..disk_users import Use
+from ..errors import BadInput, NodedevError
+from ..names import checked_oui, checked_wwn, derived_wwn
+from ..plan import Step, apply, describe
+from . import vhba_definition as definition
+from . import vhba_kernel as kernel
+from . import vhba_steps as steps
+from .vhba_definition import Definition
+from .vhba_parent import Asked, choose, refusal, why_not
+from .vhba_port import of_port
+
+# The OUI of libvirt's own WWNs for QEMU.
+OUI = "001a4a"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants of one vHBA; it has WWNs, or a ``name`` from which they follow with the ``oui``."""
+
+    wwnn: str | None = None
+    wwpn: str | None = None
+    name: str | None = None
+    oui: str = OUI
+    asked: Asked = field(default_factory=Asked)
+    state: str = "present"
+    persistent: bool = True
+    force: bool = False
+    require_online: bool = True
+    wait_timeout: float = 60
+    wait_luns: int = 0
+    rescan: bool = False
+
+    @classmethod
+    def checked(
+        cls,
+        parent: str | None = None,
+        parent_wwnn: str | None = None,
+        parent_wwpn: str | None = None,
+        parent_fabric_wwn: str | None = None,
+        **options: Any,
+    ) -> Wish:
+        """A wish whose every part fits its grammar; raises BadInput naming the option that does not."""
+        for option in ("wwnn", "wwpn"):
+            if options.get(option) is not None:
+                options[option] = checked_wwn(option, options[option])
+        if (options.get("wwpn") is None) != (options.get("wwnn") is None):
+            raise BadInput("wwpn", options.get("wwpn"), "wwnn and wwpn go together")
+        if (options.get("wwpn") is None) == (options.get("name") is None):
+            raise BadInput("name", options.get("name"), "a vHBA has either wwnn and wwpn, or a name they follow from")
+        options["oui"] = checked_oui(options.get("oui") or OUI)
+        if options.get("name") == "":
+            raise BadInput("name", "", "a name has at least one character")
+        for option in ("wait_timeout", "wait_luns"):
+            if options.get(option, 0) < 0:
+                raise BadInput(option, options[option], "a number, 0 or more")
+        if options.get("state") == "inactive" and not options.get("persistent", True):
+            raise BadInput("persistent", False, "with state 'inactive' the definition is all that is kept")
+        return cls(asked=Asked.checked(parent, parent_wwnn, parent_wwpn, parent_fabric_wwn), **options)
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """WWNN and WWPN, given or following from host and name; reads the machine-id for the latter."""
+        if self.wwnn is not None and self.wwpn is not None:
+            return self.wwnn, self.wwpn
+        host, name = machine.needed_id(machine.known_id()), str(self.name)
+        return derived_wwn(host, name, "node", self.oui), derived_wwn(host, name, "port", self.oui)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The parts of the host that a wish touches.
+
+    ``ports`` are all Fibre Channel ports; ``active`` the vHBA among them, ``luns`` and ``uses`` its units and who uses
+    them. ``scsi_hosts`` says of the parent that was asked for by name whether the kernel has such a SCSI host.
+    """
+
+    wwnn: str
+    wwpn: str
+    ports: tuple[Port, ...]
+    active: Port | None
+    definition: Definition | None
+    damaged: DamagedDefinition | None
+    luns: tuple[Lun, ...]
+    uses: tuple[Use, ...]
+    scsi_hosts: Mapping[str, bool]
+
+    @property
+    def hba(self) -> Port | None:
+        """The HBA that carries the vHBA now."""
+        parent = None if self.active is None else self.active.parent
+        return next((port for port in self.ports if port.host == parent), None)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps, and what will be there after them; ``not_taken`` says of each other HBA why it is not the parent."""
+
+    steps: tuple[Step, ...]
+    hba: Port | None
+    active: bool
+    definition: Definition | None
+    not_taken: Mapping[str, str]
+
+
+def observe(wish: Wish) -> Observation:
+    """Read what the wish touches: all ports, the vHBA's definition, its units and their users."""
+    wwnn, wwpn = wish.pair
+    ports = tuple(fc_port.ports())
+    active = next((port for port in ports if port.vport and (port.wwnn, port.wwpn) == (wwnn, wwpn)), None)
+    known, damaged = None, None
+    try:
+        known = definition.find(wwpn)
+    except DamagedDefinition as error:
+        damaged = error
+    luns = tuple(lun.of_host(active.host)) if active else ()
+    uses = used(luns) if wish.state != "present" else []
+    named = wish.asked.parent
+    number = int(named.removeprefix("scsi_host")) if named else None
+    return Observation(
+        wwnn=wwnn,
+        wwpn=wwpn,
+        ports=ports,
+        active=active,
+        definition=known,
+        damaged=damaged,
+        luns=luns,
+        uses=tuple(uses),
+        scsi_hosts={named: fc_port.is_scsi_host(number)} if named and number is not None else {},
+    )
+
+
+def used(luns: tuple[Lun, ...]) -> list[Use]:
+    """Who uses these units."""
+    disks = [unit.block for unit in luns if unit.block is not None]
+    generic = [unit.generic for unit in luns if unit.generic is not None]
+    return disk_users.of_disks(disks, generic) if disks or generic else []
+
+
+def plan(wish: Wish, seen: Observation) -> Plan:
+    """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
+    if seen.damaged is not None:
+        raise seen.damaged
+    steps.refuse_if_several(seen.wwnn, seen.wwpn, seen.ports)
+    if wish.state == "absent":
+        if seen.definition and seen.definition.wwnn != seen.wwnn:
+            raise BadInput("wwnn", seen.wwnn, f"vHBA {seen.wwpn} is defined with WWNN {seen.definition.wwnn}")
+        forget = [definition.undefine(seen.definition)] if seen.definition else []
+        return Plan((*forget, *_removal(wish, seen)), None, False, None, {})
+    others = [port for port in seen.ports if port is not seen.active]
+    steps.refuse_if_taken("wwpn", seen.wwnn, seen.wwpn, others)
+    hba: Port | None
+    not_taken: dict[str, str]
+    known = seen.definition
+    if wish.state == "inactive" and seen.active is None and known is not None and _may_be_gone(wish.asked, known):
+        # Its HBA need not be there to be remembered.
+        hba, parent, not_taken = None, known.parent_wwpn, {}
+    else:
+        hba, not_taken = _parent(wish, seen)
+        parent = hba.wwpn
+    target = Definition(seen.wwpn, seen.wwnn, parent, wish.require_online)
+    define = [definition.define(target, seen.definition)] if wish.persistent and seen.definition != target else []
+    kept = target if wish.persistent else seen.definition
+    if wish.state == "inactive":
+        return Plan((*define, *_removal(wish, seen)), hba, False, kept, not_taken)
+    make = [] if seen.active or hba is None else [steps.create(target, hba, wish.wait_timeout)]
+    return Plan((*make, *define), hba, True, kept, not_taken)
+
+
+def _may_be_gone(asked: Asked, known: Definition) -> bool:
+    """Whether the HBA that is asked for is the defined one, be it here or not."""
+    return asked.nothing or asked.wwpn == known.parent_wwpn
+
+
+def _parent(wish: Wish, seen: Observation) -> tuple[Port, dict[str, str]]:
+    """The HBA that carries the vHBA, or is to; one that is there stays, and so does the HBA of a definition."""
+    there = seen.hba
+    if there is not None:
+        if not wish.asked.takes(there):
+            raise NodedevError(
+                f"vHBA {seen.wwpn} is on {there.name} (WWPN {there.wwpn}), not where it is asked for,"
+                f" {wish.asked}: remove it first with state: absent"
+            )
+        return there, {port.name: f"the vHBA is on {there.name}" for port in seen.ports if _other(port, there)}
+    # Where nothing has to be made, the state of the HBA is of no interest.
+    making = wish.state == "present"
+    online = wish.require_online and making
+    asked, known = wish.asked, seen.definition
+    if known is not None:
+        hba = next((port for port in seen.ports if port.wwpn == known.parent_wwpn and port.vport is None), None)
+        if hba is not None and asked.takes(hba):
+            if making and why_not(hba, online) is not None:
+                raise refusal(Asked(parent=hba.name), seen.ports, {}, online)
+            return hba, {port.name: f"the vHBA is defined on {hba.name}" for port in seen.ports if _other(port, hba)}
+        if asked.nothing:
+            missing = f"the HBA with WWPN {known.parent_wwpn}, which is not here now"
+            raise BadInput("parent", None, f"vHBA {seen.wwpn} is defined on {missing}")
+    hba, not_taken = choose(asked, seen.ports, online)
+    if hba is None:
+        raise refusal(asked, seen.ports, seen.scsi_hosts, online)
+    return hba, not_taken
+
+
+def _other(port: Port, taken: Port) -> bool:
+    return port.vport is None and port is not taken
+
+
+def _removal(wish: Wish, seen: Observation) -> list[Step]:
+    port, hba = seen.active, seen.hba
+    if port is None or hba is None:
+        return []
+    steps.refuse_if_used(port, [*map(str, seen.uses)], wish.force)
+    return steps.remove(port, hba, seen.luns, wish.wait_timeout)
+
+
+def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
+    """Make the vHBA as wished, or in check mode only say what would be done; the result in Ansible's shape."""
+    before = observe(wish)
+    hindrance = sysfs.why_not_writable()
+    if check_mode or hindrance:
+        planned = plan(wish, before)
+        if planned.steps and not check_mode:
+            raise NodedevError(hindrance)
+        return _result(wish, before, planned, _predicted(before, planned))
+    # What was seen so far may be half of another run's work; only under the locks does it count.
+    hbas = [port.wwpn for port in before.ports if port.vport is None]
+    with locks.held([f"fc:{name}" for name in {*hbas, before.wwpn}], wish.wait_timeout):
+        before = observe(wish)
+        planned = plan(wish, before)
+        watch = udev.Watch("scsi_host") if planned.active and before.active is None else None
+        apply(planned.steps)
+        after = observe(wish)
+        if watch is not None and after.active is not None:
+            watch.wait_added([f"host{after.active.host}"], wish.wait_timeout)
+        if after.active is not None and wish.state == "present":
+            after = _with_luns(wish, before, after, after.active)
+    return _result(wish, before, planned, after)
+
+
+def _with_luns(wish: Wish, before: Observation, after: Observation, port: Port) -> Observation:
+    """Look for units as asked. The vHBA stays where too few come: it has to be there to be given some."""
+    if wish.rescan:
+        kernel.rescan(port.host)
+    luns = (
+        kernel.luns_after(port.host, wish.wait_luns, wish.wait_timeout) if wish.wait_luns or wish.rescan else after.luns
+    )
+    if len(luns) < wish.wait_luns:
+        targets = fc_port.targets(port.host)
+        raise NodedevError(
+            f"vHBA {after.wwpn} ({port.name}) is there, but has {len(luns)} LUNs after {wish.wait_timeout:g} s instead"
+            f" of {wish.wait_luns}, from {len(targets)} targets: look at the zoning and at the storage's initiators"
+        )
+    return replace(after, luns=tuple(luns))
+
+
+def _predicted(before: Observation, planned: Plan) -> Observation:
+    active = before.active if planned.active else None
+    return replace(before, active=active, definition=planned.definition, luns=before.luns if active else ())
+
+
+def _result(wish: Wish, before: Observation, planned: Plan, after: Observation) -> dict[str, Any]:
+    written = planned.definition is not None and planned.definition != before.definition
+    new_luns = {unit.address for unit in after.luns} - {unit.address for unit in before.luns}
+    return {
+        "changed": bool(planned.steps) or bool(new_luns and wish.rescan),
+        "plan": describe(planned.steps),
+        "diff": {"before": _state(before, before.hba), "after": _state(after, planned.hba if planned.active else None)},
+        "vhba": _described(after, planned),
+        "not_taken": dict(planned.not_taken),
+        "warnings": boot.warning(f"vHBA {after.wwpn}") if written else [],
+    }
+
+
+def _state(seen: Observation, hba: Port | None) -> dict[str, Any]:
+    """What runs and what is kept, apart, as a diff shows them."""
+    runtime = {"wwnn": seen.wwnn, "wwpn": seen.wwpn, "parent_wwpn": hba.wwpn} if hba else {}
+    return {"runtime": runtime, "boot": seen.definition.document() if seen.definition else {}}
+
+
+def _described(seen: Observation, planned: Plan) -> dict[str, Any]:
+    hba = seen.hba or planned.hba
+    known = {"wwnn": seen.wwnn, "wwpn": seen.wwpn, "active": planned.active, "persistent": seen.definition is not None}
+    known["parent"] = hba.name if hba else None
+    known["parent_wwnn"] = hba.wwnn if hba else None
+    known["parent_wwpn"] = hba.wwpn if hba else None
+    return {**known, **of_port(seen.active, seen.luns)}

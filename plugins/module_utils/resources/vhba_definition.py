@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is kept of a vHBA: its names, and its HBA by that one's WWPN, since host numbers change from boot to boot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .. import definitions
+from ..definitions import DamagedDefinition
+from ..errors import BadInput
+from ..names import checked_wwn
+from ..plan import Step
+
+KIND = "vhba"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One vHBA as it is kept, in /etc/nodedev.d/vhba by its WWPN. ``require_online`` is what it was made with."""
+
+    wwpn: str
+    wwnn: str
+    parent_wwpn: str
+    require_online: bool = True
+
+    @property
+    def path(self) -> str:
+        return path_of(self.wwpn)
+
+    def document(self) -> dict[str, Any]:
+        """The definition as it is written."""
+        return {
+            "wwnn": self.wwnn,
+            "wwpn": self.wwpn,
+            "parent_wwpn": self.parent_wwpn,
+            "require_online": self.require_online,
+        }
+
+
+def path_of(wwpn: str) -> str:
+    """Where the definition of this WWPN is kept."""
+    return definitions.document_path(KIND, wwpn, definitions.STORE)
+
+
+def find(wwpn: str) -> Definition | None:
+    """The definition of a WWPN; None where there is none. Raises DamagedDefinition naming the file."""
+    path = path_of(wwpn)
+    document = definitions.document(path)
+    if document is None:
+        return None
+    try:
+        names = {key: checked_wwn(key, str(document.get(key))) for key in ("wwpn", "wwnn", "parent_wwpn")}
+    except BadInput as error:
+        raise DamagedDefinition(path, str(error)) from error
+    if names["wwpn"] != wwpn:
+        raise DamagedDefinition(path, f"it is of WWPN {names['wwpn']}")
+    return Definition(require_online=document.get("require_online") is not False, **names)
+
+
+def all_defined() -> tuple[list[Definition], list[DamagedDefinition]]:
+    """All definitions by WWPN, and the files that cannot be understood."""
+    found: list[Definition] = []
+    damaged: list[DamagedDefinition] = []
+    for name in definitions.document_names(KIND, definitions.STORE):
+        try:
+            definition = find(name)
+        except DamagedDefinition as error:
+            damaged.append(error)
+        else:
+            found += [] if definition is None else [definition]
+    return found, damaged
+
+
+def define(target: Definition, former: Definition | None) -> Step:
+    """Keep the definition; ``former`` is the one that it replaces."""
+    verb = "define" if former is None else "change the definition of"
+    return Step(
+        f"{verb} vHBA {target.wwpn} (WWNN {target.wwnn}) on the HBA with WWPN {target.parent_wwpn}",
+        _write(target),
+        _remove(target) if former is None else _write(former),
+    )
+
+
+def undefine(known: Definition) -> Step:
+    """Keep the definition no longer."""
+    return Step(f"undefine vHBA {known.wwpn}", _remove(known), _write(known))
+
+
+def _write(definition: Definition) -> Callable[[], None]:
+    return lambda: definitions.write_document(definition.path, definition.document())
+
+
+def _remove(definition: Definition) -> Callable[[], None]:
+    return lambda: definitions.remove(definition.path)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the kernel is asked for one vHBA: to make its vport, to remove its LUNs, to delete the vport.
+
+Follows the kernel's Documentation/scsi/scsi_fc_transport.rst. Each function waits until the kernel is done, for so many
+seconds at most, and raises SysfsError where the kernel refuses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import subprocess
+
+from .. import sysfs
+from ..capabilities import fc_port, lun
+from ..capabilities.fc_port import Port
+from ..capabilities.lun import Lun
+from ..disk_users import maps_of
+from ..errors import NodedevError, NoRoom
+from ..waiting import wait_for
+
+# What vport_create answers; libfc gives EINVAL for a WWPN that the HBA has already, and drivers may give more.
+CREATE_MEANINGS = {
+    errno.EINVAL: "the driver does not take these names: one of its ports has the WWPN already",
+    errno.EEXIST: "the HBA has a vport of these names already",
+    errno.ENOSPC: "the HBA has no vport left",
+    errno.ENODEV: "the HBA's link is down, or it is being removed",
+    errno.EIO: "the HBA refuses: look at the kernel log",
+    errno.EPERM: "the HBA is in a topology without NPIV, or root is needed",
+}
+DELETE_MEANINGS = {
+    errno.ENODEV: "the HBA has no vport of these names",
+    errno.ENOENT: "the HBA has no vport of these names",
+    errno.EBUSY: "the vport is being made or deleted already",
+}
+REMOVE_MEANINGS = {errno.EBUSY: "the unit is in use"}
+
+
+def find(wwnn: str, wwpn: str) -> Port | None:
+    """The vHBA of these names; None where there is none."""
+    return next((port for port in fc_port.ports() if port.vport and (port.wwnn, port.wwpn) == (wwnn, wwpn)), None)
+
+
+def make(hba: Port, wwnn: str, wwpn: str, seconds: float, require_active: bool) -> None:
+    """Make the vport and wait until its SCSI host is there and, if required, logged in to the fabric.
+
+    One that does not come that far is deleted again, and a NodedevError says what it lacks. NoRoom for a full HBA.
+    """
+    try:
+        # The kernel's order: the port's name comes first.
+        sysfs.write(f"{hba.vport_folder}/vport_create", f"{wwpn}:{wwnn}", CREATE_MEANINGS)
+    except sysfs.SysfsError as error:
+        if error.errno == errno.ENOSPC:
+            raise NoRoom(wwpn, hba.name, str(error)) from error
+        raise
+    lacking = _lacking(wwnn, wwpn, seconds, require_active)
+    if lacking is not None:
+        _delete(hba, wwnn, wwpn)
+        raise NodedevError(f"vHBA {wwpn} on {hba.name} {lacking}; it was deleted again")
+
+
+def _lacking(wwnn: str, wwpn: str, seconds: float, require_active: bool) -> str | None:
+    """What the vHBA lacks after so many seconds, or once the fabric has turned it away; None when it is complete."""
+    state: list[str | None] = [None]
+
+    def decided() -> bool:
+        port = find(wwnn, wwpn)
+        if port is None:
+            return False
+        state[0] = port.vport_state
+        return not require_active or state[0] == fc_port.ACTIVE or state[0] in fc_port.REFUSED
+
+    if not wait_for(decided, seconds):
+        if state[0] is None:
+            return f"has no SCSI host after {seconds:g} s"
+        return f"is not active after {seconds:g} s but {state[0]!r}"
+    if require_active and state[0] != fc_port.ACTIVE:
+        return f"was turned away: its vport_state is {state[0]!r}"
+    return None
+
+
+def remove_lun(unit: Lun) -> None:
+    """Take a unit away in good order: what was written to it reaches it, its multipath map goes, then the unit."""
+    if unit.block is not None:
+        _flush(unit.block)
+        for name in maps_of(unit.block):
+            _forget_map(name)
+    try:
+        sysfs.write(f"{unit.path}/delete", "1", REMOVE_MEANINGS)
+    except sysfs.SysfsError as error:
+        if error.errno not in sysfs.GONE:
+            raise
+
+
+def _flush(node: str) -> None:
+    with contextlib.suppress(OSError):
+        handle = os.open(node, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _forget_map(name: str) -> None:
+    """Have multipath remove a map; one that is still used stays, and its path fails when the unit is gone."""
+    command = shutil.which("multipath", path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if command is not None:
+        # The library runs without Ansible too, and then has no run_command.
+        subprocess.run([command, "-f", name], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)  # pylint: disable=ansible-bad-function
+
+
+def delete(wwnn: str, wwpn: str, seconds: float) -> None:
+    """Delete the vHBA and wait until its host is gone; gone already is no error."""
+    port = find(wwnn, wwpn)
+    hba = None if port is None or port.parent is None else fc_port.read(port.parent)
+    if port is None or hba is None:
+        return
+    if not _delete(hba, wwnn, wwpn, seconds):
+        raise NodedevError(f"the kernel still deletes vHBA {wwpn} of {hba.name} after {seconds:g} s, and will end it")
+    gone = wait_for(lambda: find(wwnn, wwpn) is None and not sysfs.exists(f"{fc_port.VPORTS}/{port.vport}"), seconds)
+    if not gone:
+        raise NodedevError(f"{port.path} is still there {seconds:g} s after its vport was deleted")
+
+
+def _delete(hba: Port, wwnn: str, wwpn: str, seconds: float = 60) -> bool:
+    return sysfs.write_with_limit(f"{hba.vport_folder}/vport_delete", f"{wwpn}:{wwnn}", seconds, DELETE_MEANINGS)
+
+
+def rescan(host: int) -> None:
+    """Have the host look for units anew, on all channels, targets and LUNs."""
+    sysfs.write(f"{fc_port.SCSI_HOSTS}/host{host}/scan", "- - -", {})
+
+
+def luns_after(host: int, count: int, seconds: float) -> list[Lun]:
+    """The units of a host once it has so many, or those that it has after so many seconds."""
+    wait_for(lambda: len(lun.of_host(host)) >= count, seconds)
+    return lun.of_host(host)

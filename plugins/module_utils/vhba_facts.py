@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The answer of vhba_facts: this host's HBAs and the vHBAs on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .capabilities import fc_port, lun
+from .capabilities.fc_port import Port
+from .resources import vhba_definition
+from .resources.vhba_parent import why_not
+from .resources.vhba_port import of_port
+
+
+def facts(parent: str | None = None) -> dict[str, Any]:
+    """HBAs and vHBAs by libvirt's names; with ``parent`` that HBA and its vHBAs alone."""
+    ports = [port for port in fc_port.ports() if parent in (None, port.name, f"scsi_host{port.parent}")]
+    defined = {definition.wwpn for definition in vhba_definition.all_defined()[0]}
+    hbas = {port.name: _hba(port, ports) for port in ports if port.vport is None}
+    vhbas = {
+        port.name: {**_said(port), **_names_of_parent(port, ports), "persistent": port.wwpn in defined}
+        for port in ports
+        if port.vport is not None
+    }
+    return {"ansible_facts": {"vhba": {"hbas": hbas, "vhbas": vhbas}}}
+
+
+def _hba(port: Port, ports: list[Port]) -> dict[str, Any]:
+    said = _said(port)
+    for key in ("vport", "vport_state", "parent"):
+        del said[key]
+    return {
+        **said,
+        "npiv": port.vport_folder is not None,
+        "max_vports": port.most,
+        "vports": port.used,
+        "free_vports": port.free,
+        "hindrance": why_not(port, require_online=True),
+        "vhbas": [each.name for each in ports if each.parent == port.host],
+    }
+
+
+def _names_of_parent(port: Port, ports: list[Port]) -> dict[str, str | None]:
+    hba = next((each for each in ports if each.host == port.parent), None)
+    return {"parent_wwnn": hba.wwnn if hba else None, "parent_wwpn": hba.wwpn if hba else None}
+
+
+def _said(port: Port) -> dict[str, Any]:
+    parent = None if port.parent is None else f"scsi_host{port.parent}"
+    luns = tuple(lun.of_host(port.host))
+    return {"wwnn": port.wwnn, "wwpn": port.wwpn, "port_type": port.port_type, "parent": parent, **of_port(port, luns)}

@@ -1,0 +1,111 @@
+#!/usr/bin/python
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vhba_facts
+short_description: The Fibre Channel HBAs of a host and the vHBAs on them
+version_added: 0.1.0
+description:
+  - Tells which HBAs a host has, how many virtual ones each can take more, what is against making one, which vHBAs there
+    are, in which state, and which remote ports and LUNs each of them sees.
+  - Reads sysfs only.
+extends_documentation_fragment:
+  - hostdev.nodedev.attributes.facts
+options:
+  parent:
+    description:
+      - Only this HBA and the vHBAs on it, by libvirt's name.
+    type: str
+seealso:
+  - module: hostdev.nodedev.vhba
+author:
+  - The hostdev.nodedev authors (@hostdev)
+"""
+
+EXAMPLES = r"""
+- name: All HBAs and vHBAs
+  hostdev.nodedev.vhba_facts:
+
+- name: The HBAs that can take one more
+  ansible.builtin.debug:
+    msg: "{{ ansible_facts.vhba.hbas.values() | selectattr('hindrance', 'none') | map(attribute='name') }}"
+
+- name: One HBA with its vHBAs
+  hostdev.nodedev.vhba_facts:
+    parent: scsi_host3
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: Facts of the host.
+  returned: success
+  type: dict
+  contains:
+    vhba:
+      description: HBAs and vHBAs.
+      type: dict
+      contains:
+        hbas:
+          description:
+            - The HBAs by libvirt's name. C(hindrance) says why no vHBA can be made there now, null where one can.
+              C(vports) is how many there are, C(vhbas) their names.
+          type: dict
+          sample:
+            scsi_host3:
+              name: scsi_host3
+              host: 3
+              wwnn: 20000090fa1234a0
+              wwpn: 10000090fa1234a0
+              fabric_wwn: 100000051e000001
+              port_state: Online
+              port_type: NPort (fabric via point-to-point)
+              npiv: true
+              max_vports: 4
+              vports: 1
+              free_vports: 3
+              hindrance: null
+              vhbas: [scsi_host9]
+              targets: []
+              luns: []
+        vhbas:
+          description: The vHBAs by libvirt's name, with what M(hostdev.nodedev.vhba) returns of one.
+          type: dict
+          sample:
+            scsi_host9:
+              name: scsi_host9
+              host: 9
+              wwnn: 2001001b32a9da5e
+              wwpn: 2101001b32a9da5e
+              parent: scsi_host3
+              parent_wwnn: 20000090fa1234a0
+              parent_wwpn: 10000090fa1234a0
+              fabric_wwn: 100000051e000001
+              port_state: Online
+              port_type: NPIV VPORT
+              vport: vport-3:0-0
+              vport_state: Active
+              persistent: true
+              targets:
+                - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online}
+              luns:
+                - address: 9:0:0:0
+                  block: /dev/sdb
+                  generic: /dev/sg2
+                  size: 10737418240
+                  by_path: /dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-0
+"""
+
+from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import run_facts
+from ansible_collections.hostdev.nodedev.plugins.module_utils.vhba_facts import facts
+
+OPTIONS = {"parent": {"type": "str"}}
+
+
+def main() -> None:
+    run_facts(OPTIONS, lambda params, check_mode: facts(**params))
+
+
+if __name__ == "__main__":
+    main()

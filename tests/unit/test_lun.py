@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The units that a SCSI host sees, on files of a test's own."""
+
+from __future__ import annotations
+
+from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import lun
+from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.lun import Lun
+from devices import Host
+
+BELOW = "pci0000:04/0000:04:00.0/host8/rport-8:0-0/target8:0:0"
+
+
+def make_unit(
+    host: Host,
+    address: str,
+    disk: str = "",
+    generic: str = "",
+    size: str | None = "2097152",
+    links: tuple[str, ...] = (),
+) -> str:
+    """A unit with its disk and its generic device; the folder that it is in."""
+    path = f"devices/{BELOW}/{address}"
+    host.link(f"bus/scsi/devices/{address}", path)
+    if generic:
+        host.attributes(f"{path}/scsi_generic/{generic}", {})
+    if disk:
+        minor = str(len(disk) * 16 + ord(disk[-1]))
+        uevent = f"MAJOR=8\nMINOR={minor}\nDEVNAME={disk}\nDEVTYPE=disk".encode()
+        host.attributes(f"{path}/block/{disk}", {"uevent": uevent, **({} if size is None else {"size": size})})
+        if links:
+            host.write(host.records / f"b8:{minor}", "".join(f"S:{link}\n" for link in links).encode())
+    return f"{host.sys}/{path}"
+
+
+def test_a_disk(fibre: Host) -> None:
+    by_path = "disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-1"
+    path = make_unit(fibre, "8:0:0:1", "sdd", "sg4", links=("disk/by-id/wwn-0x6006", by_path, "disk/by-uuid/1"))
+    assert lun.of_host(8) == [Lun("8:0:0:1", path, "/dev/sdd", "/dev/sg4", 1 << 30, f"/dev/{by_path}")]
+
+
+def test_what_is_no_disk(fibre: Host) -> None:
+    path = make_unit(fibre, "8:0:0:0", generic="sg2")
+    assert lun.of_host(8) == [Lun("8:0:0:0", path, None, "/dev/sg2", None, None)]
+
+
+def test_a_disk_that_udev_has_not_seen(fibre: Host) -> None:
+    make_unit(fibre, "8:0:0:0", "sdb", size=None)
+    (unit,) = lun.of_host(8)
+    assert (unit.block, unit.generic, unit.size, unit.by_path) == ("/dev/sdb", None, None, None)
+
+
+def test_a_disk_without_a_link_by_path(fibre: Host) -> None:
+    make_unit(fibre, "8:0:0:0", "sdb", links=("disk/by-id/wwn-0x6006",))
+    assert [unit.by_path for unit in lun.of_host(8)] == [None]
+
+
+def test_units_of_this_host_alone_by_address(fibre: Host) -> None:
+    for address in ("8:0:0:10", "8:0:0:2", "8:0:1:0", "8:0:0:0", "80:0:0:0", "18:0:0:0"):
+        make_unit(fibre, address)
+    for name in ("host8", "target8:0:0"):
+        fibre.link(f"bus/scsi/devices/{name}", f"devices/{name}")
+    assert [unit.address for unit in lun.of_host(8)] == ["8:0:0:0", "8:0:0:2", "8:0:0:10", "8:0:1:0"]
+    assert lun.of_host(3) == []
+
+
+def test_a_unit_that_vanishes_is_none(fibre: Host) -> None:
+    make_unit(fibre, "8:0:0:0")
+    (fibre.sys / "bus/scsi/devices/8:0:0:1").symlink_to("../../../devices/gone")
+    assert [unit.address for unit in lun.of_host(8)] == ["8:0:0:0"]

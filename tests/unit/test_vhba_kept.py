@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The definitions of vHBAs beside what runs: facts, drift, whose arrival concerns them, what is in their way."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils import definitions
+from ansible_collections.hostdev.nodedev.plugins.module_utils.kept import Hindrance, Kept
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import vhba_definition, vhba_kept
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import Definition
+from devices import Host
+from fibre import WWNN, WWPN, make_hba, make_vhba, names
+
+HBA = names(3)[1]
+OTHER = "5001a4a1000000b2"
+FACTS: dict[str, Any] = {
+    "wwnn": WWNN,
+    "wwpn": WWPN,
+    "parent_wwpn": HBA,
+    "require_online": True,
+    "name": "scsi_host8",
+    "parent": "scsi_host3",
+    "parent_missing": False,
+    "autostart": True,
+    "active": True,
+    "drift": [],
+}
+INACTIVE = {**FACTS, "name": None, "active": False}
+
+
+@pytest.fixture(autouse=True)
+def store(fibre: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One vHBA is defined."""
+    monkeypatch.setattr(definitions, "STORE", str(tmp_path / "store"))
+    vhba_definition.define(Definition(WWPN, WWNN, HBA), None).apply()
+
+
+def kept() -> Kept:
+    (found,), damaged = vhba_kept.kept()
+    assert damaged == []
+    return found
+
+
+def test_nothing_is_defined(fibre: Host) -> None:
+    vhba_definition.undefine(Definition(WWPN, WWNN, HBA)).apply()
+    make_vhba(fibre)
+    assert vhba_kept.kept() == ([], [])
+
+
+def test_it_runs_as_defined(fibre: Host) -> None:
+    make_hba(fibre)
+    make_vhba(fibre)
+    assert kept().facts == FACTS
+    assert (kept().id, kept().name) == (WWPN, f"vHBA {WWPN} on the HBA with WWPN {HBA}")
+
+
+def test_it_does_not_run(fibre: Host) -> None:
+    make_hba(fibre)
+    make_vhba(fibre, 9, wwnn=OTHER, wwpn=OTHER)
+    assert kept().facts == INACTIVE
+
+
+def test_its_hba_has_another_number(fibre: Host) -> None:
+    make_hba(fibre, 14, port_name=f"0x{HBA}")
+    make_vhba(fibre, 15, parent=14)
+    assert kept().facts == {**FACTS, "name": "scsi_host15", "parent": "scsi_host14"}
+
+
+def test_its_hba_is_missing(fibre: Host) -> None:
+    make_hba(fibre, 4)
+    assert kept().facts == {**INACTIVE, "parent": None, "parent_missing": True}
+    assert kept().hindrance() == Hindrance("its HBA is not there; it is restored when the HBA arrives", passing=False)
+
+
+def test_it_runs_elsewhere(fibre: Host) -> None:
+    make_hba(fibre, 3)
+    make_hba(fibre, 4)
+    make_vhba(fibre, parent=4)
+    drift = [{"what": "parent", "defined": HBA, "running": names(4)[1]}]
+    assert kept().facts == {**FACTS, "drift": drift}
+
+
+def test_it_runs_with_another_wwnn(fibre: Host) -> None:
+    make_hba(fibre)
+    make_vhba(fibre, wwnn=OTHER)
+    drift = [{"what": "wwnn", "defined": WWNN, "running": OTHER}]
+    assert kept().facts == {**FACTS, "active": False, "drift": drift}
+
+
+def test_its_wwpn_is_an_hbas_own(fibre: Host) -> None:
+    make_hba(fibre)
+    make_hba(fibre, 4, port_name=f"0x{WWPN}", node_name=f"0x{WWNN}")
+    assert kept().facts == INACTIVE
+
+
+def test_a_damaged_one_is_told(fibre: Host) -> None:
+    make_hba(fibre)
+    folder = os.path.dirname(Definition(WWPN, WWNN, HBA).path)
+    Path(folder, f"{OTHER}.json").write_text("{")
+    found, damaged = vhba_kept.kept()
+    assert [each.id for each in found] == [WWPN]
+    assert [each.path for each in damaged] == [f"{folder}/{OTHER}.json"]
+
+
+@pytest.mark.parametrize(
+    ("arrived", "concerned"),
+    [("host3", True), ("host4", False), ("host8", False), ("host9", False), ("host", False), ("0000:04:00.0", False)],
+)
+def test_whose_arrival_concerns_it(fibre: Host, arrived: str, concerned: bool) -> None:
+    make_hba(fibre, 3)
+    make_hba(fibre, 4)
+    make_vhba(fibre, parent=4)
+    assert kept().concerns(arrived) == concerned
+
+
+NAMELESS = ["0x0", "0x0000000000000000", "0xffffffffffffffff"]
+
+
+@pytest.mark.parametrize("name", NAMELESS)
+def test_an_hba_whose_driver_has_not_named_its_port(fibre: Host, name: str) -> None:
+    make_hba(fibre, 4, port_name=name)
+    known = kept()
+    assert known.concerns("host4")
+    hindrance = known.hindrance()
+    assert hindrance is not None
+    assert (hindrance.passing, "has not named its port" in hindrance.reason) == (True, True)
+    make_hba(fibre, 3)
+    assert known.hindrance() is None
