@@ -19,12 +19,12 @@ from .switch import Switch
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python3 -m fcf", description="A Fibre Channel fabric on veth pairs.")
     parser.add_argument("--interfaces", default="fcoesw", help="what the names of its interfaces begin with")
-    parser.add_argument("--policy", type=Path, default=Path("/run/fabric.policy"), help="file that says what to refuse")
+    parser.add_argument("--policies", type=Path, default=Path("/run/fabric"), help="folder that says what to refuse")
     parser.add_argument("--keep-alive", type=float, default=8.0, help="seconds between advertisements")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     signal.signal(signal.SIGTERM, _stop)
-    switch = Switch(arguments.interfaces, Fabric(arguments.policy), arguments.keep_alive)
+    switch = Switch(arguments.interfaces, Fabric(arguments.policies), arguments.keep_alive)
     try:
         switch.tick()
         _tell_ready()

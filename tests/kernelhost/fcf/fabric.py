@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import struct
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Policy:
-    """What the fabric refuses."""
+    """What the fabric refuses, and which ports see each other."""
 
     npiv: bool = True
     rejected: frozenset[bytes] = frozenset()
@@ -32,10 +33,10 @@ class Policy:
     zones: frozenset[frozenset[bytes]] = frozenset()
 
     @classmethod
-    def read(cls, path: Path) -> Policy:
-        """A file of lines `no-npiv`, `reject WWPN`, `max-npiv NUMBER`, `zone WWPN WWPN...`; no file refuses nothing."""
+    def read(cls, folder: Path) -> Policy:
+        """All files of a folder: lines `no-npiv`, `reject WWPN`, `max-npiv NUMBER`, `zone WWPN WWPN...`."""
         npiv, rejected, max_npiv, zones = True, set(), None, set()
-        for line in path.read_text(encoding="ascii").splitlines() if path.exists() else ():
+        for line in _lines(folder):
             word, *values = line.split() or [""]
             if word == "no-npiv" and not values:
                 npiv = False
@@ -46,13 +47,20 @@ class Policy:
             elif word == "zone":
                 zones.add(frozenset(_wwn(value) for value in values))
             elif word:
-                raise ValueError(f"{path}: not a policy: {line}")
+                raise ValueError(f"{folder}: not a policy: {line}")
         return cls(npiv, frozenset(rejected), max_npiv, frozenset(zones))
 
     def lets_see(self, one: NPort, other: NPort) -> bool:
-        """Whether two ports are in a zone together; without any zone all ports are."""
+        """Whether two ports are in a zone together. As on switches, those that are in no zone see nobody."""
         pair = {one.wwpn, other.wwpn}
-        return not self.zones or len(pair) == 1 or any(pair <= zone for zone in self.zones)
+        return len(pair) == 1 or any(pair <= zone for zone in self.zones)
+
+
+def _lines(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.glob("*")):
+        # It may be removed right now.
+        with contextlib.suppress(FileNotFoundError):
+            yield from path.read_text(encoding="ascii").splitlines()
 
 
 def _wwn(text: str) -> bytes:
@@ -71,9 +79,9 @@ class Refused(Exception):
 class Fabric:
     """Knows nothing of Ethernet; frames that it wants sent are in `outbox`."""
 
-    def __init__(self, policy: Path) -> None:
-        self._path = policy
-        self._policy = Policy.read(policy)
+    def __init__(self, policies: Path) -> None:
+        self._policies = policies
+        self._policy = Policy.read(policies)
         self.ports: nameserver.Ports = {}
         self.outbox: list[fc.Frame] = []
         self._areas: dict[str, int] = {}
@@ -81,7 +89,7 @@ class Fabric:
 
     def refresh(self) -> None:
         """Read the policy anew; a change of zones is told to all ports, any of which may see others now."""
-        before, self._policy = self._policy, Policy.read(self._path)
+        before, self._policy = self._policy, Policy.read(self._policies)
         if before.zones != self._policy.zones:
             for port in self.ports.values():
                 for other in self.ports.values():

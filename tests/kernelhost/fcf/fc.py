@@ -15,7 +15,6 @@ DIRECTORY = 0xFFFFFC
 FIRST_WELL_KNOWN = 0xFFFFF0
 
 TYPE_ELS = 0x01
-TYPE_FCP = 0x08
 TYPE_CT = 0x20
 
 # How a frame's information is used (R_CTL).

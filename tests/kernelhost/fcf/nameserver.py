@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 HEADER = struct.Struct(">B 3s B B B x H H x B B B")
 REVISION = 1
@@ -50,7 +50,7 @@ class NPort:
     enode: bytes
     types: frozenset[int] = frozenset()
     symbolic_name: bytes = b""
-    wants_state_changes: bool = field(default=False)
+    wants_state_changes: bool = False
 
 
 Ports = dict[int, NPort]
