@@ -30,7 +30,8 @@ options:
     type: str
   count:
     description:
-      - How many instances the pool has, or V(max) for as many as fit.
+      - How many instances the pool has, or V(max) for as many as fit. With V(max), instances that are defined and have
+        no room, as while a card is missing, are left as they are.
       - Growing takes the lowest free indexes. Shrinking removes the idle instances of the highest indexes, and fails
         naming the holders when too few are idle, unless O(force=true).
     type: str
@@ -85,9 +86,8 @@ options:
     elements: dict
   autostart:
     description:
-      - Whether the definitions say that the instances start when their parent appears.
+      - Whether the definitions say that the instances start when their parent appears. Those of a new pool do.
     type: bool
-    default: true
   adopt:
     description:
       - Whether an instance of O(uuids) that exists already, made by others, is taken into the pool. From then on it is
@@ -252,7 +252,7 @@ OPTIONS = {
     },
     "placement": {"type": "str", "choices": ["spread", "pack"]},
     "attrs": {"type": "list", "elements": "dict"},
-    "autostart": {"type": "bool", "default": True},
+    "autostart": {"type": "bool"},
     "adopt": {"type": "bool", "default": False},
 }
 

@@ -84,6 +84,7 @@ def observed(
         "active": {device.uuid: device for device in active},
         "definitions": by_uuid,
         "damaged": (),
+        "owners": {},
         "derived": {each: index for index, each in enumerate(IDS) if each in there - own},
         "holders": {uuid(name): (HOLDER,) for name in held},
         "callouts": False,

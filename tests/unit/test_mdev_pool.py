@@ -159,10 +159,24 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         [THREE, "create #2 on B", "define #2 on B"],
     ),
     (
+        "autostart is as it was",
+        wished(count=2),
+        observed(recorded("0A", "1B", autostart=False), runs("0A", "1B"), defined("0A", "1B", autostart=False)),
+        [],
+    ),
+    (
+        "max, the card that was missing is back",
+        wished(),
+        observed(
+            recorded("0A", "1B", "2A", count="max"), runs("0A", "1B"), defined("0A", "1B", "2A"), {"A": 2, "B": 1}
+        ),
+        ["create #2 on A"],
+    ),
+    (
         "max after a boot with less room",
         wished(),
         observed(recorded("0A", "1B", "2A", count="max"), (), defined("0A", "1B", "2A"), {"A": 1, "B": 1}),
-        ["undefine #2 on A", "create #0 on A", "create #1 on B", TWO],
+        ["create #0 on A", "create #1 on B"],
     ),
     (
         "listed",

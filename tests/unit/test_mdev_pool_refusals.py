@@ -89,7 +89,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     ),
     ("shrink in use", wished(count=1), observed(*PAIR, held="01"), InUse, r"1 of 2 .* #0 \(index 0\) by process 4711"),
     ("absent in use", wished(state="absent"), observed(*PAIR, held="1"), InUse, "#1 .* of domain desk"),
-    ("inactive in use", wished(state="inactive"), observed(*PAIR, held="1"), InUse, "mdev #1 on B is in use by proc"),
+    ("inactive in use", wished(state="inactive"), observed(*PAIR, held="1"), InUse, r"in use, #1 \(index 1\) by proc"),
     (
         "no longer listed, in use",
         wished(uuids=[V]),
@@ -103,6 +103,13 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         observed(active=runs("uA")),
         NodedevError,
         "mdev #u on A was not made for pool x: set adopt: true to take it into the pool, or list another UUID",
+    ),
+    (
+        "of another pool",
+        new(uuids=[U], adopt=True),
+        observed(active=runs("uA"), owners={U: "y"}),
+        NodedevError,
+        "mdev #u on A belongs to pool y: take it out of that one first",
     ),
     ("defined by others", new(uuids=[U]), observed(definitions=defined("uB")), NodedevError, "mdev #u on B was not ma"),
     (

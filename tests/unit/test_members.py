@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import InUse
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.members import Member, listed, resized
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.members import Member, fitted, listed, resized
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,3 +95,12 @@ def test_one_that_is_listed_no_longer_is_in_use() -> None:
     with pytest.raises(InUse, match=r"pool x: instances that are no longer listed are in use, id1 \(index 1\) by proc"):
         listed("x", there, ["id0"], force=False)
     assert [member.id for member in listed("x", there, ["id0"], force=True).go] == ["id1"]
+
+
+def test_what_does_not_fit_is_left_unless_it_runs() -> None:
+    members = [Member(0, "a"), Member(1, "b", active=True), Member(2, "c"), Member(3, "d")]
+    change = fitted(members, 2, runs=True)
+    assert [member.id for member in change.stay] == ["a", "b"]
+    assert [member.id for member in change.left] == ["d", "c"]
+    assert (change.go, change.new) == ((), ())
+    assert fitted(members, 6, runs=True).new == (4, 5)

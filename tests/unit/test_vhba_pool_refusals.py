@@ -98,7 +98,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         wished(state="inactive"),
         observed(*SINGLE, held="0"),
         InUse,
-        rf"vHBA {WWPNS[0]} \(scsi_host10\) is in use, LUN 10:0:0:0: /dev/sdb is mounted on /srv: stop that first",
+        rf"no longer are in use, {WWPNS[0]} \(index 0\) with LUN 10:0:0:0: /dev/sdb is mounted on /srv: stop that",
     ),
     (
         "somebody else has the WWPN",

@@ -11,6 +11,7 @@ from ..capabilities.fc_port import Port
 from ..errors import BadInput
 from ..names import checked_wwn
 from ..resources.vhba_parent import checked_host, unfit
+from .parents import refuse_if_empty
 
 KEYS = ("scsi_hosts", "wwpns", "fabric_wwn", "online")
 
@@ -32,6 +33,8 @@ class Selector:
             raise BadInput("parents", values, f"what can be chosen by is: {', '.join(KEYS)}")
         if not isinstance(given.get("online", True), bool):
             raise BadInput("parents", values, "online is true or false")
+        for key in ("scsi_hosts", "wwpns"):
+            refuse_if_empty(key, given.get(key, ("any",)))
         if "scsi_hosts" in given:
             given["scsi_hosts"] = tuple(checked_host("parents", str(value)) for value in given["scsi_hosts"])
         if "wwpns" in given:

@@ -122,6 +122,9 @@ class _Wanted:
             if uuid in known or (device is None and not defined):
                 continue
             parent = device.parent if device else defined[0].parent
+            owner = self.seen.owners.get(uuid)
+            if owner is not None:
+                raise NodedevError(f"mdev {uuid} on {parent} belongs to pool {owner}: take it out of that one first")
             if not self.wish.adopt:
                 raise NodedevError(
                     f"mdev {uuid} on {parent} was not made for pool {self.wish.name}: set adopt: true to take it into"
@@ -149,13 +152,13 @@ class _Wanted:
             active.update({target.uuid: self._made(target) for target in creates})
             make += [step for target in self._unfinished(targets) for step in steps.set_attributes(target)]
         else:
+            members.refuse_if_held(self.wish.name, change.stay, "are to run no longer", self.wish.force)
             make = []
             for uuid in [uuid for uuid in targets if uuid in active]:
                 device = active.pop(uuid)
-                steps.refuse_if_held(device, self.seen.holders.get(uuid, ()), self.wish.force)
                 attrs = targets[uuid].attrs
                 remove.append(steps.remove(device, attrs, self.seen.callouts, self.wish.wait_timeout))
-        kept = self._record(placed)
+        kept = self._record([*placed, *record.of_members(change.left)])
         ordered = [*remove, *make, *define] if self.runs else [*define, *remove]
         return Plan(
             record.around(ordered, kept, self.seen.record, change.go),
@@ -173,7 +176,7 @@ class _Wanted:
         if isinstance(wish.count, int):
             return members.resized(wish.name, self.members, wish.count, wish.force)
         most = space.most(self.members, self.runs, self._space((), self.members))
-        return members.resized(wish.name, self.members, most, wish.force)
+        return members.fitted(self.members, most, self.runs)
 
     def _check_stay(self, stay: Sequence[Member]) -> None:
         for member in stay:
@@ -241,7 +244,7 @@ class _Wanted:
     def _target(self, uuid: str, parent: str) -> Definition:
         known = self.seen.defined(uuid)
         attrs = self.wish.attrs if self.wish.attrs is not None else known[0].attrs if known else ()
-        return Definition(uuid, parent, self.parents[parent].type, self.wish.autostart, attrs)
+        return Definition(uuid, parent, self.parents[parent].type, self.wish.starts, attrs)
 
     def _made(self, target: Definition) -> Mdev:
         return Mdev(target.uuid, target.parent, target.type, self.parents[target.parent].device_api, None, ())
@@ -287,6 +290,6 @@ class _Wanted:
             return ()
         return (f"the new attrs take effect when these instances are started next: {', '.join(changed)}",)
 
-    def _record(self, placed: tuple[Recorded, ...]) -> Record:
+    def _record(self, instances: Sequence[Recorded]) -> Record:
         root = record.root_for(self.wish.persistent, self.seen.record)
-        return Record(self.wish.name, KIND, self.wish.document(), placed, root)
+        return record.with_instances(Record(self.wish.name, KIND, self.wish.document(), (), root), instances)

@@ -26,7 +26,7 @@ class Observation:
 
     ``derived`` is the index by UUID of what runs or is defined and, by its UUID, belongs to this pool; ``machine`` the
     host's machine-id, None where it has none. ``cards`` says of every parent in question which card it is on: of those
-    that are registered, that have instances or that the pool was on.
+    that are registered, that have instances or that the pool was on. ``owners`` are the other pools by their instances.
     ``active`` and ``definitions`` are all of the host, by their UUIDs; ``holders`` are those of members.
     """
 
@@ -38,6 +38,7 @@ class Observation:
     active: Mapping[str, Mdev]
     definitions: Mapping[str, tuple[Definition, ...]]
     damaged: tuple[DamagedDefinition, ...]
+    owners: Mapping[str, str]
     derived: Mapping[str, int]
     holders: Mapping[str, tuple[holders.Holder, ...]]
     callouts: bool
@@ -58,7 +59,8 @@ def observe(wish: Wish) -> Observation:
         defined[each.uuid] = (*defined.get(each.uuid, ()), each)
     host = machine.known_id()
     own = {one.id: one.index for one in known.instances} if known else {}
-    others = {uuid for uuid in {*active, *defined} - {*own} if uuid[14] == "5"}
+    owners = record.owners(wish.name)
+    others = {uuid for uuid in {*active, *defined} - {*own} - {*owners} if uuid[14] == "5"}
     derived = members.derived(others, partial(pool_uuid, host, wish.name)) if host else {}
     chosen = choose(wish.parents or Selector(), wish.type)
     nodes = {uuid: active[uuid].nodes for uuid in {*own, *derived, *(wish.uuids or ())} if uuid in active}
@@ -72,6 +74,7 @@ def observe(wish: Wish) -> Observation:
         active=active,
         definitions=defined,
         damaged=tuple(damaged),
+        owners=owners,
         derived=derived,
         holders={uuid: tuple(held_by for held_by in held if held_by["node"] in own) for uuid, own in nodes.items()},
         callouts=mdevctl.has_callouts(),

@@ -32,7 +32,7 @@ class Wish:
     placement: str | None = None
     attrs: Attrs | None = None
     persistent: bool = True
-    autostart: bool = True
+    autostart: bool | None = None
     adopt: bool = False
     force: bool = False
     wait_timeout: float = 30
@@ -70,9 +70,15 @@ class Wish:
                 parents=self.parents or Selector.checked(said.get("parents", {})),
                 placement=self.placement or said.get("placement"),
                 attrs=self.attrs if self.attrs is not None else checked_attrs(said.get("attrs", [])),
+                autostart=self.autostart if self.autostart is not None else said.get("autostart") is not False,
             )
         except (BadInput, AttributeError, TypeError) as error:
             raise DamagedDefinition(known.path, f"it is not what this module writes: {error}") from error
+
+    @property
+    def starts(self) -> bool:
+        """Whether the instances start when their parent appears: so they do where nothing else is said."""
+        return self.autostart is not False
 
     def document(self) -> dict[str, Any]:
         """The wish as a record keeps it."""
@@ -83,7 +89,7 @@ class Wish:
             "parents": (self.parents or Selector()).document(),
             "placement": self.placement or placement.SPREAD,
             "attrs": [{name: value} for name, value in self.attrs or ()],
-            "autostart": self.autostart,
+            "autostart": self.starts,
         }
 
 

@@ -35,11 +35,12 @@ class Member:
 
 @dataclass(frozen=True)
 class Change:
-    """Who stays, who goes, and the indexes of those to come."""
+    """Who stays, who goes, the indexes of those to come, and who is left as it is until there is room for it."""
 
     stay: tuple[Member, ...]
     go: tuple[Member, ...]
     new: tuple[int, ...]
+    left: tuple[Member, ...] = ()
 
 
 def checked_count(value: object) -> int | str:
@@ -80,9 +81,7 @@ def resized(
     ordered = sorted(members, key=lambda member: member.index)
     surplus = len(ordered) - count
     if surplus <= 0:
-        used = {member.index for member in ordered}
-        free = [index for index in range(count) if index not in used]
-        return Change(tuple(ordered), (), tuple(free[: count - len(ordered)]))
+        return _grown(ordered, count)
     idle = [member for member in ordered if not member.held_by]
     held = [member for member in ordered if member.held_by]
     if len(idle) < surplus and not force:
@@ -95,20 +94,42 @@ def resized(
     return Change(tuple(member for member in ordered if member not in go), tuple(go), ())
 
 
+def fitted(members: Sequence[Member], count: int, runs: bool) -> Change:
+    """As many as fit, which is ``count``. Those beyond it, which do not run, are left: a missing card may return."""
+    ordered = sorted(members, key=lambda member: member.index)
+    surplus = len(ordered) - count
+    if surplus <= 0:
+        return _grown(ordered, count)
+    left = [member for member in ordered if not member.stays(runs)][::-1][:surplus]
+    return Change(tuple(member for member in ordered if member not in left), (), (), tuple(left))
+
+
+def _grown(ordered: Sequence[Member], count: int) -> Change:
+    used = {member.index for member in ordered}
+    free = [index for index in range(count) if index not in used]
+    return Change(tuple(ordered), (), tuple(free[: count - len(ordered)]))
+
+
 def listed(pool: str, members: Sequence[Member], ids: Sequence[str], force: bool) -> Change:
     """The pool has just these instances, by their place in the list; those that are not among them go, if idle."""
     places = {name: index for index, name in enumerate(ids)}
     go = [member for member in members if member.id not in places]
-    held = [member for member in go if member.held_by]
-    if held and not force:
-        raise InUse(
-            f"pool {pool}: instances that are no longer listed are in use, "
-            + _named(held)
-            + f": stop that first, or set force: true to {RELEASE}"
-        )
+    refuse_if_held(pool, go, "are no longer listed", force)
     known = {member.id: member for member in members}
     stay = tuple(replace(known[name], index=index) for name, index in places.items() if name in known)
     return Change(stay, tuple(go), tuple(index for name, index in places.items() if name not in known))
+
+
+def refuse_if_held(
+    pool: str, members: Sequence[Member], which: str, force: bool, means: str = "by", effect: str = RELEASE
+) -> None:
+    """Raise InUse, naming all holders, when any of these has one; ``which`` says which they are in the pool."""
+    held = [member for member in members if member.held_by]
+    if held and not force:
+        raise InUse(
+            f"pool {pool}: instances that {which} are in use, {_named(held, means)}: stop that first, or set"
+            f" force: true to {effect}"
+        )
 
 
 def _named(held: Sequence[Member], means: str = "by") -> str:

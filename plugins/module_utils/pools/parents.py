@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ class Selector:
             raise BadInput("parents", values, f"what can be chosen by is: {', '.join(KEYS)}")
         for key in ("names", "addresses"):
             if key in given:
+                refuse_if_empty(key, given[key])
                 given[key] = tuple(checked_address("parents", str(value)) for value in given[key])
         return cls(**given)
 
@@ -63,6 +64,12 @@ class Selector:
             wanted is None or (key in known and _means(wanted, known[key]))
             for key, wanted in (("vendor", self.vendor), ("product", self.product))
         )
+
+
+def refuse_if_empty(key: str, values: Sequence[object]) -> None:
+    """Raise BadInput for a list of names without any: it would choose all parents, and means none."""
+    if not values:
+        raise BadInput("parents", {key: []}, f"a list without any would choose every parent: leave {key} out for that")
 
 
 def _means(wanted: str, known: Mapping[str, str]) -> bool:

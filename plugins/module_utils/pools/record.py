@@ -166,13 +166,22 @@ def with_instances(record: Record, instances: Sequence[Recorded]) -> Record:
     return replace(record, instances=tuple(sorted(instances, key=lambda one: (one.index, one.id))))
 
 
+def of_members(members: Sequence[Member]) -> list[Recorded]:
+    """Instances as a record has them."""
+    return [Recorded(member.index, member.id, member.parent or "") for member in members]
+
+
+def owners(name: str) -> dict[str, str]:
+    """Which other pool an instance belongs to, by its id; a record that cannot be understood says of none."""
+    return {one.id: each.name for each in all_records()[0] if each.name != name for one in each.instances}
+
+
 def around(steps: Sequence[Step], kept: Record, former: Record | None, go: Sequence[Member]) -> tuple[Step, ...]:
     """Steps that make and remove instances, with the record written before the first and after the last of them.
 
     ``kept`` is the record that is to be, ``go`` are the instances that it will not have any more.
     """
-    gone = [Recorded(member.index, member.id, member.parent or "") for member in go]
-    both = with_instances(kept, [*kept.instances, *gone])
+    both = with_instances(kept, [*kept.instances, *of_members(go)])
     return (*keep(both, former), *steps, *keep(kept, both))
 
 

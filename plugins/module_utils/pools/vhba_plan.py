@@ -138,11 +138,16 @@ class _Wanted:
         if self.runs:
             active.update({new.wwpn: Running(new.wwnn, new.wwpn, new.parent_wwpn) for new in creates})
         else:
+            which = "are to be there no longer"
+            members.refuse_if_held(self.wish.name, change.stay, which, self.wish.force, "with", FORCE)
             for wwpn in active:
                 remove += _stop(self.wish, self.seen, wwpn)
             active = {}
         root = record.root_for(self.wish.persistent, self.seen.record)
-        kept = Record(self.wish.name, KIND, self.wish.document(self.seen.hbas), placed, root)
+        kept = record.with_instances(
+            Record(self.wish.name, KIND, self.wish.document(self.seen.hbas), (), root),
+            [*placed, *record.of_members(change.left)],
+        )
         ordered = [*remove, *make, *define] if self.runs else [*define, *remove]
         definitions = _without(self.seen.definitions, change.go)
         return Plan(
@@ -156,8 +161,9 @@ class _Wanted:
     def _change(self) -> Change:
         wish = self.wish
         most = space.most(self.members, self.runs, self._space((), self.members))
-        count = wish.count if isinstance(wish.count, int) else most
-        return members.resized(wish.name, self.members, count, wish.force, "with", FORCE)
+        if isinstance(wish.count, int):
+            return members.resized(wish.name, self.members, wish.count, wish.force, "with", FORCE)
+        return members.fitted(self.members, most, self.runs)
 
     def _check_stay(self, stay: Sequence[Member]) -> None:
         for member in stay:
