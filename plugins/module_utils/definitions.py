@@ -13,7 +13,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from .errors import NodedevError
 
@@ -25,6 +25,8 @@ MODE = 0o600
 SUFFIX = ".json"
 # What the name of a file begins with that is not yet complete.
 TEMPORARY = ".nodedev-"
+# How often a folder is made again that another run removes at this moment.
+ATTEMPTS = 10
 
 Document = dict[str, Any]
 
@@ -104,11 +106,11 @@ def write_document(path: str, values: Document) -> None:
 def write(path: str, text: str, mode: int) -> None:
     """Replace or make a file in one step: at any moment, also in a crash, it has the old text or the new one."""
     folder = os.path.dirname(path)
-    make_folder(folder)
     temporary = _temporary(path)
     with _explained(path):
+        file = _opened(temporary)
         try:
-            with open(temporary, "w", encoding="utf-8") as file:
+            with file:
                 os.fchmod(file.fileno(), mode)
                 file.write(text)
                 file.flush()
@@ -121,8 +123,20 @@ def write(path: str, text: str, mode: int) -> None:
         _sync(folder)
 
 
+def _opened(path: str) -> TextIO:
+    """A new file, open for writing, in a folder that is made where it is not there.
+
+    Another run may remove the folder in between, with the last file in it that is of its own concern.
+    """
+    for _attempt in range(ATTEMPTS):
+        make_folder(os.path.dirname(path))
+        with contextlib.suppress(FileNotFoundError):
+            return open(path, "w", encoding="utf-8")
+    return open(path, "w", encoding="utf-8")
+
+
 def _temporary(path: str) -> str:
-    """A file's name while it is written: always the same, so that the next run clears up after one that was killed."""
+    """A file's name while it is written: always the same, so that a later run clears up after one that was killed."""
     folder, name = os.path.split(path)
     return os.path.join(folder, TEMPORARY + name)
 
@@ -144,6 +158,14 @@ def remove(path: str) -> None:
             _sync(folder)
         else:
             _sync(os.path.dirname(folder))
+
+
+def clear_up(path: str) -> None:
+    """Remove what a killed run left of writing this file, where that can be; a file that is complete stays."""
+    temporary = _temporary(path)
+    if os.path.lexists(temporary):
+        with contextlib.suppress(NodedevError):
+            remove(temporary)
 
 
 def _sync(folder: str) -> None:

@@ -119,6 +119,15 @@ def undefine(definition: Definition) -> None:
     definitions.remove(definition.path)
 
 
+def clear_up(parents: Iterable[str]) -> None:
+    """Remove what killed runs left of writing definitions under these parents, whose locks the caller holds."""
+    for parent in parents:
+        folder = os.path.join(STORE, parent)
+        for name in definitions.entries(folder):
+            if name.startswith(definitions.TEMPORARY):
+                definitions.clear_up(os.path.join(folder, name[len(definitions.TEMPORARY) :]))
+
+
 def has_callouts() -> bool:
     """Whether scripts of mdevctl want a say in starting and stopping, as s390-tools' check of AP queues does."""
     folders = (os.path.join(scripts, "callouts") for scripts in SCRIPTS)

@@ -77,12 +77,10 @@ def _list(kept: Sequence[Kept]) -> None:
 def _foretell(wanted: Sequence[Kept]) -> int:
     failed = 0
     for each in wanted:
-        hindrance = each.hindrance()
-        if hindrance:
-            _fail(f"{each.name} would fail: {hindrance.reason}")
-            failed += 1
-            continue
         try:
+            hindrance = each.hindrance()
+            if hindrance:
+                raise NodedevError(hindrance.reason)
             for step in each.ensure(True)["plan"]:
                 _say(f"would {step}")
         except NodedevError as error:
@@ -100,11 +98,11 @@ def _restore(wanted: Sequence[Kept], seconds: float) -> int:
         late = time.monotonic() >= deadline
         waiting = []
         for each in pending:
-            hindrance = each.hindrance()
-            if hindrance and hindrance.passing and not late:
-                waiting.append(each)
-                continue
             try:
+                hindrance = each.hindrance()
+                if hindrance and hindrance.passing and not late:
+                    waiting.append(each)
+                    continue
                 if hindrance:
                     raise NodedevError(hindrance.reason)
                 changed = _made(each)

@@ -28,6 +28,16 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"{folder}:{ROOT / 'playbooks' / 'collections'}"
 
 
+def warnings(result: Result) -> list[str]:
+    """The texts of a module's warnings, which newer Ansible wraps."""
+    return [each["event"]["msg"] if isinstance(each, dict) else each for each in result.get("warnings", [])]
+
+
+def ids(result: dict[str, Any]) -> list[str]:
+    """The UUIDs of a pool's instances, by index."""
+    return [instance["uuid"] for instance in result["instances"]]
+
+
 class Host(SimHost):
     """A simulated host with a way to run a module on it."""
 
@@ -50,14 +60,30 @@ class Host(SimHost):
 
     def mdev(self, **arguments: Any) -> Result:
         """Run the mdev module on the first card, unless told otherwise; it must succeed."""
-        result = self.module("mdev", **{"uuid": UUID, "parent": CARD, "type": "nvidia-231", **arguments})
-        assert not result.get("failed"), result
-        return result
+        return self.done("mdev", **{"uuid": UUID, "parent": CARD, "type": "nvidia-231", **arguments})
 
     def refused(self, **arguments: Any) -> str:
         """Run the mdev module on the first card; it must fail, change nothing, and give one line of message."""
+        return self.failed("mdev", **{"uuid": UUID, "parent": CARD, "type": "nvidia-231", **arguments})
+
+    def pool(self, **arguments: Any) -> Result:
+        """Run the mdev_pool module for pool x, unless told otherwise; it must succeed."""
+        return self.done("mdev_pool", **{"name": "x", **arguments})
+
+    def pool_refused(self, **arguments: Any) -> str:
+        """Run the mdev_pool module for pool x; it must fail, change nothing, and give one line of message."""
+        return self.failed("mdev_pool", **{"name": "x", **arguments})
+
+    def done(self, module: str, **arguments: Any) -> Result:
+        """Run a module; it must succeed."""
+        result = self.module(module, **arguments)
+        assert not result.get("failed"), result
+        return result
+
+    def failed(self, module: str, **arguments: Any) -> str:
+        """Run a module; it must fail, change nothing, and give one line of message."""
         before = self.state()
-        result = self.module("mdev", **{"uuid": UUID, "parent": CARD, "type": "nvidia-231", **arguments})
+        result = self.module(module, **arguments)
         assert result.get("failed"), result
         assert self.state() == before
         message = str(result["msg"])
@@ -65,13 +91,24 @@ class Host(SimHost):
         return message
 
     def state(self) -> str:
-        """All that the module may change: what runs, with its parent and type, what is free, and what is defined."""
+        """All that a module may change: what runs, with its parent and type, what is free, and what is kept."""
         look = (
             "ls -l /sys/bus/mdev/devices; readlink /sys/bus/mdev/devices/*/mdev_type;"
             "grep -s . /sys/class/mdev_bus/*/mdev_supported_types/*/available_instances;"
-            "find /etc/mdevctl.d -type f | sort | xargs -r tail -n +1"
+            "for file in $(find /etc/mdevctl.d /etc/nodedev.d /run/nodedev.d -type f | sort); do"
+            " echo $file; cat $file; done"
         )
         return self.run(["sh", "-c", look], check=False).stdout
+
+
+def running(host: Host) -> list[str]:
+    return sorted(host.run(["ls", "/sys/bus/mdev/devices"]).stdout.split())
+
+
+def definitions(host: Host) -> list[str]:
+    """The UUIDs that are defined, each as often as it is."""
+    find = ["find", "/etc/mdevctl.d", "-type", "f", "-printf", "%f\n"]
+    return sorted(host.run(find).stdout.split())
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from simhost.places import LOG, PID, STAGE
 
 DEFAULT_PYTHON = "/usr/bin/python3"
 _PACKAGE_PARENT = Path(__file__).parent.parent
-_OWN_PLACES = ("/etc", "/run", "/dev", "/sys", "/proc")
+_OWN_PLACES = ("/etc", "/usr", "/run", "/dev", "/sys", "/proc")
 _STOP_SECONDS = 30
 
 
@@ -200,7 +200,7 @@ class SimHost:
     def write(self, path: str, text: str) -> None:
         """Write a file in the host with one write call; OSError with the errno that a writer there gets.
 
-        A file that is not there is made, below /etc, /run and /dev.
+        A file that is not there is made, below /etc, /usr, /run and /dev.
         """
         if os.geteuid() != 0:
             self._access("write", path, text)
@@ -259,5 +259,5 @@ class SimHost:
         return libvirt.running(self.run, self.popen)
 
     def reboot(self) -> None:
-        """Reboot: processes end, devices are as the scenario has them, /etc stays, /run is new."""
+        """Reboot: processes end, devices are as the scenario has them, /etc and /usr stay, /run is new."""
         control.request(self.folder, "reboot")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's own view of the file system: /etc, /run, /dev and /proc of its own, the rest as on the machine.
+"""The host's own view of the file system: /etc, /usr, /run, /dev and /proc of its own, the rest as on the machine.
 
 All of it happens in a private mount namespace; nothing is created on the machine's file systems outside the
 host's state folder.
@@ -23,7 +23,8 @@ from simhost.scenario import Scenario
 _FOREIGN_NODES = re.compile(
     r"^(tty.+|vcs.*|loop.*|zram.*|[shv]d[a-z].*|nvme.*|dm-.*|sr\d.*|sg\d.*|vfio|input|disk|mapper|dri|block)$"
 )
-_OWN_ETC = ("mdevctl.d", "nodedev.d", "driverctl.d", "libvirt")
+# What the machine keeps of its own devices.
+_NOT_SHOWN = ("/etc/mdevctl.d", "/etc/nodedev.d", "/etc/driverctl.d", "/etc/libvirt", "/usr/lib/nodedev")
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
 
@@ -66,10 +67,12 @@ def build(stage: str, plan: Scenario) -> str:
     try:
         linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
         linux.mount("simhost", stage, "tmpfs", linux.MS_NOSUID, "mode=0755")
-        for name in ("upper", "work", "dev", "fuse"):
+        for name in ("dev", "fuse"):
             os.mkdir(f"{stage}/{name}")
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
-        _own_etc(stage)
+        _own_changes(stage, "usr")
+        _own_changes(stage, "etc")
+        _empty()
         _own_dev(stage)
         linux.mount("simhost", "/run", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
         for name in ("udev", "lock"):
@@ -105,11 +108,16 @@ def show_sysfs(mountpoint: str, readonly: bool) -> None:
         linux.mount("none", "/sys", None, linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY)
 
 
-def _own_etc(stage: str) -> None:
-    options = f"lowerdir=/etc,upperdir={stage}/upper,workdir={stage}/work"
-    linux.mount("simhost", "/etc", "overlay", 0, options)
-    for name in _OWN_ETC:
-        path = f"/etc/{name}"
+def _own_changes(stage: str, name: str) -> None:
+    """Show the machine's folder of this name below the root, with all changes kept in the host."""
+    upper, work = (f"{stage}/{name}-{kind}" for kind in ("upper", "work"))
+    for folder in (upper, work):
+        os.mkdir(folder)
+    linux.mount("simhost", f"/{name}", "overlay", 0, f"lowerdir=/{name},upperdir={upper},workdir={work}")
+
+
+def _empty() -> None:
+    for path in _NOT_SHOWN:
         if not os.path.lexists(path):
             continue
         try:

@@ -202,11 +202,12 @@ def test_a_remove_that_blocks_does_not_keep_a_host_from_ending() -> None:
 
 
 def test_the_machine_is_not_changed() -> None:
-    places = ("/etc", "/run", "/dev", "/etc/mdevctl.d")
+    places = ("/etc", "/usr", "/usr/lib", "/run", "/dev", "/etc/mdevctl.d")
     before = {place: Path(place).stat().st_mtime_ns for place in places if Path(place).exists()}
     names = {place: sorted(os.listdir(place)) for place in before}
     with SimHost({"files": {"/etc/made/by/scenario": "text"}, "directories": ["/dev/made"], "devices": []}) as host:
         host.run(["sh", "-c", "rm /etc/passwd; echo x > /etc/group; mkdir /run/made; echo > /dev/made/file; umask 77"])
+        host.run(["sh", "-c", "mkdir /usr/lib/made; echo > /usr/made; rm /usr/bin/yes"])
         assert host.read("/etc/made/by/scenario") == "text"
         assert not host.path("/etc/passwd").exists()
         assert sorted(host.run(["find", "/etc/mdevctl.d", "/run"]).stdout.split()) == [

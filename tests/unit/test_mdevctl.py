@@ -120,6 +120,19 @@ def test_a_failed_write_leaves_the_old_text_and_nothing_else(store: Path, monkey
     assert [path.name for path in (store / "mtty").iterdir()] == [UUID]
 
 
+def test_what_killed_runs_left_is_no_definition_and_is_cleared_up(store: Path) -> None:
+    kept = Definition(UUID, "mtty", "t", True)
+    mdevctl.define(kept)
+    for parent in ("mtty", "matrix"):
+        (store / parent).mkdir(exist_ok=True)
+        (store / parent / f".nodedev-{OTHER}").write_text("{")
+    assert mdevctl.all_defined() == ([kept], [])
+    mdevctl.clear_up(["mtty", "0000:06:00.0"])
+    assert sorted(path.name for path in (store / "mtty").iterdir()) == [UUID]
+    mdevctl.clear_up(["matrix"])
+    assert not (store / "matrix").exists()
+
+
 def test_no_store_is_no_definition(store: Path) -> None:
     assert mdevctl.all_defined() == ([], [])
     assert not mdevctl.has_callouts()

@@ -68,8 +68,13 @@ def running() -> list[Mdev]:
     return [device for uuid in sysfs.names(BUS) if (device := _found(uuid, apis)) is not None]
 
 
+def parents() -> set[str]:
+    """The kernel's names of the parents that have devices now, be they registered still or not."""
+    return {os.path.basename(os.path.dirname(path)) for path in sysfs.linked(BUS)}
+
+
 def _found(uuid: str, apis: dict[str, str | None]) -> Mdev | None:
-    """The device of this UUID; ``apis`` keeps what the types of a parent said, since all their devices have the same."""
+    """The device of this UUID; ``apis`` keeps what a parent's types said, as their devices all have the same."""
     path = sysfs.target(f"{BUS}/{uuid}")
     if path is None:
         return None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .. import definitions, holders
@@ -41,13 +41,20 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     """
     wish = wish.filled(seen.record)
     own = members_of(seen)
-    ids = {member.id for member in own} | {*(wish.uuids or ())}
-    for damage in seen.damaged:
-        if damage.path.rpartition("/")[2] in ids:
-            raise damage
-    warnings = tuple(str(damage) for damage in seen.damaged)
+    _check_damaged(seen, {member.id for member in own} | {*(wish.uuids or ())})
     planned = _absent(wish, seen, own) if wish.state == "absent" else _Wanted(wish, seen, own, ceilings or {}).plan()
+    if planned.record is not None:
+        # Where a new instance is to be defined, a file may stand that cannot be understood.
+        _check_damaged(seen, {one.id for one in planned.record.instances})
+    warnings = tuple(str(damage) for damage in seen.damaged)
     return replace(planned, warnings=(*warnings, *planned.warnings))
+
+
+def _check_damaged(seen: Observation, uuids: Collection[str]) -> None:
+    """Raise DamagedDefinition where one of these instances has a definition that cannot be understood."""
+    for damage in seen.damaged:
+        if damage.path.rpartition("/")[2] in uuids:
+            raise damage
 
 
 def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
@@ -139,6 +146,7 @@ class _Wanted:
                 step for target in creates for step in steps.create(target, self.seen.callouts, self.wish.wait_timeout)
             ]
             active.update({target.uuid: self._made(target) for target in creates})
+            make += [step for target in self._unfinished(targets) for step in steps.set_attributes(target)]
         else:
             make = []
             for uuid in [uuid for uuid in targets if uuid in active]:
@@ -248,10 +256,13 @@ class _Wanted:
         return limits
 
     def _too_many(self, wanted: int, room: int, rooms: Sequence[Room], limits: Mapping[str, int]) -> BadInput:
-        cards = dict.fromkeys(each.card for each in rooms)
         left = [
-            f"{each.parent}: {each.free}" for each in rooms if each.card not in limits or each.card == each.parent
-        ] + [f"all of {card}: {limits[card]}" for card in cards if card in limits]
+            f"{each.parent}: {min(each.free, limits.get(each.card, each.free))}"
+            for each in rooms
+            if each.card not in limits or each.card == each.parent
+        ]
+        shared = dict.fromkeys(each.card for each in rooms if each.card != each.parent)
+        left += [f"all of {card}: {limits[card]}" for card in shared if card in limits]
         value = self.wish.count if self.wish.uuids is None else list(self.wish.uuids)
         return BadInput(
             "count" if self.wish.uuids is None else "uuids",
@@ -283,14 +294,28 @@ class _Wanted:
             after[uuid] = (target,) if self.wish.persistent else here
         return after
 
+    def _unfinished(self, targets: Mapping[str, Definition]) -> list[Definition]:
+        """Instances that a run which was killed has made, and perhaps not yet given their attributes.
+
+        They are defined last, so those are meant that run without a definition; not where a guest has one by now, and
+        not those of others, who may have set what they want.
+        """
+        if not self.wish.persistent:
+            return []
+        own = {member.id for member in members_of(self.seen) if member.active and not member.held_by}
+        return [target for uuid, target in targets.items() if uuid in own and not self.seen.defined(uuid)]
+
     def _outdated(self, targets: Mapping[str, Definition]) -> tuple[str, ...]:
-        changed = [
-            uuid
-            for uuid, target in targets.items()
-            if self.runs
-            and uuid in self.seen.active
-            and any(known.parent == target.parent and known.attrs != target.attrs for known in self.seen.defined(uuid))
-        ]
+        """The warning that names those that run and have other attributes than they are to have, or may have."""
+        if not self.runs:
+            return ()
+        unfinished = {target.uuid for target in self._unfinished(targets)}
+        changed = []
+        for uuid, target in targets.items():
+            known = next((known for known in self.seen.defined(uuid) if known.parent == target.parent), None)
+            former = known.attrs if known else () if self.wish.persistent else target.attrs
+            if uuid in self.seen.active and former != target.attrs and uuid not in unfinished:
+                changed.append(uuid)
         if not changed:
             return ()
         return (f"the new attrs take effect when these instances are started next: {', '.join(changed)}",)

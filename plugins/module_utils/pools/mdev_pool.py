@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from .. import boot, hostdev, locks, sysfs, udev
+from .. import boot, hostdev, locks, mdevctl, sysfs, udev
 from ..errors import NodedevError, NoRoom
 from ..names import mdev_name
 from ..plan import StepFailed, apply, describe
+from . import record
 from .mdev_plan import Plan, plan
 from .mdev_seen import Observation, cards, members_of, observe
 from .mdev_wish import Wish
@@ -30,21 +31,40 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
         if planned.steps and not check_mode:
             raise NodedevError(hindrance)
         return _result(before, planned, _predicted(before, planned))
-    # Without the locks one may see half of another run's work, so all that counts is looked at when they are held.
-    locked = {*cards(wish).values()}
-    with locks.held([f"pool:{wish.name}", *locked], wish.wait_timeout):
-        before, planned = _applied(wish, locked)
-        after = observe(wish) if planned.steps else before
-    return _result(before, planned, after)
+    while (done := _applied_alone(wish)) is None:
+        # Parents appeared while the locks of others were waited for: they are locked with them then.
+        continue
+    return _result(*done)
 
 
-def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan]:
-    """Plan and apply, again with what was learnt when a card turned out to take less than its parents said."""
+def _applied_alone(wish: Wish) -> tuple[Observation, Plan, Observation] | None:
+    """What was there, the plan that was carried out under the locks of all cards, and what is there then.
+
+    None, with nothing changed, where there are more cards now.
+    """
+    locked = cards(wish)
+    with locks.held([f"pool:{wish.name}", *locked.values()], wish.wait_timeout):
+        record.clear_up(wish.name)
+        mdevctl.clear_up(locked)
+        # Without the locks one may see half of another run's work, so all that counts is looked at when they are held.
+        done = _applied(wish, {*locked.values()})
+        if done is None:
+            return None
+        before, planned = done
+        # What the wish leaves open stands in the record, which may be gone now.
+        return before, planned, observe(wish.filled(before.record)) if planned.steps else before
+
+
+def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan] | None:
+    """Plan and apply, again with what was learnt when a card turned out to take less than its parents said.
+
+    None, with nothing changed, where there are cards that are not locked.
+    """
     ceilings: dict[str, int] = {}
     while True:
         before = observe(wish)
         if not locked.issuperset(before.cards.values()):
-            raise NodedevError(f"parents appeared while pool {wish.name} was worked on: run it again")
+            return None
         planned = plan(wish, before, ceilings)
         watch = udev.Watch("mdev") if planned.creates else None
         try:

@@ -80,12 +80,12 @@ def observe(wish: Wish) -> Observation:
 
 def cards(wish: Wish) -> Mapping[str, str]:
     """The cards of all parents that a plan for the wish may have to do with, by parent; reads little else."""
-    return _cards(record.find(wish.name))
+    return _cards(record.find(wish.name), mdev.parents())
 
 
-def _cards(known: Record | None, others: Iterable[str] = ()) -> dict[str, str]:
+def _cards(known: Record | None, used: Iterable[str]) -> dict[str, str]:
     recorded = {one.parent for one in known.instances} if known else set()
-    return {address: mdev_types.card_of(address) for address in {*mdev_types.addresses(), *recorded, *others}}
+    return {address: mdev_types.card_of(address) for address in {*mdev_types.addresses(), *recorded, *used}}
 
 
 def _machine_id() -> str | None:

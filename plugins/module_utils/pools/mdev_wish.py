@@ -10,7 +10,7 @@ from typing import Any
 from ..definitions import DamagedDefinition
 from ..errors import BadInput
 from ..mdevctl import Attrs
-from ..names import checked_attrs, checked_type, checked_uuid
+from ..names import checked_address, checked_attrs, checked_type, checked_uuid
 from . import members, placement, record
 from .parents import Selector
 from .record import Record
@@ -66,6 +66,10 @@ class Wish:
             raise BadInput("name", self.name, f"the pool of this name is one of {known.kind} devices")
         said = known.wish
         try:
+            for one in known.instances:
+                # They become parts of paths.
+                checked_uuid(one.id)
+                checked_address("parent", one.parent)
             return replace(
                 self,
                 type=self.type or checked_type(said.get("type")),

@@ -105,30 +105,42 @@ def keep(record: Record, former: Record | None) -> list[Step]:
     if record == former:
         return []
 
-    def apply() -> None:
-        _replace(former, record)
-
-    def undo() -> None:
-        _replace(record, former)
-
     verb = "record" if former is None else "change the record of"
-    return [Step(f"{verb} pool {record.name} with {len(record.instances)} instances in {record.path}", apply, undo)]
+    return [
+        Step(
+            f"{verb} pool {record.name} with {len(record.instances)} instances in {record.path}",
+            lambda: _leave(record.name, record),
+            lambda: _leave(record.name, former),
+        )
+    ]
 
 
-def _replace(former: Record | None, record: Record | None) -> None:
-    """Write the one record and remove the other where it stood elsewhere; at no moment is there neither."""
+def _leave(name: str, record: Record | None) -> None:
+    """Have this record of the pool and no other, or none; a killed run may have left one in each place."""
     if record is not None:
         definitions.write_document(record.path, record.document())
-    if former is not None and (record is None or record.path != former.path):
-        definitions.remove(former.path)
+    for path in _paths(name):
+        if record is None or path != record.path:
+            definitions.remove(path)
+
+
+def _paths(name: str) -> list[str]:
+    """Where a pool's record may stand."""
+    return [definitions.document_path(KIND, name, root) for root in (definitions.STORE, definitions.RUNTIME)]
+
+
+def clear_up(name: str) -> None:
+    """Remove what a killed run left of writing the record, whose lock the caller holds."""
+    for path in _paths(name):
+        definitions.clear_up(path)
 
 
 def forget(record: Record) -> Step:
     """The step that removes the record."""
     return Step(
         f"remove the record of pool {record.name}, {record.path}",
-        lambda: _replace(record, None),
-        lambda: _replace(None, record),
+        lambda: _leave(record.name, None),
+        lambda: _leave(record.name, record),
     )
 
 

@@ -279,8 +279,9 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
         if planned.steps and not check_mode:
             raise NodedevError(hindrance)
         return _result(wish.uuid, before, planned, _predicted(before, planned))
-    # What was seen so far may be half of another run's work; only under the lock does it count.
     with locks.held(before.cards.values(), wish.wait_timeout):
+        mdevctl.clear_up(before.cards)
+        # What was seen so far may be half of another run's work; only under the lock does it count.
         before = observe(wish)
         planned = plan(wish, before)
         new = planned.active is not None and planned.active is not before.active

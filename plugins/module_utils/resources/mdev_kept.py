@@ -41,7 +41,7 @@ def _kept(definition: Definition) -> Kept:
 
 
 def _facts(definition: Definition) -> dict[str, Any]:
-    device = mdev.find(definition.uuid)
+    device = _running(definition.uuid)
     path = mdev_types.path_of(definition.parent)
     return {
         "uuid": definition.uuid,
@@ -55,6 +55,14 @@ def _facts(definition: Definition) -> dict[str, Any]:
         "active": device is not None and device.parent == definition.parent,
         "drift": list(_drift(definition, device)) if device else [],
     }
+
+
+def _running(uuid: str) -> Mdev | None:
+    """The device of this UUID, and None where it cannot be read: whoever restores it hears why."""
+    try:
+        return mdev.find(uuid)
+    except sysfs.SysfsError:
+        return None
 
 
 def _drift(definition: Definition, device: Mdev) -> Iterator[dict[str, str]]:

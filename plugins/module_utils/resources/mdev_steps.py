@@ -27,15 +27,14 @@ def create(target: Definition, callouts: bool, seconds: float) -> list[Step]:
     if callouts:
         attrs = "".join(f", {name}={value}" for name, value in target.attrs)
         return [Step(f"{create} through mdevctl{attrs}", lambda: kernel.start(target, seconds), undo)]
+    return [Step(create, lambda: kernel.make(target, seconds), undo), *set_attributes(target)]
+
+
+def set_attributes(target: Definition) -> list[Step]:
+    """Give a device that runs its attributes in their order; what they were before cannot always be told."""
     return [
-        Step(create, lambda: kernel.make(target, seconds), undo),
-        *(
-            Step(
-                f"set {name}={value} on mdev {target.uuid}",
-                partial(kernel.set_attribute, target.uuid, name, value),
-            )
-            for name, value in target.attrs
-        ),
+        Step(f"set {name}={value} on mdev {target.uuid}", partial(kernel.set_attribute, target.uuid, name, value))
+        for name, value in target.attrs
     ]
 
 

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Definitions of mediated devices beside what runs, on a host made of files: drift, and what is in the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils import mdevctl
+from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev, mdev_types
+from ansible_collections.hostdev.nodedev.plugins.module_utils.kept import Hindrance, Kept
+from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Attrs, Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import mdev_kept
+from ansible_collections.hostdev.nodedev.plugins.module_utils.sysfs import SysfsError
+from devices import Host
+
+UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+CARD, OTHER_CARD = "0000:3d:00.0", "0000:af:00.0"
+
+
+@pytest.fixture
+def cards(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
+    """Two cards of one type, no definition and no device."""
+    monkeypatch.setattr(mdev_types, "BUS", str(host.sys / "class" / "mdev_bus"))
+    monkeypatch.setattr(mdev, "BUS", str(host.sys / "bus" / "mdev" / "devices"))
+    monkeypatch.setattr(mdevctl, "STORE", str(tmp_path / "mdevctl.d"))
+    for card in (CARD, OTHER_CARD):
+        host.make_device("pci", card)
+        host.attributes(f"devices/{card}/mdev_supported_types/t", {"device_api": "vfio-pci"})
+        host.link(f"bus/pci/devices/{card}", f"devices/{card}")
+        host.link(f"class/mdev_bus/{card}", f"devices/{card}")
+    return host
+
+
+def run(host: Host, parent: str = CARD, kind: str = "t", **attributes: str) -> None:
+    """A device of the UUID."""
+    types = f"devices/{parent}/mdev_supported_types/{kind}"
+    host.attributes(f"devices/{parent}/{UUID}", {name.replace("__", "/"): value for name, value in attributes.items()})
+    host.link(f"devices/{parent}/{UUID}/mdev_type", types)
+    host.link(f"bus/mdev/devices/{UUID}", f"devices/{parent}/{UUID}")
+
+
+def define(parent: str = CARD, kind: str = "t", autostart: bool = True, attrs: Attrs = ()) -> Kept:
+    """Define the device, and find it so."""
+    mdevctl.define(Definition(UUID, parent, kind, autostart, attrs))
+    found, damaged = mdev_kept.kept()
+    assert (len(found), damaged) == (1, [])
+    return found[0]
+
+
+def test_what_is_said(cards: Host) -> None:
+    kept = define(attrs=(("a", "1"), ("a", "2")))
+    assert (kept.id, kept.name) == (UUID, f"mdev {UUID} of type t on {CARD}")
+    assert kept.facts == {
+        "uuid": UUID,
+        "name": "mdev_83b8f4f2_509f_382f_3c1e_e6bfe0fa1001_0000_3d_00_0",
+        "parent": "pci_0000_3d_00_0",
+        "parent_addr": CARD,
+        "parent_missing": False,
+        "type": "t",
+        "attrs": [{"a": "1"}, {"a": "2"}],
+        "autostart": True,
+        "active": False,
+        "drift": [],
+    }
+    assert (kept.concerns(CARD), kept.concerns(OTHER_CARD)) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "running", "drift"),
+    [
+        ((), {}, []),
+        ((), {"params": "1"}, []),
+        ((("params", "1"),), {"params": "1"}, []),
+        ((("params", "1 "),), {"params": "1\n"}, []),
+        ((("params", "1"),), {"params": "2"}, [("attribute params", "1", "2")]),
+        ((("params", "1"),), {"params": ""}, [("attribute params", "1", "")]),
+        ((("vendor/params", "1"),), {"vendor__params": "2"}, [("attribute vendor/params", "1", "2")]),
+        # It cannot be read back.
+        ((("params", "1"),), {}, []),
+        # Written several times, as assign_adapter is: the sum of it reads otherwise.
+        ((("params", "1"), ("params", "2")), {"params": "3"}, []),
+    ],
+)
+def test_drift_of_attributes(
+    cards: Host, attrs: Attrs, running: dict[str, str], drift: list[tuple[str, str, str]]
+) -> None:
+    run(cards, **running)
+    facts = define(attrs=attrs).facts
+    assert facts["active"]
+    assert [(each["what"], each["defined"], each["running"]) for each in facts["drift"]] == drift
+
+
+def test_drift_of_parent_and_type(cards: Host) -> None:
+    run(cards, OTHER_CARD, "u")
+    facts = define().facts
+    assert not facts["active"]
+    assert facts["drift"] == [
+        {"what": "parent", "defined": CARD, "running": OTHER_CARD},
+        {"what": "type", "defined": "t", "running": "u"},
+    ]
+
+
+def test_nothing_is_in_the_way(cards: Host) -> None:
+    assert define().hindrance() is None
+
+
+def test_the_parent_is_not_there(cards: Host) -> None:
+    kept = define("0000:99:00.0")
+    assert (kept.facts["parent"], kept.facts["parent_missing"]) == (None, True)
+    assert kept.hindrance() == Hindrance(
+        "its parent 0000:99:00.0 is not there; it is restored when the parent arrives", passing=False
+    )
+
+
+def test_the_parent_is_not_registered_yet(cards: Host) -> None:
+    (cards.sys / "class" / "mdev_bus" / CARD).unlink()
+    assert define().hindrance() == Hindrance(
+        f"its parent {CARD} is not registered for mediated devices: is its driver bound?", passing=True
+    )
+
+
+@pytest.mark.parametrize(("there", "named"), [(["u", "v"], "u, v"), ([], "none")])
+def test_the_type_is_not_there_yet(cards: Host, there: list[str], named: str) -> None:
+    types = cards.sys / "devices" / CARD / "mdev_supported_types"
+    (types / "t" / "device_api").unlink()
+    (types / "t").rmdir()
+    for kind in there:
+        (types / kind).mkdir()
+    assert define().hindrance() == Hindrance(f"its parent {CARD} does not have type t, only {named}", passing=True)
+
+
+def test_a_device_that_cannot_be_read_is_still_told_of(cards: Host) -> None:
+    run(cards)
+    api = cards.sys / "devices" / CARD / "mdev_supported_types" / "t" / "device_api"
+    api.unlink()
+    # A link to itself fails with ELOOP, whoever reads it.
+    api.symlink_to("device_api")
+    with pytest.raises(SysfsError, match="ELOOP"):
+        mdev.find(UUID)
+    assert (define().facts["active"], define().facts["drift"]) == (False, [])
+
+
+def test_damaged_files_are_named(cards: Host) -> None:
+    define()
+    folder = Path(mdevctl.STORE) / CARD
+    (folder / UUID.replace("1001", "1002")).write_text("{")
+    (folder / ".nodedev-x").write_text("{")
+    found, damaged = mdev_kept.kept()
+    assert [kept.id for kept in found] == [UUID]
+    assert [damage.path for damage in damaged] == [str(folder / UUID.replace("1001", "1002"))]

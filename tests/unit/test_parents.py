@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which parents a pool may use: a selector, read against a host made of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils import pci_ids
+from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev_types
+from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.parents import Parent, Selector, choose
+from devices import Host
+from hypothesis import given
+from hypothesis import strategies as st
+
+T4, A16, MTTY = "0000:3d:00.0", "0000:af:00.4", "mtty"
+SMALL = {"name": "GRID T4-1Q", "device_api": "vfio-pci", "available_instances": "16"}
+TYPES = {"nvidia-230": SMALL, "nvidia-231": {**SMALL, "name": "GRID T4-2Q", "available_instances": "8"}}
+
+
+def parent(host: Host, subsystem: str, name: str, types: Mapping[str, Mapping[str, str]], **attributes: str) -> None:
+    links = {"driver": f"bus/{subsystem}/drivers/{attributes.pop('driver')}"} if "driver" in attributes else {}
+    device = host.make_device(subsystem, name, attributes, links=links)
+    for kind, said in types.items():
+        host.attributes(f"devices/{name}/mdev_supported_types/{kind}", said)
+    host.link(f"class/mdev_bus/{name}", device.path.removeprefix(f"{host.sys}/"))
+
+
+@pytest.fixture
+def cards(host: Host, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """A card, a virtual function of another, and the kernel's sample driver."""
+    monkeypatch.setattr(mdev_types, "BUS", str(host.sys / "class" / "mdev_bus"))
+    ids = host.root / "pci.ids"
+    ids.write_text("10de  NVIDIA Corporation\n\t1eb8  TU104GL [Tesla T4]\n\t25b6  GA107GL [A2 / A16]\n")
+    monkeypatch.setattr(pci_ids, "PCI_IDS", (str(ids),))
+    for cached in (pci_ids.names_of, pci_ids._pci_ids):
+        cached.cache_clear()
+    parent(host, "pci", T4, TYPES, vendor="0x10de", device="0x1eb8", numa_node="0", driver="nvidia")
+    a16 = {"nvidia-711": {**SMALL, "available_instances": "1", "description": "framebuffer=4096M, max_instance=4"}}
+    parent(host, "pci", A16, {**TYPES, **a16}, vendor="0x10de", device="0x25b6", numa_node="1", driver="nvidia")
+    host.link(f"devices/{A16}/physfn", "devices/0000:af:00.0")
+    parent(host, "mtty", MTTY, {"mtty-1": {"device_api": "vfio-pci", "available_instances": "24"}})
+    yield host
+    for cached in (pci_ids.names_of, pci_ids._pci_ids):
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({}, [T4, A16, MTTY]),
+        ({"names": [], "addresses": []}, [T4, A16, MTTY]),
+        ({"names": ["pci_0000_3d_00_0"]}, [T4]),
+        ({"addresses": [A16, MTTY]}, [A16, MTTY]),
+        ({"names": ["mtty_mtty"], "addresses": [T4]}, [T4, MTTY]),
+        ({"driver": "nvidia"}, [T4, A16]),
+        ({"driver": "i915"}, []),
+        ({"numa_node": 1}, [A16]),
+        ({"numa_node": 0, "driver": "nvidia"}, [T4]),
+        ({"vendor": "0x10de"}, [T4, A16]),
+        ({"vendor": "10DE", "product": "25b6"}, [A16]),
+        ({"vendor": "nvidia corporation", "product": "TU104GL [Tesla T4]"}, [T4]),
+        ({"vendor": "0x1000"}, []),
+        ({"product": "0x10de"}, []),
+        ({"names": ["pci_0000_3d_00_0"], "numa_node": 1}, []),
+    ],
+)
+def test_what_a_selector_takes(cards: Host, chosen: dict[str, Any], expected: list[str]) -> None:
+    selector = Selector.checked(chosen)
+    found = [
+        address
+        for address in mdev_types.addresses()
+        if (path := mdev_types.path_of(address)) is not None and selector.takes(address, path)
+    ]
+    assert found == sorted(expected)
+
+
+def test_parents_with_the_type(cards: Host) -> None:
+    found = choose(Selector(), "nvidia-230")
+    assert found.parents == (
+        Parent(T4, "pci_0000_3d_00_0", T4, "nvidia-230", "vfio-pci", 16),
+        Parent(A16, "pci_0000_af_00_4", "0000:af:00.0", "nvidia-230", "vfio-pci", 16),
+    )
+    assert found.offers == {MTTY: ("mtty-1",)}
+    assert choose(Selector(addresses=(T4, MTTY)), "GRID T4-1Q") == choose(Selector(addresses=(T4, MTTY)), "nvidia-230")
+
+
+def test_what_a_whole_card_takes(cards: Host) -> None:
+    assert choose(Selector(), "nvidia-711").parents == (
+        Parent(A16, "pci_0000_af_00_4", "0000:af:00.0", "nvidia-711", "vfio-pci", 1, most=4),
+    )
+
+
+def test_a_name_that_several_types_have(cards: Host) -> None:
+    with pytest.raises(BadInput, match=f"type: 'GRID T4-1Q' .*{A16} has several types of that name.*nvidia-230, nv"):
+        choose(Selector(addresses=(A16,)), "GRID T4-1Q")
+
+
+@pytest.mark.parametrize("wanted", ["nvidia-9", None])
+def test_what_is_offered_instead(cards: Host, wanted: str | None) -> None:
+    found = choose(Selector(driver="nvidia"), wanted)
+    assert found.parents == ()
+    assert found.offers[T4] == ("nvidia-230 (GRID T4-1Q)", "nvidia-231 (GRID T4-2Q)")
+    assert set(found.offers) == {T4, A16}
+
+
+def test_what_is_chosen_and_not_registered(cards: Host) -> None:
+    selector = Selector.checked({"names": ["pci_0000_99_00_0", "mtty_mtty"], "addresses": ["0000:98:00.0"]})
+    assert choose(selector, "mtty-1").missing == ("pci_0000_99_00_0", "0000:98:00.0")
+
+
+def test_a_type_that_says_nothing_of_its_room_has_none(cards: Host) -> None:
+    cards.attributes(f"devices/{MTTY}/mdev_supported_types/mtty-2", {"device_api": "vfio-pci"})
+    assert [parent.free for parent in choose(Selector(), "mtty-2").parents] == [0]
+
+
+texts = st.text(min_size=1)
+addresses = st.lists(st.from_regex(r"[a-z0-9]{1,4}(:[0-9]{2})?", fullmatch=True))
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "names": addresses,
+            "addresses": addresses,
+            "driver": texts,
+            "vendor": texts,
+            "product": texts,
+            "numa_node": st.integers(0, 8),
+        },
+    )
+)
+def test_a_selector_is_kept_and_read_back(chosen: dict[str, Any]) -> None:
+    selector = Selector.checked(chosen)
+    assert selector.document() == {key: value for key, value in chosen.items() if value != []}
+    assert Selector.checked(selector.document()) == selector
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (
+            {"slot": 1},
+            "parents: {'slot': 1} cannot be used: what can be chosen by is: names, addresses, driver, vendor",
+        ),
+        ({"names": ["../x"]}, "parents: '../x' cannot be used: a device name or address has letters"),
+        ({"addresses": [""]}, "parents: '' cannot be used"),
+    ],
+)
+def test_what_is_no_selector(chosen: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        Selector.checked(chosen)
