@@ -22,7 +22,7 @@ from bench.measure import PYTHON, ROOT, STAGE, Figures, timed
 TYPE = "nvidia-231"
 COUNT = 64
 # A round of loops takes half a minute, one with nothing to do a second.
-ROUNDS, IDLE_ROUNDS = 3, 10
+ROUNDS, IDLE_ROUNDS = 3, 25
 
 Task = dict[str, Any]
 
