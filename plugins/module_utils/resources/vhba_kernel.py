@@ -134,6 +134,11 @@ def rescan(host: int) -> None:
 
 
 def luns_after(host: int, count: int, seconds: float) -> list[Lun]:
-    """The units of a host once it has so many, or those that it has after so many seconds."""
-    wait_for(lambda: len(lun.of_host(host)) >= count, seconds)
+    """The units of a host once it has so many, with their disks and links, or those it has after so many seconds."""
+
+    def complete() -> bool:
+        found = lun.of_host(host)
+        return len(found) >= count and all(map(lun.is_complete, found))
+
+    wait_for(complete, seconds)
     return lun.of_host(host)
