@@ -36,6 +36,8 @@ DELETE_MEANINGS = {
     errno.EBUSY: "the vport is being made or deleted already",
 }
 REMOVE_MEANINGS = {errno.EBUSY: "the unit is in use"}
+# Seconds for taking back what was begun, however short the wait for it was.
+UNDO = 60.0
 
 
 def find(wwnn: str, wwpn: str) -> Port | None:
@@ -55,10 +57,23 @@ def make(hba: Port, wwnn: str, wwpn: str, seconds: float, require_active: bool) 
         if error.errno == errno.ENOSPC:
             raise NoRoom(wwpn, hba.name, str(error)) from error
         raise
-    lacking = _lacking(wwnn, wwpn, seconds, require_active)
+    try:
+        lacking = _lacking(wwnn, wwpn, seconds, require_active)
+    except NodedevError as error:
+        lacking = f"does not tell its state ({error})"
     if lacking is not None:
-        _delete(hba, wwnn, wwpn)
-        raise NodedevError(f"vHBA {wwpn} on {hba.name} {lacking}; it was deleted again")
+        raise NodedevError(f"vHBA {wwpn} on {hba.name} {lacking}; {_taken_back(hba, wwnn, wwpn)}")
+
+
+def _taken_back(hba: Port, wwnn: str, wwpn: str) -> str:
+    """Delete the vport of a vHBA that lacks something; what came of it in words."""
+    try:
+        deleted = _delete(hba, wwnn, wwpn, UNDO)
+    except NodedevError as error:
+        return f"it could not be deleted again: {error}"
+    # The kernel takes the host away after it has answered.
+    gone = deleted and wait_for(lambda: find(wwnn, wwpn) is None, UNDO)
+    return "it was deleted again" if gone else "the kernel still deletes it"
 
 
 def _lacking(wwnn: str, wwpn: str, seconds: float, require_active: bool) -> str | None:
@@ -124,7 +139,7 @@ def delete(wwnn: str, wwpn: str, seconds: float) -> None:
         raise NodedevError(f"{port.path} is still there {seconds:g} s after its vport was deleted")
 
 
-def _delete(hba: Port, wwnn: str, wwpn: str, seconds: float = 60) -> bool:
+def _delete(hba: Port, wwnn: str, wwpn: str, seconds: float) -> bool:
     return sysfs.write_with_limit(f"{hba.vport_folder}/vport_delete", f"{wwpn}:{wwnn}", seconds, DELETE_MEANINGS)
 
 
