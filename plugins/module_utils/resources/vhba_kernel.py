@@ -38,6 +38,9 @@ DELETE_MEANINGS = {
 REMOVE_MEANINGS = {errno.EBUSY: "the unit is in use"}
 # Seconds for taking back what was begun, however short the wait for it was.
 UNDO = 60.0
+TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
+# Seconds for multipath to remove a map.
+MULTIPATH = 60.0
 
 
 def find(wwnn: str, wwpn: str) -> Port | None:
@@ -119,11 +122,14 @@ def _flush(node: str) -> None:
 
 
 def _forget_map(name: str) -> None:
-    """Have multipath remove a map; one that is still used stays, and its path fails when the unit is gone."""
-    command = shutil.which("multipath", path="/usr/sbin:/usr/bin:/sbin:/bin")
-    if command is not None:
+    """Have multipath remove a map; one that is still used, or queues, stays, and its path fails with the unit."""
+    command = shutil.which("multipath", path=TOOLS)
+    if command is None:
+        return
+    null = subprocess.DEVNULL
+    with contextlib.suppress(subprocess.TimeoutExpired):
         # The library runs without Ansible too, and then has no run_command.
-        subprocess.run([command, "-f", name], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)  # pylint: disable=ansible-bad-function
+        subprocess.run([command, "-f", name], stdin=null, stdout=null, stderr=null, check=False, timeout=MULTIPATH)  # pylint: disable=ansible-bad-function
 
 
 def delete(wwnn: str, wwpn: str, seconds: float) -> None:
