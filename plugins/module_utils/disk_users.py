@@ -7,7 +7,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from . import sysfs
@@ -31,20 +31,41 @@ class Use:
         return f"{self.node} is {self.by}"
 
 
-def of_disks(disks: Collection[str], generic: Collection[str] = ()) -> list[Use]:
-    """The uses of these disks (/dev/sdb), with what is built on them, and of SCSI generic nodes (/dev/sg3)."""
-    # A map may be upon several of the disks: each of them is held by it.
-    tree = dict.fromkeys(pair for disk in disks for pair in _tree(os.path.basename(disk)))
-    blocks = dict.fromkeys(name for name, _built in tree)
-    found = [Use(f"/dev/{lower}", f"held by {_called(name)}") for name, lower in tree if lower is not None]
+def of_disks(disks: Collection[str], generic: Collection[str] = (), probe: bool = True) -> list[Use]:
+    """The uses of these disks (/dev/sdb), with what is built on them, and of SCSI generic nodes (/dev/sg3).
+
+    With ``probe`` a disk of which nothing else tells is opened for a moment, which would keep a mount out meanwhile.
+    """
+    # A map may be built on several of the disks, and then uses each of them.
+    built = dict.fromkeys(pair for disk in disks for pair in _tree(os.path.basename(disk)))
+    blocks = dict.fromkeys(name for name, _ in built)
+    found = [Use(f"/dev/{lower}", f"held by {_called(name)}") for name, lower in built if lower is not None]
     numbers = {number: name for name in blocks if (number := sysfs.read(f"{BLOCK}/{name}/dev")) is not None}
     mounts = dict.fromkeys((number, place) for number, place in _mounts() if number in numbers)
     found += [Use(f"/dev/{numbers[number]}", f"mounted on {place}") for number, place in mounts]
     found += [Use(f"/dev/{name}", "used for swap") for name in _swaps() if name in blocks]
     found += _opened({*(f"/dev/{name}" for name in blocks), *generic})
+    if not probe:
+        return found
     used = {use.node for use in found}
     taken = [f"/dev/{name}" for name in blocks if f"/dev/{name}" not in used and _is_claimed(f"/dev/{name}")]
     return found + [Use(node, "claimed by the kernel") for node in taken]
+
+
+def of_each(units: Mapping[str, tuple[str | None, str | None]], probe: bool = True) -> dict[str, list[Use]]:
+    """The uses of several units, each with its disk and its SCSI generic node, if it has them; as of_disks() of each.
+
+    Whatever their number, the processes are looked at once.
+    """
+    disks = [disk for disk, _ in units.values() if disk is not None]
+    found = of_disks(disks, [node for _, node in units.values() if node is not None], probe) if units else []
+    nodes = {key: {node, *(f"/dev/{name}" for name, _ in _tree_of(disk))} for key, (disk, node) in units.items()}
+    return {key: [use for use in found if use.node in own] for key, own in nodes.items()}
+
+
+def _tree_of(disk: str | None) -> Iterator[tuple[str, str | None]]:
+    if disk is not None:
+        yield from _tree(os.path.basename(disk))
 
 
 def _tree(name: str, lower: str | None = None) -> Iterator[tuple[str, str | None]]:

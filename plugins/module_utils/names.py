@@ -21,6 +21,7 @@ ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.-]*")
 # Of no meaning but that it never changes: the UUIDs that are derived in this collection are version 5 below it.
 NAMESPACE = Identifier("5f8f3c0e-5b0e-5c53-9d0c-2a7f4f0b6a11")
 WWN = re.compile(r"[0-9a-f]{16}")
+OUI = re.compile(r"[0-9a-f]{6}")
 WWN_BYTES = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){7}")
 ATTRIBUTE = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 
@@ -74,6 +75,14 @@ def checked_wwn(option: str, value: str) -> str:
         raise BadInput(option, value, "a World Wide Name has 16 hexadecimal digits, with or without 0x and colons")
     if set(digits) in ({"0"}, {"f"}):
         raise BadInput(option, value, "a name of zeros or of f alone stands for no port")
+    return digits
+
+
+def checked_oui(value: str) -> str:
+    """The vendor's part of a World Wide Name as it stands there, 6 digits in lower case; BadInput when it is none."""
+    digits = value.replace(":", "").lower()
+    if not OUI.fullmatch(digits):
+        raise BadInput("oui", value, "an OUI has 6 hexadecimal digits")
     return digits
 
 

@@ -6,20 +6,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .. import definitions, holders
+from .. import holders, machine
 from ..capabilities.mdev import Mdev
 from ..errors import BadInput, NodedevError
 from ..mdevctl import Definition
 from ..names import pool_uuid
 from ..plan import Step
 from ..resources import mdev_steps as steps
-from . import members, placement, record
-from .mdev_seen import MACHINE_ID, Observation, members_of
+from . import members, record, space
+from .mdev_seen import Observation, members_of
 from .mdev_wish import KIND, Wish
 from .members import Change, Member
 from .parents import Selector
 from .placement import Room
 from .record import Record, Recorded
+from .space import Space
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class _Wanted:
         change = self._change()
         self._check_stay(change.stay)
         placed = self._placed(change)
-        targets = {uuid: self._target(uuid, parent) for _, uuid, parent in placed}
+        targets = {one.id: self._target(one.id, one.parent) for one in placed}
         define = list(self._definition_steps(targets))
         remove = list(_removal(self.wish, self.seen, change.go))
         go = {member.id for member in change.go}
@@ -155,10 +156,9 @@ class _Wanted:
                 attrs = targets[uuid].attrs
                 remove.append(steps.remove(device, attrs, self.seen.callouts, self.wish.wait_timeout))
         kept = self._record(placed)
-        both = record.with_instances(kept, [*kept.instances, *self._recorded(change.go)])
         ordered = [*remove, *make, *define] if self.runs else [*define, *remove]
         return Plan(
-            (*record.keep(both, self.seen.record), *ordered, *record.keep(kept, both)),
+            record.around(ordered, kept, self.seen.record, change.go),
             creates,
             kept,
             active,
@@ -172,13 +172,8 @@ class _Wanted:
             return members.listed(wish.name, self.members, wish.uuids, wish.force)
         if isinstance(wish.count, int):
             return members.resized(wish.name, self.members, wish.count, wish.force)
-        rooms = self._rooms((), self.members)
-        count = sum(self._stays(member) for member in self.members) + placement.capacity(rooms, self._limits(()))
-        return members.resized(wish.name, self.members, min(count, members.MOST), wish.force)
-
-    def _stays(self, member: Member) -> bool:
-        """Whether an instance keeps its place as it is; one that does not run may go to any parent with room."""
-        return member.active and self.runs
+        most = space.most(self.members, self.runs, self._space((), self.members))
+        return members.resized(wish.name, self.members, most, wish.force)
 
     def _check_stay(self, stay: Sequence[Member]) -> None:
         for member in stay:
@@ -198,43 +193,31 @@ class _Wanted:
                         f" {parent.type}: remove the pool first with state: absent, or choose another name"
                     )
 
-    def _placed(self, change: Change) -> list[tuple[int, str, str]]:
-        """Index, UUID and parent of every instance, by index."""
-        free = [member for member in change.stay if not self._stays(member)]
-        new = [(index, self._identity(index)) for index in change.new]
-        rooms = self._rooms(change.go, change.stay)
-        limits = self._limits(change.go)
-        wanted = [*(member.parent for member in free), *(None for _ in new)]
-        room = placement.capacity(rooms, limits)
-        if len(wanted) > room:
-            raise self._too_many(len(wanted), room, rooms, limits)
-        own: dict[str, int] = {}
-        for member in change.stay:
-            if self._stays(member) and member.parent is not None:
-                own[member.parent] = own.get(member.parent, 0) + 1
-        found = placement.place(wanted, rooms, limits, own, self.wish.placement or placement.SPREAD)
-        identities = [*((member.index, member.id) for member in free), *new]
-        placed = [(member.index, member.id, str(member.parent)) for member in change.stay if self._stays(member)]
-        placed += [(index, uuid, parent) for (index, uuid), parent in zip(identities, found)]
-        return sorted(placed)
+    def _placed(self, change: Change) -> tuple[Recorded, ...]:
+        """Where every instance is to be, by index."""
+        here = self._space(change.go, change.stay)
+        wanted = space.wanted(change, self.runs)
+        if wanted > here.capacity:
+            raise BadInput(
+                "count" if self.wish.uuids is None else "uuids",
+                self.wish.count if self.wish.uuids is None else list(self.wish.uuids),
+                f"pool {self.wish.name} needs {wanted} more instances of type {self.wish.type} and there is room for"
+                f" {here.described()}",
+            )
+        return space.placed(change, self.runs, here, self._identity, self.wish.placement)
 
     def _identity(self, index: int) -> str:
         if self.wish.uuids is not None:
             return self.wish.uuids[index]
-        if self.seen.machine is None:
-            raise NodedevError(
-                f"{MACHINE_ID} holds no machine-id, from which UUIDs follow: run systemd-machine-id-setup"
-            )
-        return pool_uuid(self.seen.machine, self.wish.name, index)
+        return pool_uuid(machine.needed_id(self.seen.machine), self.wish.name, index)
 
-    def _rooms(self, go: Sequence[Member], stay: Sequence[Member]) -> list[Room]:
+    def _space(self, go: Sequence[Member], stay: Sequence[Member]) -> Space:
         """What the parents can take, with what those instances leave that go or that are placed anew."""
-        leaving = [member.parent for member in go if member.active]
-        leaving += [member.parent for member in stay if member.active and not self.runs]
-        return [
-            Room(parent.address, parent.card, parent.free + leaving.count(parent.address))
-            for parent in self.parents.values()
+        leaving = space.leaving(go, stay, self.runs)
+        rooms = [
+            Room(parent.address, parent.card, parent.free + leaving[parent.address]) for parent in self.parents.values()
         ]
+        return Space(rooms, self._limits(go))
 
     def _limits(self, go: Sequence[Member]) -> dict[str, int]:
         """What the cards can take, where they are known to take less than the sum of what their parents say."""
@@ -254,22 +237,6 @@ class _Wanted:
         for card, most in self.ceilings.items():
             limits[card] = min(most, limits.get(card, most))
         return limits
-
-    def _too_many(self, wanted: int, room: int, rooms: Sequence[Room], limits: Mapping[str, int]) -> BadInput:
-        left = [
-            f"{each.parent}: {min(each.free, limits.get(each.card, each.free))}"
-            for each in rooms
-            if each.card not in limits or each.card == each.parent
-        ]
-        shared = dict.fromkeys(each.card for each in rooms if each.card != each.parent)
-        left += [f"all of {card}: {limits[card]}" for card in shared if card in limits]
-        value = self.wish.count if self.wish.uuids is None else list(self.wish.uuids)
-        return BadInput(
-            "count" if self.wish.uuids is None else "uuids",
-            value,
-            f"pool {self.wish.name} needs {wanted} more instances of type {self.wish.type} and there is room for"
-            f" {room}; free are {', '.join(left)}",
-        )
 
     def _target(self, uuid: str, parent: str) -> Definition:
         known = self.seen.defined(uuid)
@@ -320,11 +287,6 @@ class _Wanted:
             return ()
         return (f"the new attrs take effect when these instances are started next: {', '.join(changed)}",)
 
-    def _record(self, placed: Sequence[tuple[int, str, str]]) -> Record:
-        former = self.seen.record
-        lasting = self.wish.persistent or (former is not None and former.root == definitions.STORE)
-        root = definitions.STORE if lasting else definitions.RUNTIME
-        return Record(self.wish.name, KIND, self.wish.document(), tuple(Recorded(*each) for each in placed), root)
-
-    def _recorded(self, go: Sequence[Member]) -> list[Recorded]:
-        return [Recorded(member.index, member.id, member.parent or "") for member in go]
+    def _record(self, placed: tuple[Recorded, ...]) -> Record:
+        root = record.root_for(self.wish.persistent, self.seen.record)
+        return Record(self.wish.name, KIND, self.wish.document(), placed, root)

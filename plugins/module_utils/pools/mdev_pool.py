@@ -8,13 +8,14 @@ instances; or they are listed. Instances of others are never touched.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from .. import boot, hostdev, locks, mdevctl, sysfs, udev
-from ..errors import NodedevError, NoRoom
+from .. import boot, hostdev, mdevctl, sysfs, udev
+from ..errors import NodedevError
 from ..names import mdev_name
 from ..plan import StepFailed, apply, describe
-from . import record
+from .attempts import Ceilings, alone
 from .mdev_plan import Plan, plan
 from .mdev_seen import Observation, members_of, observe
 from .mdev_wish import Wish
@@ -24,71 +25,41 @@ from .parents import Parent
 
 def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
     """Make the pool as wished, or in check mode only say what would be done; the result in Ansible's shape."""
-    before = observe(wish)
     hindrance = sysfs.why_not_writable()
     if check_mode or hindrance:
+        before = observe(wish)
         planned = plan(wish, before)
         if planned.steps and not check_mode:
             raise NodedevError(hindrance)
         return _result(before, planned, _predicted(before, planned))
-    while (done := _applied_alone(wish, before)) is None:
-        # Parents appeared while their locks were waited for: they are locked with the others then.
-        before = observe(wish)
-    return _result(*done)
+    work = partial(_applied, wish)
+    return _result(*alone(wish.name, wish.wait_timeout, lambda: observe(wish), _cards, work))
 
 
-def _applied_alone(wish: Wish, before: Observation) -> tuple[Observation, Plan, Observation] | None:
-    """What was there, the plan that was carried out under the locks of all that was seen, and what is there then.
-
-    None, with nothing changed, where more than that is to be locked.
-    """
-    cards = {*before.cards.values()}
-    with locks.held([f"pool:{wish.name}", *cards], wish.wait_timeout):
-        record.clear_up(wish.name)
-        mdevctl.clear_up(before.cards)
-        # What was seen so far may be half of another run's work; only under the locks does it count.
-        done = _applied(wish, cards)
-        if done is None:
-            return None
-        # What the wish leaves open stands in the record, which may be gone now.
-        return (*done, observe(wish.filled(done[0].record)))
+def _cards(seen: Observation) -> set[str]:
+    """What is locked: two runs on one card would count on the same room."""
+    return {*seen.cards.values()}
 
 
-def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan] | None:
-    """Plan and apply, again with what was learnt when a card turned out to take less than its parents said.
-
-    None, with nothing changed, where there are cards that are not locked.
-    """
-    ceilings: dict[str, int] = {}
+def _applied(wish: Wish, first: Observation, locked: set[str]) -> tuple[Observation, Plan, Observation] | None:
+    """What was there, the plan that was carried out, and what is there then; None where there are other cards."""
+    mdevctl.clear_up(first.cards)
+    ceilings = Ceilings()
     while True:
         before = observe(wish)
-        if not locked.issuperset(before.cards.values()):
+        if not locked.issuperset(_cards(before)):
             return None
-        planned = plan(wish, before, ceilings)
+        planned = plan(wish, before, ceilings.found)
         watch = udev.Watch("mdev") if planned.creates else None
         try:
             apply(planned.steps)
         except StepFailed as error:
-            if not isinstance(error.__cause__, NoRoom) or error.left:
-                raise
-            card, made = _made_on_card(before, planned, error.__cause__)
-            if made >= ceilings.get(card, made + 1):
-                raise
-            ceilings[card] = made
+            ceilings.learn(error, [(target.uuid, before.cards[target.parent]) for target in planned.creates])
             continue
         if watch is not None:
             watch.wait_added([target.uuid for target in planned.creates], wish.wait_timeout)
-        return before, planned
-
-
-def _made_on_card(before: Observation, planned: Plan, full: NoRoom) -> tuple[str, int]:
-    """The card that had no room, and how many devices the plan had made on it until then."""
-    made = 0
-    for target in planned.creates:
-        if target.uuid == full.device:
-            break
-        made += before.cards[target.parent] == before.cards[full.parent]
-    return before.cards[full.parent], made
+        # What the wish leaves open stands in the record, which may be gone now.
+        return before, planned, observe(wish.filled(before.record))
 
 
 def _predicted(before: Observation, planned: Plan) -> Observation:

@@ -5,20 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from .. import definitions, holders, mdevctl
+from .. import holders, machine, mdevctl
 from ..capabilities import mdev, mdev_types
 from ..capabilities.mdev import Mdev
 from ..definitions import DamagedDefinition
 from ..mdevctl import Definition
 from ..names import pool_uuid
-from . import record
+from . import members, record
 from .mdev_wish import Wish
-from .members import MOST, Member
+from .members import Member
 from .parents import Choice, Selector, choose
 from .record import Record
-
-MACHINE_ID = "/etc/machine-id"
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,10 @@ def observe(wish: Wish) -> Observation:
     defined: dict[str, tuple[Definition, ...]] = {}
     for each in listed:
         defined[each.uuid] = (*defined.get(each.uuid, ()), each)
-    machine = _machine_id()
+    host = machine.known_id()
     own = {one.id: one.index for one in known.instances} if known else {}
-    derived = _derived(machine, wish.name, {*active, *defined} - {*own})
+    others = {uuid for uuid in {*active, *defined} - {*own} if uuid[14] == "5"}
+    derived = members.derived(others, partial(pool_uuid, host, wish.name)) if host else {}
     chosen = choose(wish.parents or Selector(), wish.type)
     concerned = {parent.address for parent in chosen.parents}
     concerned |= {one.parent for one in known.instances} if known else set()
@@ -66,7 +66,7 @@ def observe(wish: Wish) -> Observation:
     nodes = {uuid: active[uuid].nodes for uuid in {*own, *derived, *(wish.uuids or ())} if uuid in active}
     held = _held(wish, nodes, {*own, *derived})
     return Observation(
-        machine=machine,
+        machine=host,
         record=known,
         choice=chosen,
         registered=tuple(mdev_types.addresses()),
@@ -80,25 +80,6 @@ def observe(wish: Wish) -> Observation:
     )
 
 
-def _machine_id() -> str | None:
-    text = (definitions.read(MACHINE_ID) or "").strip()
-    return text if len(text) == 32 else None
-
-
-def _derived(machine: str | None, pool: str, uuids: set[str]) -> dict[str, int]:
-    """Those of the UUIDs that follow from the pool's name, with their indexes: also where its record is lost."""
-    left = {uuid for uuid in uuids if uuid[14] == "5"}
-    found: dict[str, int] = {}
-    index = 0
-    while machine is not None and left and index < MOST:
-        uuid = pool_uuid(machine, pool, index)
-        if uuid in left:
-            found[uuid] = index
-            left.remove(uuid)
-        index += 1
-    return found
-
-
 def _held(wish: Wish, nodes: Mapping[str, Sequence[str]], known: set[str]) -> list[holders.Holder]:
     """Who holds which node; where none will be removed, without opening a node, which would keep out a guest."""
     every = [node for own in nodes.values() for node in own]
@@ -110,9 +91,8 @@ def _held(wish: Wish, nodes: Mapping[str, Sequence[str]], known: set[str]) -> li
 
 def members_of(seen: Observation) -> list[Member]:
     """The pool's instances: those of its record, and those whose UUIDs follow from its name."""
-    known = {one.id: (one.index, one.parent) for one in seen.record.instances} if seen.record else {}
     found = []
-    for uuid, (index, recorded) in {**{uuid: (index, None) for uuid, index in seen.derived.items()}, **known}.items():
+    for uuid, (index, recorded) in record.known(seen.record, seen.derived).items():
         device, defined = seen.active.get(uuid), seen.defined(uuid)
         parent = device.parent if device else defined[0].parent if defined else recorded
         held = holders.named(seen.holders.get(uuid, ()))

@@ -12,11 +12,11 @@ from ..errors import BadInput
 from ..mdevctl import Attrs
 from ..names import checked_address, checked_attrs, checked_type, checked_uuid
 from . import members, placement, record
+from .options import checked
 from .parents import Selector
 from .record import Record
 
 KIND = "mdev"
-MAX = "max"
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,8 @@ class Wish:
     @classmethod
     def checked(cls, **options: Any) -> Wish:
         """A wish whose every part fits its grammar; raises BadInput naming the option that does not."""
-        record.checked_name(options["name"])
+        options = checked(options)
         checked_type(options.get("type"))
-        if options.get("count") is not None:
-            options["count"] = _count(options["count"])
         if options.get("uuids") is not None:
             options["uuids"] = tuple(checked_uuid(uuid, "uuids") for uuid in options["uuids"])
             if len(set(options["uuids"])) != len(options["uuids"]):
@@ -52,19 +50,13 @@ class Wish:
             options["parents"] = Selector.checked(options["parents"])
         if options.get("attrs") is not None:
             options["attrs"] = checked_attrs(options["attrs"])
-        if options.get("wait_timeout", 0) < 0:
-            raise BadInput("wait_timeout", options["wait_timeout"], "a number of seconds, 0 or more")
-        if options.get("state") == "inactive" and not options.get("persistent", True):
-            raise BadInput("persistent", False, "with state 'inactive' the definitions are all that is kept")
         return cls(**options)
 
     def filled(self, known: Record | None) -> Wish:
         """The wish with what it leaves open taken from the record; DamagedDefinition where the record has nonsense."""
         if known is None:
             return self
-        if known.kind != KIND:
-            raise BadInput("name", self.name, f"the pool of this name is one of {known.kind} devices")
-        said = known.wish
+        said = record.wish_of(known, KIND)
         try:
             for one in known.instances:
                 # They become parts of paths.
@@ -95,17 +87,8 @@ class Wish:
         }
 
 
-def _count(value: object) -> int | str:
-    text = str(value)
-    if text == MAX:
-        return MAX
-    if not (text.isascii() and text.isdecimal()) or int(text) > members.MOST:
-        raise BadInput("count", value, f"a number from 0 to {members.MOST}, or {MAX!r} for as many as fit")
-    return int(text)
-
-
 def _known_count(said: Mapping[str, Any]) -> int | str | None:
-    return None if "uuids" in said else _count(said.get("count"))
+    return None if "uuids" in said else members.checked_count(said.get("count"))
 
 
 def _known_uuids(said: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import InUse
+from ..errors import BadInput, InUse
 
 # No pool has more: it bounds the search for instances whose identity follows from the pool's name.
 MOST = 4096
+# The size of a pool that has as many as fit.
+MAX = "max"
+RELEASE = "have the kernel ask for their release"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,10 @@ class Member:
     active: bool = False
     held_by: str = ""
 
+    def stays(self, runs: bool) -> bool:
+        """Whether it keeps its place as it is, where the pool's instances are to run or not to."""
+        return self.active and runs
+
 
 @dataclass(frozen=True)
 class Change:
@@ -35,10 +42,40 @@ class Change:
     new: tuple[int, ...]
 
 
-def resized(pool: str, members: Sequence[Member], count: int, force: bool) -> Change:
+def checked_count(value: object) -> int | str:
+    """The size of a pool, a number or MAX; else BadInput."""
+    text = str(value)
+    if text == MAX:
+        return MAX
+    if not (text.isascii() and text.isdecimal()) or int(text) > MOST:
+        raise BadInput("count", value, f"a number from 0 to {MOST}, or {MAX!r} for as many as fit")
+    return int(text)
+
+
+def derived(ids: set[str], identity: Callable[[int], str]) -> dict[str, int]:
+    """Those of the ids that follow from the pool's name, with their indexes: also where its record is lost.
+
+    ``identity`` gives the id of an index.
+    """
+    left = {*ids}
+    found: dict[str, int] = {}
+    index = 0
+    while left and index < MOST:
+        name = identity(index)
+        if name in left:
+            found[name] = index
+            left.remove(name)
+        index += 1
+    return found
+
+
+def resized(
+    pool: str, members: Sequence[Member], count: int, force: bool, means: str = "by", effect: str = RELEASE
+) -> Change:
     """Growing takes the lowest free indexes; shrinking lets the highest idle ones go.
 
     Raises InUse naming the holders when too few are idle, unless ``force`` lets those in use go too, the highest first.
+    ``means`` stands between an instance and who holds it, ``effect`` says what ``force`` would do.
     """
     ordered = sorted(members, key=lambda member: member.index)
     surplus = len(ordered) - count
@@ -51,8 +88,8 @@ def resized(pool: str, members: Sequence[Member], count: int, force: bool) -> Ch
     if len(idle) < surplus and not force:
         raise InUse(
             f"pool {pool}: {surplus} of {len(ordered)} instances have to go and only {len(idle)} are idle; in use are "
-            + _named(held)
-            + ": stop that first, or set force: true to have the kernel ask for their release"
+            + _named(held, means)
+            + f": stop that first, or set force: true to {effect}"
         )
     go = idle[::-1][:surplus] + held[::-1][: max(surplus - len(idle), 0)]
     return Change(tuple(member for member in ordered if member not in go), tuple(go), ())
@@ -67,12 +104,12 @@ def listed(pool: str, members: Sequence[Member], ids: Sequence[str], force: bool
         raise InUse(
             f"pool {pool}: instances that are no longer listed are in use, "
             + _named(held)
-            + ": stop that first, or set force: true to have the kernel ask for their release"
+            + f": stop that first, or set force: true to {RELEASE}"
         )
     known = {member.id: member for member in members}
     stay = tuple(replace(known[name], index=index) for name, index in places.items() if name in known)
     return Change(stay, tuple(go), tuple(index for name, index in places.items() if name not in known))
 
 
-def _named(held: Sequence[Member]) -> str:
-    return ", ".join(f"{member.id} (index {member.index}) by {member.held_by}" for member in held)
+def _named(held: Sequence[Member], means: str = "by") -> str:
+    return ", ".join(f"{member.id} (index {member.index}) {means} {member.held_by}" for member in held)

@@ -9,14 +9,15 @@ instances are not meant to outlast the boot either.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import definitions
 from ..definitions import DamagedDefinition
 from ..errors import BadInput
 from ..plan import Step
+from .members import Member
 
 KIND = "pool"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -66,6 +67,22 @@ def find(name: str) -> Record | None:
         if document is not None:
             return decode(name, root, path, document)
     return None
+
+
+def wish_of(record: Record, kind: str) -> dict[str, Any]:
+    """What the pool was wished to be; BadInput where it is one of another kind."""
+    if record.kind != kind:
+        raise BadInput("name", record.name, f"the pool of this name is one of {record.kind} devices")
+    return record.wish
+
+
+def known(record: Record | None, derived: Mapping[str, int]) -> dict[str, tuple[int, str | None]]:
+    """The index and the parent of a pool's instances by their ids: of those recorded, and of those ``derived``.
+
+    The latter are by their indexes, and their parent is None where the record does not have them.
+    """
+    recorded = {one.id: (one.index, one.parent) for one in record.instances} if record else {}
+    return {**{name: (index, None) for name, index in derived.items()}, **recorded}
 
 
 def all_records() -> tuple[list[Record], list[DamagedDefinition]]:
@@ -146,5 +163,20 @@ def forget(record: Record) -> Step:
 
 def with_instances(record: Record, instances: Sequence[Recorded]) -> Record:
     """The same pool with other instances, by their indexes."""
-    ordered = tuple(sorted(instances, key=lambda one: (one.index, one.id)))
-    return Record(record.name, record.kind, record.wish, ordered, record.root)
+    return replace(record, instances=tuple(sorted(instances, key=lambda one: (one.index, one.id))))
+
+
+def around(steps: Sequence[Step], kept: Record, former: Record | None, go: Sequence[Member]) -> tuple[Step, ...]:
+    """Steps that make and remove instances, with the record written before the first and after the last of them.
+
+    ``kept`` is the record that is to be, ``go`` are the instances that it will not have any more.
+    """
+    gone = [Recorded(member.index, member.id, member.parent or "") for member in go]
+    both = with_instances(kept, [*kept.instances, *gone])
+    return (*keep(both, former), *steps, *keep(kept, both))
+
+
+def root_for(persistent: bool, former: Record | None) -> str:
+    """Where the record is to be kept; once it is to outlast the boot, it stays so until the pool is absent."""
+    lasting = persistent or (former is not None and former.root == definitions.STORE)
+    return definitions.STORE if lasting else definitions.RUNTIME

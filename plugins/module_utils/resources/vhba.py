@@ -17,11 +17,12 @@ from ..capabilities.fc_port import Port
 from ..capabilities.lun import Lun
 from ..definitions import DamagedDefinition
 from ..disk_users import Use
-from ..errors import BadInput, InUse, NodedevError
-from ..names import checked_wwn, derived_wwn
+from ..errors import BadInput, NodedevError
+from ..names import checked_oui, checked_wwn, derived_wwn
 from ..plan import Step, apply, describe
 from . import vhba_definition as definition
 from . import vhba_kernel as kernel
+from . import vhba_steps as steps
 from .vhba_definition import Definition
 from .vhba_parent import Asked, choose, refusal, why_not
 from .vhba_port import of_port
@@ -64,10 +65,7 @@ class Wish:
             raise BadInput("wwpn", options.get("wwpn"), "wwnn and wwpn go together")
         if (options.get("wwpn") is None) == (options.get("name") is None):
             raise BadInput("name", options.get("name"), "a vHBA has either wwnn and wwpn, or a name they follow from")
-        oui = options.get("oui") or OUI
-        options["oui"] = oui.replace(":", "").lower()
-        if len(options["oui"]) != 6 or not set(options["oui"]) <= set("0123456789abcdef"):
-            raise BadInput("oui", oui, "an OUI has 6 hexadecimal digits")
+        options["oui"] = checked_oui(options.get("oui") or OUI)
         if options.get("name") == "":
             raise BadInput("name", "", "a name has at least one character")
         for option in ("wait_timeout", "wait_luns"):
@@ -166,7 +164,8 @@ def plan(wish: Wish, seen: Observation) -> Plan:
             raise BadInput("wwnn", seen.wwnn, f"vHBA {seen.wwpn} is defined with WWNN {seen.definition.wwnn}")
         forget = [definition.undefine(seen.definition)] if seen.definition else []
         return Plan((*forget, *_removal(wish, seen)), None, False, None, {})
-    _check_names(seen)
+    others = [port for port in seen.ports if port is not seen.active]
+    steps.refuse_if_taken("wwpn", seen.wwnn, seen.wwpn, others)
     hba: Port | None
     not_taken: dict[str, str]
     known = seen.definition
@@ -181,7 +180,7 @@ def plan(wish: Wish, seen: Observation) -> Plan:
     kept = target if wish.persistent else seen.definition
     if wish.state == "inactive":
         return Plan((*define, *_removal(wish, seen)), hba, False, kept, not_taken)
-    make = [] if seen.active or hba is None else [_create(wish, seen, hba)]
+    make = [] if seen.active or hba is None else [steps.create(target, hba, wish.wait_timeout)]
     return Plan((*make, *define), hba, True, kept, not_taken)
 
 
@@ -199,17 +198,6 @@ def _check_one(seen: Observation) -> None:
 def _may_be_gone(asked: Asked, known: Definition) -> bool:
     """Whether the HBA that is asked for is the defined one, be it here or not."""
     return asked.nothing or asked.wwpn == known.parent_wwpn
-
-
-def _check_names(seen: Observation) -> None:
-    for port in seen.ports:
-        if port is seen.active or port.wwpn != seen.wwpn:
-            continue
-        if port.vport is None:
-            raise BadInput("wwpn", seen.wwpn, f"it is the port's own name of HBA {port.name}")
-        raise BadInput(
-            "wwpn", seen.wwpn, f"vHBA {port.name} has it already, with WWNN {port.wwnn} instead of {seen.wwnn}"
-        )
 
 
 def _parent(wish: Wish, seen: Observation) -> tuple[Port, dict[str, str]]:
@@ -245,37 +233,12 @@ def _other(port: Port, taken: Port) -> bool:
     return port.vport is None and port is not taken
 
 
-def _create(wish: Wish, seen: Observation, hba: Port) -> Step:
-    return Step(
-        f"create vHBA {seen.wwpn} (WWNN {seen.wwnn}) on {hba.name} (WWPN {hba.wwpn})",
-        lambda: kernel.make(hba, seen.wwnn, seen.wwpn, wish.wait_timeout, wish.require_online),
-        lambda: kernel.delete(seen.wwnn, seen.wwpn, wish.wait_timeout),
-    )
-
-
 def _removal(wish: Wish, seen: Observation) -> list[Step]:
-    """Each unit in good order, then the vport: its deletion alone would pull the disks away."""
     port, hba = seen.active, seen.hba
     if port is None or hba is None:
         return []
-    if seen.uses and not wish.force:
-        raise InUse(
-            f"vHBA {seen.wwpn} ({port.name}) is in use, {', '.join(map(str, seen.uses))}: stop that first, or set"
-            " force: true to take the disks away all the same"
-        )
-
-    def remove(unit: Lun) -> Step:
-        called = f" ({unit.block})" if unit.block else ""
-        return Step(
-            f"remove LUN {unit.address}{called}", lambda: kernel.remove_lun(unit), lambda: kernel.rescan(port.host)
-        )
-
-    delete = Step(
-        f"delete vHBA {seen.wwpn} (WWNN {seen.wwnn}) from {hba.name} (WWPN {hba.wwpn})",
-        lambda: kernel.delete(seen.wwnn, seen.wwpn, wish.wait_timeout),
-        lambda: kernel.make(hba, seen.wwnn, seen.wwpn, wish.wait_timeout, require_active=False),
-    )
-    return [*map(remove, seen.luns), delete]
+    steps.refuse_if_used(port, [*map(str, seen.uses)], wish.force)
+    return steps.remove(port, hba, seen.luns, wish.wait_timeout)
 
 
 def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:

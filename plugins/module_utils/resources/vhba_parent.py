@@ -14,6 +14,14 @@ from ..names import checked_wwn
 NAME = re.compile(r"(?:scsi_)?host([0-9]+)")
 
 
+def checked_host(option: str, value: str) -> str:
+    """libvirt's name of a SCSI host, also from the kernel's name; else BadInput."""
+    named = NAME.fullmatch(value)
+    if named is None:
+        raise BadInput(option, value, "an HBA is named as libvirt does, scsi_host and its number")
+    return f"scsi_host{int(named[1])}"
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a person says of the HBA, at most one of the three: libvirt's name, both WWNs, or the fabric's WWN."""
@@ -26,9 +34,7 @@ class Asked:
     @classmethod
     def checked(cls, parent: str | None, wwnn: str | None, wwpn: str | None, fabric_wwn: str | None) -> Asked:
         """What is asked, in the kernel's notation; BadInput naming the option that cannot be."""
-        named = NAME.fullmatch(parent or "")
-        if parent is not None and named is None:
-            raise BadInput("parent", parent, "an HBA is named as libvirt does, scsi_host and its number")
+        name = None if parent is None else checked_host("parent", parent)
         if (wwnn is None) != (wwpn is None):
             raise BadInput("parent_wwnn", wwnn, "parent_wwnn and parent_wwpn go together")
         given = [value for value in (parent, wwpn, fabric_wwn) if value is not None]
@@ -37,7 +43,7 @@ class Asked:
                 "parent", given, "an HBA is chosen by parent, by its WWNs or by parent_fabric_wwn, by one of them"
             )
         return cls(
-            f"scsi_host{int(named[1])}" if named else None,
+            name,
             None if wwnn is None else checked_wwn("parent_wwnn", wwnn),
             None if wwpn is None else checked_wwn("parent_wwpn", wwpn),
             None if fabric_wwn is None else checked_wwn("parent_fabric_wwn", fabric_wwn),
@@ -62,8 +68,8 @@ class Asked:
         return " ".join(f"{option} {value}" for option, value in pairs if value is not None)
 
 
-def why_not(port: Port, require_online: bool) -> str | None:
-    """Why no vHBA can be made on this port now; None where one can."""
+def unfit(port: Port, require_online: bool) -> str | None:
+    """Why this port carries no vHBAs now; None where it does, as long as it has room."""
     if port.vport is not None:
         return "it is a vHBA itself"
     if port.vport_folder is None:
@@ -72,6 +78,14 @@ def why_not(port: Port, require_online: bool) -> str | None:
         return "its port does not tell its state"
     if require_online and port.port_state != ONLINE:
         return f"its port is {port.port_state}, not {ONLINE}"
+    return None
+
+
+def why_not(port: Port, require_online: bool) -> str | None:
+    """Why no vHBA can be made on this port now; None where one can."""
+    reason = unfit(port, require_online)
+    if reason is not None:
+        return reason
     if port.used >= port.most:
         return f"all of its {port.most} vports are in use"
     return None
@@ -106,13 +120,23 @@ def _why_second(port: Port, best: Port) -> str:
     return f"{best.name} has as many free vports and the lower number"
 
 
+def called(port: Port) -> str:
+    """An HBA as a person knows it: by its name now, and the one that stays."""
+    return f"{port.name} (WWPN {port.wwpn})"
+
+
+def with_npiv(ports: Sequence[Port]) -> str:
+    """The HBAs with NPIV in words."""
+    return ", ".join(called(port) for port in ports if port.vport_folder) or "none"
+
+
 def refusal(asked: Asked, ports: Sequence[Port], scsi_hosts: Mapping[str, bool], require_online: bool) -> BadInput:
     """Why no HBA can carry the vHBA, in words for the option that asked for one.
 
     ``scsi_hosts`` says of the name that was asked for whether the kernel has such a SCSI host at all.
     """
     meant = [port for port in ports if asked.takes(port)]
-    hbas = ", ".join(f"{port.name} (WWPN {port.wwpn})" for port in ports if port.vport_folder) or "none"
+    hbas = with_npiv(ports)
     if asked.parent is not None and not meant:
         what = "is no Fibre Channel HBA" if scsi_hosts.get(asked.parent) else "is not there"
         return BadInput("parent", asked.parent, f"{asked.parent} {what}; the HBAs with NPIV are: {hbas}")

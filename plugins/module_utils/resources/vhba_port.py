@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..capabilities import fc_port
@@ -21,14 +22,19 @@ def of_port(port: Port | None, luns: tuple[Lun, ...]) -> dict[str, Any]:
         "vport": port.vport if port else None,
         "vport_state": port.vport_state if port else None,
         "targets": [{"rport": each.rport, "wwpn": each.wwpn, "state": each.state} for each in targets],
-        "luns": [
-            {
-                "address": unit.address,
-                "block": unit.block,
-                "generic": unit.generic,
-                "size": unit.size,
-                "by_path": unit.by_path,
-            }
-            for unit in luns
-        ],
+        "luns": of_luns(luns),
     }
+
+
+def of_luns(luns: Sequence[Lun]) -> list[dict[str, Any]]:
+    """What there is to say of units."""
+    return [
+        {
+            "address": unit.address,
+            "block": unit.block,
+            "generic": unit.generic,
+            "size": unit.size,
+            "by_path": unit.by_path,
+        }
+        for unit in luns
+    ]

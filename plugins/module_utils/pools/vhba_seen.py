@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is there of a pool of vHBAs: its record, its instances with their LUNs and who uses those, and the HBAs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from .. import disk_users, machine
+from ..capabilities import fc_port, lun
+from ..capabilities.fc_port import Port
+from ..capabilities.lun import Lun
+from ..definitions import DamagedDefinition
+from ..resources import vhba_definition
+from ..resources.vhba import OUI
+from ..resources.vhba_definition import Definition
+from . import members, record
+from .members import Member
+from .record import Record
+from .vhba_wish import Wish
+
+
+@dataclass(frozen=True)
+class Running:
+    """An instance that is there; ``parent`` is the WWPN of its HBA. ``uses`` says in words who uses its LUNs.
+
+    ``port`` is None of one that is only foretold.
+    """
+
+    wwnn: str
+    wwpn: str
+    parent: str
+    port: Port | None = None
+    luns: tuple[Lun, ...] = ()
+    uses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The parts of the host that a wish touches.
+
+    ``derived`` is the index by WWPN of what runs or is defined and, by its names, belongs to this pool; ``machine`` the
+    host's machine-id, None where it has none. ``active`` are the members that run; ``definitions`` are all of the host.
+    Both are by WWPN. ``scsi_hosts`` says of the names that were asked for whether the kernel has such a SCSI host.
+    """
+
+    machine: str | None
+    record: Record | None
+    ports: tuple[Port, ...]
+    scsi_hosts: Mapping[str, bool]
+    active: Mapping[str, Running]
+    definitions: Mapping[str, Definition]
+    damaged: tuple[DamagedDefinition, ...]
+    derived: Mapping[str, int]
+
+    @property
+    def hbas(self) -> list[Port]:
+        """The ports that are no vHBAs."""
+        return [port for port in self.ports if port.vport is None]
+
+
+def observe(wish: Wish) -> Observation:
+    """Read what the wish touches: the record, all ports and definitions, the members' units and who uses them."""
+    known = record.find(wish.name)
+    wish = wish.filled(known)
+    ports = tuple(fc_port.ports())
+    listed, damaged = vhba_definition.all_defined()
+    defined = {definition.wwpn: definition for definition in listed}
+    host = machine.known_id()
+    own = {one.id: one.index for one in known.instances} if known else {}
+    derived = _derived(wish, host, ports, defined, {*own})
+    names = {
+        wwpn: defined[wwpn].wwnn if wwpn in defined else wish.wwnn(host, index) if host else None
+        for wwpn, index in {**own, **derived}.items()
+    }
+    return Observation(
+        machine=host,
+        record=known,
+        ports=ports,
+        scsi_hosts={name: fc_port.is_scsi_host(int(name[len("scsi_host") :])) for name in wish.selector.scsi_hosts},
+        active=_active(ports, names, _may_remove(wish, len(names))),
+        definitions=defined,
+        damaged=tuple(damaged),
+        derived=derived,
+    )
+
+
+def _derived(
+    wish: Wish, host: str | None, ports: tuple[Port, ...], defined: Mapping[str, Definition], own: set[str]
+) -> dict[str, int]:
+    """The instances that the record does not have, by WWPN; one that has another WWNN is somebody else's."""
+    if host is None:
+        return {}
+    vhbas = {(port.wwpn, port.wwnn) for port in ports if port.vport is not None}
+    prefix = f"5{wish.oui or OUI}"
+    there = {wwpn for wwpn in {*defined, *(wwpn for wwpn, _ in vhbas)} - own if wwpn.startswith(prefix)}
+    found = members.derived(there, partial(wish.wwpn, host))
+    return {wwpn: index for wwpn, index in found.items() if wwpn in defined or (wwpn, wish.wwnn(host, index)) in vhbas}
+
+
+def _may_remove(wish: Wish, there: int) -> bool:
+    return wish.state != "present" or (isinstance(wish.count, int) and wish.count < there)
+
+
+def _active(ports: tuple[Port, ...], names: Mapping[str, str | None], removes: bool) -> dict[str, Running]:
+    """The members that run; ``names`` are their WWNNs by WWPN, None where any will do."""
+    hbas = {port.host: port for port in ports if port.vport is None}
+    found = {
+        port.wwpn: (port, hbas[port.parent])
+        for port in ports
+        if port.parent in hbas and port.wwpn in names and names[port.wwpn] in (None, port.wwnn)
+    }
+    luns = {wwpn: tuple(lun.of_host(port.host)) for wwpn, (port, _) in found.items()}
+    units = {unit.address: (unit.block, unit.generic) for each in luns.values() for unit in each}
+    # Where none will be removed, without opening a disk, which would keep out a mount.
+    uses = disk_users.of_each(units, probe=removes)
+    return {
+        wwpn: Running(
+            wwnn=port.wwnn,
+            wwpn=wwpn,
+            parent=hba.wwpn,
+            port=port,
+            luns=luns[wwpn],
+            uses=tuple(f"LUN {unit.address}: {use}" for unit in luns[wwpn] for use in uses[unit.address]),
+        )
+        for wwpn, (port, hba) in found.items()
+    }
+
+
+def members_of(seen: Observation) -> list[Member]:
+    """The pool's instances by index: those of its record, and those whose names follow from its own."""
+    found = []
+    for wwpn, (index, recorded) in record.known(seen.record, seen.derived).items():
+        running, defined = seen.active.get(wwpn), seen.definitions.get(wwpn)
+        parent = running.parent if running else defined.parent_wwpn if defined else recorded
+        found.append(Member(index, wwpn, parent, running is not None, ", ".join(running.uses) if running else ""))
+    return sorted(found, key=lambda member: member.index)

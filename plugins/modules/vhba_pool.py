@@ -1,0 +1,269 @@
+#!/usr/bin/python
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vhba_pool
+short_description: A named, counted set of virtual Fibre Channel HBAs, there now and after every boot
+version_added: 0.1.0
+description:
+  - Ensures that so many virtual HBAs (vHBAs, vports of NPIV) exist over a choice of HBAs, are only defined, or are
+    gone.
+  - The WWNs follow from the host's machine-id, the pool's name and an index, so that a second run, another controller
+    or a restored host means the same vHBAs, and zones and LUN masks that were made for them hold. They are those of a
+    single vHBA whose O(hostdev.nodedev.vhba#module:name) is the pool's name, a space and the index.
+  - Each vHBA is defined in C(/etc/nodedev.d/vhba) with its HBA by WWPN, the pool in C(/etc/nodedev.d/pool). The role
+    P(hostdev.nodedev.persistence#role) restores them.
+  - vHBAs that others made are never taken or removed. A failure half way undoes what this run did.
+extends_documentation_fragment:
+  - hostdev.nodedev.state
+  - hostdev.nodedev.attributes
+options:
+  name:
+    description:
+      - The name of the pool, of up to 64 letters, digits and C(_ . -).
+    type: str
+    required: true
+  count:
+    description:
+      - How many vHBAs the pool has, or V(max) for as many as fit.
+      - Growing takes the lowest free indexes. Shrinking removes the idle vHBAs of the highest indexes, and fails naming
+        the LUNs and who uses them when too few are idle, unless O(force=true).
+      - Needed for a pool that is not known here. What is left out of this and of the following options is as it was
+        when the pool was changed last.
+    type: str
+  parents:
+    description:
+      - What the HBAs must be, all of it; without this option, every HBA that is online is used.
+      - Only HBAs with NPIV are counted, and with O(require_online=true) none that says of no fabric, unless it is
+        listed.
+    type: dict
+    suboptions:
+      scsi_hosts:
+        description:
+          - HBAs by libvirt's names, such as V(scsi_host3). The pool keeps them by WWPN, since the numbers change from
+            boot to boot.
+        type: list
+        elements: str
+      wwpns:
+        description:
+          - HBAs by WWPN, in addition to O(parents.scsi_hosts). One that is not there is passed over.
+        type: list
+        elements: str
+      fabric_wwn:
+        description:
+          - The WWN of the fabric that the HBA is connected to.
+        type: str
+      online:
+        description:
+          - Whether only HBAs that are online are used for new vHBAs. V(false) goes with O(require_online=false).
+        type: bool
+        default: true
+  placement:
+    description:
+      - Where new vHBAs go. V(spread) takes the HBA with the fewest vHBAs of the pool, V(pack) fills one HBA before the
+        next. vHBAs that are there stay where they are. One that is only defined, and whose HBA is gone, full or not
+        counted, moves to an HBA with room and keeps its WWNs. A new pool is spread.
+    type: str
+    choices: [spread, pack]
+  require_online:
+    description:
+      - Whether a vHBA must be logged in to the fabric before it counts as made. One that the fabric turns away is
+        deleted again, with all that this run made. A new pool requires it.
+    type: bool
+  force:
+    description:
+      - Whether vHBAs may be removed whose LUNs are in use. What was written to a LUN reaches it, and its multipath map
+        goes where nothing uses that; whoever uses it otherwise gets errors from then on.
+    type: bool
+    default: false
+  oui:
+    description:
+      - The vendor's part of the WWNs, 6 hexadecimal digits. That of a pool cannot be changed; a new pool has V(001a4a).
+    type: str
+seealso:
+  - module: hostdev.nodedev.vhba
+  - module: hostdev.nodedev.vhba_facts
+  - module: hostdev.nodedev.definition_facts
+author:
+  - The hostdev.nodedev authors (@hostdev)
+"""
+
+EXAMPLES = r"""
+- name: The names of four vHBAs before there is one, for whoever zones the fabric and masks the storage
+  hostdev.nodedev.vhba_pool:
+    name: guests
+    count: 4
+    state: inactive
+  register: guests
+
+- name: Show them
+  ansible.builtin.debug:
+    msg: "zone {{ guests.instances | map(attribute='wwpn') | join(', ') }} with the storage"
+
+- name: Make them, on every HBA that is online, now and after every boot
+  hostdev.nodedev.vhba_pool:
+    name: guests
+  register: guests
+
+- name: The disks that each of them sees, by names that last
+  ansible.builtin.debug:
+    msg: "{{ item.wwpn }} sees {{ item.luns | map(attribute='by_path') | join(', ') or 'nothing yet' }}"
+  loop: "{{ guests.instances }}"
+
+- name: One fewer; an idle one goes
+  hostdev.nodedev.vhba_pool:
+    name: guests
+    count: 3
+
+- name: All that fits on one HBA
+  hostdev.nodedev.vhba_pool:
+    name: backup
+    count: max
+    parents:
+      scsi_hosts: [scsi_host4]
+
+- name: Two in one fabric, also on HBAs whose link is down, as before the switch answers
+  hostdev.nodedev.vhba_pool:
+    name: late
+    count: 2
+    parents:
+      wwpns: ["10:00:00:90:fa:12:34:b0"]
+      online: false
+    require_online: false
+
+- name: No such pool, now or later; refused while a LUN of its vHBAs is used
+  hostdev.nodedev.vhba_pool:
+    name: "{{ item }}"
+    state: absent
+  loop: [guests, backup, late]
+"""
+
+RETURN = r"""
+plan:
+  description: The steps that were taken, or in check mode would be, in order.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - record pool guests with 1 instances in /etc/nodedev.d/pool/guests.json
+    - create vHBA 5001a4a3c5d2e1f0 (WWNN 5001a4a90b8a7c6d) on scsi_host3 (WWPN 10000090fa1234a0)
+    - define vHBA 5001a4a3c5d2e1f0 (WWNN 5001a4a90b8a7c6d) on the HBA with WWPN 10000090fa1234a0
+diff:
+  description: By WWPN, which vHBAs are there (C(runtime)) and which are kept for the next boot (C(boot)).
+  returned: success
+  type: dict
+  sample:
+    before: {runtime: {}, boot: {}}
+    after:
+      runtime:
+        5001a4a3c5d2e1f0: {wwnn: 5001a4a90b8a7c6d, parent_wwpn: 10000090fa1234a0}
+      boot:
+        5001a4a3c5d2e1f0:
+          wwnn: 5001a4a90b8a7c6d
+          wwpn: 5001a4a3c5d2e1f0
+          parent_wwpn: 10000090fa1234a0
+          require_online: true
+instances:
+  description: The vHBAs of the pool afterwards, by index. In check mode, what is known only once they exist is null.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    index:
+      description: The index, from which the WWNs follow.
+      type: int
+      sample: 0
+    wwnn:
+      description: The World Wide Node Name, 16 hexadecimal digits; null for one that is neither there nor defined.
+      type: str
+      sample: 5001a4a90b8a7c6d
+    wwpn:
+      description: The World Wide Port Name.
+      type: str
+      sample: 5001a4a3c5d2e1f0
+    state:
+      description: V(active) where the vHBA is there, else V(inactive).
+      type: str
+      sample: active
+    host:
+      description: The number of its SCSI host; another after every boot.
+      type: int
+      sample: 8
+    name:
+      description: libvirt's name of it.
+      type: str
+      sample: scsi_host8
+    parent:
+      description: libvirt's name of the HBA; null where that is not there.
+      type: str
+      sample: scsi_host3
+    parent_wwnn:
+      description: The WWNN of the HBA; null where that is not there.
+      type: str
+      sample: 20000090fa1234a0
+    parent_wwpn:
+      description: The WWPN of the HBA.
+      type: str
+      sample: 10000090fa1234a0
+    vport_state:
+      description: What the vport says, such as V(Active) or V(Linkdown).
+      type: str
+      sample: Active
+    luns:
+      description: Its LUNs, by address. The size is in bytes; what is no disk has no block device.
+      type: list
+      elements: dict
+      sample:
+        - address: 8:0:0:0
+          block: /dev/sdb
+          generic: /dev/sg2
+          size: 10737418240
+          by_path: /dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-0
+    holders:
+      description: Who uses its LUNs, in words.
+      type: list
+      elements: str
+      sample:
+        - "LUN 8:0:0:0: /dev/sdb is held by the multipath map mpatha (dm-0)"
+capacity:
+  description:
+    - By HBA that is chosen, how many vHBAs the pool and others have there (C(pool), C(others)), how many more it can
+      take (C(free)), and why it is used for no new ones of the pool (C(not_counted)), null where it is.
+  returned: success
+  type: dict
+  sample:
+    scsi_host3: {free: 3, pool: 1, others: 0, not_counted: null}
+    scsi_host5: {free: 4, pool: 0, others: 0, not_counted: "its port is Linkdown, not Online"}
+"""
+
+from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_pool import ensure
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_wish import Wish
+
+OPTIONS = {
+    **STATE_OPTIONS,
+    "name": {"type": "str", "required": True},
+    "count": {"type": "str"},
+    "parents": {
+        "type": "dict",
+        "options": {
+            "scsi_hosts": {"type": "list", "elements": "str"},
+            "wwpns": {"type": "list", "elements": "str"},
+            "fabric_wwn": {"type": "str"},
+            "online": {"type": "bool", "default": True},
+        },
+    },
+    "placement": {"type": "str", "choices": ["spread", "pack"]},
+    "require_online": {"type": "bool"},
+    "oui": {"type": "str"},
+}
+
+
+def main() -> None:
+    run(OPTIONS, lambda params, check_mode: ensure(Wish.checked(**params), check_mode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan for a pool of vHBAs: what is wished, what is there, the steps between; no host is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import RUNTIME, DamagedDefinition
+from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse
+from ansible_collections.hostdev.nodedev.plugins.module_utils.names import derived_wwn
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.record import Recorded
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_plan import Plan, plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_pool import predicted
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_seen import Observation
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import path_of
+from hypothesis import given
+from hypothesis import strategies as st
+from vhba_pools import (
+    FABRIC,
+    HBAS,
+    MACHINE,
+    OTHER_FABRIC,
+    OTHERS,
+    WWPNS,
+    A,
+    B,
+    observed,
+    recorded,
+    shortly,
+    wished,
+)
+
+PAIR = (recorded("0A", "1B"), ("0A", "1B"), ("0A", "1B"))
+NEW = [
+    "record pool x with 2 instances in STORE",
+    "create #0 on A",
+    "create #1 on B",
+    "define #0 on A",
+    "define #1 on B",
+]
+CHANGED = "change the record of pool x with {} instances in STORE"
+TWO, THREE = CHANGED.format(2), CHANGED.format(3)
+LISTED = {"wwpns": [HBAS["D"].wwpn]}
+
+CASES: list[tuple[str, Wish, Observation, list[str]]] = [
+    ("nothing is there", wished(count=2), observed(), NEW),
+    ("all is there", wished(count=2), observed(*PAIR), []),
+    ("all is there, by name alone", wished(), observed(*PAIR), []),
+    ("no vHBA at all", wished(count=0), observed(), ["record pool x with 0 instances in STORE"]),
+    ("packed", wished(count=2, placement="pack"), observed(), [step.replace("B", "A") for step in NEW]),
+    ("defined only, as after a boot", wished(), observed(PAIR[0], (), PAIR[2]), ["create #0 on A", "create #1 on B"]),
+    ("running only", wished(), observed(PAIR[0], PAIR[1]), ["define #0 on A", "define #1 on B"]),
+    ("recorded only", wished(), observed(PAIR[0]), NEW[1:]),
+    ("one is missing", wished(), observed(PAIR[0], ["0A"], ["0A"]), ["create #1 on B", "define #1 on B"]),
+    ("the record is lost", wished(count=2), observed(None, PAIR[1], PAIR[2]), NEW[:1]),
+    ("grow", wished(count=3), observed(*PAIR), [THREE, "create #2 on A", "define #2 on A"]),
+    (
+        "grow into the gaps",
+        wished(count=3),
+        observed(recorded("0A", "5B"), ["0A", "5B"], ["0A", "5B"]),
+        [THREE, "create #1 on A", "define #1 on A"],
+    ),
+    (
+        "grow beside others",
+        wished(count=3),
+        observed(*PAIR, others="AAA"),
+        [THREE, "create #2 on B", "define #2 on B"],
+    ),
+    (
+        "shrink",
+        wished(count=1),
+        observed(*PAIR),
+        [TWO, "undefine #1", "delete #1 from B", CHANGED.format(1)],
+    ),
+    (
+        "shrink, the highest is in use",
+        wished(count=1),
+        observed(*PAIR, held="1"),
+        [TWO, "undefine #0", "delete #0 from A", CHANGED.format(1)],
+    ),
+    (
+        "shrink by force",
+        wished(count=0, force=True),
+        observed(*PAIR, held="01"),
+        [TWO, "undefine #1", "undefine #0", "delete #1 from B", "delete #0 from A", CHANGED.format(0)],
+    ),
+    (
+        "max beside others",
+        wished(count="max"),
+        observed(*PAIR, others="AAABB"),
+        [THREE, "create #2 on B", "define #2 on B"],
+    ),
+    (
+        "max, there already",
+        wished(),
+        observed(recorded("0A", "1B", count="max"), PAIR[1], PAIR[2], others="AAABBB"),
+        [],
+    ),
+    (
+        "only HBAs that can take vHBAs are counted",
+        wished(count="max"),
+        observed(hbas="ACDE", others="AAA"),
+        ["record pool x with 1 instances in STORE", "create #0 on A", "define #0 on A"],
+    ),
+    (
+        "a link that is down does not matter",
+        wished(count=1, parents={"wwpns": [HBAS["C"].wwpn], "online": False}, require_online=False),
+        observed(hbas="ABC"),
+        ["record pool x with 1 instances in STORE", "create #0 on C", "define #0 on C"],
+    ),
+    (
+        "an HBA without a fabric that is listed",
+        wished(count=1, parents=LISTED),
+        observed(hbas="ABD"),
+        ["record pool x with 1 instances in STORE", "create #0 on D", "define #0 on D"],
+    ),
+    (
+        "one that need not log in may go where there is no fabric",
+        wished(count=1, require_online=False),
+        observed(hbas="D"),
+        ["record pool x with 1 instances in STORE", "create #0 on D", "define #0 on D"],
+    ),
+    (
+        "by fabric",
+        wished(count=2, parents={"fabric_wwn": OTHER_FABRIC}),
+        observed(hbas="ABCD"),
+        [step.replace("A", "B") for step in NEW],
+    ),
+    (
+        "by libvirt's name",
+        wished(count=2, parents={"scsi_hosts": ["scsi_host4"]}),
+        observed(hbas="AB"),
+        [step.replace("A", "B") for step in NEW],
+    ),
+    (
+        "an HBA that is listed is not there",
+        wished(count=1, parents={"wwpns": [HBAS["C"].wwpn, B.wwpn]}),
+        observed(),
+        ["record pool x with 1 instances in STORE", "create #0 on B", "define #0 on B"],
+    ),
+    (
+        "the HBA is gone",
+        wished(),
+        observed(PAIR[0], ["1B"], PAIR[2], hbas="B"),
+        [TWO, "create #0 on B", "change the definition of #0 on B"],
+    ),
+    (
+        "the HBA has no room any more",
+        wished(),
+        observed(PAIR[0], ["1B"], PAIR[2], others="AAAA"),
+        [TWO, "create #0 on B", "change the definition of #0 on B"],
+    ),
+    (
+        "the HBA has no link",
+        wished(),
+        observed(recorded("0C", "1B"), ["1B"], ["0C", "1B"], hbas="ABC"),
+        [TWO, "create #0 on A", "change the definition of #0 on A"],
+    ),
+    ("one that is there stays without a link", wished(), observed(recorded("0C"), ["0C"], ["0C"], hbas="ABC"), []),
+    (
+        "one that is there stays without a link, chosen by fabric",
+        wished(parents={"fabric_wwn": FABRIC}),
+        observed(recorded("0C", parents={"fabric_wwn": FABRIC, "online": True}), ["0C"], ["0C"], hbas="ABC"),
+        [],
+    ),
+    (
+        "not persistent",
+        wished(count=2, persistent=False),
+        observed(),
+        ["record pool x with 2 instances in RUNTIME", *NEW[1:3]],
+    ),
+    ("not persistent, there", wished(persistent=False), observed(recorded("0A", root=RUNTIME), ["0A"]), []),
+    ("persistent, then not: what is kept stays", wished(persistent=False), observed(*PAIR), []),
+    (
+        "need not log in any more",
+        wished(require_online=False),
+        observed(recorded("0A"), ["0A"], ["0A"]),
+        [CHANGED.format(1), "change the definition of #0 on A"],
+    ),
+    ("as it was made", wished(), observed(recorded("0A", require_online=False), ["0A"], ["0A-"]), []),
+    ("inactive: defined", wished(count=2, state="inactive"), observed(), [NEW[0], *NEW[3:]]),
+    ("inactive: stopped", wished(state="inactive"), observed(*PAIR), ["delete #0 from A", "delete #1 from B"]),
+    ("inactive already", wished(state="inactive"), observed(PAIR[0], (), PAIR[2]), []),
+    (
+        "inactive, and the link is down",
+        wished(state="inactive"),
+        observed(recorded("0C", "1B"), (), ["0C", "1B"], hbas="ABC"),
+        [],
+    ),
+    (
+        "inactive on full HBAs",
+        wished(state="inactive"),
+        observed(*PAIR, others="AAABBB"),
+        ["delete #0 from A", "delete #1 from B"],
+    ),
+    (
+        "inactive by force",
+        wished(state="inactive", force=True),
+        observed(*PAIR, held="0"),
+        ["delete #0 from A", "delete #1 from B"],
+    ),
+    (
+        "absent",
+        wished(state="absent"),
+        observed(*PAIR, others="AB"),
+        ["undefine #1", "undefine #0", "delete #1 from B", "delete #0 from A", "remove the record of pool x, STORE"],
+    ),
+    ("absent already", wished(state="absent"), observed(others="AB"), []),
+    (
+        "absent, the record is lost",
+        wished(state="absent"),
+        observed(None, ["0A"], ["0A", "1B"]),
+        ["undefine #1", "undefine #0", "delete #0 from A"],
+    ),
+    (
+        "absent, all HBAs gone",
+        wished(state="absent"),
+        observed(PAIR[0], (), PAIR[2], hbas=""),
+        ["undefine #1", "undefine #0", "remove the record of pool x, STORE"],
+    ),
+    ("in use and as wished", wished(), observed(*PAIR, held="01"), []),
+    (
+        "a damaged definition of another",
+        wished(),
+        observed(*PAIR, damaged=(DamagedDefinition(path_of(OTHERS), "no JSON"),)),
+        [],
+    ),
+]
+EACH = pytest.mark.parametrize(("wish", "seen", "steps"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+
+
+@EACH
+def test_plan(wish: Wish, seen: Observation, steps: list[str]) -> None:
+    assert shortly(plan(wish, seen)) == steps
+
+
+@EACH
+def test_a_second_plan_has_nothing_to_do(wish: Wish, seen: Observation, steps: list[str]) -> None:
+    assert shortly(plan(wish, predicted(seen, plan(wish, seen)))) == []
+
+
+def test_names_are_those_of_a_single_vhba_of_that_name() -> None:
+    assert [one.id for one in _kept(plan(wished(count=3), observed()))] == WWPNS[:3]
+    other = plan(wished(count=1, oui="00:50:56"), observed())
+    assert _kept(other)[0].id == derived_wwn(MACHINE, "x 0", "port", "005056")
+    assert other.creates[0].wwnn == derived_wwn(MACHINE, "x 0", "node", "005056")
+
+
+def _kept(planned: Plan) -> tuple[Recorded, ...]:
+    assert planned.record is not None
+    return planned.record.instances
+
+
+def test_a_selection_by_name_is_kept_by_wwpn() -> None:
+    planned = plan(wished(count=1, parents={"scsi_hosts": ["host4"], "wwpns": [A.wwpn]}), observed())
+    assert planned.record is not None
+    assert planned.record.wish["parents"] == {"wwpns": [A.wwpn, B.wwpn], "online": True}
+
+
+def test_a_ceiling_is_taken_into_account() -> None:
+    assert [one.parent for one in _kept(plan(wished(count=3), observed(), {A.wwpn: 0}))] == [B.wwpn] * 3
+    assert len(_kept(plan(wished(count="max"), observed(), {A.wwpn: 1}))) == 5
+    with pytest.raises(BadInput, match=r"room for 5; free are scsi_host3 \(WWPN .*\): 1, scsi_host4 .*: 4"):
+        plan(wished(count=6), observed(), {A.wwpn: 1})
+
+
+@st.composite
+def hosts(draw: st.DrawFn) -> Mapping[str, Any]:
+    """A pool in any state that it can be in, on HBAs with vHBAs of others."""
+    indexes = draw(st.lists(st.integers(0, 7), unique=True, max_size=6))
+    places = [f"{index}{draw(st.sampled_from('AB'))}" for index in sorted(indexes)]
+    running = [place for place in places if draw(st.booleans())][:4]
+    return {
+        "record": recorded(*places) if draw(st.booleans()) else None,
+        "active": running,
+        "defined": [place for place in places if draw(st.booleans())],
+        "others": "A" * draw(st.integers(0, 4 - sum(place[1] == "A" for place in running))),
+        "held": "".join(place[0] for place in running if draw(st.booleans())),
+        "hbas": "ABCDE",
+    }
+
+
+@given(
+    hosts(),
+    st.one_of(st.integers(0, 8), st.just("max")),
+    st.sampled_from(["present", "inactive", "absent"]),
+    st.sampled_from(["spread", "pack"]),
+)
+def test_what_any_plan_leads_to(host: Mapping[str, Any], count: object, state: str, placement: str) -> None:
+    seen = observed(**host)
+    wish = wished(count=count, state=state, placement=placement)
+    try:
+        planned = plan(wish, seen)
+    except (BadInput, InUse):
+        return
+    then = predicted(seen, planned)
+    assert shortly(plan(wish, then)) == []
+    assert all(0 <= hba.used <= hba.most for hba in then.hbas)
+    assert {port for port in seen.ports if port.wwnn == OTHERS} == {port for port in then.ports if port.wwnn == OTHERS}
+    gone = {*seen.active} - {*planned.active}
+    assert not any(seen.active[wwpn].uses for wwpn in gone)
+    if state != "absent" and isinstance(count, int):
+        assert len(_kept(planned)) == count
