@@ -108,9 +108,9 @@ class Host(SimHost):
         look = (
             "ls -l /sys/bus/mdev/devices; readlink /sys/bus/mdev/devices/*/mdev_type;"
             "grep -s . /sys/class/mdev_bus/*/mdev_supported_types/*/available_instances;"
-            "grep -s . /sys/class/fc_vports/*/*_name /sys/class/fc_vports/*/vport_state;"
-            "grep -s . /sys/class/fc_host/*/port_name /sys/class/fc_host/*/npiv_vports_inuse;"
-            "ls -d /sys/bus/scsi/devices/* /sys/block/*;"
+            # Ports without the numbers of their hosts, since one that is made again has another.
+            "for port in /sys/class/fc_host/*; do cat $port/port_name $port/node_name $port/npiv_vports_inuse | xargs;"
+            " done | sort; grep -sh . /sys/class/fc_vports/*/vport_state | sort; ls /sys/block;"
             "for file in $(find /etc/mdevctl.d /etc/nodedev.d /run/nodedev.d -type f | sort); do"
             " echo $file; cat $file; done"
         )

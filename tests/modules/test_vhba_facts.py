@@ -262,3 +262,23 @@ def test_an_hba_whose_driver_is_late_with_its_name_is_waited_for(booting: Host) 
     done = restore(booting)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1 restored, 0 there already, 0 failed")
     assert vports(booting) == ["host4 a3 Active"]
+
+
+def squeezed(xml: str) -> str:
+    return "".join(line.strip() for line in xml.splitlines()).replace('"', "'")
+
+
+def test_hbas_and_vhbas_are_libvirts_by_name_parent_and_xml(fc: Host) -> None:
+    ours = fc.vhba(wait_luns=3)["vhba"]
+    made_by_hand(fc, "a3", 4)
+    with fc.libvirtd() as libvirtd:
+        devices = fc.done("nodedev_facts", capabilities=["scsi_host", "scsi_target", "scsi"], xml=True)
+        found = devices["ansible_facts"]["nodedev"]["devices"]
+        ports = {name for name in found if name.startswith("scsi_host")}
+        assert ports == set(libvirtd.virsh("nodedev-list", "--cap", "scsi_host").split())
+        assert {"scsi_host3", ours["name"], "scsi_host9"} <= ports
+        assert "scsi_8_0_1_0" in found
+        for name, device in found.items():
+            assert squeezed(device["xml"]) == squeezed(libvirtd.virsh("nodedev-dumpxml", name)), name
+            assert f"<parent>{device['parent']}</parent>" in libvirtd.virsh("nodedev-dumpxml", name)
+        assert found[ours["name"]]["parent"] == ours["parent"]
