@@ -86,6 +86,11 @@ class Device:
         """What udev's rules gave it; empty where udev has no record of it."""
         return _record(f"{RECORDS}/{self._record_name()}")
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether udev has a record of it, as of all that its rules have dealt with."""
+        return os.path.exists(f"{RECORDS}/{self._record_name()}")
+
     def _record_name(self) -> str:
         known = self.uevent
         if "MAJOR" in known and "MINOR" in known and known["MAJOR"] != "0":

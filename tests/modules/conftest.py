@@ -33,6 +33,11 @@ def warnings(result: Result) -> list[str]:
     return [each["event"]["msg"] if isinstance(each, dict) else each for each in result.get("warnings", [])]
 
 
+def vhba_names(end: str, name: str | None = None, **_others: Any) -> dict[str, str]:
+    """The WWNN and WWPN of the scenario fc that end so; none for a vHBA with a name."""
+    return {} if name is not None else {"wwnn": f"5001a4a1000000{end}", "wwpn": f"5001a4a0000000{end}"}
+
+
 def ids(result: dict[str, Any]) -> list[str]:
     """The UUIDs of a pool's instances, by index."""
     return [instance["uuid"] for instance in result["instances"]]
@@ -74,6 +79,14 @@ class Host(SimHost):
         """Run the mdev_pool module for pool x; it must fail, change nothing, and give one line of message."""
         return self.failed("mdev_pool", **{"name": "x", **arguments})
 
+    def vhba(self, end: str = "a1", **arguments: Any) -> Result:
+        """Run the vhba module for the vHBA whose names end so, unless it has a name; it must succeed."""
+        return self.done("vhba", **{**vhba_names(end, **arguments), **arguments})
+
+    def vhba_refused(self, end: str = "a1", **arguments: Any) -> str:
+        """Run the vhba module in the same way; it must fail, change nothing, and give one line of message."""
+        return self.failed("vhba", **{**vhba_names(end, **arguments), **arguments})
+
     def done(self, module: str, **arguments: Any) -> Result:
         """Run a module; it must succeed."""
         result = self.module(module, **arguments)
@@ -95,6 +108,9 @@ class Host(SimHost):
         look = (
             "ls -l /sys/bus/mdev/devices; readlink /sys/bus/mdev/devices/*/mdev_type;"
             "grep -s . /sys/class/mdev_bus/*/mdev_supported_types/*/available_instances;"
+            # Ports without the numbers of their hosts, since one that is made again has another.
+            "for port in /sys/class/fc_host/*; do cat $port/port_name $port/node_name $port/npiv_vports_inuse | xargs;"
+            " done | sort; grep -sh . /sys/class/fc_vports/*/vport_state | sort; ls /sys/block;"
             "for file in $(find /etc/mdevctl.d /etc/nodedev.d /run/nodedev.d -type f | sort); do"
             " echo $file; cat $file; done"
         )
@@ -126,6 +142,12 @@ def start(library: str) -> Iterator[Callable[..., Host]]:
     yield start
     for host in hosts:
         host.stop()
+
+
+@pytest.fixture
+def fc(start: Callable[..., Host]) -> Host:
+    """A host with Fibre Channel HBAs."""
+    return start("fc")
 
 
 @pytest.fixture

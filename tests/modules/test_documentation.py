@@ -5,9 +5,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import CARD, OTHER, ROOT, UUID, Host
-from simhost.api import python_wrapper
+from plays import play
 
 MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
 # The boot engine's examples need systemd: tests/kernelhost/test_boot.py runs them.
@@ -35,31 +32,10 @@ def documentation(module: Path, name: str) -> Any:
 @pytest.mark.parametrize("module", SIMULATED, ids=[module.stem for module in SIMULATED])
 def test_examples_run(start: Callable[..., Host], module: Path, tmp_path: Path) -> None:
     host = start(SCENARIOS.get(module.stem, "nvidia-mdev"))
-    python = tmp_path / "python"
-    python.write_text(python_wrapper(host.folder, host.python))
-    python.chmod(0o755)
-    variables = {"ansible_connection": "local", "ansible_python_interpreter": str(python)}
-    (tmp_path / "inventory.yml").write_text(json.dumps({"all": {"hosts": {"gpuhost": variables}}}))
     tasks = documentation(module, "EXAMPLES")
-    (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "ansible",
-            "playbook",
-            "-i",
-            str(tmp_path / "inventory.yml"),
-            str(tmp_path / "play.yml"),
-        ],
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"ok={len(tasks)}" in done.stdout
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    assert f"ok={len(tasks)}" in play(host, playbook, tmp_path)
 
 
 def shape(contains: dict[str, Any]) -> set[str]:
@@ -103,8 +79,8 @@ def test_the_definition_facts_module_returns_what_it_documents(host: Host) -> No
     host.write(f"/etc/mdevctl.d/{CARD}/{OTHER}", "{")
     found = host.done("definition_facts")["ansible_facts"]["nodedev_definitions"]
     assert set(found) == shape(contains)
-    for kind, said in contains.items():
-        assert {frozenset(each) for each in found[kind]} == {frozenset(said["sample"][0])}
+    for kind in ("mdev", "pool", "damaged"):
+        assert {frozenset(each) for each in found[kind]} == {frozenset(contains[kind]["sample"][0])}
     drift = next(each["drift"] for each in found["mdev"] if each["uuid"] == UUID)
     assert set(drift[0]) == set(contains["mdev"]["sample"][0]["drift"][0])
     assert set(found["pool"][0]["instances"][0]) == set(contains["pool"]["sample"][0]["instances"][0])
@@ -115,3 +91,40 @@ def test_the_boot_engine_module_returns_what_it_documents(host: Host) -> None:
     made = host.done("boot_engine")
     assert set(made) - {"changed", "invocation"} == shape(known)
     assert {frozenset(side) for side in made["diff"].values()} == {frozenset({"files"})}
+
+
+def test_the_vhba_module_returns_what_it_documents(fc: Host) -> None:
+    known = documentation(ROOT / "plugins" / "modules" / "vhba.py", "RETURN")
+    made = fc.vhba(wait_luns=3)
+    assert set(made) - {"changed", "invocation", "warnings"} == shape(known)
+    contains = known["vhba"]["contains"]
+    assert set(made["vhba"]) == shape(contains)
+    for part in ("targets", "luns"):
+        assert {frozenset(each) for each in made["vhba"][part]} == {frozenset(contains[part]["sample"][0])}
+    for side in made["diff"].values():
+        assert set(side) == {"runtime", "boot"}
+    for part in ("runtime", "boot"):
+        assert set(made["diff"]["after"][part]) == set(known["diff"]["sample"]["after"][part])
+    assert [step.split(" ")[0] for step in made["plan"]] == [step.split(" ")[0] for step in known["plan"]["sample"]]
+
+
+def test_the_vhba_facts_module_returns_what_it_documents(fc: Host) -> None:
+    known = documentation(ROOT / "plugins" / "modules" / "vhba_facts.py", "RETURN")
+    contains = known["ansible_facts"]["contains"]["vhba"]["contains"]
+    fc.vhba(wait_luns=3)
+    found = fc.done("vhba_facts")["ansible_facts"]["vhba"]
+    assert set(found) == shape(contains)
+    for kind, said in contains.items():
+        (sample,) = said["sample"].values()
+        assert {frozenset(each) for each in found[kind].values()} == {frozenset(sample)}
+    for part in ("targets", "luns"):
+        sample = contains["vhbas"]["sample"]["scsi_host9"][part][0]
+        assert set(found["vhbas"]["scsi_host8"][part][0]) == set(sample)
+
+
+def test_the_definition_facts_module_returns_of_vhbas_what_it_documents(fc: Host) -> None:
+    known = documentation(ROOT / "plugins" / "modules" / "definition_facts.py", "RETURN")
+    (sample,) = known["ansible_facts"]["contains"]["nodedev_definitions"]["contains"]["vhba"]["sample"]
+    fc.vhba()
+    (said,) = fc.done("definition_facts", kinds=["vhba"])["ansible_facts"]["nodedev_definitions"]["vhba"]
+    assert set(said) == set(sample)

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils import udev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import lun
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.lun import Lun
 from devices import Host
@@ -67,3 +71,39 @@ def test_a_unit_that_vanishes_is_none(fibre: Host) -> None:
     make_unit(fibre, "8:0:0:0")
     (fibre.sys / "bus/scsi/devices/8:0:0:1").symlink_to("../../../devices/gone")
     assert [unit.address for unit in lun.of_host(8)] == ["8:0:0:0"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "disk", "links", "runs", "complete"),
+    [
+        ("0", "sdb", ("disk/by-id/x",), True, True),
+        ("0", "sdb", (), True, False),
+        ("0", "sdb", (), False, True),
+        ("0", "", (), True, False),
+        ("0", "", (), False, False),
+        ("7", "", (), True, False),
+        ("14", "", (), True, False),
+        ("20", "", (), True, False),
+        ("1", "", (), True, True),
+        ("13", "", (), True, True),
+        (None, "", (), True, True),
+    ],
+)
+def test_a_unit_is_complete_with_its_disk_and_udevs_record_of_it(
+    fibre: Host,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str | None,
+    disk: str,
+    links: tuple[str, ...],
+    runs: bool,
+    complete: bool,
+) -> None:
+    control = tmp_path / "control"
+    monkeypatch.setattr(udev, "CONTROL", str(control))
+    if runs:
+        control.touch()
+    make_unit(fibre, "8:0:0:0", disk, links=links)
+    if kind is not None:
+        fibre.attributes(f"devices/{BELOW}/8:0:0:0", {"type": kind})
+    assert [lun.is_complete(unit) for unit in lun.of_host(8)] == [complete]

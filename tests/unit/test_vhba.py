@@ -9,23 +9,16 @@ from typing import Any
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.fc_port import Port
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.lun import Lun
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.disk_users import Use
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import describe
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba import Observation, Plan, Wish, plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import Definition
 from fibre import FABRIC, OTHER_FABRIC, WWNN, WWPN, hba, names, vhba
 from hypothesis import given
 from hypothesis import strategies as st
+from vhba_wishes import DISK, HBA, HBA4, MOUNT, OFFLINE, OTHER, defined, observed, there, wished
 
-OTHER = "5001a4a1000000b2"
-HBA, HBA4 = names(3)[1], names(4)[1]
-DISK = Lun("8:0:0:0", "/sys/devices/x/8:0:0:0", "/dev/sdb", "/dev/sg2", 1 << 30, None)
 TAPE = Lun("8:0:0:1", "/sys/devices/x/8:0:0:1", None, "/dev/sg3", None, None)
-MOUNT = Use("/dev/sdb", "mounted on /srv")
-OFFLINE = hba(5, port_state="Linkdown", fabric_wwn=None)
-
 CREATE = f"create vHBA {WWPN} (WWNN {WWNN}) on scsi_host3 (WWPN {HBA})"
 CREATE4 = f"create vHBA {WWPN} (WWNN {WWNN}) on scsi_host4 (WWPN {HBA4})"
 DEFINE = f"define vHBA {WWPN} (WWNN {WWNN}) on the HBA with WWPN {HBA}"
@@ -35,36 +28,6 @@ CHANGE4 = f"change the definition of vHBA {WWPN} (WWNN {WWNN}) on the HBA with W
 UNDEFINE = f"undefine vHBA {WWPN}"
 DELETE = f"delete vHBA {WWPN} (WWNN {WWNN}) from scsi_host3 (WWPN {HBA})"
 UNITS = ["remove LUN 8:0:0:0 (/dev/sdb)", "remove LUN 8:0:0:1"]
-
-
-def wished(**options: Any) -> Wish:
-    return Wish.checked(**{"wwnn": WWNN, "wwpn": WWPN, **options})
-
-
-def defined(parent: int = 3, **more: Any) -> Definition:
-    return Definition(**{"wwpn": WWPN, "wwnn": WWNN, "parent_wwpn": names(parent)[1], **more})
-
-
-def observed(*ports: Port, definition: Definition | None = None, **more: Any) -> Observation:
-    """A host with these ports, of which the one with the names is the vHBA; with two HBAs unless any are given."""
-    known: dict[str, Any] = {
-        "wwnn": WWNN,
-        "wwpn": WWPN,
-        "ports": ports or (hba(3), hba(4, used=1)),
-        "active": next((port for port in ports if port.vport and (port.wwnn, port.wwpn) == (WWNN, WWPN)), None),
-        "definition": definition,
-        "damaged": None,
-        "luns": (),
-        "uses": (),
-        "scsi_hosts": {},
-    }
-    return Observation(**{**known, **more})
-
-
-def there(definition: Definition | None = None, **more: Any) -> Observation:
-    """The vHBA is on host3."""
-    return observed(hba(3, used=1), hba(4), vhba(), definition=definition, **more)
-
 
 CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ("nothing is there", wished(), observed(), [CREATE, DEFINE]),
@@ -209,145 +172,6 @@ def test_a_second_plan_has_nothing_to_do(wish: Wish, seen: Observation) -> None:
     assert describe(plan(wish, after(seen, plan(wish, seen))).steps) == []
 
 
-REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
-    (
-        "on another HBA, by name",
-        wished(parent="scsi_host4"),
-        there(),
-        NodedevError,
-        f"vHBA {WWPN} is on scsi_host3 (WWPN {HBA}), not where it is asked for, parent scsi_host4: remove it first",
-    ),
-    (
-        "on another HBA, by its names",
-        wished(parent_wwnn=names(4)[0], parent_wwpn=HBA4, state="inactive"),
-        there(),
-        NodedevError,
-        f"is on scsi_host3 (WWPN {HBA}), not where it is asked for, parent_wwnn {names(4)[0]} parent_wwpn {HBA4}",
-    ),
-    (
-        "in another fabric",
-        wished(parent_fabric_wwn=OTHER_FABRIC),
-        there(),
-        NodedevError,
-        f"not where it is asked for, parent_fabric_wwn {OTHER_FABRIC}",
-    ),
-    (
-        "another WWNN",
-        wished(),
-        observed(hba(3), vhba(wwnn=OTHER)),
-        BadInput,
-        f"wwpn: '{WWPN}' cannot be used: vHBA scsi_host8 has it already, with WWNN {OTHER} instead of {WWNN}",
-    ),
-    (
-        "another WWNN on another HBA than asked",
-        wished(parent="scsi_host4"),
-        observed(hba(3), hba(4), vhba(wwnn=OTHER)),
-        BadInput,
-        f"with WWNN {OTHER} instead",
-    ),
-    (
-        "the port's own name",
-        wished(),
-        observed(hba(3, wwpn=WWPN), hba(4)),
-        BadInput,
-        f"wwpn: '{WWPN}' cannot be used: it is the port's own name of HBA scsi_host3",
-    ),
-    (
-        "twice there",
-        wished(),
-        observed(hba(3), hba(4), vhba(8), vhba(9, parent=4)),
-        NodedevError,
-        f"several vHBAs have the names {WWNN} and {WWPN}: scsi_host8 on scsi_host3, scsi_host9 on scsi_host4",
-    ),
-    (
-        "absent, twice there",
-        wished(state="absent"),
-        observed(hba(3), hba(4), vhba(8), vhba(9, parent=4)),
-        NodedevError,
-        "scsi_host8 on scsi_host3, scsi_host9 on scsi_host4",
-    ),
-    (
-        "absent, defined with another WWNN",
-        wished(state="absent"),
-        observed(definition=defined(wwnn=OTHER)),
-        BadInput,
-        f"wwnn: '{WWNN}' cannot be used: vHBA {WWPN} is defined with WWNN {OTHER}",
-    ),
-    (
-        "full",
-        wished(parent="scsi_host3"),
-        observed(hba(3, used=4)),
-        BadInput,
-        "parent: 'scsi_host3' cannot be used: no vHBA can be made there: scsi_host3: all of its 4 vports are in use",
-    ),
-    ("offline", wished(parent="scsi_host5"), observed(OFFLINE), BadInput, "its port is Linkdown, not Online"),
-    ("no HBA", wished(parent="host0"), observed(scsi_hosts={"scsi_host0": True}), BadInput, "is no Fibre Channel HBA"),
-    ("not there", wished(parent="host9"), observed(scsi_hosts={"scsi_host9": False}), BadInput, "host9 is not there"),
-    ("no HBAs here", wished(), observed(ports=()), BadInput, "this host has no Fibre Channel HBA"),
-    (
-        "none fits",
-        wished(),
-        observed(hba(3, used=4), OFFLINE),
-        BadInput,
-        "scsi_host3: all of its 4 vports are in use; scsi_host5: its port is Linkdown",
-    ),
-    (
-        "its HBA gone",
-        wished(),
-        observed(hba(4), definition=defined()),
-        BadInput,
-        f"vHBA {WWPN} is defined on the HBA with WWPN {HBA}, which is not here now",
-    ),
-    (
-        "its HBA full, and another is not",
-        wished(),
-        observed(hba(3, used=4), hba(4), definition=defined()),
-        BadInput,
-        "scsi_host3: all of its 4 vports are in use",
-    ),
-    (
-        "inactive, its HBA gone, another named",
-        wished(state="inactive", parent="host9"),
-        observed(definition=defined(7)),
-        BadInput,
-        "scsi_host9 is not there",
-    ),
-    (
-        "absent in use",
-        wished(state="absent"),
-        there(defined(), luns=(DISK,), uses=(MOUNT, Use("/dev/sg3", "open by process 7 (tar)", 7))),
-        InUse,
-        f"vHBA {WWPN} (scsi_host8) is in use, /dev/sdb is mounted on /srv, /dev/sg3 is open by process 7 (tar): stop",
-    ),
-    (
-        "inactive in use",
-        wished(state="inactive"),
-        there(luns=(DISK,), uses=(MOUNT,)),
-        InUse,
-        "/dev/sdb is mounted on /srv",
-    ),
-    *[
-        (
-            f"damaged, {state}",
-            wished(state=state),
-            there(damaged=DamagedDefinition("/etc/nodedev.d/vhba/x.json", "no JSON")),
-            DamagedDefinition,
-            "/etc/nodedev.d/vhba/x.json is damaged (no JSON); it was left alone",
-        )
-        for state in ("present", "inactive", "absent")
-    ],
-]
-
-
-@pytest.mark.parametrize(
-    ("wish", "seen", "kind", "message"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS]
-)
-def test_refusal(wish: Wish, seen: Observation, kind: type[NodedevError], message: str) -> None:
-    with pytest.raises(kind) as refused:
-        plan(wish, seen)
-    assert message in str(refused.value)
-
-
 @pytest.mark.parametrize(
     ("wish", "seen", "expected"),
     [
@@ -360,31 +184,6 @@ def test_refusal(wish: Wish, seen: Observation, kind: type[NodedevError], messag
 )
 def test_why_other_hbas_are_not_taken(wish: Wish, seen: Observation, expected: dict[str, str]) -> None:
     assert plan(wish, seen).not_taken == expected
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"wwpn": None}, "wwnn and wwpn go together"),
-        ({"wwnn": None}, "wwnn and wwpn go together"),
-        ({"wwnn": None, "wwpn": None}, "either wwnn and wwpn, or a name they follow from"),
-        ({"name": "x"}, "either wwnn and wwpn, or a name they follow from"),
-        ({"wwnn": None, "wwpn": None, "name": ""}, "a name has at least one character"),
-        ({"wwnn": "x"}, "wwnn: 'x'"),
-        ({"wwpn": "f" * 16}, "wwpn: 'ffffffffffffffff'"),
-        ({"oui": "00163"}, "oui: '00163' cannot be used: an OUI has 6 hexadecimal digits"),
-        ({"oui": "00163g"}, "oui: '00163g'"),
-        ({"parent": "x"}, "parent: 'x'"),
-        ({"parent": "host3", "parent_fabric_wwn": FABRIC}, "by one of them"),
-        ({"wait_timeout": -1.0}, "wait_timeout: -1.0"),
-        ({"wait_luns": -1}, "wait_luns: -1"),
-        ({"state": "inactive", "persistent": False}, "persistent: False"),
-    ],
-)
-def test_what_is_no_wish(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(BadInput) as refused:
-        wished(**options)
-    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize("oui", ["00163E", "00:16:3e"])

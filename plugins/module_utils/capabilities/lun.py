@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
-from .. import sysfs
+from .. import sysfs, udev
 from ..udev import Device, integer
 from .storage import SECTOR
 
 DEVICES = "/sys/bus/scsi/devices"
 BY_PATH = "/dev/disk/by-path/"
+# The SCSI types that the kernel's disk driver takes: disks, optical memory, and disks by reduced and by zone commands.
+DISKS = ("0", "7", "14", "20")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,17 @@ def of_host(host: int) -> list[Lun]:
     """The units below this host, by their addresses; one that vanishes while it is read is none."""
     names = [name for name in sysfs.entries(DEVICES) if name.startswith(f"{host}:")]
     return [unit for name in sorted(names, key=_numbers) if (unit := _read(name)) is not None]
+
+
+def is_complete(unit: Lun) -> bool:
+    """Whether a unit has the disk that it is to have, and udev, where that runs, has dealt with it.
+
+    The kernel looks at a disk in the background, after the unit has appeared.
+    """
+    if unit.block is None:
+        return sysfs.read(f"{unit.path}/type") not in DISKS
+    name = os.path.basename(unit.block)
+    return not os.path.exists(udev.CONTROL) or Device(f"{unit.path}/block/{name}", "block", name).is_recorded
 
 
 def _numbers(address: str) -> tuple[int, ...]:

@@ -36,6 +36,11 @@ DELETE_MEANINGS = {
     errno.EBUSY: "the vport is being made or deleted already",
 }
 REMOVE_MEANINGS = {errno.EBUSY: "the unit is in use"}
+# Seconds for taking back what was begun, however short the wait for it was.
+UNDO = 60.0
+TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
+# Seconds for multipath to remove a map.
+MULTIPATH = 60.0
 
 
 def find(wwnn: str, wwpn: str) -> Port | None:
@@ -55,10 +60,23 @@ def make(hba: Port, wwnn: str, wwpn: str, seconds: float, require_active: bool) 
         if error.errno == errno.ENOSPC:
             raise NoRoom(wwpn, hba.name, str(error)) from error
         raise
-    lacking = _lacking(wwnn, wwpn, seconds, require_active)
+    try:
+        lacking = _lacking(wwnn, wwpn, seconds, require_active)
+    except NodedevError as error:
+        lacking = f"does not tell its state ({error})"
     if lacking is not None:
-        _delete(hba, wwnn, wwpn)
-        raise NodedevError(f"vHBA {wwpn} on {hba.name} {lacking}; it was deleted again")
+        raise NodedevError(f"vHBA {wwpn} on {hba.name} {lacking}; {_taken_back(hba, wwnn, wwpn)}")
+
+
+def _taken_back(hba: Port, wwnn: str, wwpn: str) -> str:
+    """Delete the vport of a vHBA that lacks something; what came of it in words."""
+    try:
+        deleted = _delete(hba, wwnn, wwpn, UNDO)
+    except NodedevError as error:
+        return f"it could not be deleted again: {error}"
+    # The kernel takes the host away after it has answered.
+    gone = deleted and wait_for(lambda: find(wwnn, wwpn) is None, UNDO)
+    return "it was deleted again" if gone else "the kernel still deletes it"
 
 
 def _lacking(wwnn: str, wwpn: str, seconds: float, require_active: bool) -> str | None:
@@ -104,11 +122,14 @@ def _flush(node: str) -> None:
 
 
 def _forget_map(name: str) -> None:
-    """Have multipath remove a map; one that is still used stays, and its path fails when the unit is gone."""
-    command = shutil.which("multipath", path="/usr/sbin:/usr/bin:/sbin:/bin")
-    if command is not None:
+    """Have multipath remove a map; one that is still used, or queues, stays, and its path fails with the unit."""
+    command = shutil.which("multipath", path=TOOLS)
+    if command is None:
+        return
+    null = subprocess.DEVNULL
+    with contextlib.suppress(subprocess.TimeoutExpired):
         # The library runs without Ansible too, and then has no run_command.
-        subprocess.run([command, "-f", name], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)  # pylint: disable=ansible-bad-function
+        subprocess.run([command, "-f", name], stdin=null, stdout=null, stderr=null, check=False, timeout=MULTIPATH)  # pylint: disable=ansible-bad-function
 
 
 def delete(wwnn: str, wwpn: str, seconds: float) -> None:
@@ -124,7 +145,7 @@ def delete(wwnn: str, wwpn: str, seconds: float) -> None:
         raise NodedevError(f"{port.path} is still there {seconds:g} s after its vport was deleted")
 
 
-def _delete(hba: Port, wwnn: str, wwpn: str, seconds: float = 60) -> bool:
+def _delete(hba: Port, wwnn: str, wwpn: str, seconds: float) -> bool:
     return sysfs.write_with_limit(f"{hba.vport_folder}/vport_delete", f"{wwpn}:{wwnn}", seconds, DELETE_MEANINGS)
 
 
@@ -134,6 +155,11 @@ def rescan(host: int) -> None:
 
 
 def luns_after(host: int, count: int, seconds: float) -> list[Lun]:
-    """The units of a host once it has so many, or those that it has after so many seconds."""
-    wait_for(lambda: len(lun.of_host(host)) >= count, seconds)
+    """The units of a host once it has so many, with their disks and links, or those it has after so many seconds."""
+
+    def complete() -> bool:
+        found = lun.of_host(host)
+        return len(found) >= count and all(map(lun.is_complete, found))
+
+    wait_for(complete, seconds)
     return lun.of_host(host)
