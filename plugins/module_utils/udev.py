@@ -18,9 +18,12 @@ from functools import cached_property
 
 from . import sysfs
 from .errors import Dropped, MissingLibrary
+from .waiting import wait_for
 
 # udevd listens here while it runs; without it no event would ever be dealt with.
 CONTROL = "/run/udev/control"
+# Here while it has events that are not dealt with.
+QUEUE = "/run/udev/queue"
 # A file a device: properties and links that udev's rules gave it.
 RECORDS = "/run/udev/data"
 # Bytes for events that nobody has read yet: some thousand devices may come before they are asked for.
@@ -242,6 +245,11 @@ def _subsystem(path: str) -> str | None:
 def of_subsystem(folder: str, subsystem: str) -> list[Device]:
     """The devices that are linked in a folder such as /sys/bus/pci/devices, in the kernel's order."""
     return [Device(path, subsystem, sysname(path)) for path in sysfs.linked(folder)]
+
+
+def settle(seconds: float) -> None:
+    """Wait until udev has dealt with all events that it knows of, for so long at most; as udevadm settle does."""
+    wait_for(lambda: not os.path.exists(QUEUE), seconds)
 
 
 class Watch:

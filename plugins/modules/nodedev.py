@@ -258,6 +258,7 @@ vhba:
           generic: /dev/sg2
           size: 10737418240
           by_path: /dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-0
+          by_id: /dev/disk/by-id/wwn-0x600601601234000000000000000000a0
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run

@@ -50,6 +50,8 @@ def test_what_is_returned(fc: Host) -> None:
     units += (("8:0:0:1", "sdd", "sg4", 1 << 30, f"{BY_PATH}{rports[0]}-lun-1"),)
     units += (("8:0:1:0", "sdc", "sg3", 10 << 30, f"{BY_PATH}{rports[1]}-lun-0"),)
     generic = {unit["address"]: unit.pop("generic") for unit in made["vhba"]["luns"]}
+    by_id = [unit.pop("by_id") for unit in made["vhba"]["luns"]]
+    assert by_id[0] == by_id[2] == "/dev/disk/by-id/wwn-0x600601601234000000000000000000a0" != by_id[1]
     assert sorted(generic) == [unit[0] for unit in units]
     assert all(fc.path(node).exists() for node in generic.values())
     assert made["vhba"] == {

@@ -48,6 +48,7 @@ def test_hbas(fc: Host) -> None:
         "targets": [{"rport": "rport-3:0-0", "wwpn": "500601623ea01234", "state": "Online"}],
         "luns": [
             {
+                "by_id": hbas["scsi_host3"]["luns"][0]["by_id"],
                 "address": "3:0:0:0",
                 "block": "/dev/sdh",
                 "generic": "/dev/sg0",

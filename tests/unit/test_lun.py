@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,8 @@ def make_unit(
 def test_a_disk(fibre: Host) -> None:
     by_path = "disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-1"
     path = make_unit(fibre, "8:0:0:1", "sdd", "sg4", links=("disk/by-id/wwn-0x6006", by_path, "disk/by-uuid/1"))
-    assert lun.of_host(8) == [Lun("8:0:0:1", path, "/dev/sdd", "/dev/sg4", 1 << 30, f"/dev/{by_path}")]
+    by_id = "/dev/disk/by-id/wwn-0x6006"
+    assert lun.of_host(8) == [Lun("8:0:0:1", path, "/dev/sdd", "/dev/sg4", 1 << 30, f"/dev/{by_path}", by_id)]
 
 
 def test_what_is_no_disk(fibre: Host) -> None:
@@ -55,7 +58,20 @@ def test_a_disk_that_udev_has_not_seen(fibre: Host) -> None:
 
 def test_a_disk_without_a_link_by_path(fibre: Host) -> None:
     make_unit(fibre, "8:0:0:0", "sdb", links=("disk/by-id/wwn-0x6006",))
-    assert [unit.by_path for unit in lun.of_host(8)] == [None]
+    assert [(unit.by_path, unit.by_id) for unit in lun.of_host(8)] == [(None, "/dev/disk/by-id/wwn-0x6006")]
+
+
+def test_a_link_that_leads_to_another_disk(fibre: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A folder of ours in /dev, in the place of /dev/disk/by-path.
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        monkeypatch.setattr(lun, "BY_PATH", f"{folder}/")
+        shared, own = f"{folder}/shared", f"{folder}/own"
+        os.symlink("../../sdc", shared)
+        os.symlink("../../sdb", own)
+        make_unit(fibre, "8:0:0:0", "sdb", links=(shared,))
+        assert [unit.by_path for unit in lun.of_host(8)] == [None]
+        make_unit(fibre, "8:0:0:1", "sdb", links=(shared, own))
+        assert [unit.by_path for unit in lun.of_host(8)] == [own, own]
 
 
 def test_units_of_this_host_alone_by_address(fibre: Host) -> None:

@@ -12,13 +12,18 @@ from .storage import SECTOR
 
 DEVICES = "/sys/bus/scsi/devices"
 BY_PATH = "/dev/disk/by-path/"
+BY_ID = "/dev/disk/by-id/"
 # The SCSI types that the kernel's disk driver takes: disks, optical memory, and disks by reduced and by zone commands.
 DISKS = ("0", "7", "14", "20")
 
 
 @dataclass(frozen=True)
 class Lun:
-    """One unit; ``address`` is H:C:T:L. ``block``, ``size`` (bytes) and ``by_path`` are None of what is no disk."""
+    """One unit; ``address`` is H:C:T:L, ``size`` is in bytes. What a disk has and a unit has not is None.
+
+    ``by_path`` is None too where udev has no such name for it, or has given it to another unit: the name tells of the
+    HBA, the remote port and the LUN's number, and of no vport.
+    """
 
     address: str
     path: str
@@ -26,6 +31,7 @@ class Lun:
     generic: str | None
     size: int | None
     by_path: str | None
+    by_id: str | None = None
 
 
 def of_host(host: int) -> list[Lun]:
@@ -55,6 +61,7 @@ def _read(address: str) -> Lun | None:
         return None
     block = next(iter(sysfs.names(f"{path}/block")), None)
     generic = next(iter(sysfs.names(f"{path}/scsi_generic")), None)
+    links = [] if block is None else _links(f"{path}/block/{block}", block)
     sectors = None if block is None else integer(sysfs.read(f"{path}/block/{block}/size") or "", 10, bits=64)
     return Lun(
         address=address,
@@ -62,10 +69,20 @@ def _read(address: str) -> Lun | None:
         block=None if block is None else f"/dev/{block}",
         generic=None if generic is None else f"/dev/{generic}",
         size=None if sectors is None else sectors * SECTOR,
-        by_path=None if block is None else _by_path(f"{path}/block/{block}", block),
+        by_path=next((link for link in links if link.startswith(BY_PATH)), None),
+        by_id=next((link for link in links if link.startswith(BY_ID)), None),
     )
 
 
-def _by_path(path: str, block: str) -> str | None:
-    links = Device(path, "block", block).links
-    return next((link for link in links if link.startswith(BY_PATH)), None)
+def _links(path: str, block: str) -> list[str]:
+    """The names in /dev that udev has for a disk, one that tells of its World Wide Name before others of a folder."""
+    own = [link for link in Device(path, "block", block).links if _leads(link) in (None, block)]
+    return sorted(own, key=lambda link: (f"{BY_ID}wwn-" not in link, link))
+
+
+def _leads(link: str) -> str | None:
+    """The disk that a name leads to now; None where udev has not made it, or not yet."""
+    try:
+        return os.path.basename(os.readlink(link))
+    except OSError:
+        return None

@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 
-from .. import sysfs
+from .. import sysfs, udev
 from ..capabilities import fc_port, lun
 from ..capabilities.fc_port import Port
 from ..capabilities.lun import Lun
@@ -99,8 +99,12 @@ def _lacking(wwnn: str, wwpn: str, seconds: float, require_active: bool) -> str 
     return None
 
 
-def remove_lun(unit: Lun) -> None:
-    """Take a unit away in good order: what was written to it reaches it, its multipath map goes, then the unit."""
+def remove_lun(unit: Lun, seconds: float) -> None:
+    """Take a unit away in good order: what was written to it reaches it, its multipath map goes, then the unit.
+
+    Not while udev still looks into new disks: a read that is under way then can harm the kernel, as was seen with fcoe.
+    """
+    udev.settle(seconds)
     if unit.block is not None:
         _flush(unit.block)
         for name in maps_of(unit.block):
@@ -114,7 +118,8 @@ def remove_lun(unit: Lun) -> None:
 
 def _flush(node: str) -> None:
     with contextlib.suppress(OSError):
-        handle = os.open(node, os.O_RDWR | os.O_CLOEXEC)
+        # To have it open for writing would make udev look into it once more.
+        handle = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(handle)
         finally:

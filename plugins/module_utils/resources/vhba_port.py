@@ -35,6 +35,7 @@ def of_luns(luns: Sequence[Lun]) -> list[dict[str, Any]]:
             "generic": unit.generic,
             "size": unit.size,
             "by_path": unit.by_path,
+            "by_id": unit.by_id,
         }
         for unit in luns
     ]

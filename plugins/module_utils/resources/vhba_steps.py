@@ -33,10 +33,10 @@ def remove(port: Port, hba: Port, luns: Sequence[Lun], seconds: float) -> list[S
         lambda: kernel.delete(port.wwnn, port.wwpn, seconds),
         lambda: kernel.make(hba, port.wwnn, port.wwpn, seconds, require_active=False),
     )
-    return [*(_remove_lun(port, unit) for unit in luns), delete]
+    return [*(_remove_lun(port, unit, seconds) for unit in luns), delete]
 
 
-def _remove_lun(port: Port, unit: Lun) -> Step:
+def _remove_lun(port: Port, unit: Lun, seconds: float) -> Step:
     def undo() -> None:
         # A vHBA that had to be made again meanwhile has another host.
         now = kernel.find(port.wwnn, port.wwpn)
@@ -44,7 +44,7 @@ def _remove_lun(port: Port, unit: Lun) -> Step:
             kernel.rescan(now.host)
 
     node = f" ({unit.block})" if unit.block else ""
-    return Step(f"remove LUN {unit.address}{node}", lambda: kernel.remove_lun(unit), undo)
+    return Step(f"remove LUN {unit.address}{node}", lambda: kernel.remove_lun(unit, seconds), undo)
 
 
 def refuse_if_used(port: Port, uses: Collection[str], force: bool) -> None:
