@@ -20,7 +20,7 @@ def facts(host: Host, **arguments: Any) -> dict[str, Any]:
 
 
 def test_nothing_is_defined(host: Host) -> None:
-    assert facts(host) == {"mdev": [], "pool": [], "damaged": []}
+    assert facts(host) == {"mdev": [], "vhba": [], "pool": [], "damaged": []}
 
 
 def test_a_definition(host: Host) -> None:
@@ -122,7 +122,7 @@ def test_kinds(host: Host, kinds: list[str]) -> None:
 
 
 def test_an_unknown_kind(host: Host) -> None:
-    assert "value of kinds must be one or more of: mdev, pool" in host.failed("definition_facts", kinds=["vf"])
+    assert "value of kinds must be one or more of: mdev, vhba, pool" in host.failed("definition_facts", kinds=["vf"])
 
 
 def test_check_mode(host: Host) -> None:
