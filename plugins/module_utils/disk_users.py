@@ -15,8 +15,8 @@ from . import sysfs
 PROC = "/proc"
 BLOCK = "/sys/class/block"
 ESCAPED = re.compile(r"\\([0-7]{3})")
-# udev looks into each new disk for a moment; that is no use of it.
-PROBES = ("systemd-udevd", "(udev-worker)")
+# udev looks into each new disk for a moment, and multipathd keeps the paths of its maps open, which tell of themselves.
+WATCHERS = ("systemd-udevd", "(udev-worker)", "multipathd")
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _opened(nodes: Collection[str]) -> list[Use]:
         except OSError:
             continue
         opened = {node for handle in handles if (node := _target(f"{PROC}/{pid}/fd/{handle}")) in nodes}
-        if opened and (command := _command(pid)) not in PROBES:
+        if opened and (command := _command(pid)) not in WATCHERS:
             found += [Use(node, f"open by process {pid} ({command})", int(pid)) for node in sorted(opened)]
     return found
 

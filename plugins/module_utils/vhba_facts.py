@@ -15,14 +15,15 @@ from .resources.vhba_port import of_port
 def facts(parent: str | None = None) -> dict[str, Any]:
     """HBAs and vHBAs by libvirt's names; with ``parent`` that HBA and its vHBAs alone."""
     ports = [port for port in fc_port.ports() if parent in (None, port.name, f"scsi_host{port.parent}")]
-    defined = {definition.wwpn for definition in vhba_definition.all_defined()[0]}
+    definitions, damaged = vhba_definition.all_defined()
+    defined = {(definition.wwnn, definition.wwpn) for definition in definitions}
     hbas = {port.name: _hba(port, ports) for port in ports if port.vport is None}
     vhbas = {
-        port.name: {**_said(port), **_names_of_parent(port, ports), "persistent": port.wwpn in defined}
+        port.name: {**_said(port), **_names_of_parent(port, ports), "persistent": (port.wwnn, port.wwpn) in defined}
         for port in ports
         if port.vport is not None
     }
-    return {"ansible_facts": {"vhba": {"hbas": hbas, "vhbas": vhbas}}}
+    return {"ansible_facts": {"vhba": {"hbas": hbas, "vhbas": vhbas}}, "warnings": [str(each) for each in damaged]}
 
 
 def _hba(port: Port, ports: list[Port]) -> dict[str, Any]:

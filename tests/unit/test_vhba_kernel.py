@@ -38,25 +38,25 @@ def test_whatever_multipath_does_the_unit_goes(
     unit: Lun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     multipath(tmp_path, f'echo "$@" > {tmp_path}/asked; {script}', monkeypatch)
-    monkeypatch.setattr(vhba_kernel, "MULTIPATH", 0.5)
-    vhba_kernel.remove_lun(unit, 0)
+    monkeypatch.setattr(vhba_kernel, "PATIENCE", 0.5)
+    vhba_kernel.remove_lun(unit, 5)
     assert (tmp_path / "asked").read_text() == "-f mpatha\n"
     assert Path(unit.path, "delete").read_text() == "1"
 
 
 def test_a_host_without_multipath(unit: Lun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vhba_kernel, "TOOLS", str(tmp_path))
-    vhba_kernel.remove_lun(unit, 0)
+    vhba_kernel.remove_lun(unit, 5)
     assert Path(unit.path, "delete").read_text() == "1"
 
 
 def test_a_unit_that_is_gone(unit: Lun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vhba_kernel, "TOOLS", str(tmp_path))
     os.unlink(f"{unit.path}/delete")
-    vhba_kernel.remove_lun(unit, 0)
+    vhba_kernel.remove_lun(unit, 5)
     os.mkdir(f"{unit.path}/delete")
     with pytest.raises(SysfsError, match="EISDIR"):
-        vhba_kernel.remove_lun(unit, 0)
+        vhba_kernel.remove_lun(unit, 5)
 
 
 def test_deleting_what_is_not_there(fibre: Host) -> None:

@@ -7,9 +7,7 @@ seconds at most, and raises SysfsError where the kernel refuses.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
 import shutil
 import subprocess
 
@@ -39,8 +37,8 @@ REMOVE_MEANINGS = {errno.EBUSY: "the unit is in use"}
 # Seconds for taking back what was begun, however short the wait for it was.
 UNDO = 60.0
 TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
-# Seconds for multipath to remove a map.
-MULTIPATH = 60.0
+# Seconds for a tool that may wait for a path that is dead.
+PATIENCE = 60.0
 
 
 def find(wwnn: str, wwpn: str) -> Port | None:
@@ -106,35 +104,34 @@ def remove_lun(unit: Lun, seconds: float) -> None:
     """
     udev.settle(seconds)
     if unit.block is not None:
-        _flush(unit.block)
+        # To flush it through a handle for writing would make udev look into it once more.
+        _ask("blockdev", "--flushbufs", unit.block)
         for name in maps_of(unit.block):
-            _forget_map(name)
+            # A map that is still used, or queues, stays, and its path fails with the unit.
+            _ask("multipath", "-f", name)
     try:
-        sysfs.write(f"{unit.path}/delete", "1", REMOVE_MEANINGS)
+        if not sysfs.write_with_limit(f"{unit.path}/delete", "1", seconds, REMOVE_MEANINGS):
+            raise NodedevError(f"the kernel still removes {unit.path} after {seconds:g} s, and will end it")
     except sysfs.SysfsError as error:
         if error.errno not in sysfs.GONE:
             raise
 
 
-def _flush(node: str) -> None:
-    with contextlib.suppress(OSError):
-        # To have it open for writing would make udev look into it once more.
-        handle = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _forget_map(name: str) -> None:
-    """Have multipath remove a map; one that is still used, or queues, stays, and its path fails with the unit."""
-    command = shutil.which("multipath", path=TOOLS)
+def _ask(tool: str, *arguments: str) -> None:
+    """Run a tool where it is installed, for PATIENCE seconds at most; what it does not get done is left."""
+    command = shutil.which(tool, path=TOOLS)
     if command is None:
         return
     null = subprocess.DEVNULL
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        # The library runs without Ansible too, and then has no run_command.
-        subprocess.run([command, "-f", name], stdin=null, stdout=null, stderr=null, check=False, timeout=MULTIPATH)  # pylint: disable=ansible-bad-function
+    # The library runs without Ansible too, and then has no run_command.
+    process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
+        [command, *arguments], stdin=null, stdout=null, stderr=null, start_new_session=True
+    )
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        # It may block in the kernel on a path that is dead, where nothing ends it, so its end is not waited for.
+        process.kill()
 
 
 def delete(wwnn: str, wwpn: str, seconds: float) -> None:
