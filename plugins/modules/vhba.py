@@ -52,6 +52,12 @@ options:
     description:
       - The HBA by the WWN of the fabric that it is connected to.
     type: str
+  force:
+    description:
+      - Whether a vHBA may be removed whose LUNs are in use. What was written to a LUN reaches it, and its multipath map
+        goes where nothing uses that; whoever uses it otherwise gets errors from then on.
+    type: bool
+    default: false
   require_online:
     description:
       - Whether the HBA must be online, and the vHBA be logged in to the fabric before it counts as made. A vHBA that

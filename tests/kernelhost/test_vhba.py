@@ -15,6 +15,7 @@ from .playbooks import ROOT, Playbooks
 HBA = "200002000000fc00"
 # Those that stay: made in the other order than that in which they are restored, so that their hosts' numbers change.
 PAIRS = [(f"5001a4a1000000d{n}", f"5001a4a0000000d{n}") for n in (3, 2, 1)]
+POOL = "fibre"
 CYCLES = 200
 # libvirt quotes attributes in the other way.
 SAME_XML = """said.stdout.replace("'", '"').split() == ansible_facts.nodedev.devices[{}.vhba.name].xml.split()"""
@@ -116,6 +117,7 @@ def engine(machine: Machine, playbooks: Playbooks) -> Iterator[None]:
     playbooks.tasks([role])
     yield
     absent = [vhba(wwnn=wwnn, wwpn=wwpn, state="absent") for wwnn, wwpn in PAIRS]
+    absent += [{"hostdev.nodedev.vhba_pool": {"name": POOL, "state": "absent"}}]
     playbooks.tasks([*absent, {**role, "vars": {"persistence_state": "absent"}}])
     machine.run("systemctl stop fctarget fabric")
     assert observe(machine, [], "")["vhbas"] == {}
@@ -253,16 +255,26 @@ def test_the_libvirt_way_round(machine: Machine, playbooks: Playbooks, fabric: N
 
 def test_back_after_a_reboot_and_a_reload(machine: Machine, playbooks: Playbooks, fabric: None) -> None:
     wanted = [wwpn for _, wwpn in PAIRS]
-    playbooks.tasks([vhba(wwnn=wwnn, wwpn=wwpn) for wwnn, wwpn in PAIRS])
+    # The pool's come after the single ones, and are restored between and before them.
+    playbooks.tasks(
+        [
+            *(vhba(wwnn=wwnn, wwpn=wwpn) for wwnn, wwpn in PAIRS),
+            {"hostdev.nodedev.vhba_pool": {"name": POOL, "count": 2}, "register": "pool"},
+            {"assert": {"that": "pool.instances | map(attribute='vport_state') | unique == ['Active']"}},
+        ]
+    )
     before = observe(machine, wanted, "Active")["vhbas"]
+    wanted = [*before]
+    assert len(wanted) == len(PAIRS) + 2
     machine.reboot()
     # There is no fabric yet, as where a switch takes longer to start than the host.
     booted = observe(machine, wanted, "Linkdown")
     assert set(booted["vhbas"]) == set(wanted)
     assert booted["failed"] == ""
     assert [booted["vhbas"][name]["hosts"] for name in wanted] != [before[name]["hosts"] for name in wanted]
-    up = observe(machine, wanted[:1], "Active", 2, f"systemctl start fabric fctarget && fctarget allow {wanted[0]}")
-    assert up["vhbas"][wanted[0]]["luns"] == 2
+    seeing = PAIRS[0][1]
+    up = observe(machine, [seeing], "Active", 2, f"systemctl start fabric fctarget && fctarget allow {seeing}")
+    assert up["vhbas"][seeing]["luns"] == 2
 
     # The kernel destroys the HBA after the write has returned, and the module can be unloaded only then.
     reload = (
@@ -273,4 +285,9 @@ def test_back_after_a_reboot_and_a_reload(machine: Machine, playbooks: Playbooks
     again = observe(machine, wanted, "Linkdown", 0, f"({reload}) > /dev/null")
     assert set(again["vhbas"]) == set(wanted)
     assert again["failed"] == ""
-    playbooks.tasks([{**vhba(wwnn=wwnn, wwpn=wwpn, require_online=False), "register": "kept"} for wwnn, wwpn in PAIRS])
+    playbooks.tasks(
+        [
+            {"hostdev.nodedev.vhba_pool": {"name": POOL}, "register": "pool"},
+            {"assert": {"that": "pool is not changed"}},
+        ]
+    )
