@@ -69,17 +69,28 @@ def observe(machine: Machine, wanted: list[str], before: str = ":") -> dict[str,
     return answer
 
 
+def left(machine: Machine) -> str:
+    """All that the role and the modules keep on the host."""
+    look = "find /etc/mdevctl.d /etc/nodedev.d /usr/lib/nodedev /usr/sbin/nodedev-restore -type f"
+    units = "systemctl list-unit-files --no-legend 'nodedev-restore*'"
+    return machine.run(f"{look}; {units}", check=False).stdout
+
+
 @pytest.fixture(scope="module", autouse=True)
 def provisioned(machine: Machine, playbooks: Playbooks) -> Iterator[dict[str, list[str]]]:
     """What runs once two pools were provisioned; gone again afterwards, with the boot engine."""
+    role = {"import_role": {"name": "hostdev.nodedev.persistence"}}
+    foretold = playbooks.tasks([{**role, "check_mode": True}])
+    assert "changed=2" in foretold
+    assert left(machine) == ""
     playbooks.run(PROVISION, target="all", pools=POOLS)
     yield observe(machine, [])["running"]
     absent = [{"hostdev.nodedev.mdev_pool": {"name": pool["name"], "state": "absent"}} for pool in POOLS]
-    removed = {"import_role": {"name": "hostdev.nodedev.persistence"}, "vars": {"persistence_state": "absent"}}
+    removed = {**role, "vars": {"persistence_state": "absent"}}
+    assert "changed=0" not in playbooks.tasks([{**removed, "check_mode": True}])
+    assert "/usr/sbin/nodedev-restore" in left(machine)
     playbooks.tasks([*absent, removed])
-    look = "find /etc/mdevctl.d /etc/nodedev.d /usr/lib/nodedev -type f"
-    units = "systemctl list-unit-files --no-legend 'nodedev-restore*'"
-    assert machine.run(f"{look}; {units}", check=False).stdout == ""
+    assert left(machine) == ""
 
 
 def test_the_pools_are_there(provisioned: dict[str, list[str]]) -> None:
