@@ -38,7 +38,7 @@ def of_disks(disks: Collection[str], generic: Collection[str] = (), probe: bool 
     """
     # A map may be built on several of the disks, and then uses each of them.
     built = dict.fromkeys(pair for disk in disks for pair in _tree(os.path.basename(disk)))
-    blocks = dict.fromkeys(name for name, _ in built)
+    blocks = dict.fromkeys(name for name, _lower in built)
     found = [Use(f"/dev/{lower}", f"held by {_called(name)}") for name, lower in built if lower is not None]
     numbers = {number: name for name in blocks if (number := sysfs.read(f"{BLOCK}/{name}/dev")) is not None}
     mounts = dict.fromkeys((number, place) for number, place in _mounts() if number in numbers)
@@ -57,9 +57,9 @@ def of_each(units: Mapping[str, tuple[str | None, str | None]], probe: bool = Tr
 
     Whatever their number, the processes are looked at once.
     """
-    disks = [disk for disk, _ in units.values() if disk is not None]
-    found = of_disks(disks, [node for _, node in units.values() if node is not None], probe) if units else []
-    nodes = {key: {node, *(f"/dev/{name}" for name, _ in _tree_of(disk))} for key, (disk, node) in units.items()}
+    disks = [disk for disk, _node in units.values() if disk is not None]
+    found = of_disks(disks, [node for _disk, node in units.values() if node is not None], probe) if units else []
+    nodes = {key: {node, *(f"/dev/{name}" for name, _lower in _tree_of(disk))} for key, (disk, node) in units.items()}
     return {key: [use for use in found if use.node in own] for key, own in nodes.items()}
 
 

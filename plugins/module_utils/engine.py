@@ -38,7 +38,7 @@ def installed() -> dict[str, str]:
     """The same of what is there, none where the engine is not installed."""
     return {
         os.path.relpath(path, FOLDER): definitions.read(path) or ""
-        for folder, _, names in os.walk(FOLDER)
+        for folder, _folders, names in os.walk(FOLDER)
         for path in (os.path.join(folder, name) for name in names)
         if path.endswith(".py")
     }

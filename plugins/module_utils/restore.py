@@ -144,12 +144,9 @@ def _may_pass(error: BaseException | None) -> bool:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _fail(text: str) -> None:
-    print((ERROR if "JOURNAL_STREAM" in os.environ else "") + text, file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    sys.stderr.write(f"{ERROR if 'JOURNAL_STREAM' in os.environ else ''}{text}\n")

@@ -102,7 +102,7 @@ def main(answer: str) -> None:
         play(ABSENT)
         print(f"bench: round {number + 1} of {ROUNDS} with {COUNT} instances", flush=True)
     play(PRESENT)
-    for _ in range(IDLE_ROUNDS):
+    for _round in range(IDLE_ROUNDS):
         (found,) = play(PRESENT, measured=told["idle"])
         expect(not found["changed"], "a pool that is there was changed")
         play(PING, measured=told["ping"])

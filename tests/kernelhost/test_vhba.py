@@ -254,7 +254,7 @@ def test_the_libvirt_way_round(machine: Machine, playbooks: Playbooks, fabric: N
 
 
 def test_back_after_a_reboot_and_a_reload(machine: Machine, playbooks: Playbooks, fabric: None) -> None:
-    wanted = [wwpn for _, wwpn in PAIRS]
+    wanted = [wwpn for _wwnn, wwpn in PAIRS]
     # The pool's come after the single ones, and are restored between and before them.
     playbooks.tasks(
         [

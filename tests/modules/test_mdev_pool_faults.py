@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -126,7 +127,7 @@ def blocked(host: Host, path: str) -> Iterator[str]:
         yield "EBUSY"
         host.run(["umount", path])
         return
-    folder, _, name = path.rpartition("/")
+    folder, name = os.path.split(path)
     in_the_way = f"{folder}/.nodedev-{name}"
     host.run(["mkdir", "-p", f"{in_the_way}/x"])
     yield "EISDIR"

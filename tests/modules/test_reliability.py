@@ -32,7 +32,7 @@ def instances(host: Host) -> list[str]:
 
 def files(host: Host, folder: str) -> list[str]:
     """The names of all files below a folder, each as often as there are."""
-    return sorted(name for _, _, names in os.walk(host.path(folder)) for name in names)
+    return sorted(name for _folder, _folders, names in os.walk(host.path(folder)) for name in names)
 
 
 def killed_run(host: Host, count: int, seconds: float) -> bool:
@@ -86,7 +86,8 @@ def killed_again_and_again(host: Host, seed: int) -> tuple[int, int]:
             f"seed {seed}, kill {number}: from {now} to {other} instances, killed after {seconds:.4f} s, then {then}"
         )
         killed += killed_run(host, other, seconds)
-        half += not len(instances(host)) == len(files(host, "/etc/mdevctl.d")) in (now, other)
+        runs, defined = len(instances(host)), len(files(host, "/etc/mdevctl.d"))
+        half += runs != defined or runs not in (now, other)
         check(host, then, context)
         now, other = then, SMALL + LARGE - then
     return killed, half

@@ -56,7 +56,7 @@ def test_all_is_there_again_after_a_reboot(engine: Host) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(done.stdout.splitlines()) == sorted([*lines, "5 restored, 0 there already, 0 failed"])
     assert running(engine) == sorted([*uuids(pool), UUID])
-    assert {engine.read(f"/sys/bus/mdev/devices/{uuid}/nvidia/vgpu_params") for uuid, _ in places} == {"a=1\n"}
+    assert {engine.read(f"/sys/bus/mdev/devices/{uuid}/nvidia/vgpu_params") for uuid, _parent in places} == {"a=1\n"}
     assert engine.run(["mdevctl", "list", "--dumpjson", "--defined"]).stdout == before
     again = restore(engine)
     assert (again.returncode, again.stderr) == (0, "")

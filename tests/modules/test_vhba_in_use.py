@@ -34,8 +34,8 @@ def refused(host: Host, end: str = "a1") -> str:
     for state in STATES:
         with no_write(host):
             message = host.vhba_refused(end, state=state)
-        before, _, rest = message.partition(" is in use, ")
-        uses, _, hint = rest.partition(": stop that first")
+        before, rest = message.split(" is in use, ", 1)
+        uses, hint = rest.split(": stop that first", 1)
         assert before == f"vHBA 5001a4a0000000{end} (scsi_host8)"
         assert hint == ", or set force: true to take the disks away all the same"
         said.append(uses)

@@ -193,7 +193,7 @@ def test_max_takes_what_others_leave(host: Host) -> None:
     assert Counter(parents(made)) == {HBA: 4, OTHER_HBA: 3}
     assert made["capacity"]["scsi_host4"] == {"free": 0, "pool": 3, "others": 1, "not_counted": None}
     assert pool(host, state="absent", force=True)["instances"] == []
-    assert there(host) == {FOREIGN.split(":")[0]: OTHER_HBA}
+    assert there(host) == {FOREIGN.partition(":")[0]: OTHER_HBA}
 
 
 def test_too_many_are_refused_before_anything_is_made(host: Host) -> None:
@@ -389,7 +389,7 @@ def test_what_a_killed_run_leaves_is_known_to_the_next(host: Host) -> None:
     run.kill()
     run.wait()
     host.clear_faults()
-    assert (definitions(host), [wwpn for _, wwpn, _ in recorded(host)]) == ([], WWPNS[:3])
+    assert (definitions(host), [wwpn for _index, wwpn, _parent in recorded(host)]) == ([], WWPNS[:3])
     made = pool(host)
     assert [step.split()[0] for step in made["plan"]] == ["create", *["define"] * 3]
     assert (wwpns(made), sorted(there(host))) == (WWPNS[:3], sorted(WWPNS[:3]))

@@ -103,7 +103,7 @@ def test_a_vport(host: SimHost, end: str) -> None:
         "g" + UNZONED[1:],
         "0x" + UNZONED.replace(":", ":0x"),
         OWN,
-        f"{OWN.split(':')[0]}:5001a4a1000000b9",
+        f"{OWN.partition(':')[0]}:5001a4a1000000b9",
         PAIRS[0],
         f"{PAIRS[0].split(':')[0]}:5001a4a1000000b9",
     ],

@@ -64,7 +64,7 @@ def placed(
     """
     kept = [member for member in change.stay if member.stays(runs)]
     free = [member for member in change.stay if not member.stays(runs)]
-    former = [*(member.parent for member in free), *(None for _ in change.new)]
+    former = [*(member.parent for member in free), *([None] * len(change.new))]
     own = Counter(member.parent for member in kept if member.parent is not None)
     found = placement.place(former, space.rooms, space.limits, own, how or placement.SPREAD)
     names = [*((member.index, member.id) for member in free), *((index, identity(index)) for index in change.new)]

@@ -94,7 +94,7 @@ def _derived(
         return {}
     vhbas = {(port.wwpn, port.wwnn) for port in ports if port.vport is not None}
     prefix = f"5{wish.oui or OUI}"
-    there = {wwpn for wwpn in {*defined, *(wwpn for wwpn, _ in vhbas)} - own if wwpn.startswith(prefix)}
+    there = {wwpn for wwpn in {*defined, *(wwpn for wwpn, _wwnn in vhbas)} - own if wwpn.startswith(prefix)}
     found = members.derived(there, partial(wish.wwpn, host))
     return {wwpn: index for wwpn, index in found.items() if wwpn in defined or (wwpn, wish.wwnn(host, index)) in vhbas}
 
@@ -111,7 +111,7 @@ def _active(ports: tuple[Port, ...], names: Mapping[str, str | None], removes: b
         for port in ports
         if port.parent in hbas and port.wwpn in names and names[port.wwpn] in (None, port.wwnn)
     }
-    luns = {wwpn: tuple(lun.of_host(port.host)) for wwpn, (port, _) in found.items()}
+    luns = {wwpn: tuple(lun.of_host(port.host)) for wwpn, (port, _hba) in found.items()}
     units = {unit.address: (unit.block, unit.generic) for each in luns.values() for unit in each}
     # Where none will be removed, without opening a disk, which would keep out a mount.
     uses = disk_users.of_each(units, probe=removes)

@@ -71,7 +71,7 @@ def _drift(definition: Definition, device: Mdev) -> Iterator[dict[str, str]]:
     yield from (
         {"what": what, "defined": defined, "running": running} for what, defined, running in pairs if defined != running
     )
-    names = [name for name, _ in definition.attrs]
+    names = [name for name, _value in definition.attrs]
     for name, value in definition.attrs:
         running = _attribute(device.uuid, name)
         # An attribute that is written several times, as assign_adapter, does not tell the sum of it.

@@ -81,7 +81,7 @@ def destination(packet: bytes) -> int:
 def unwrap(packet: bytes) -> Frame:
     if len(packet) < FC_AT + 24 + FCOE_TRAILER.size:
         raise FormatError("short FCoE frame")
-    return Frame.parse(packet[FC_AT : -FCOE_TRAILER.size])
+    return Frame.parse(packet[FC_AT : len(packet) - FCOE_TRAILER.size])
 
 
 def wrap(frame: Frame, to: bytes, source: bytes) -> bytes:
@@ -109,7 +109,7 @@ class Fip:
     @classmethod
     def parse(cls, packet: bytes) -> Fip:
         try:
-            version, operation, subcode, words, _ = FIP_HEADER.unpack_from(packet, HEADER_SIZE)
+            version, operation, subcode, words, _flags = FIP_HEADER.unpack_from(packet, HEADER_SIZE)
         except struct.error as error:
             raise FormatError("short FIP frame") from error
         at = HEADER_SIZE + FIP_HEADER.size

@@ -139,7 +139,7 @@ class Fabric:
         for port in self.ports.values():
             if port.wwpn == wwpn:
                 return port.fc_id
-        for _ in range(PORTS_OF_AREA):
+        for _attempt in range(PORTS_OF_AREA):
             self._last[link] = self._last.get(link, 0) % (PORTS_OF_AREA - 1) + 1
             if base + self._last[link] not in self.ports:
                 return base + self._last[link]

@@ -86,7 +86,7 @@ class Frame:
 
     @classmethod
     def parse(cls, data: bytes) -> Frame:
-        to, source, control, seq_id, _, seq_cnt, ox_id, rx_id, offset = HEADER.unpack_from(data)
+        to, source, control, seq_id, _df_ctl, seq_cnt, ox_id, rx_id, offset = HEADER.unpack_from(data)
         return cls(
             to >> 24,
             to & 0xFFFFFF,

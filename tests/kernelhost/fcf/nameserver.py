@@ -6,6 +6,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 HEADER = struct.Struct(">B 3s B B B x H H x B B B")
 REVISION = 1
@@ -68,7 +69,7 @@ class Rejection(Exception):
 def answer(ports: Ports, request: bytes) -> bytes:
     """The payload that answers a request's."""
     try:
-        _, _, service, subtype, _, command, _, _, _, _ = HEADER.unpack_from(request)
+        service, subtype, command = itemgetter(2, 3, 5)(HEADER.unpack_from(request))
         handler = HANDLERS.get(command)
         if (service, subtype) != (DIRECTORY_SERVICE, NAME_SERVER) or handler is None:
             raise Rejection(UNSUPPORTED)
@@ -117,7 +118,7 @@ def _id_of_name(ports: Ports, body: bytes) -> bytes:
 
 
 def _ids_of_type(ports: Ports, body: bytes) -> bytes:
-    return b"".join(head for head, _ in _entries(ports, body))
+    return b"".join(head for head, _body in _entries(ports, body))
 
 
 def _names_of_type(ports: Ports, body: bytes) -> bytes:

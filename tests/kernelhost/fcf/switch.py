@@ -60,7 +60,7 @@ class Switch:
         """Forward frames until an exception, as a signal's, ends it."""
         tick = time.monotonic()
         while True:
-            for key, _ in self._selector.select(max(0.0, tick - time.monotonic())):
+            for key, _events in self._selector.select(max(0.0, tick - time.monotonic())):
                 key.data()
             self._flush()
             if time.monotonic() >= tick:
@@ -113,7 +113,7 @@ class Switch:
         self._fabric.forget_link(link.name)
 
     def _receive(self, link: Link, sock: socket.socket, handler: Callable[[Link, bytes], None]) -> None:
-        for _ in range(FRAMES_AT_ONCE):
+        for _frame in range(FRAMES_AT_ONCE):
             try:
                 packet = sock.recv(LONGEST_FRAME)
             except BlockingIOError:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Optional
 
 from simhost.devices import Device
 from simhost.drivers.fc_targets import Target, Targets
 from simhost.host import Host
 from simhost.tree import Show, Store
 
-Dynamic = dict[str, tuple["Show | None", "Store | None"]]
+Dynamic = dict[str, tuple[Optional[Show], Optional[Store]]]
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,8 @@ class Vport:
                 "symbolic_name": {"text": "", "store": True},
             },
             dynamic={
-                "vport_state": (lambda: f"{self._state}\n".encode(), None),
-                "vport_last_state": (lambda: f"{self._last_state}\n".encode(), None),
+                "vport_state": (self._show_state, None),
+                "vport_last_state": (self._show_last_state, None),
                 "vport_delete": (None, self._store_delete),
                 "vport_disable": (None, self._store_disable),
             },
@@ -101,6 +101,12 @@ class Vport:
             vports=0,
             logged_in=active,
         )
+
+    def _show_state(self) -> bytes:
+        return f"{self._state}\n".encode()
+
+    def _show_last_state(self) -> bytes:
+        return f"{self._last_state}\n".encode()
 
     def _store_delete(self, _data: bytes) -> None:
         with self._host.lock:
