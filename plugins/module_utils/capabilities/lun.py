@@ -22,7 +22,7 @@ class Lun:
     """One unit; ``address`` is H:C:T:L, ``size`` is in bytes. What a disk has and a unit has not is None.
 
     ``by_path`` is None too where udev has no such name for it, or has given it to another unit: the name tells of the
-    HBA, the remote port and the LUN's number, and of no vport.
+    HBA, the remote port and the LUN's number, and of no vport. ``by_id`` is the same for all paths to a unit.
     """
 
     address: str
@@ -69,15 +69,14 @@ def _read(address: str) -> Lun | None:
         block=None if block is None else f"/dev/{block}",
         generic=None if generic is None else f"/dev/{generic}",
         size=None if sectors is None else sectors * SECTOR,
-        by_path=next((link for link in links if link.startswith(BY_PATH)), None),
+        by_path=next((link for link in links if link.startswith(BY_PATH) and _leads(link) in (None, block)), None),
         by_id=next((link for link in links if link.startswith(BY_ID)), None),
     )
 
 
 def _links(path: str, block: str) -> list[str]:
-    """The names in /dev that udev has for a disk, one that tells of its World Wide Name before others of a folder."""
-    own = [link for link in Device(path, "block", block).links if _leads(link) in (None, block)]
-    return sorted(own, key=lambda link: (f"{BY_ID}wwn-" not in link, link))
+    """The names in /dev that udev has for a disk, the one that tells of its World Wide Name first."""
+    return sorted(Device(path, "block", block).links, key=lambda link: (f"{BY_ID}wwn-" not in link, link))
 
 
 def _leads(link: str) -> str | None:
