@@ -26,10 +26,11 @@ STATE_OPTIONS: dict[str, Any] = {
 Answer = Callable[[dict[str, Any], bool], dict[str, Any]]
 
 
-def run(options: dict[str, Any], answer: Answer, libraries: Iterable[str] = ("pyudev",), **rules: Any) -> None:
+def run(options: dict[str, Any], answer: Answer, libraries: Iterable[str] = (), **rules: Any) -> None:
     """Run a module: ``answer`` gets the arguments and whether this is check mode, and returns the result.
 
-    ``libraries`` are those that it cannot do without, tried before anything is done. ``rules`` are AnsibleModule's own,
+    ``libraries`` are those that it cannot do without, tried before anything is done; what is needed only where there
+    is something to do is imported there, and its lack is told in the same words. ``rules`` are AnsibleModule's own,
     such as required_one_of. A NodedevError becomes the module's failure, with its text as the message.
     """
     module, result = _answered(options, answer, libraries, **rules)

@@ -50,7 +50,8 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils.engine import ensu
 
 
 def main() -> None:
-    run({}, lambda params, check_mode: ensure(check_mode))
+    # The engine itself will need it, at a boot where nobody looks.
+    run({}, lambda params, check_mode: ensure(check_mode), libraries=("pyudev",))
 
 
 if __name__ == "__main__":

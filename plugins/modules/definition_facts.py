@@ -122,7 +122,7 @@ OPTIONS = {"kinds": {"type": "list", "elements": "str", "choices": ["mdev", "vhb
 
 
 def main() -> None:
-    run(OPTIONS, lambda params, check_mode: facts(params["kinds"]), libraries=())
+    run(OPTIONS, lambda params, check_mode: facts(params["kinds"]))
 
 
 if __name__ == "__main__":
