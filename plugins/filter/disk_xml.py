@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from xml.etree import ElementTree
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.hostdev.nodedev.plugins.module_utils import hostdev as elements
+from ansible_collections.hostdev.nodedev.plugins.module_utils import elements
 
 TARGET = re.compile(r"(vd|sd|hd)[a-z]+")
 # The bus that a name stands for where none is given, as libvirt has it.

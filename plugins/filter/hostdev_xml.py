@@ -10,9 +10,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.hostdev.nodedev.plugins.module_utils import hostdev as elements
+from ansible_collections.hostdev.nodedev.plugins.module_utils import elements, hostdev
+from ansible_collections.hostdev.nodedev.plugins.module_utils.elements import Element
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
-from ansible_collections.hostdev.nodedev.plugins.module_utils.hostdev import Element, element
 
 Device = Mapping[str, Any]
 SUBCHANNEL = re.compile(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}")
@@ -39,7 +39,7 @@ def hostdev_xml(value: object, managed: bool | None = None, usb: str = "product"
     if usb not in USB_BY:
         raise AnsibleFilterError(f"hostdev_xml: usb is {usb!r}, not one of {', '.join(USB_BY)}")
     try:
-        hostdev = KINDS[kind](device, {"usb": usb, "wwpn": wwpn})
+        element = KINDS[kind](device, {"usb": usb, "wwpn": wwpn})
     except BadInput as error:
         raise AnsibleFilterError(f"hostdev_xml: {name}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -47,8 +47,8 @@ def hostdev_xml(value: object, managed: bool | None = None, usb: str = "product"
             f"hostdev_xml: {name} lacks what a {kind} device has, or has it wrong: {error}"
         ) from error
     if managed is not None:
-        hostdev.set("managed", "yes" if managed else "no")
-    return elements.text(hostdev)
+        element.set("managed", "yes" if managed else "no")
+    return elements.text(element)
 
 
 def _device(value: object) -> Device:
@@ -84,7 +84,7 @@ def _unit(address: object) -> Device:
 def _mdev(device: Device, _options: Mapping[str, Any]) -> Element:
     said = device.get("capability", device)
     model = device.get("device_api") or device.get("extra", {}).get("device_api") or _model(str(said["parent_addr"]))
-    return elements.mdev(str(said["uuid"]), model)
+    return ElementTree.fromstring(hostdev.mdev(str(said["uuid"]), model))
 
 
 def _model(parent: str) -> str:
@@ -101,16 +101,16 @@ def _pci(device: Device, _options: Mapping[str, Any]) -> Element:
         raise AnsibleFilterError(f"hostdev_xml: {device.get('name')} is a bridge: a domain gets endpoints only")
     # A VF that carries a vGPU stays with the vendor's driver: libvirt must not bind it to another.
     vgpu = int(device.get("extra", {}).get("current_vgpu_type") or 0) != 0
-    hostdev, source = element("pci", managed="no" if vgpu else "yes")
+    element, source = elements.hostdev("pci", managed="no" if vgpu else "yes")
     widths = {"domain": 4, "bus": 2, "slot": 2, "function": 1}
     address = {key: f"0x{int(said[key]):0{width}x}" for key, width in widths.items()}
     ElementTree.SubElement(source, "address", address)
-    return hostdev
+    return element
 
 
 def _usb(device: Device, options: Mapping[str, Any]) -> Element:
     said = device["capability"]
-    hostdev, source = element("usb")
+    element, source = elements.hostdev("usb")
     if options["usb"] != "address":
         for key in ("vendor", "product"):
             number = said[key]["id"]
@@ -119,16 +119,16 @@ def _usb(device: Device, options: Mapping[str, Any]) -> Element:
             ElementTree.SubElement(source, key, id=number)
     if options["usb"] != "product":
         ElementTree.SubElement(source, "address", bus=str(int(said["bus"])), device=str(int(said["device"])))
-    return hostdev
+    return element
 
 
 def _scsi(device: Device, _options: Mapping[str, Any]) -> Element:
     said = device["capability"]
-    hostdev, source = element("scsi")
+    element, source = elements.hostdev("scsi")
     ElementTree.SubElement(source, "adapter", name=f"scsi_host{int(said['host'])}")
     unit = {"bus": said["bus"], "target": said["target"], "unit": said["lun"]}
     ElementTree.SubElement(source, "address", {key: str(int(value)) for key, value in unit.items()})
-    return hostdev
+    return element
 
 
 def _scsi_host(device: Device, options: Mapping[str, Any]) -> Element:
@@ -140,9 +140,9 @@ def _scsi_host(device: Device, options: Mapping[str, Any]) -> Element:
     match = VHOST_WWPN.fullmatch(str(options["wwpn"]))
     if match is None:
         raise ValueError(f"wwpn {options['wwpn']!r}, which is not naa. and 16 hexadecimal digits")
-    hostdev, source = element("scsi_host")
+    element, source = elements.hostdev("scsi_host")
     source.attrib.update(protocol="vhost", wwpn=f"naa.{match[1].lower()}")
-    return hostdev
+    return element
 
 
 KINDS: dict[str, Callable[[Device, Mapping[str, Any]], Element]] = {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from xml.etree import ElementTree
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.hostdev.nodedev.plugins.module_utils import hostdev as elements
+from ansible_collections.hostdev.nodedev.plugins.module_utils import elements
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
 from ansible_collections.hostdev.nodedev.plugins.module_utils.names import checked_wwn
 

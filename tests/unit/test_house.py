@@ -11,7 +11,20 @@ import pytest
 LIBRARY = Path(__file__).resolve().parents[2] / "plugins" / "module_utils"
 MODULES = LIBRARY.parent / "modules"
 
-GROUND = ("errors", "waiting", "names", "sysfs", "plan", "definitions", "locks", "xml", "hostdev", "kept", "machine")
+GROUND = (
+    "errors",
+    "waiting",
+    "names",
+    "sysfs",
+    "plan",
+    "definitions",
+    "locks",
+    "xml",
+    "hostdev",
+    "elements",
+    "kept",
+    "machine",
+)
 FLOORS = (
     GROUND,
     ("holders", "disk_users", "udev", "pci_ids", "ethtool", "devlink", "mdevctl", "boot", "ansible_module"),

@@ -125,7 +125,7 @@ def _instance(member: Member, seen: Observation) -> dict[str, Any]:
         "type": device.type if device else known.type if known else None,
         "state": "active" if device else "inactive",
         "holders": list(seen.holders.get(member.id, ())) if device else [],
-        "hostdev_xml": hostdev.text(hostdev.mdev(member.id, api)) if api in hostdev.MODELS else None,
+        "hostdev_xml": hostdev.mdev(member.id, api) if api in hostdev.MODELS else None,
     }
 
 
