@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,8 @@ from uuid import UUID as Identifier
 from uuid import uuid5
 
 import pytest
-from conftest import CARD, OTHER, OTHER_CARD, UUID, Host, definitions, ids, running, warnings
+import yaml
+from conftest import CARD, OTHER, OTHER_CARD, ROOT, UUID, Host, definitions, ids, running, warnings
 
 TYPE = "GRID T4-4Q"
 KIND = "nvidia-232"
@@ -175,6 +177,17 @@ def test_a_full_host_is_refused_before_anything_is_made(start: Callable[..., Hos
     assert all(f"0000:{card}:00.0: " in message for card in ("03", "04", "11", "12", "13", "14"))
     assert len(host.pool(count=48)["instances"]) == 48
     assert len(host.pool(count="max")["instances"]) == 48
+
+
+def test_an_instance_that_is_held_by_its_character_device(start: Callable[..., Host]) -> None:
+    plan = yaml.safe_load((ROOT / "tests" / "simhost" / "scenarios" / "nvidia-mdev.yml").read_text())
+    host = start({**plan, "vfio_cdev": True})
+    uuids = ids(host.pool(type=TYPE, count=3))
+    node = os.listdir(host.path(f"/sys/bus/mdev/devices/{uuids[1]}/vfio-dev"))[0]
+    with host.hold(f"devices/{node}") as pid:
+        held = [[holder["pid"] for holder in each["holders"]] for each in host.pool()["instances"]]
+        assert held == [[], [pid], []]
+        assert f"{uuids[1]} (index 1) by process {pid}" in host.pool_refused(state="absent")
 
 
 def test_shrinking_takes_the_highest_idle_ones(host: Host) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from ..udev import Device
 
 TYPE = "mdev"
 BUS = "/sys/bus/mdev/devices"
+# The character devices of VFIO, on kernels that have them.
+CDEVS = "/sys/class/vfio-dev"
 
 
 def name(device: Device, capability: dict[str, Any]) -> str:
@@ -59,17 +61,24 @@ def find(uuid: str) -> Mdev | None:
 
     The type is empty and the group None as long as the kernel has not finished making the device.
     """
-    return _found(uuid, {})
+    return _found(uuid, {}, None)
 
 
 def running() -> list[Mdev]:
     """All devices that the kernel has now, by their UUIDs."""
     apis: dict[str, str | None] = {}
-    return [device for uuid in sysfs.names(BUS) if (device := _found(uuid, apis)) is not None]
+    cdevs: dict[str, list[str]] = {}
+    for path in sorted(sysfs.linked(CDEVS)):
+        folder, name = os.path.split(path)
+        cdevs.setdefault(os.path.dirname(folder), []).append(name)
+    return [device for uuid in sysfs.names(BUS) if (device := _found(uuid, apis, cdevs)) is not None]
 
 
-def _found(uuid: str, apis: dict[str, str | None]) -> Mdev | None:
-    """The device of this UUID; ``apis`` keeps what each type of a parent said, as all its devices have the same."""
+def _found(uuid: str, apis: dict[str, str | None], cdevs: Mapping[str, list[str]] | None) -> Mdev | None:
+    """The device of this UUID; ``apis`` keeps what each type of a parent said, as all its devices have the same.
+
+    ``cdevs`` are the character devices of VFIO by the folder of what they belong to, None where they are to be read.
+    """
     path = sysfs.target(f"{BUS}/{uuid}")
     if path is None:
         return None
@@ -80,7 +89,8 @@ def _found(uuid: str, apis: dict[str, str | None]) -> Mdev | None:
         apis[described] = sysfs.read(described)
     group = sysfs.link_name(f"{path}/iommu_group")
     nodes = [f"/dev/vfio/{group}"] if group is not None else []
-    nodes += [f"/dev/vfio/devices/{name}" for name in sysfs.names(f"{path}/vfio-dev")]
+    own = sysfs.names(f"{path}/vfio-dev") if cdevs is None else cdevs.get(path, [])
+    nodes += [f"/dev/vfio/devices/{name}" for name in own]
     return Mdev(
         uuid=uuid,
         parent=os.path.basename(parent),
