@@ -210,9 +210,9 @@ def test_too_many_are_refused_before_anything_is_made(host: Host) -> None:
 
 
 def test_an_offline_hba_is_taken_when_asked_for(host: Host) -> None:
-    down = {"scsi_hosts": ["scsi_host5"]}
+    down: dict[str, Any] = {"scsi_hosts": ["scsi_host5"]}
     assert "scsi_host5: its port is Linkdown, not Online" in refused(host, count=1, parents=down)
-    down["online"] = False  # type: ignore[assignment]
+    down["online"] = False
     assert "that goes with require_online: false" in refused(host, count=1, parents=down)
     made = pool(host, count=1, parents=down, require_online=False)
     assert (parents(made), made["instances"][0]["vport_state"]) == ([DOWN], "Linkdown")

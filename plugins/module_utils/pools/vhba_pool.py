@@ -7,6 +7,7 @@ vHBAs of others are never touched.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -33,12 +34,12 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
         if planned.steps and not check_mode:
             raise NodedevError(hindrance)
         return _result(wish, before, planned, predicted(before, planned))
-    return _result(wish, *alone(wish.name, wish.wait_timeout, lambda: _locks(observe(wish)), partial(_applied, wish)))
+    return _result(wish, *alone(wish.name, wish.wait_timeout, lambda: _locks(fc_port.ports()), partial(_applied, wish)))
 
 
-def _locks(seen: Observation) -> set[str]:
+def _locks(ports: Iterable[Port]) -> set[str]:
     """What is locked: all HBAs, as for a single vHBA, which may go to any of them."""
-    return {f"fc:{hba.wwpn}" for hba in seen.hbas}
+    return {f"fc:{port.wwpn}" for port in ports if port.vport is None}
 
 
 def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observation] | None:
@@ -46,7 +47,7 @@ def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observati
     ceilings = Ceilings()
     while True:
         before = observe(wish)
-        if not locked.issuperset(_locks(before)):
+        if not locked.issuperset(_locks(before.ports)):
             return None
         planned = plan(wish, before, ceilings.found)
         watch = udev.Watch("scsi_host") if planned.creates else None
@@ -60,7 +61,7 @@ def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observati
             hosts = [f"host{port.host}" for port in fc_port.ports() if port.vport and port.wwpn in made]
             watch.wait_added(hosts, wish.wait_timeout)
         # What the wish leaves open stands in the record, which may be gone now.
-        return before, planned, observe(wish.filled(before.record))
+        return before, planned, observe(wish.filled(before.record)) if planned.steps else before
 
 
 def predicted(before: Observation, planned: Plan) -> Observation:
