@@ -12,19 +12,26 @@ import contextlib
 import errno
 import json
 import os
+import stat
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from .errors import NodedevError
+from .text import cleaned, shown
 
 STORE = "/etc/nodedev.d"
 RUNTIME = "/run/nodedev.d"
 VERSION = 1
 # They are of no interest but to root.
 MODE = 0o600
+FOLDER_MODE = 0o755
 SUFFIX = ".json"
 # What the name of a file begins with that is not yet complete.
 TEMPORARY = ".nodedev-"
+# Bytes that a file of ours or of mdevctl's never has: one that is longer was not written by either.
+LARGEST = 1 << 20
+# Digits of a number in a document: with very many of them a number takes seconds to understand.
+DIGITS = 1000
 # How often a folder is made again that another run removes at this moment.
 ATTEMPTS = 10
 
@@ -35,38 +42,96 @@ class DamagedDefinition(NodedevError):
     """A file that cannot be understood. It is left as it is: somebody's wish is in it."""
 
     def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"the definition {path} is damaged ({reason}); it was left alone: repair it or delete it")
+        super().__init__(
+            f"the definition {shown(path)} is damaged ({shown(reason)}); it was left alone: repair it or delete it"
+        )
         self.path = path
         self.reason = reason
 
 
 def entries(folder: str) -> list[str]:
-    """The names in a folder, sorted; none where there is no such folder."""
+    """The names in a folder, sorted; none where there is no such folder.
+
+    Raises DamagedDefinition for one that cannot be read, as a loop of links.
+    """
     try:
         return sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise _unreadable(folder, error) from error
 
 
 def read(path: str) -> str | None:
-    """The text of a definition; None where there is none. Raises DamagedDefinition for what cannot be read."""
+    """The text of a definition; None where there is none. Raises DamagedDefinition for what cannot be read.
+
+    Nothing that is put in its place blocks or fills the memory: only a regular file is opened, and LARGEST bytes read.
+    """
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except FileNotFoundError:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise DamagedDefinition(path, "it is not a regular file")
+        # It may be another file by now.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with open(handle, "rb") as file:
+            data = file.read(LARGEST + 1)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except PermissionError as error:
-        raise NodedevError(f"{path} cannot be read without root: run the task with 'become: true'") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if len(data) > LARGEST:
+        raise DamagedDefinition(path, f"it has more than {LARGEST} bytes")
+    try:
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DamagedDefinition(path, "it is not UTF-8 text") from error
-    except OSError as error:
-        raise DamagedDefinition(path, error.strerror or str(error)) from error
+
+
+def _unreadable(path: str, error: OSError) -> NodedevError:
+    if error.errno == errno.EACCES and os.geteuid() != 0:
+        return NodedevError(f"{shown(path)} cannot be read without root: run the task with 'become: true'")
+    return DamagedDefinition(path, error.strerror or str(error))
+
+
+def from_json(path: str, text: str) -> Document:
+    """The JSON object that is the text of a file; raises DamagedDefinition where it is none."""
+    try:
+        found = json.loads(text, parse_int=_integer, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise DamagedDefinition(path, f"no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise DamagedDefinition(path, "not a JSON object")
+    if cleaned(found) != found:
+        raise DamagedDefinition(path, "no JSON: half of a UTF-16 pair")
+    return found
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 def make_folder(path: str) -> None:
-    """Make a folder and those above it, where they are not there."""
+    """Make a folder and those above it, where they are not there, with a mode that does not depend on the umask."""
     with _explained(path):
-        os.makedirs(path, mode=0o755, exist_ok=True)
+        _make_folder(path)
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+    except FileNotFoundError:
+        _make_folder(os.path.dirname(path))
+        _make_folder(path)
+    else:
+        os.chmod(path, FOLDER_MODE)
 
 
 def document_path(kind: str, name: str, root: str) -> str:
@@ -82,12 +147,7 @@ def document(path: str) -> Document | None:
     text = read(path)
     if text is None:
         return None
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise DamagedDefinition(path, f"no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise DamagedDefinition(path, "not a JSON object")
+    found = from_json(path, text)
     version = found.pop("version", None)
     if version != VERSION:
         raise DamagedDefinition(path, f"its version is {version!r}, and this release knows {VERSION} only")
@@ -132,9 +192,17 @@ def _opened(path: str) -> TextIO:
     """
     for _attempt in range(ATTEMPTS):
         make_folder(os.path.dirname(path))
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            return _new(path)
+        # What a killed run left, or what somebody put there: it is never written through.
         with contextlib.suppress(FileNotFoundError):
-            return open(path, "w", encoding="utf-8")
-    return open(path, "w", encoding="utf-8")
+            os.unlink(path)
+    return _new(path)
+
+
+def _new(path: str) -> TextIO:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return open(os.open(path, flags, MODE), "w", encoding="utf-8")
 
 
 def _temporary(path: str) -> str:
@@ -155,7 +223,8 @@ def remove(path: str) -> None:
         except FileNotFoundError:
             return
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            # A link in the place of a folder is somebody's, and stays.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
             _sync(folder)
         else:
@@ -185,4 +254,4 @@ def _explained(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "an error")
-        raise NodedevError(f"{path} could not be changed: {name} ({error.strerror})") from error
+        raise NodedevError(f"{shown(path)} could not be changed: {name} ({error.strerror})") from error

@@ -45,12 +45,7 @@ class Definition:
 def decode(uuid: str, parent: str, text: str) -> Definition:
     """Understand mdevctl's JSON as mdevctl does; raises DamagedDefinition naming the file and what is wrong."""
     path = os.path.join(STORE, parent, uuid)
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise DamagedDefinition(path, f"no JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise DamagedDefinition(path, "not a JSON object")
+    document = definitions.from_json(path, text)
     kind, start = document.get("mdev_type"), document.get("start")
     if not isinstance(kind, str) or not kind:
         raise DamagedDefinition(path, "mdev_type is not text")

@@ -76,7 +76,7 @@ def test_a_damaged_document_is_named_and_left(path: Path, content: bytes, reason
 
 def test_a_folder_in_the_place_of_a_document_is_damaged(path: Path) -> None:
     path.mkdir(parents=True)
-    with pytest.raises(DamagedDefinition, match="Is a directory"):
+    with pytest.raises(DamagedDefinition, match="it is not a regular file"):
         definitions.document(str(path))
 
 

@@ -12,8 +12,10 @@ LIBRARY = Path(__file__).resolve().parents[2] / "plugins" / "module_utils"
 MODULES = LIBRARY.parent / "modules"
 
 GROUND = (
+    "text",
     "errors",
     "waiting",
+    "programs",
     "names",
     "sysfs",
     "plan",
