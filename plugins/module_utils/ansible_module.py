@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 import importlib
-import json
+import math
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .errors import MissingLibrary, NodedevError
+from .text import as_json, cleaned, shown
+from .waiting import within
 
 # What every state module takes, besides what names its own kind of device.
 STATE_OPTIONS: dict[str, Any] = {
@@ -35,8 +37,10 @@ def run(options: dict[str, Any], answer: Answer, libraries: Iterable[str] = (), 
     """
     module, result = _answered(options, answer, libraries, **rules)
     for warning in result.pop("warnings", ()):
-        module.warn(warning)
-    module.exit_json(**{"changed": False, **result})
+        module.warn(_line(warning))
+    if "plan" in result:
+        result["plan"] = [_line(step) for step in result["plan"]]
+    module.exit_json(**{"changed": False, **cleaned(result)})
 
 
 def run_facts(options: dict[str, Any], answer: Answer) -> NoReturn:
@@ -48,7 +52,9 @@ def run_facts(options: dict[str, Any], answer: Answer) -> NoReturn:
     # Nothing that is made here is garbage before the end, however long one looks for it.
     gc.disable()
     _module, result = _answered(options, answer, ())
-    sys.stdout.write(json.dumps({"changed": False, **result}))
+    if "warnings" in result:
+        result["warnings"] = [_line(warning) for warning in result["warnings"]]
+    sys.stdout.write(as_json({"changed": False, **result}))
     # Ansible takes a module that merely returns for one that failed.
     raise SystemExit(0)
 
@@ -60,12 +66,18 @@ def _answered(
     try:
         for library in libraries:
             _import(library)
-        result = answer(module.params, module.check_mode)
+        with within(module.params.get("wait_timeout", math.inf)):
+            result = answer(module.params, module.check_mode)
     except MissingLibrary as error:
         module.fail_json(msg=missing_required_lib(error.library), exception=error.details)
     except NodedevError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=_line(error))
     return module, result
+
+
+def _line(text: object) -> str:
+    """Something that is told, on one line: whatever text of others is in it shows as it is and does nothing."""
+    return shown(text, longest=None)
 
 
 def _import(library: str) -> None:

@@ -14,6 +14,7 @@ from uuid import UUID as Identifier
 from uuid import uuid5
 
 from .errors import BadInput
+from .text import cleaned
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 FOREIGN = re.compile(r"[^A-Za-z0-9]")
@@ -24,6 +25,15 @@ WWN = re.compile(r"[0-9a-f]{16}")
 OUI = re.compile(r"[0-9a-f]{6}")
 WWN_BYTES = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){7}")
 ATTRIBUTE = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+# Files and folders that the kernel itself gives a device, or its type; the rest is its driver's.
+KERNELS_OWN = frozenset(
+    (
+        *("remove", "uevent", "create", "power", "driver", "driver_override", "subsystem", "device"),
+        *("mdev_type", "mdev_supported_types", "iommu", "iommu_group", "vfio-dev", "of_node", "firmware_node"),
+    )
+)
+# Bytes that the kernel takes of an attribute at most, with the end of the line (sysfs: one page less a NUL).
+PAGE = 4094
 
 
 def device_name(subsystem: str, sysname: str) -> str:
@@ -113,19 +123,34 @@ def checked_attrs(attrs: Iterable[dict[str, Any]]) -> tuple[tuple[str, str], ...
     """The attributes of a device in the order in which they are written, each given as one name with its value."""
     found = []
     for item in attrs:
-        if len(item) != 1:
+        if not isinstance(item, dict) or len(item) != 1:
             raise BadInput("attrs", item, "each item is a mapping of one name to one value")
         for name, value in item.items():
-            found.append(checked_attribute(str(name), value if isinstance(value, str) else str(value)))
+            found.append((checked_attribute_name(str(name)), _checked_attribute_value(name, value)))
     return tuple(found)
 
 
-def checked_attribute(name: str, value: str) -> tuple[str, str]:
-    """One attribute of a device, its name a path below the device; BadInput when it would lead elsewhere."""
-    if not ATTRIBUTE.fullmatch(name) or any(set(part) == {"."} for part in name.split("/")):
+def checked_attribute_name(name: str) -> str:
+    """The name of a device's attribute, a path below the device; BadInput when it would lead elsewhere.
+
+    Nor may it be one of the kernel's own files, through which a device is removed or bound, and others with it.
+    """
+    parts = name.split("/")
+    if not ATTRIBUTE.fullmatch(name) or any(set(part) == {"."} for part in parts):
         raise BadInput(
             "attrs", name, "an attribute is named by its path below the device, without '..' or a leading '/'"
         )
-    if "\0" in value or not value:
-        raise BadInput("attrs", f"{name}={value}", "an attribute's value is text of at least one character without NUL")
-    return name, value
+    own = next((part for part in parts if part in KERNELS_OWN), None)
+    if own is not None:
+        raise BadInput("attrs", name, f"{own!r} belongs to the kernel: an attribute is a file of the device's driver")
+    return name
+
+
+def _checked_attribute_value(name: object, value: object) -> str:
+    # YAML's true and null are no texts that any driver would know.
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise BadInput("attrs", {name: value}, "an attribute's value is text or a whole number: quote it")
+    text = str(value)
+    if not text or "\0" in text or text != cleaned(text) or len(text.encode()) > PAGE:
+        raise BadInput("attrs", {name: value}, f"an attribute's value is text of 1 to {PAGE} bytes without NUL")
+    return text

@@ -7,6 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .errors import NodedevError
+from .waiting import anew, is_over
+
+# Seconds for taking back all that a run began, however little of its own time it has left.
+UNDO = 60.0
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class StepFailed(NodedevError):
     """A step failed; the steps of this run before it were undone, but for those that ``left`` names."""
 
     def __init__(self, step: Step, error: Exception, undone: Sequence[str], left: Sequence[str]) -> None:
-        parts = [f"could not {step.description}: {error}"]
+        parts = [f"could not {step.description}: {_told(error)}"]
         if undone:
             parts.append(f"undone: {'; '.join(undone)}")
         if left:
@@ -38,13 +42,21 @@ def describe(steps: Sequence[Step]) -> list[str]:
 
 
 def apply(steps: Sequence[Step]) -> None:
-    """Run the steps in order; when one fails, undo those before it, newest first, and raise StepFailed."""
+    """Run the steps in order; whatever one raises, undo those before it, newest first.
+
+    Raises StepFailed, or what ends the process, such as KeyboardInterrupt, once all is undone.
+    """
     done: list[Step] = []
     for step in steps:
         try:
+            if is_over():
+                raise NodedevError("the time that the task has is up (wait_timeout)")
             step.apply()
-        except (NodedevError, OSError) as error:
-            undone, left = _undo(done)
+        except BaseException as error:
+            with anew(UNDO):
+                undone, left = _undo(done)
+            if not isinstance(error, Exception):
+                raise
             raise StepFailed(step, error, undone, left) from error
         done.append(step)
 
@@ -56,8 +68,13 @@ def _undo(done: Sequence[Step]) -> tuple[list[str], list[str]]:
             continue
         try:
             step.undo()
-        except (NodedevError, OSError) as error:
-            left.append(f"{step.description} ({error})")
+        except Exception as error:
+            left.append(f"{step.description} ({_told(error)})")
         else:
             undone.append(step.description)
     return undone, left
+
+
+def _told(error: Exception) -> str:
+    """An error in words; one that nobody expected says what it is."""
+    return str(error) if isinstance(error, (NodedevError, OSError)) else f"{type(error).__name__}: {error}"

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 from collections.abc import Mapping
 
+from . import writer
 from .errors import NodedevError
-from .waiting import wait_for
+from .text import shown
 
 SYS = "/sys"
 # The largest attribute the kernel's show() functions return is one page.
@@ -33,13 +33,39 @@ GENERAL_MEANINGS: Mapping[int, str] = {
 class SysfsError(NodedevError):
     """A read or write of sysfs that failed; ``path``, ``errno`` and ``meaning`` say what and why."""
 
-    def __init__(self, action: str, path: str, number: int, meanings: Mapping[int, str] | None = None) -> None:
+    def __init__(
+        self,
+        action: str,
+        path: str,
+        number: int,
+        meanings: Mapping[int, str] | None = None,
+        of_driver: bool = False,
+    ) -> None:
         self.path = path
         self.errno = number
-        self.meaning = (meanings or {}).get(number) or GENERAL_MEANINGS.get(number)
-        name = errno.errorcode.get(number, str(number))
+        # A driver gives an errno its own meaning: what the kernel means by it elsewhere may be the opposite.
+        general = None if of_driver else GENERAL_MEANINGS.get(number)
+        self.meaning = (meanings or {}).get(number) or general
+        # Python knows this number by the name that the C library has for it too.
+        name = "EOPNOTSUPP" if number == errno.EOPNOTSUPP else errno.errorcode.get(number, str(number))
         explained = f": {self.meaning}" if self.meaning else ""
-        super().__init__(f"{action} {path} failed with {name} ({os.strerror(number)}){explained}")
+        super().__init__(f"{action} {shown(path)} failed with {name} ({os.strerror(number)}){explained}")
+
+
+class NoAnswer(NodedevError):
+    """A write that a driver has not answered in time; ``begun`` says whether the driver was asked at all."""
+
+    def __init__(self, action: str, path: str, seconds: float, cause: writer.Unanswered) -> None:
+        self.path = path
+        self.begun = cause.begun
+        if cause.ended:
+            what = "before the driver answered, so what came of it is not known" if cause.begun else "before it wrote"
+            text = f"the process ended {what}"
+        elif cause.begun:
+            text = f"the driver has not answered after {seconds:g} s; it may still do what was asked"
+        else:
+            text = f"the driver was not asked within {seconds:g} s; nothing was written"
+        super().__init__(f"{action} {shown(path)}: {text}")
 
 
 def read(path: str) -> str | None:
@@ -69,62 +95,26 @@ def content(path: str, size: int = PAGE) -> bytes | None:
         raise SysfsError("reading", path, number) from error
 
 
-def write(path: str, value: str, meanings: Mapping[int, str] | None = None) -> None:
-    """Write an attribute in one write call, as the kernel's store() functions want it.
+def write(path: str, value: str, seconds: float, meanings: Mapping[int, str] | None = None) -> None:
+    """Write an attribute in one write call, as the kernel's store() functions want it, and wait for what comes of it.
 
-    ``meanings`` says what an errno means on this attribute of this driver; raises SysfsError with it.
+    It is not repeated, whatever the answer is. ``meanings`` says what an errno means on this attribute of this driver.
+    Raises SysfsError with it, also where the driver took a part only, and NoAnswer where the driver has not answered
+    after ``seconds``, or after what the run has left (waiting.within()).
     """
-    number = _write(path, value)
-    if number:
-        raise SysfsError(f"writing {value!r} to", path, number, meanings)
-
-
-def _write(path: str, value: str) -> int:
-    """The errno of the write, 0 when all went well."""
+    action = f"writing {shown(repr(value))} to"
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(handle, value.encode("utf-8", "surrogateescape"))
-        finally:
-            os.close(handle)
-    except OSError as error:
-        return error.errno or errno.EIO
-    return 0
-
-
-def write_with_limit(path: str, value: str, seconds: float, meanings: Mapping[int, str] | None = None) -> bool:
-    """Write an attribute whose driver may block, in a child process; False when it still blocks after ``seconds``.
-
-    A child that blocks cannot be killed while the kernel waits, so it is left to finish the write by itself, with none
-    of our files: a lock in one of them would stay taken.
-    """
-    child = os.fork()
-    if child == 0:
-        _write_and_exit(path, value)
-    status: list[int] = []
-
-    def done() -> bool:
-        pid, code = os.waitpid(child, os.WNOHANG)
-        if pid:
-            status.append(os.waitstatus_to_exitcode(code))
-        return bool(pid)
-
-    if not wait_for(done, seconds):
-        os.kill(child, signal.SIGTERM)
-        return False
-    if status[0]:
-        raise SysfsError(f"writing {value!r} to", path, status[0] if status[0] > 0 else errno.EINTR, meanings)
-    return True
-
-
-def _write_and_exit(path: str, value: str) -> None:
-    """In the child of write_with_limit: the exit status is the errno."""
-    os.setsid()
-    null = os.open(os.devnull, os.O_RDWR)
-    for handle in range(3):
-        os.dup2(null, handle)
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    os._exit(_write(path, value))
+        data = value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise NodedevError(f"{action} {path} is not possible: it is not text; nothing was written") from None
+    try:
+        outcome = writer.write(path, data, seconds)
+    except writer.Unanswered as error:
+        raise NoAnswer(action, path, seconds, error) from error
+    if outcome.number:
+        raise SysfsError(action, path, outcome.number, meanings, of_driver=outcome.opened)
+    if outcome.written != len(data):
+        raise NodedevError(f"{action} {path}: the driver took {outcome.written} of {len(data)} bytes")
 
 
 def whole(path: str, size: int) -> bytes | None:
@@ -208,6 +198,11 @@ def real(path: str) -> str | None:
     """Where a path leads; None where it leads nowhere."""
     target = os.path.realpath(path)
     return target if os.path.exists(target) else None
+
+
+def is_direct(path: str) -> bool:
+    """Whether no link is on the way to a path, be there such a file or not."""
+    return os.path.realpath(path) == path
 
 
 def size(path: str) -> int | None:

@@ -81,7 +81,10 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"attrs": [{"a": "1", "b": "2"}]}, "each item is a mapping of one name to one value"),
     ({"state": "inactive", "persistent": False}, "persistent: False"),
     ({"wait_timeout": -1}, "wait_timeout: -1"),
-    ({"attrs": [{"nvidia/none": "1"}]}, f"could not set nvidia/none=1 on mdev {UUID}: writing '1' to {DEVICE}/nv"),
+    (
+        {"attrs": [{"nvidia/none": "1"}]},
+        f"could not set nvidia/none=1 on mdev {UUID}: writing '1\\n' to {DEVICE}/nv",
+    ),
     (
         {"attrs": [{"nvidia/vgpu_params": "no"}]},
         "EINVAL (Invalid argument): the driver does not take this value. undone",

@@ -86,15 +86,17 @@ class Device:
 
 
 def _checked_store(path: str, rule: Any, keep: Store) -> Store:
-    """A store function that accepts what `rule` allows and remembers it.
+    """A store function that accepts what `rule` allows and remembers it, byte for byte.
 
     `rule` is true (anything), a list of accepted texts, or a mapping with `pattern` (a regular expression that
-    the text without its newline must match completely) and `errno` (default EINVAL).
+    the text without its newline must match completely), `errno` (default EINVAL) and `drops_last`: the driver takes its
+    value for a line and drops the last character, whatever that is.
     """
     if rule is True:
         return keep
     accepts: Callable[[str], object]
     number = errno_number("EINVAL")
+    drops_last = isinstance(rule, Mapping) and bool(rule.get("drops_last"))
     if isinstance(rule, Mapping):
         number = errno_number(rule.get("errno", "EINVAL"))
         accepts = re.compile(str(rule.get("pattern", ".*")), re.DOTALL).fullmatch
@@ -105,7 +107,7 @@ def _checked_store(path: str, rule: Any, keep: Store) -> Store:
     def store(data: bytes) -> None:
         if not accepts(data.decode("utf-8", "surrogateescape").rstrip("\n")):
             raise failure(number, path)
-        keep(data)
+        keep(data[:-1] + b"\n" if drops_last else data)
 
     return store
 

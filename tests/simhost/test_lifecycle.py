@@ -343,7 +343,7 @@ devices:
         with pytest.raises(OSError, match="Invalid argument"):
             host.write("/sys/class/net/eth0/mtu", "big")
         host.write("/sys/class/net/eth0/mtu", "9000")
-        assert host.read("/sys/class/net/eth0/mtu") == "9000\n"
+        assert host.read("/sys/class/net/eth0/mtu") == "9000"
         assert os.listdir(host.path("/sys/block")) == ["disk0"]
         assert host.path("/sys/dev/block/8:0/data").read_bytes() == b"\0\xff\0\0"
         assert host.read("/sys/class/block/disk0/empty") == ""

@@ -102,7 +102,8 @@ def test_mdevctl(host: SimHost) -> None:
     assert host.path(f"/etc/mdevctl.d/0000:3d:00.0/{UUIDS[1]}").exists()
     host.run(["mdevctl", "modify", "-u", UUIDS[1], "--addattr", "nvidia/vgpu_params", "--value", "enable_uvm=1"])
     host.run(["mdevctl", "start", "-u", UUIDS[1]])
-    assert host.read(f"{MDEVS}/{UUIDS[1]}/nvidia/vgpu_params") == "enable_uvm=1\n"
+    # mdevctl writes no end of a line, for which the driver takes the last character.
+    assert host.read(f"{MDEVS}/{UUIDS[1]}/nvidia/vgpu_params") == "enable_uvm=\n"
     assert host.run(["mdevctl", "list"]).stdout.split() == [UUIDS[1], "0000:3d:00.0", "nvidia-231", "auto", "(defined)"]
     host.run(["mdevctl", "stop", "-u", UUIDS[1]])
     assert host.run(["mdevctl", "list"]).stdout.strip() == ""

@@ -104,8 +104,8 @@ class Attribute(Node):
         return self.content() if callable(self.content) else self.content
 
     def keep(self, data: bytes) -> None:
-        """A store function for attributes that simply remember what was written, on a line of its own."""
-        self.content = data.rstrip(b"\n") + b"\n"
+        """A store function for attributes that simply remember what was written, byte for byte."""
+        self.content = data
 
 
 N = TypeVar("N", bound=Node)

@@ -16,6 +16,7 @@ GROUND = (
     "errors",
     "waiting",
     "programs",
+    "writer",
     "names",
     "sysfs",
     "plan",

@@ -149,3 +149,31 @@ def test_damaged_files_are_named(cards: Host) -> None:
     found, damaged = mdev_kept.kept()
     assert [kept.id for kept in found] == [UUID]
     assert [damage.path for damage in damaged] == [str(folder / UUID.replace("1001", "1002"))]
+
+
+OWN = [
+    ("vendor/params", True),
+    ("none", True),
+    ("mdev_type/name", False),
+    ("remove", False),
+    ("link/params", False),
+    ("vendor/up/params", False),
+    ("../x", False),
+    ("", False),
+]
+
+
+@pytest.mark.parametrize(("name", "own"), OWN)
+def test_which_files_are_the_devices_own(cards: Host, name: str, own: bool) -> None:
+    """A link on the way leads elsewhere, whoever put it there; one that is missing leads nowhere."""
+    run(cards, vendor__params="a=1")
+    cards.link(f"devices/{CARD}/{UUID}/link", f"devices/{OTHER_CARD}")
+    cards.link(f"devices/{CARD}/{UUID}/vendor/up", f"devices/{CARD}")
+    assert mdev.own_file(UUID, name) == (f"{mdev.BUS}/{UUID}/{name}" if own else None)
+
+
+def test_an_attribute_that_is_not_the_devices_own_is_no_drift(cards: Host) -> None:
+    run(cards)
+    cards.attributes(f"devices/{OTHER_CARD}", {"params": "other"})
+    cards.link(f"devices/{CARD}/{UUID}/link", f"devices/{OTHER_CARD}")
+    assert define(attrs=(("link/params", "1"),)).facts["drift"] == []

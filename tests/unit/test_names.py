@@ -58,7 +58,7 @@ def test_what_is_no_address(value: str) -> None:
 
 @pytest.mark.parametrize("name", ["assign_adapter", "nvidia/vgpu_params", "a/b/c.d"])
 def test_attribute(name: str) -> None:
-    assert names.checked_attribute(name, "1") == (name, "1")
+    assert names.checked_attrs([{name: "1"}]) == ((name, "1"),)
 
 
 @pytest.mark.parametrize(
@@ -74,17 +74,40 @@ def test_attribute(name: str) -> None:
         ("a\n", "1"),
         ("a", ""),
         ("a", "x\0y"),
+        ("a", None),
+        ("a", True),
+        ("a", 1.5),
+        ("a", ["1"]),
+        ("a", "\udcff"),
+        ("a", "x" * 4095),
+        ("remove", "1"),
+        ("uevent", "remove"),
+        ("driver/unbind", "1"),
+        ("driver_override", "1"),
+        ("power/control", "on"),
+        ("subsystem/devices/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001/remove", "1"),
+        ("mdev_type/create", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"),
+        ("mdev_type/devices/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001/remove", "1"),
+        ("iommu_group/devices/0000:3d:00.0/remove", "1"),
+        ("vendor/remove", "1"),
     ],
 )
-def test_what_is_no_attribute(name: str, value: str) -> None:
+def test_what_is_no_attribute(name: str, value: object) -> None:
     with pytest.raises(BadInput, match="attrs: "):
-        names.checked_attribute(name, value)
+        names.checked_attrs([{name: value}])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (-5, "-5"), ("0xab", "0xab"), (" ", " "), ("x" * 4094, "x" * 4094)]
+)
+def test_the_value_of_an_attribute(value: object, text: str) -> None:
+    assert names.checked_attrs([{"a": value}]) == (("a", text),)
 
 
 @given(st.text())
 def test_no_attribute_leads_out_of_the_device(name: str) -> None:
     try:
-        names.checked_attribute(name, "1")
+        names.checked_attribute_name(name)
     except BadInput:
         return
     assert not name.startswith("/")

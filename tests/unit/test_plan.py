@@ -5,19 +5,21 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import Step, StepFailed, apply, describe
+from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import UNDO, Step, StepFailed, apply, describe
+from ansible_collections.hostdev.nodedev.plugins.module_utils.waiting import left, within
 
 
 class Host:
-    """Remembers what steps did to it; ``broken`` names what fails."""
+    """Remembers what steps did to it; ``broken`` names what fails, ``error`` how, a NodedevError unless it is given."""
 
-    def __init__(self, *broken: str) -> None:
+    def __init__(self, *broken: str, error: BaseException | None = None) -> None:
         self.done: list[str] = []
         self.broken = broken
+        self.error = error
 
     def do(self, what: str) -> None:
         if what in self.broken:
-            raise NodedevError(f"{what} broke")
+            raise self.error or NodedevError(f"{what} broke")
         self.done.append(what)
 
     def step(self, name: str, undoable: bool = True) -> Step:
@@ -50,3 +52,55 @@ def test_what_cannot_be_undone_is_named_and_the_rest_is_undone() -> None:
         apply(steps)
     assert failure.value.left == ["make b (undo b broke)"]
     assert host.done == ["a", "b", "c", "undo a"]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyError("nvidia-999"), "could not make b: KeyError: 'nvidia-999'"),
+        (RecursionError("too deep"), "could not make b: RecursionError: too deep"),
+        (OSError(5, "Input/output error"), r"could not make b: \[Errno 5\] Input/output error"),
+    ],
+)
+def test_whatever_a_step_raises_undoes_what_was_done(error: Exception, words: str) -> None:
+    host = Host("b", error=error)
+    with pytest.raises(StepFailed, match=words) as failure:
+        apply([host.step("a"), host.step("b")])
+    assert failure.value.__cause__ is error
+    assert host.done == ["a", "undo a"]
+
+
+def test_whatever_an_undo_raises_the_others_follow() -> None:
+    host = Host("c", "undo b", error=ValueError("odd"))
+    with pytest.raises(StepFailed, match=r"NOT undone: make b \(ValueError: odd\)"):
+        apply([host.step(name) for name in "abc"])
+    assert host.done == ["a", "b", "undo a"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
+def test_what_ends_the_process_undoes_and_goes_on_its_way(error: BaseException) -> None:
+    host = Host("b", error=error)
+    with pytest.raises(type(error)):
+        apply([host.step("a"), host.step("b")])
+    assert host.done == ["a", "undo a"]
+
+
+def test_an_undo_has_its_own_time_however_late_the_run_is() -> None:
+    found: list[float] = []
+    first = Step("make a", lambda: None, lambda: found.append(left(1000)))
+
+    def late() -> None:
+        found.append(left(1000))
+        raise NodedevError("late")
+
+    with within(0), pytest.raises(StepFailed, match="could not make b: late"):
+        apply([first, Step("make b", late)])
+    assert found[0] == 0
+    assert UNDO - 10 < found[1] <= UNDO
+
+
+def test_a_run_whose_time_is_up_begins_nothing_more() -> None:
+    host = Host()
+    with within(-10), pytest.raises(StepFailed, match=r"could not make a: the time that the task has is up"):
+        apply([host.step("a")])
+    assert host.done == []

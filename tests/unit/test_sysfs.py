@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils import sysfs
+from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_what_is_not_there_is_none(tmp_path: Path) -> None:
 
 def test_an_error_names_path_errno_and_meaning(tmp_path: Path) -> None:
     with pytest.raises(sysfs.SysfsError) as failure:
-        sysfs.write(str(tmp_path / "gone"), "1", {errno.ENOENT: "no such type"})
+        sysfs.write(str(tmp_path / "gone"), "1", 5, {errno.ENOENT: "no such type"})
     assert failure.value.errno == errno.ENOENT
     assert str(failure.value) == (
         f"writing '1' to {tmp_path}/gone failed with ENOENT (No such file or directory): no such type"
@@ -41,7 +42,7 @@ def test_an_error_names_path_errno_and_meaning(tmp_path: Path) -> None:
 
 def test_an_errno_without_a_meaning_of_its_own_has_the_general_one(tmp_path: Path) -> None:
     with pytest.raises(sysfs.SysfsError, match="the device or its driver is gone"):
-        sysfs.write(str(tmp_path / "gone"), "1")
+        sysfs.write(str(tmp_path / "gone"), "1", 5)
 
 
 def test_a_folder_cannot_be_read_as_a_value(tmp_path: Path) -> None:
@@ -49,23 +50,60 @@ def test_a_folder_cannot_be_read_as_a_value(tmp_path: Path) -> None:
         sysfs.read(str(tmp_path))
 
 
-def test_write_with_limit_writes(tmp_path: Path) -> None:
+def test_write_writes(tmp_path: Path) -> None:
     target = tmp_path / "remove"
     target.write_text("")
-    assert sysfs.write_with_limit(str(target), "1", 5)
-    assert target.read_text() == "1"
+    sysfs.write(str(target), "1\n", 5)
+    assert target.read_text() == "1\n"
 
 
-def test_write_with_limit_tells_the_errno_of_the_child(tmp_path: Path) -> None:
-    with pytest.raises(sysfs.SysfsError) as failure:
-        sysfs.write_with_limit(str(tmp_path / "gone"), "1", 5)
-    assert failure.value.errno == errno.ENOENT
+def test_bytes_that_were_read_are_written_as_they_were(tmp_path: Path) -> None:
+    target = tmp_path / "name"
+    target.write_bytes(b"\xff")
+    sysfs.write(str(target), sysfs.read(str(target)) or "", 5)
+    assert target.read_bytes() == b"\xff"
 
 
-def test_write_with_limit_does_not_wait_for_a_blocked_write(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", ["\ud800", "a\udfff"])
+def test_what_is_no_text_is_not_written(tmp_path: Path, value: str) -> None:
+    target = tmp_path / "name"
+    target.write_text("")
+    with pytest.raises(NodedevError, match=r"name is not possible: it is not text; nothing was written"):
+        sysfs.write(str(target), value, 5)
+    assert target.read_text() == ""
+
+
+def test_a_driver_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "remove"
     os.mkfifo(pipe)
-    assert not sysfs.write_with_limit(str(pipe), "1", 0.05)
+    with pytest.raises(sysfs.NoAnswer, match=r"remove: the driver has not answered after 0.05 s") as failure:
+        sysfs.write(str(pipe), "1", 0.05)
+    assert failure.value.begun
+
+
+@pytest.mark.parametrize(
+    ("number", "opened", "meaning"),
+    [
+        (errno.ENOENT, True, None),
+        (errno.ENODEV, True, None),
+        (errno.EPERM, True, None),
+        (errno.ENOENT, False, "the kernel has no such file: the device or its driver is gone"),
+        (errno.EROFS, False, "sysfs is mounted read-only here, as it is in most containers"),
+    ],
+)
+def test_a_general_meaning_is_of_the_file_and_not_of_what_its_driver_says(
+    number: int, opened: bool, meaning: str | None
+) -> None:
+    assert sysfs.SysfsError("writing '1' to", "/sys/x", number, of_driver=opened).meaning == meaning
+
+
+def test_is_direct(tmp_path: Path) -> None:
+    folder = tmp_path.resolve()
+    (folder / "device" / "vendor").mkdir(parents=True)
+    (folder / "device" / "link").symlink_to("vendor")
+    assert sysfs.is_direct(f"{folder}/device/vendor/params")
+    assert not sysfs.is_direct(f"{folder}/device/link/params")
+    assert not sysfs.is_direct(f"{folder}/device/link")
 
 
 def test_link_name_and_real(tmp_path: Path) -> None:

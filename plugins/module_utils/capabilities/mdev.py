@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import names, sysfs
-from ..errors import Dropped
+from ..errors import BadInput, Dropped
+from ..names import checked_attribute_name
 from ..udev import Device
 
 TYPE = "mdev"
@@ -72,6 +73,19 @@ def running() -> list[Mdev]:
         folder, name = os.path.split(path)
         cdevs.setdefault(os.path.dirname(folder), []).append(name)
     return [device for uuid in sysfs.names(BUS) if (device := _found(uuid, apis, cdevs)) is not None]
+
+
+def own_file(uuid: str, name: str) -> str | None:
+    """The path of an attribute of a device, be there one or not; None where the name is not of the device's own files.
+
+    Links of the kernel lead from a device to its type and on to other devices, with a ``remove`` each.
+    """
+    try:
+        checked_attribute_name(name)
+    except BadInput:
+        return None
+    folder = f"{BUS}/{uuid}"
+    return f"{folder}/{name}" if sysfs.is_direct(f"{sysfs.real(folder) or folder}/{name}") else None
 
 
 def _found(uuid: str, apis: dict[str, str | None], cdevs: Mapping[str, list[str]] | None) -> Mdev | None:

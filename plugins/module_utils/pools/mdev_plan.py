@@ -150,7 +150,7 @@ class _Wanted:
                 step for target in creates for step in steps.create(target, self.seen.callouts, self.wish.wait_timeout)
             ]
             active.update({target.uuid: self._made(target) for target in creates})
-            make += [step for target in self._unfinished(targets) for step in steps.set_attributes(target)]
+            make += self._finish(targets)
         else:
             members.refuse_if_held(self.wish.name, change.stay, "are to run no longer", self.wish.force)
             make = []
@@ -274,6 +274,10 @@ class _Wanted:
             return []
         own = {member.id for member in members_of(self.seen) if member.active and not member.held_by}
         return [target for uuid, target in targets.items() if uuid in own and not self.seen.defined(uuid)]
+
+    def _finish(self, targets: Mapping[str, Definition]) -> list[Step]:
+        seconds = self.wish.wait_timeout
+        return [step for target in self._unfinished(targets) for step in steps.set_attributes(target, seconds)]
 
     def _outdated(self, targets: Mapping[str, Definition]) -> tuple[str, ...]:
         """The warning that names those that run and have other attributes than they are to have, or may have."""

@@ -180,7 +180,7 @@ def _wanted(wish: Wish, seen: Observation) -> Plan:
         told = f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true"
         # One that runs undefined may be of a run that was killed before it had set them.
         unset = wish.persistent and defined is None and target.attrs != ()
-        sets = steps.set_attributes(target) if unset and not seen.holders else []
+        sets = steps.set_attributes(target, wish.wait_timeout) if unset and not seen.holders else []
         return Plan((*sets, *define), active, definitions, (told,) if outdated or (unset and not sets) else ())
     if seen.leaving:
         raise InUse(

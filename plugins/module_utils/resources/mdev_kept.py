@@ -80,8 +80,9 @@ def _drift(definition: Definition, device: Mdev) -> Iterator[dict[str, str]]:
 
 
 def _attribute(uuid: str, name: str) -> str | None:
+    path = mdev.own_file(uuid, name)
     try:
-        return sysfs.read(f"{mdev.BUS}/{uuid}/{name}")
+        return None if path is None else sysfs.read(path)
     except sysfs.SysfsError:
         # It can only be written.
         return None

@@ -13,7 +13,8 @@ from .. import mdevctl, sysfs
 from ..capabilities import mdev, mdev_types
 from ..errors import InUse, NodedevError, NoRoom
 from ..mdevctl import Definition
-from ..waiting import wait_for
+from ..plan import UNDO
+from ..waiting import anew, wait_for
 
 # What the kernel's create file answers; EIO and EINVAL come from the vendor's driver.
 CREATE_MEANINGS = {
@@ -49,11 +50,13 @@ def make(target: Definition, seconds: float) -> None:
     if sysfs.read(f"{folder}/available_instances") == "0":
         raise NoRoom(target.uuid, target.parent, f"{folder}/available_instances is 0")
     try:
-        sysfs.write(f"{folder}/create", target.uuid, CREATE_MEANINGS)
+        sysfs.write(f"{folder}/create", target.uuid, seconds, CREATE_MEANINGS)
     except sysfs.SysfsError as error:
         if error.errno in FULL:
             raise NoRoom(target.uuid, target.parent, str(error)) from error
         raise
+    except sysfs.NoAnswer as error:
+        raise NodedevError(f"{error}; {_taken_back(target.uuid)}") from error
     _await(target, seconds)
 
 
@@ -68,19 +71,40 @@ def _await(target: Definition, seconds: float) -> None:
         made = mdev.find(target.uuid)
         return made is not None and made.type != "" and bool(made.nodes)
 
-    if wait_for(complete, seconds):
-        return
-    made = mdev.find(target.uuid)
-    remove(target.uuid, seconds, callouts=False)
+    try:
+        if wait_for(complete, seconds):
+            return
+        made = mdev.find(target.uuid)
+    except BaseException as error:
+        raise NodedevError(f"{mdev.BUS}/{target.uuid} cannot be read: {error}; {_taken_back(target.uuid)}") from error
     lacking = (
         "its folder" if made is None else "its type" if not made.type else "its VFIO group (is the vfio driver loaded?)"
     )
-    raise NodedevError(f"{mdev.BUS}/{target.uuid} has not got {lacking} after {seconds:g} s; it was removed again")
+    what = f"{mdev.BUS}/{target.uuid} has not got {lacking} after {seconds:g} s"
+    raise NodedevError(f"{what}; {_taken_back(target.uuid)}")
 
 
-def set_attribute(uuid: str, name: str, value: str) -> None:
-    """Write an attribute, named by its path below the device."""
-    sysfs.write(f"{mdev.BUS}/{uuid}/{name}", value, ATTRIBUTE_MEANINGS)
+def _taken_back(uuid: str) -> str:
+    """Remove a device that was not made as it should be; what came of it in words."""
+    with anew(UNDO):
+        try:
+            if not sysfs.exists(f"{mdev.BUS}/{uuid}"):
+                return "no such device has appeared"
+            remove(uuid, UNDO, callouts=False)
+        except NodedevError as error:
+            return f"it could not be removed again: {error}"
+    return "it was removed again"
+
+
+def set_attribute(uuid: str, name: str, value: str, seconds: float) -> None:
+    """Write an attribute, named by its path below the device, as a line: some drivers drop its last character.
+
+    Raises NodedevError where the name leads out of the device, as the kernel's links do.
+    """
+    path = mdev.own_file(uuid, name)
+    if path is None:
+        raise NodedevError(f"{mdev.BUS}/{uuid}/{name} is not a file of the device itself; nothing was written to it")
+    sysfs.write(path, value if value.endswith("\n") else f"{value}\n", seconds, ATTRIBUTE_MEANINGS)
 
 
 def remove(uuid: str, seconds: float, callouts: bool) -> None:
@@ -102,8 +126,10 @@ def remove(uuid: str, seconds: float, callouts: bool) -> None:
 
 def _removed(path: str, seconds: float) -> bool:
     try:
-        return sysfs.write_with_limit(f"{path}/remove", "1", seconds, REMOVE_MEANINGS)
+        sysfs.write(f"{path}/remove", "1", seconds, REMOVE_MEANINGS)
+    except sysfs.NoAnswer:
+        return False
     except sysfs.SysfsError as error:
-        if error.errno in sysfs.GONE:
-            return True
-        raise
+        if error.errno not in sysfs.GONE:
+            raise
+    return True

@@ -13,6 +13,7 @@ from .. import holders, mdevctl
 from ..capabilities.mdev import Mdev
 from ..errors import InUse
 from ..mdevctl import Attrs, Definition
+from ..names import checked_attribute_name
 from ..plan import Step
 from . import mdev_kernel as kernel
 
@@ -27,13 +28,19 @@ def create(target: Definition, callouts: bool, seconds: float) -> list[Step]:
     if callouts:
         attrs = "".join(f", {name}={value}" for name, value in target.attrs)
         return [Step(f"{create} through mdevctl{attrs}", lambda: kernel.start(target, seconds), undo)]
-    return [Step(create, lambda: kernel.make(target, seconds), undo), *set_attributes(target)]
+    return [Step(create, lambda: kernel.make(target, seconds), undo), *set_attributes(target, seconds)]
 
 
-def set_attributes(target: Definition) -> list[Step]:
-    """Give a device that runs its attributes in their order; what they were before cannot always be told."""
+def set_attributes(target: Definition, seconds: float) -> list[Step]:
+    """Give a device that runs its attributes in their order; what they were before cannot always be told.
+
+    Raises BadInput for an attribute that is not the device's own, whoever wrote the definition.
+    """
     return [
-        Step(f"set {name}={value} on mdev {target.uuid}", partial(kernel.set_attribute, target.uuid, name, value))
+        Step(
+            f"set {name}={value} on mdev {target.uuid}",
+            partial(kernel.set_attribute, target.uuid, checked_attribute_name(name), value, seconds),
+        )
         for name, value in target.attrs
     ]
 
@@ -45,7 +52,7 @@ def remove(active: Mdev, attrs: Attrs, callouts: bool, seconds: float) -> Step:
     def undo() -> None:
         kernel.make(again, seconds)
         for name, value in again.attrs:
-            kernel.set_attribute(again.uuid, name, value)
+            kernel.set_attribute(again.uuid, name, value, seconds)
 
     return Step(
         f"remove mdev {active.uuid} of type {active.type} from {active.parent}",

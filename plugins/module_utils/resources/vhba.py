@@ -257,7 +257,7 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
 def _with_luns(wish: Wish, before: Observation, after: Observation, port: Port) -> Observation:
     """Look for units as asked. The vHBA stays where too few come: it has to be there to be given some."""
     if wish.rescan:
-        kernel.rescan(port.host)
+        kernel.rescan(port.host, wish.wait_timeout)
     luns = (
         kernel.luns_after(port.host, wish.wait_luns, wish.wait_timeout) if wish.wait_luns or wish.rescan else after.luns
     )

@@ -17,9 +17,11 @@ from ..capabilities.fc_port import Port
 from ..capabilities.lun import Lun
 from ..disk_users import maps_of
 from ..errors import NodedevError, NoRoom
-from ..waiting import wait_for
+from ..plan import UNDO
+from ..waiting import anew, wait_for
 
-# What vport_create answers; libfc gives EINVAL for a WWPN that the HBA has already, and drivers may give more.
+# What vport_create answers. The kernel's scsi_transport_fc.h has codes for drivers; libfc gives EINVAL for a WWPN that
+# is on the HBA already.
 CREATE_MEANINGS = {
     errno.EINVAL: "the driver does not take these names: one of its ports has the WWPN already",
     errno.EEXIST: "the HBA has a vport of these names already",
@@ -27,15 +29,29 @@ CREATE_MEANINGS = {
     errno.ENODEV: "the HBA's link is down, or it is being removed",
     errno.EIO: "the HBA refuses: look at the kernel log",
     errno.EPERM: "the HBA is in a topology without NPIV, or root is needed",
+    errno.ENOENT: "the driver makes no vports",
+    errno.ENOTUNIQ: "the driver does not take these names: they are not valid or not unique",
+    errno.ENOSYS: "the driver or the adapter has no NPIV",
+    errno.EOPNOTSUPP: "the fabric has no NPIV, or the port is in a loop",
 }
+# By driver, where it has codes of its own: lpfc returns its numbers 1 to 4 (lpfc_vport.h), which are read as an errno.
+DRIVERS_CREATE_MEANINGS = {
+    "lpfc": {
+        errno.EPERM: "lpfc failed to make it: look at the kernel log",
+        errno.ENOENT: "NPIV is off in lpfc (lpfc_enable_npiv), or these names are not valid or not unique on the HBA",
+        errno.ESRCH: "lpfc has no memory left",
+        errno.EINTR: "the HBA has no resources left for another vport",
+    },
+}
+# By driver, what says that the HBA is full.
+FULL = {"lpfc": (errno.ENOSPC, errno.EINTR)}
 DELETE_MEANINGS = {
     errno.ENODEV: "the HBA has no vport of these names",
-    errno.ENOENT: "the HBA has no vport of these names",
+    errno.ENOENT: "the driver deletes no vports",
     errno.EBUSY: "the vport is being made or deleted already",
+    errno.EPERM: "the driver keeps it: a vport that the adapter's firmware made, or root is needed",
 }
 REMOVE_MEANINGS = {errno.EBUSY: "the unit is in use"}
-# Seconds for taking back what was begun, however short the wait for it was.
-UNDO = 60.0
 TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
 # Seconds for a tool that may wait for a path that is dead.
 PATIENCE = 60.0
@@ -51,16 +67,20 @@ def make(hba: Port, wwnn: str, wwpn: str, seconds: float, require_active: bool) 
 
     One that does not come that far is deleted again, and a NodedevError says what it lacks. NoRoom for a full HBA.
     """
+    driver = sysfs.read(f"{fc_port.SCSI_HOSTS}/host{hba.host}/proc_name") or ""
+    meanings = {**CREATE_MEANINGS, **DRIVERS_CREATE_MEANINGS.get(driver, {})}
     try:
         # The kernel's order: the port's name comes first.
-        sysfs.write(f"{hba.vport_folder}/vport_create", f"{wwpn}:{wwnn}", CREATE_MEANINGS)
+        sysfs.write(f"{hba.vport_folder}/vport_create", f"{wwpn}:{wwnn}", seconds, meanings)
     except sysfs.SysfsError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in FULL.get(driver, (errno.ENOSPC,)):
             raise NoRoom(wwpn, hba.name, str(error)) from error
         raise
+    except sysfs.NoAnswer as error:
+        raise NodedevError(f"{error}; {_taken_back(hba, wwnn, wwpn)}") from error
     try:
         lacking = _lacking(wwnn, wwpn, seconds, require_active)
-    except NodedevError as error:
+    except Exception as error:
         lacking = f"does not tell its state ({error})"
     if lacking is not None:
         raise NodedevError(f"vHBA {wwpn} on {hba.name} {lacking}; {_taken_back(hba, wwnn, wwpn)}")
@@ -68,12 +88,15 @@ def make(hba: Port, wwnn: str, wwpn: str, seconds: float, require_active: bool) 
 
 def _taken_back(hba: Port, wwnn: str, wwpn: str) -> str:
     """Delete the vport of a vHBA that lacks something; what came of it in words."""
-    try:
-        deleted = _delete(hba, wwnn, wwpn, UNDO)
-    except NodedevError as error:
-        return f"it could not be deleted again: {error}"
-    # The kernel takes the host away after it has answered.
-    gone = deleted and wait_for(lambda: find(wwnn, wwpn) is None, UNDO)
+    with anew(UNDO):
+        try:
+            deleted = _delete(hba, wwnn, wwpn, UNDO)
+            # The kernel takes the host away after it has answered.
+            gone = deleted and wait_for(lambda: find(wwnn, wwpn) is None, UNDO)
+        except NodedevError as error:
+            if isinstance(error, sysfs.SysfsError) and error.errno == errno.ENODEV:
+                return "no such vHBA has appeared"
+            return f"it could not be deleted again: {error}"
     return "it was deleted again" if gone else "the kernel still deletes it"
 
 
@@ -110,8 +133,7 @@ def remove_lun(unit: Lun, seconds: float) -> None:
             # A map that is still used, or queues, stays, and its path fails with the unit.
             _ask("multipath", "-f", name)
     try:
-        if not sysfs.write_with_limit(f"{unit.path}/delete", "1", seconds, REMOVE_MEANINGS):
-            raise NodedevError(f"the kernel still removes {unit.path} after {seconds:g} s, and will end it")
+        sysfs.write(f"{unit.path}/delete", "1", seconds, REMOVE_MEANINGS)
     except sysfs.SysfsError as error:
         if error.errno not in sysfs.GONE:
             raise
@@ -148,12 +170,17 @@ def delete(wwnn: str, wwpn: str, seconds: float) -> None:
 
 
 def _delete(hba: Port, wwnn: str, wwpn: str, seconds: float) -> bool:
-    return sysfs.write_with_limit(f"{hba.vport_folder}/vport_delete", f"{wwpn}:{wwnn}", seconds, DELETE_MEANINGS)
+    """Whether the kernel has deleted it; False where it still does after so many seconds."""
+    try:
+        sysfs.write(f"{hba.vport_folder}/vport_delete", f"{wwpn}:{wwnn}", seconds, DELETE_MEANINGS)
+    except sysfs.NoAnswer:
+        return False
+    return True
 
 
-def rescan(host: int) -> None:
+def rescan(host: int, seconds: float) -> None:
     """Have the host look for units anew, on all channels, targets and LUNs."""
-    sysfs.write(f"{fc_port.SCSI_HOSTS}/host{host}/scan", "- - -", {})
+    sysfs.write(f"{fc_port.SCSI_HOSTS}/host{host}/scan", "- - -", seconds)
 
 
 def luns_after(host: int, count: int, seconds: float) -> list[Lun]:

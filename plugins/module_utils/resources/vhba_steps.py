@@ -41,7 +41,7 @@ def _remove_lun(port: Port, unit: Lun, seconds: float) -> Step:
         # A vHBA that had to be made again meanwhile has another host.
         now = kernel.find(port.wwnn, port.wwpn)
         if now is not None:
-            kernel.rescan(now.host)
+            kernel.rescan(now.host, seconds)
 
     node = f" ({unit.block})" if unit.block else ""
     return Step(f"remove LUN {unit.address}{node}", lambda: kernel.remove_lun(unit, seconds), undo)
