@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the lanes of tests named on the command line and closes on a summary.
 
-Each check prints a line when it ends; its whole output is in .build/logs, and on failure its end is shown.
+Each check prints a line when it begins and one when it ends; its whole output is in .build/logs, and on failure its
+end is shown. The lane with the virtual machine, which uses about one core, runs beside the others.
 With CI=true a check whose tool is missing fails; otherwise it is told as left out.
 """
 
@@ -9,12 +10,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,8 +29,13 @@ OLDEST_ANSIBLE = ROOT / ".venv-2.19" / "bin" / "python"
 COLLECTION = BUILD / "sanity" / "ansible_collections" / "hostdev" / "nodedev"
 CI = os.environ.get("CI") == "true"
 TAIL = 60
+INTERRUPTED = 130
+REAPER = ROOT / "tests" / "reaper.py"
+# Simulated hosts are private to a test; beyond these, starting the workers takes longer than they save.
+WORKERS = min(len(os.sched_getaffinity(0)), 8)
 KERNEL_CONFORMANCE = "tests/conformance/test_kernelhost.py"
-RELIABILITY = "tests/modules/test_reliability.py"
+# What differs between versions of Ansible is how it runs a module and reads its documentation, not what a module does.
+WITH_ANSIBLE = tuple(f"tests/modules/test_{name}.py" for name in ("collection", "documentation", "integration"))
 
 ENVIRONMENT = {
     **os.environ,
@@ -58,13 +66,28 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a check ended; ``tests`` and ``failures`` are its own counts, or 1 and whether it failed."""
+    """How a check ended; ``tests`` and ``failures`` are its own counts, or 1 and whether it failed.
+
+    ``processor`` is in seconds, of all processes that it started (reaper.py).
+    """
 
     lane: str
     check: Check
     seconds: float
+    processor: float
     tests: int
     failures: int
+
+
+@dataclass(frozen=True)
+class Running:
+    """A check that was begun."""
+
+    lane: str
+    check: Check
+    process: subprocess.Popen[bytes]
+    start: float
+    log: Path
 
 
 def command(name: str, *arguments: str) -> Check:
@@ -76,12 +99,17 @@ def pytest(name: str, *paths: str, python: Path = BIN / "python", missing: str |
     return Check(name, (str(python), "-m", "pytest", "-q", f"--junit-xml={junit}", *paths), missing=missing)
 
 
+def spread(name: str, *arguments: str, python: Path = BIN / "python", missing: str | None = None) -> Check:
+    """Tests that run on all cores; test by test, unless the arguments say otherwise."""
+    return pytest(name, f"--numprocesses={WORKERS}", "--dist=worksteal", *arguments, python=python, missing=missing)
+
+
 def lint() -> Iterator[Check]:
     yield command("ruff check", "ruff", "check", "--quiet", ".")
     yield command("ruff format", "ruff", "format", "--check", "--quiet", ".")
     yield command("mypy plugins", "mypy", "-p", "ansible_collections.hostdev.nodedev.plugins")
     yield command("mypy test hosts", "mypy", "-p", "simhost", "-p", "kernelhost", "-p", "conformance")
-    yield command("mypy bench", "mypy", "tests/bench")
+    yield command("mypy tools", "mypy", "tests/bench", "tests/run.py", "tests/reaper.py")
     yield command("reuse", "reuse", "lint")
     yield command("ansible-lint", "ansible-lint", "--offline", "--profile", "production", "--strict")
     yield command("antsibull-changelog", "antsibull-changelog", "lint")
@@ -98,20 +126,21 @@ def lint() -> Iterator[Check]:
 
 
 def unit() -> Iterator[Check]:
-    yield pytest("unit", "tests/unit")
+    yield spread("unit", "tests/unit")
     missing = None if OLDEST.exists() else "python3.9 is not installed"
-    yield pytest("unit on Python 3.9", "tests/unit", python=OLDEST, missing=missing)
+    yield spread("unit on Python 3.9", "tests/unit", python=OLDEST, missing=missing)
 
 
 def sim() -> Iterator[Check]:
-    yield pytest("simhost", "tests/simhost")
-    yield pytest("modules on simhost", "tests/modules")
-    yield pytest("modules, ansible 2.19", "tests/modules", f"--ignore={RELIABILITY}", python=OLDEST_ANSIBLE)
+    yield spread("simhost", "tests/simhost")
+    yield spread("modules on simhost", "tests/modules")
+    yield spread("modules, ansible 2.19", *WITH_ANSIBLE, python=OLDEST_ANSIBLE)
     yield command("molecule default", "molecule", "test")
 
 
 def conformance() -> Iterator[Check]:
-    yield pytest("conformance", "tests/conformance", f"--ignore={KERNEL_CONFORMANCE}")
+    # File by file, since the tests of one share what they ask.
+    yield spread("conformance", "--dist=loadfile", "tests/conformance", f"--ignore={KERNEL_CONFORMANCE}")
 
 
 def kernel() -> Iterator[Check]:
@@ -119,6 +148,7 @@ def kernel() -> Iterator[Check]:
     yield command("molecule reboot", "molecule", "test", "--scenario-name", "reboot")
 
 
+BESIDE = "kernel"
 LANES: dict[str, Callable[[], Iterator[Check]]] = {
     "lint": lint,
     "unit": unit,
@@ -164,39 +194,74 @@ def prepare_sanity() -> None:
         shutil.copy(ROOT / "tests" / "sanity" / "get_pip.py", cache / f"get_pip_{version}.py")
 
 
-def run(lane: str, check: Check) -> Outcome | None:
-    """Run one check; None when it is left out."""
+def begin(lane: str, check: Check) -> Running | None:
+    """Start a check; None when it is left out."""
     if check.missing and not CI:
-        print(f"  {lane:11} {check.name:24} LEFT OUT: {check.missing}", flush=True)
+        tell(lane, check, f"LEFT OUT: {check.missing}")
         return None
     start = time.monotonic()
     log = LOGS / f"{check.name.replace(' ', '-')}.log"
     check.junit.unlink(missing_ok=True)
-    print(f"  {lane:11} {check.name:24} ...", flush=True)
+    tell(lane, check, "...")
+    command = (sys.executable, str(REAPER), *check.command)
     if check.missing:
-        log.write_text(f"{check.missing}\n")
-        status = 1
-    else:
-        if check.prepare:
-            check.prepare()
-        with log.open("w") as output:
-            status = subprocess.run(
-                check.command,
-                cwd=check.folder,
-                env={**ENVIRONMENT, **check.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                check=False,
-            ).returncode
+        command = ("sh", "-c", 'echo "$0"; exit 1', check.missing)
+    elif check.prepare:
+        check.prepare()
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=check.folder,
+            env={**ENVIRONMENT, **check.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C is ours to pass on, once.
+            start_new_session=True,
+        )
+    return Running(lane, check, process, start, log)
+
+
+def end(running: Running, status: int, processor: float) -> Outcome:
+    """Tell how a check ended."""
+    lane, check = running.lane, running.check
     tests, failures = counts(check.junit, status)
-    outcome = Outcome(lane, check, time.monotonic() - start, tests, failures)
-    word = "FAILED" if failures else "ok"
-    print(f"  {lane:11} {check.name:24} {word}, {tests} in {outcome.seconds:.1f} s", flush=True)
+    outcome = Outcome(lane, check, time.monotonic() - running.start, processor, tests, failures)
+    tell(lane, check, f"{'FAILED' if failures else 'ok'}, {tests} in {outcome.seconds:.1f} s")
     if failures:
-        text = log.read_text(errors="replace").splitlines()
-        print("\n".join(f"    | {line}" for line in text[-TAIL:]), f"    the whole: {log}", sep="\n", flush=True)
+        last = running.log.read_text(errors="replace").splitlines()[-TAIL:]
+        print(*(f"    | {line}" for line in last), f"    the whole: {running.log}", sep="\n", flush=True)
     return outcome
+
+
+def tell(lane: str, check: Check, text: str) -> None:
+    print(f"  {lane:11} {check.name:24} {text}", flush=True)
+
+
+def run(rows: Iterable[Iterable[tuple[str, Check]]]) -> Iterator[Outcome]:
+    """Run the checks of each row one after another, and the rows side by side; the outcomes as they come."""
+    waiting = [iter(row) for row in rows]
+    running: dict[int, tuple[Running, Iterator[tuple[str, Check]]]] = {}
+
+    def begin_next(row: Iterator[tuple[str, Check]]) -> None:
+        begun = next((begun for lane, check in row if (begun := begin(lane, check))), None)
+        if begun:
+            running[begun.process.pid] = begun, row
+
+    try:
+        for row in waiting:
+            begin_next(row)
+        while running:
+            pid, status, usage = os.wait4(-1, 0)
+            ended, row = running.pop(pid)
+            ended.process.returncode = os.waitstatus_to_exitcode(status)
+            yield end(ended, ended.process.returncode, usage.ru_utime + usage.ru_stime)
+            begin_next(row)
+    finally:
+        for begun, _row in running.values():
+            begun.process.send_signal(signal.SIGINT)
+        for begun, _row in running.values():
+            begun.process.wait()
 
 
 def counts(junit: Path, status: int) -> tuple[int, int]:
@@ -219,19 +284,41 @@ def main(lanes: list[str]) -> int:
         print(f"usage: run.py LANE...; the lanes are {', '.join(LANES)}", file=sys.stderr)
         return 2
     LOGS.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, interrupt)
     start = time.monotonic()
-    outcomes = [outcome for lane in lanes for check in LANES[lane]() if (outcome := run(lane, check))]
+    try:
+        outcomes = list(run([((lane, check) for lane in row for check in LANES[lane]()) for row in rows(lanes)]))
+    except KeyboardInterrupt:
+        print("interrupted; what was started has been ended", file=sys.stderr)
+        return INTERRUPTED
+    summarise(lanes, outcomes)
+    failures = sum(outcome.failures for outcome in outcomes)
+    minutes = (time.monotonic() - start) / 60, sum(outcome.processor for outcome in outcomes) / 60
+    print("  all of it in {:.1f} minutes with {:.1f} processor minutes;".format(*minutes), end=" ")
+    print(f"the logs are in {LOGS.relative_to(ROOT)}")
+    print(f"{sum(outcome.tests for outcome in outcomes) - failures} passed, {failures} failed")
+    return 1 if failures else 0
+
+
+def rows(lanes: list[str]) -> list[list[str]]:
+    """The lanes that run beside each other: the one with the virtual machine, and all others in turn."""
+    return [[lane for lane in lanes if (lane == BESIDE) == beside] for beside in (True, False)]
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def summarise(lanes: list[str], outcomes: list[Outcome]) -> None:
     print("\nsummary")
     for lane in lanes:
         own = [outcome for outcome in outcomes if outcome.lane == lane]
         failed = sum(outcome.failures for outcome in own)
         seconds = sum(outcome.seconds for outcome in own)
+        processor = sum(outcome.processor for outcome in own) / 60
         result = f"{failed} FAILED" if failed else "ok"
-        print(f"  {lane:11} {sum(outcome.tests for outcome in own):4} tests  {seconds:6.1f} s  {result}")
-    failures = sum(outcome.failures for outcome in outcomes)
-    print(f"  all of it in {(time.monotonic() - start) / 60:.1f} minutes; the logs are in {LOGS.relative_to(ROOT)}")
-    print(f"{sum(outcome.tests for outcome in outcomes) - failures} passed, {failures} failed")
-    return 1 if failures else 0
+        tests = sum(outcome.tests for outcome in own)
+        print(f"  {lane:11} {tests:4} tests  {seconds:6.1f} s  {processor:5.1f} processor minutes  {result}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,18 @@ def ask(rules: waivers.Rules, library: str) -> Ask:
         return answer
 
     return ask
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist tells which waivers its tests needed."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["waivers"] = sorted(_USED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Collect what a worker told; one that was killed told nothing."""
+    _USED.update(getattr(node, "workeroutput", {}).get("waivers", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -54,11 +54,13 @@ class Host:
 
     def facts(self, **arguments: Any) -> dict[str, Any]:
         """The facts of our module, run with these arguments; AssertionError if it fails."""
+        # Compiled code is kept for the next run, and not in the checkout.
+        compiled = f"{self.library.partition(':')[0]}/compiled"
         done = self.run(
             [PYTHON, str(MODULE)],
             input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
             check=False,
-            env={"PYTHONPATH": self.library, "PYTHONDONTWRITEBYTECODE": "1"},
+            env={"PYTHONPATH": self.library, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": compiled},
         )
         assert done.stdout, done.stderr
         return facts_of(json.loads(done.stdout))

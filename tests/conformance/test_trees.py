@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every device of every tree, ours against libvirt's: names, parents, canonical XML, tree text."""
+"""Every device of every tree, ours against libvirt's: names, parents, canonical XML, tree text, libvirt's schema.
+
+All that asks the trees is in this file: a worker of pytest-xdist gets a whole file, so that each is asked once.
+"""
 
 from __future__ import annotations
 
+import copy
+
 import pytest
+from lxml import etree
 
 from . import hosts, waivers
+from .canonical import parse
 from .conftest import TREES, ZOOS, Ask
 
+# In Debian's package libvirt0.
+SCHEMA = "/usr/share/libvirt/schemas/nodedev.rng"
 TYPES = {
     *("system", "pci", "usb_device", "usb", "net", "scsi_host", "scsi_target", "scsi", "storage", "scsi_generic"),
     *("drm", "mdev", "ccw", "css", "vdpa", "ap_card", "ap_queue", "ap_matrix", "mdev_types"),
@@ -75,4 +84,38 @@ def test_every_waiver_is_needed(ask: Ask, rules: waivers.Rules) -> None:
     version = answers[0].dump.version
     used = {name for answer in answers for name in answer.comparison.used}
     unused = {waiver.id for waiver in rules.waivers if waiver.holds_for(version)} - used
+    assert not unused, f"no tree needs {', '.join(sorted(unused))}: remove them from waivers.yml"
+
+
+@pytest.fixture(scope="module")
+def schema() -> etree.RelaxNG:
+    return etree.RelaxNG(etree.parse(SCHEMA))
+
+
+def invalid(schema: etree.RelaxNG, text: str, held: list[waivers.Waiver], used: set[str]) -> str:
+    """What the schema says against a device, once the waivers that it needs are applied; empty if nothing."""
+    device = parse(text)
+    if schema.validate(device):
+        return ""
+    for waiver in held:
+        if waivers.matches(waiver, "ours", device):
+            used.add(waiver.id)
+            return ""
+        if waivers.edit(waiver, device, copy.deepcopy(device)):
+            used.add(waiver.id)
+    if schema.validate(device):
+        return ""
+    return "\n".join([*(f"{error.path}: {error.message}" for error in schema.error_log), text])
+
+
+def test_schema(ask: Ask, rules: waivers.Rules, schema: etree.RelaxNG) -> None:
+    """Our XML is valid by nodedev.rng, but for what a waiver names."""
+    used: set[str] = set()
+    answers = {tree: ask(tree) for tree in TREES}
+    version = answers[TREES[0]].dump.version
+    held = [waiver for waiver in rules.schema if waiver.holds_for(version)]
+    messages = [invalid(schema, text, held, used) for answer in answers.values() for text in answer.ours.xml.values()]
+    wrong = list(filter(None, messages))
+    assert not wrong, "\n\n".join(wrong)
+    unused = {waiver.id for waiver in held} - used
     assert not unused, f"no tree needs {', '.join(sorted(unused))}: remove them from waivers.yml"

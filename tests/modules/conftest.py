@@ -49,6 +49,12 @@ class Host(SimHost):
     library = ""
     user: Sequence[str] = ()
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a module's Python gets. Compiled code is kept for the next run, and not in the checkout."""
+        compiled = f"{self.library.partition(':')[0]}/compiled"
+        return {"PYTHONPATH": self.library, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": compiled}
+
     def module(self, name: str, /, **arguments: Any) -> Result:
         """Run a module and return what it says; ``check_mode`` is check mode, and so on for Ansible's own."""
         internal = {f"_ansible_{key}": arguments.pop(key) for key in ("check_mode", "diff") if key in arguments}
@@ -57,7 +63,7 @@ class Host(SimHost):
             [*self.user, self.python, script],
             input=json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **internal}}),
             check=False,
-            env={"PYTHONPATH": self.library, "PYTHONDONTWRITEBYTECODE": "1"},
+            env=self.environment,
         )
         assert done.stdout, done.stderr
         result: Result = json.loads(done.stdout)

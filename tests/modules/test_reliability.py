@@ -42,7 +42,7 @@ def killed_run(host: Host, count: int, seconds: float) -> bool:
         ["timeout", "--foreground", "--signal=KILL", f"{seconds:.4f}", host.python, script],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": {**WISH, "count": count}}),
         check=False,
-        env={"PYTHONPATH": host.library, "PYTHONDONTWRITEBYTECODE": "1"},
+        env=host.environment,
     )
     return done.returncode in (KILLED, -9)
 

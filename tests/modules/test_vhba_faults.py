@@ -160,7 +160,7 @@ def killed(host: Host, path: str, **arguments: Any) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={"PYTHONPATH": host.library, "PYTHONDONTWRITEBYTECODE": "1"},
+        env=host.environment,
     )
     assert run.stdin is not None
     run.stdin.write(json.dumps(values).encode())

@@ -319,7 +319,7 @@ def test_after_a_reboot_they_come_back_on_their_hbas(host: Host) -> None:
     places = there(host)
     host.reboot()
     assert there(host) == {}
-    engine = host.run(["/usr/bin/python3", "-c", ENGINE], env={"PYTHONPATH": host.library})
+    engine = host.run(["/usr/bin/python3", "-c", ENGINE], env=host.environment)
     assert "3 restored, 0 there already, 0 failed" in engine.stdout
     again = pool(host)
     assert (again["changed"], there(host)) == (False, places)
@@ -381,7 +381,7 @@ def test_two_runs_at_once_make_one_pool(host: Host) -> None:
 def test_what_a_killed_run_leaves_is_known_to_the_next(host: Host) -> None:
     host.fault(CREATE, op="write", delay=60, nth=2)
     script = str(ROOT / "plugins" / "modules" / "vhba_pool.py")
-    run = host.popen([host.python, script], stdin=subprocess.PIPE, text=True, env={"PYTHONPATH": host.library})
+    run = host.popen([host.python, script], stdin=subprocess.PIPE, text=True, env=host.environment)
     assert run.stdin is not None
     run.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": {"name": "x", "count": 3}}))
     run.stdin.close()

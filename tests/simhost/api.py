@@ -64,7 +64,10 @@ def start(folder: Path, name: str, lifeline: int = -1) -> subprocess.Popen[bytes
     with open(read_end, encoding="utf-8") as ready:
         answer = ready.read().strip()
     if answer != "ok":
-        log_text = (folder / LOG).read_text(encoding="utf-8", errors="replace") if folder.is_dir() else ""
+        log_text = ""
+        # A guardian that ends removes the folder, at any moment from here on.
+        with contextlib.suppress(FileNotFoundError):
+            log_text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
         guardian.wait(_STOP_SECONDS)
         raise SimHostError(answer or f"the host did not start; does {sys.executable} have mfusepy?\n{log_text}")
     return guardian
