@@ -26,6 +26,8 @@ GROUND = (
     "elements",
     "kept",
     "machine",
+    "nodes",
+    "processes",
 )
 FLOORS = (
     GROUND,
