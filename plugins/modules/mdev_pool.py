@@ -204,7 +204,9 @@ instances:
       type: str
       sample: active
     holders:
-      description: The processes that hold the instance open, with the domain where one is a guest.
+      description:
+        - The processes that hold the instance open, with the domain where one is a guest. C(pid) is null where a process
+          cannot be seen, or where it cannot be told whether any holds it: it is not known to be free then.
       type: list
       elements: dict
       sample:
