@@ -76,9 +76,9 @@ options:
     description:
       - Whether vHBAs may be removed whose LUNs are in use. What was written to a LUN reaches it; whoever uses it gets
         errors from then on.
-      - A multipath map that nobody uses needs no force, it is removed with the last of its paths, and neither does one
-        that is used and keeps a path that works, if that is not by way of another instance of the pool. What cannot be told to be free, as where processes are hidden from who
-        runs the task, counts as in use.
+      - A multipath map that nobody uses needs no force, it is removed with its paths, and neither does one that is used
+        and keeps a path that works, if that is not by way of another instance of the pool. What cannot be told to be
+        free, as where processes are hidden from who runs the task, counts as in use.
     type: bool
     default: false
   oui:
