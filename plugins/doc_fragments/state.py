@@ -24,8 +24,8 @@ options:
     default: true
   force:
     description:
-      - Whether a device in use may be removed. The kernel then asks its user, such as a guest, to let go, and
-        the module fails when that has not happened after O(wait_timeout).
+      - Whether a device in use, or of which it cannot be told whether it is, may be removed. The kernel then asks its
+        user, such as a guest, to let go, and the module fails when that has not happened after O(wait_timeout).
     type: bool
     default: false
   wait_timeout:

@@ -60,12 +60,14 @@ def _source(value: object) -> str:
         raise AnsibleFilterError("disk_xml: this is a vHBA: give one of its luns, such as vhba.luns[0]")
     if not isinstance(value, Mapping) or not {"address", "by_path"} <= set(value):
         raise AnsibleFilterError(f"disk_xml: this is no LUN of hostdev.nodedev.vhba's result: {repr(value)[:200]}")
-    path = value["by_path"] or value.get("by_id")
+    mapped = value.get("multipath")
+    # A guest on one path would stop with that.
+    path = (mapped.get("path") if isinstance(mapped, Mapping) else None) or value["by_path"] or value.get("by_id")
     if path is None and value.get("block") is None:
         raise AnsibleFilterError(f"disk_xml: LUN {value['address']} is no disk: a guest gets it by hostdev_xml")
     if not isinstance(path, str) or not path.startswith("/dev/"):
         raise AnsibleFilterError(
-            f"disk_xml: LUN {value['address']} has {path!r} for by_path or by_id, not a path in /dev"
+            f"disk_xml: LUN {value['address']} has {path!r} for multipath, by_path or by_id, not a path in /dev"
         )
     return path
 

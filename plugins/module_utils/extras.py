@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from . import holders, sysfs
@@ -12,7 +12,6 @@ from .capabilities import mdev, pci
 from .mdevctl import Definition
 from .udev import Device, integer
 
-NODES = "/dev/vfio"
 NVIDIA = "0x10de"
 
 Capability = dict[str, Any]
@@ -78,8 +77,8 @@ def add_holders(devices: Iterable[dict[str, Any]]) -> None:
 
     No node is opened for it: that would keep out a guest that starts at this moment.
     """
-    groups = set(sysfs.names(NODES))
-    nodes = {device["name"]: found for device in devices if (found := _nodes(device, groups))}
+    groups, cdevs = set(sysfs.names(holders.GROUPS)), holders.cdevs()
+    nodes = {device["name"]: found for device in devices if (found := _nodes(device, groups, cdevs))}
     if not nodes:
         return
     held = holders.seen({node for found in nodes.values() for node in found})
@@ -89,10 +88,13 @@ def add_holders(devices: Iterable[dict[str, Any]]) -> None:
             device.setdefault("extra", {})["holders"] = own
 
 
-def _nodes(device: dict[str, Any], groups: set[str]) -> list[str]:
-    """The VFIO nodes of a device; a group has one only while a VFIO driver has a device of it."""
-    number = str(device["capability"].get("iommuGroup", {}).get("number"))
-    if "path" not in device or number not in groups:
+def _nodes(device: dict[str, Any], groups: set[str], cdevs: Mapping[str, list[str]]) -> list[str]:
+    """The VFIO nodes of a device; a group has one only while a VFIO driver has a device of it, and some kernels none.
+
+    Without an IOMMU the group's name tells so.
+    """
+    if "path" not in device:
         return []
-    named = [f"{NODES}/devices/{name}" for name in sysfs.names(f"{device['path']}/vfio-dev")]
-    return [f"{NODES}/{number}", *named]
+    number = device["capability"].get("iommuGroup", {}).get("number")
+    named = [name for name in (f"{number}", f"noiommu-{number}") if name in groups]
+    return [*(f"{holders.VFIO}/{name}" for name in named), *cdevs.get(device["path"], ())]

@@ -5,12 +5,20 @@ from __future__ import annotations
 
 import errno
 import os
-import re
+import stat
 from collections.abc import Collection
 from typing import Any
 
-PROC = "/proc"
-GUEST_NAME = re.compile(r"guest=([^,]+)")
+from . import nodes as identities
+from . import processes, sysfs
+from .text import shown
+
+VFIO = "/dev/vfio"
+# The groups of VFIO and the character devices of its own that devices have on newer kernels, by their names.
+GROUPS = "/sys/class/vfio"
+CDEVS = "/sys/class/vfio-dev"
+# What the opening of a node says where nobody can have it open: it is gone, or its device is.
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO)
 
 Holder = dict[str, Any]
 
@@ -19,69 +27,90 @@ def of_nodes(nodes: Collection[str]) -> list[Holder]:
     """The processes that hold one of these device nodes open: pid, command, node, and the domain where it is a guest.
 
     A node that is busy although no process that we can see holds it has pid None, as in a container without the host's
-    processes.
+    processes; so has one of which it cannot be told whether anybody holds it.
     """
-    present = [node for node in nodes if os.path.exists(node)]
-    if not present:
-        return []
-    found = seen(present)
+    found = seen(nodes)
     held = {holder["node"] for holder in found}
-    unseen = [node for node in present if node not in held and _busy(node)]
-    return found + [
-        {"pid": None, "command": "a process that cannot be seen from here", "node": node} for node in unseen
-    ]
+    return found + [_unseen(node, who) for node in nodes if node not in held and (who := _busy(node)) is not None]
 
 
 def seen(nodes: Collection[str]) -> list[Holder]:
     """The holders of these nodes as far as /proc shows them, without opening a node.
 
-    Nodes are compared by their end, since a process in another mount namespace shows them without /dev.
+    A node is held by whoever has its device open, under whatever name, in whatever mount namespace, be the node itself
+    removed or not. Where processes cannot be looked at, each node without a holder has one with pid None that says so.
     """
-    endings = {node.removeprefix("/dev"): node for node in nodes}
+    wanted = {identity: node for node in nodes for identity in _identities(node)}
+    if not wanted:
+        return []
+    look = processes.opened(wanted)
+    held = {opened.node for opened in look.opened}
+    doubtful = [] if look.doubt is None else [node for node in nodes if node in wanted.values() and node not in held]
     return [
-        _holder(pid, node)
-        for pid in filter(str.isdigit, os.listdir(PROC))
-        for node in sorted(_open_nodes(pid, endings))
+        *(_holder(opened.pid, opened.node) for opened in look.opened),
+        *(_unseen(node, f"possibly {look.doubt}") for node in doubtful),
     ]
 
 
-def _open_nodes(pid: str, endings: dict[str, str]) -> set[str]:
-    folder = os.path.join(PROC, pid, "fd")
-    opened: set[str] = set()
+def cdevs_of(path: str) -> list[str]:
+    """The nodes of a device's own character devices, by its folder in sysfs.
+
+    A kernel without them has their folders all the same: only what has a number is one.
+    """
+    folders = [f"{path}/vfio-dev/{name}" for name in sysfs.names(f"{path}/vfio-dev")]
+    return [_cdev(folder) for folder in folders if _is_cdev(folder)]
+
+
+def cdevs() -> dict[str, list[str]]:
+    """The same of all devices of the host that have any, by their folders."""
+    found: dict[str, list[str]] = {}
+    for folder in sorted(sysfs.linked(CDEVS)):
+        if _is_cdev(folder):
+            found.setdefault(os.path.dirname(os.path.dirname(folder)), []).append(_cdev(folder))
+    return found
+
+
+def _is_cdev(folder: str) -> bool:
+    return sysfs.exists(f"{folder}/dev")
+
+
+def _cdev(folder: str) -> str:
+    return f"{VFIO}/devices/{os.path.basename(folder)}"
+
+
+def _identities(node: str) -> set[identities.Identity]:
+    folder, name = os.path.split(node)
+    place = CDEVS if os.path.basename(folder) == "devices" else GROUPS
+    return identities.of_device(node.removeprefix("/dev/"), stat.S_IFCHR, f"{place}/{name}")
+
+
+def _holder(pid: int, node: str) -> Holder:
+    holder: Holder = {"pid": pid, "command": processes.command(pid), "node": node}
+    guest = processes.guest(pid)
+    return holder if guest is None else {**holder, "domain": guest}
+
+
+def _unseen(node: str, who: str) -> Holder:
+    return {"pid": None, "command": who, "node": node}
+
+
+def _busy(node: str) -> str | None:
+    """Who holds a node by libvirt's test, None where nobody does: a group opens once only. It is closed at once."""
     try:
-        for handle in os.listdir(folder):
-            target = os.readlink(os.path.join(folder, handle))
-            opened.update(node for ending, node in endings.items() if target.endswith(ending))
-    except OSError:
-        # The process ended while we looked, or is not ours to look at; _busy() still tells of the latter.
-        return opened
-    return opened
-
-
-def _holder(pid: str, node: str) -> Holder:
-    holder: Holder = {"pid": int(pid), "command": _text(pid, "comm").strip(), "node": node}
-    guest = GUEST_NAME.search(_text(pid, "cmdline"))
-    if guest:
-        holder["domain"] = guest.group(1)
-    return holder
-
-
-def _text(pid: str, name: str) -> str:
-    try:
-        with open(os.path.join(PROC, pid, name), encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
-def _busy(node: str) -> bool:
-    """libvirt's test: a VFIO group opens once only. The node is closed again at once."""
-    try:
-        handle = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(node, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        return error.errno == errno.EBUSY
+        number = error.errno or errno.EIO
+        if number in GONE:
+            return None
+        if number == errno.EBUSY:
+            return "a process that cannot be seen from here"
+        return f"possibly a process that cannot be seen from here, since it cannot be opened ({_meaning(number)})"
     os.close(handle)
-    return False
+    return None
+
+
+def _meaning(number: int) -> str:
+    return f"{errno.errorcode.get(number, str(number))}, {os.strerror(number)}"
 
 
 def named(holders: Collection[Holder]) -> str:
@@ -90,5 +119,6 @@ def named(holders: Collection[Holder]) -> str:
 
 
 def _named(holder: Holder) -> str:
-    who = holder["command"] if holder["pid"] is None else f"process {holder['pid']} ({holder['command']})"
-    return f"{who} of domain {holder['domain']}" if "domain" in holder else who
+    command = shown(holder.get("command") or "without a name")
+    who = command if holder.get("pid") is None else f"process {holder['pid']} ({command})"
+    return f"{who} of domain {shown(holder['domain'])}" if "domain" in holder else who

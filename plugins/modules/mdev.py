@@ -157,7 +157,10 @@ mdev:
       sample:
         - nvidia/vgpu_params: frame_rate_limiter=0
     holders:
-      description: The processes that hold the device open, with the domain where one is a guest.
+      description:
+        - The processes that hold the device open, with the domain where one is a guest.
+        - C(pid) is null where a process cannot be seen, or where it cannot be told whether any has it open, so that it
+          is not known to be free.
       type: list
       elements: dict
       sample:

@@ -204,7 +204,10 @@ instances:
       type: str
       sample: active
     holders:
-      description: The processes that hold the instance open, with the domain where one is a guest.
+      description:
+        - The processes that hold the instance open, with the domain where one is a guest.
+        - C(pid) is null where a process cannot be seen, or where it cannot be told whether any has it open, so that it
+          is not known to be free.
       type: list
       elements: dict
       sample:

@@ -172,7 +172,10 @@ mdev:
       sample:
         - nvidia/vgpu_params: frame_rate_limiter=0
     holders:
-      description: The processes that hold the device open, with the domain where one is a guest.
+      description:
+        - The processes that hold the device open, with the domain where one is a guest.
+        - C(pid) is null where a process cannot be seen, or where it cannot be told whether any has it open, so that it
+          is not known to be free.
       type: list
       elements: dict
       sample:
@@ -249,7 +252,9 @@ vhba:
       sample:
         - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online}
     luns:
-      description: Its LUNs, by address. The size is in bytes; what is no disk has no block device.
+      description:
+        - Its LUNs, by address. The size is in bytes; what is no disk has no block device. C(multipath) is the multipath
+          map that the disk is a path of, by its name and its nodes, null where it is in none.
       type: list
       elements: dict
       sample:
@@ -259,6 +264,7 @@ vhba:
           size: 10737418240
           by_path: /dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-0
           by_id: /dev/disk/by-id/wwn-0x600601601234000000000000000000a0
+          multipath: {name: mpatha, path: /dev/mapper/mpatha, block: /dev/dm-0}
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run

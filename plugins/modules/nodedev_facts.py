@@ -145,7 +145,8 @@ ansible_facts:
             - The C(type) element of a capability is C(scsi_type), C(drm_type), C(mdev_type) or, as a list, C(types).
             - What libvirt does not say is under C(extra). Of a virtual function C(vf_index) and, with NVIDIA's vendor
               VFIO driver, C(current_vgpu_type); of a mediated device C(active), C(device_api) and C(definition); of any
-              device with a VFIO node, when mediated devices are asked for, its C(holders).
+              device with a VFIO node, when mediated devices are asked for, its C(holders), as M(hostdev.nodedev.mdev)
+              returns them. Who is not root may not look at all processes, and is told so there.
             - Of a Fibre Channel port C(port_state), C(port_type), C(targets) and C(luns), as M(hostdev.nodedev.vhba)
               returns them; of an HBA also C(free_vports), C(vhbas) and C(hindrance), as M(hostdev.nodedev.vhba_facts)
               tells them; of a vHBA C(vport), C(vport_state) and, where it is defined, C(definition).

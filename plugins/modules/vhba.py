@@ -54,8 +54,11 @@ options:
     type: str
   force:
     description:
-      - Whether a vHBA may be removed whose LUNs are in use. What was written to a LUN reaches it, and its multipath map
-        goes where nothing uses that; whoever uses it otherwise gets errors from then on.
+      - Whether a vHBA may be removed whose LUNs are in use. What was written to a LUN reaches it; whoever uses it gets
+        errors from then on.
+      - A multipath map that nobody uses needs no force, it is removed with its paths, and neither does one that is used
+        and keeps a path that works. What cannot be told to be free, as where processes are hidden from who runs the
+        task, counts as in use.
     type: bool
     default: false
   require_online:
@@ -219,7 +222,9 @@ vhba:
       sample:
         - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online}
     luns:
-      description: Its LUNs, by address. The size is in bytes; what is no disk has no block device.
+      description:
+        - Its LUNs, by address. The size is in bytes; what is no disk has no block device. C(multipath) is the multipath
+          map that the disk is a path of, by its name and its nodes, null where it is in none.
       type: list
       elements: dict
       sample:
@@ -229,6 +234,7 @@ vhba:
           size: 10737418240
           by_path: /dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-0
           by_id: /dev/disk/by-id/wwn-0x600601601234000000000000000000a0
+          multipath: {name: mpatha, path: /dev/mapper/mpatha, block: /dev/dm-0}
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run

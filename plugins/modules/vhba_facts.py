@@ -96,6 +96,7 @@ ansible_facts:
                   size: 10737418240
                   by_path: /dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-0
                   by_id: /dev/disk/by-id/wwn-0x600601601234000000000000000000a0
+                  multipath: {name: mpatha, path: /dev/mapper/mpatha, block: /dev/dm-0}
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import run_facts

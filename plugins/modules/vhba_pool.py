@@ -74,8 +74,11 @@ options:
     type: bool
   force:
     description:
-      - Whether vHBAs may be removed whose LUNs are in use. What was written to a LUN reaches it, and its multipath map
-        goes where nothing uses that; whoever uses it otherwise gets errors from then on.
+      - Whether vHBAs may be removed whose LUNs are in use. What was written to a LUN reaches it; whoever uses it gets
+        errors from then on.
+      - A multipath map that nobody uses needs no force, it is removed with its paths, and neither does one that is used
+        and keeps a path that works, if that is not by way of another instance of the pool. What cannot be told to be
+        free, as where processes are hidden from who runs the task, counts as in use.
     type: bool
     default: false
   oui:
@@ -216,7 +219,9 @@ instances:
       type: str
       sample: Active
     luns:
-      description: Its LUNs, by address. The size is in bytes; what is no disk has no block device.
+      description:
+        - Its LUNs, by address. The size is in bytes; what is no disk has no block device. C(multipath) is the multipath
+          map that the disk is a path of, by its name and its nodes, null where it is in none.
       type: list
       elements: dict
       sample:
@@ -226,12 +231,16 @@ instances:
           size: 10737418240
           by_path: /dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-0
           by_id: /dev/disk/by-id/wwn-0x600601601234000000000000000000a0
+          multipath: {name: mpatha, path: /dev/mapper/mpatha, block: /dev/dm-0}
     holders:
-      description: Who uses its LUNs, in words.
+      description:
+        - Who uses its LUNs, in words. A multipath map that nobody uses is none; one that is used is, even where it has
+          a path by way of another instance.
       type: list
       elements: str
       sample:
         - "LUN 8:0:0:0: /dev/sdb is held by the multipath map mpatha (dm-0)"
+        - "LUN 8:0:0:0: /dev/dm-0 is open by process 4711 (qemu-system-x86)"
 capacity:
   description:
     - By HBA that is chosen, how many vHBAs the pool and others have there (C(pool), C(others)), how many more it can

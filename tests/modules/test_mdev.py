@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -164,6 +166,64 @@ def test_in_use(host: Host, arguments: dict[str, Any]) -> None:
         assert time.monotonic() - start < 10, "the module waited in the kernel's remove"
         assert [holder["pid"] for holder in host.mdev()["mdev"]["holders"]] == [pid]
     assert host.mdev(**arguments)["changed"]
+
+
+def node_of(host: Host) -> str:
+    return f"/dev/vfio/{os.path.basename(host.realpath(f'/sys/bus/mdev/devices/{UUID}/iommu_group'))}"
+
+
+def test_a_guest_with_a_node_of_its_own(host: Host) -> None:
+    """In a mount namespace of its own, in which alone the node has that name, as QEMU's /dev by libvirt."""
+    host.mdev()
+    host.write("/run/own", "")
+    script = f'mount --bind {node_of(host)} /run/own; exec "$@"'
+    with host.hold("/run/own", program=["unshare", "-m", "sh", "-c", script, "sh", host.python]) as pid:
+        (holder,) = host.mdev()["mdev"]["holders"]
+        assert holder == {"pid": pid, "command": "simhost-guest", "node": node_of(host)}
+        assert f"is in use by process {pid} (simhost-guest): stop that first" in host.refused(state="absent")
+    assert host.mdev(state="absent")["changed"]
+
+
+def test_a_file_of_a_nodes_name(host: Host) -> None:
+    host.mdev()
+    node = node_of(host).replace("/dev", "/run/mine")
+    host.run(["mkdir", "-p", os.path.dirname(node)])
+    host.write(node, "")
+    with host.hold(node):
+        assert host.mdev()["mdev"]["holders"] == []
+        assert host.mdev(state="absent")["changed"]
+
+
+def test_names_of_processes_and_guests_are_escaped(host: Host) -> None:
+    host.mdev()
+    hold = (
+        f"import os, signal; os.open({node_of(host)!r}, os.O_RDWR); open('/proc/self/comm', 'w').write('q\x1b[2J');"
+        "print(os.getpid(), flush=True); signal.pause()"
+    )
+    guest = "guest=a,,b\n\x1b]0;,debug-threads=on"
+    process = host.popen([host.python, "-c", hold, "-name", guest], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    assert rf"is in use by process {pid} (q\x1b[2J) of domain a,b\n\x1b]0;: stop" in host.refused(state="absent")
+    assert host.mdev()["mdev"]["holders"][0]["domain"] == "a,b\n\x1b]0;"
+    process.kill()
+    process.communicate(timeout=5)
+
+
+@pytest.mark.parametrize("user", ["--reuid=65534", "--bounding-set=-sys_ptrace"], ids=["a user", "root in part"])
+def test_who_may_not_look_at_processes_is_told_so(host: Host, user: str) -> None:
+    host.mdev()
+    host.user = ["setpriv", user, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    words = "whose open files cannot be read (EACCES, Permission denied)"
+    (holder,) = host.mdev(check_mode=True)["mdev"]["holders"]
+    assert (holder["pid"], holder["node"]) == (None, node_of(host))
+    assert holder["command"].startswith("possibly process 1 (")
+    assert holder["command"].endswith(words)
+    for state in ("inactive", "absent"):
+        assert f"{words}: stop that first, or set force: true" in host.refused(state=state, check_mode=True)
+        assert host.mdev(state=state, check_mode=True, force=True)["changed"]
+    host.user = ()
+    assert host.mdev(state="absent")["changed"]
 
 
 def test_force_waits_for_the_release_no_longer_than_told(host: Host) -> None:

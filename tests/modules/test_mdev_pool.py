@@ -179,6 +179,17 @@ def test_a_full_host_is_refused_before_anything_is_made(start: Callable[..., Hos
     assert len(host.pool(count="max")["instances"]) == 48
 
 
+@pytest.mark.parametrize("wish", [{"count": 0}, {"state": "absent"}, {"state": "inactive"}])
+def test_instances_that_are_not_known_to_be_free(host: Host, wish: dict[str, Any]) -> None:
+    """Root without the right to look at processes is not told that nobody uses them."""
+    host.pool(type=TYPE, count=2)
+    host.user = ["setpriv", "--bounding-set=-sys_ptrace"]
+    assert [[holder["pid"] for holder in each["holders"]] for each in host.pool()["instances"]] == [[None]] * 2
+    message = host.pool_refused(**wish)
+    assert message.count("whose open files cannot be read (EACCES, Permission denied)") == 2
+    assert host.pool(**wish, force=True)["changed"]
+
+
 def test_an_instance_that_is_held_by_its_character_device(start: Callable[..., Host]) -> None:
     plan = yaml.safe_load((ROOT / "tests" / "simhost" / "scenarios" / "nvidia-mdev.yml").read_text())
     host = start({**plan, "vfio_cdev": True})

@@ -70,6 +70,25 @@ def test_looking_does_not_keep_a_guest_out(used: Host) -> None:
         assert len(facts(used, capabilities=["mdev"])["devices"][MDEV]["extra"]["holders"]) == 1
 
 
+def test_who_may_not_look_at_processes_is_told_so(used: Host) -> None:
+    used.user = ["setpriv", "--reuid=65534", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    (holder,) = facts(used, capabilities=["mdev"])["devices"][MDEV]["extra"]["holders"]
+    assert holder["pid"] is None
+    assert holder["command"].startswith("possibly process 1 (")
+
+
+def test_the_holder_of_a_function(start: Callable[..., Host]) -> None:
+    """One that vfio-pci has, as for a guest; its group has a node, that of another driver's none."""
+    function = {"pci": {"address": "0000:05:00.0", "vendor": 0x10DE, "device": 0x20B0}, "iommu_group": "auto"}
+    other = {"pci": {"address": "0000:06:00.0", "vendor": 0x10DE, "device": 0x20B0}, "iommu_group": "auto"}
+    host = start({"devices": [{**function, "driver": "vfio-pci"}, {**other, "driver": "nvidia"}]})
+    with host.hold("0000:05:00.0") as pid:
+        found = facts(host)["devices"]
+    node = f"/dev/vfio/{found['pci_0000_05_00_0']['capability']['iommuGroup']['number']}"
+    assert found["pci_0000_05_00_0"]["extra"]["holders"] == [{"pid": pid, "command": "simhost-guest", "node": node}]
+    assert "extra" not in found["pci_0000_06_00_0"]
+
+
 @pytest.mark.parametrize(
     ("options", "names"),
     [

@@ -26,6 +26,7 @@ from vhbas import (
 )
 
 BY_PATH = "/dev/disk/by-path/pci-0000:04:00.0-fc-0x"
+MAP = {"name": "mpatha", "path": "/dev/mapper/mpatha", "block": "/dev/dm-0"}
 BOOT = {"wwnn": WWNN, "wwpn": WWPN, "parent_wwpn": HBAS[3], "require_online": True}
 RUNTIME = {"wwnn": WWNN, "wwpn": WWPN, "parent_wwpn": HBAS[3]}
 STATES = ({}, {"state": "inactive"}, {"state": "absent"}, {"persistent": False})
@@ -72,7 +73,13 @@ def test_what_is_returned(fc: Host) -> None:
             {"rport": f"rport-8:0-{index}", "wwpn": rport, "state": "Online"} for index, rport in enumerate(rports)
         ],
         "luns": [
-            {"address": address, "block": f"/dev/{disk}", "size": size, "by_path": by_path}
+            {
+                "address": address,
+                "block": f"/dev/{disk}",
+                "size": size,
+                "by_path": by_path,
+                "multipath": None if disk == "sdd" else MAP,
+            }
             for address, disk, _generic, size, by_path in units
         ],
     }

@@ -54,6 +54,7 @@ def test_hbas(fc: Host) -> None:
                 "generic": "/dev/sg0",
                 "size": 5 << 30,
                 "by_path": "/dev/disk/by-path/pci-0000:04:00.0-fc-0x500601623ea01234-lun-0",
+                "multipath": None,
             }
         ],
     }

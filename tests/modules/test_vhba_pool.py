@@ -82,6 +82,11 @@ def definitions(host: Host) -> list[str]:
     return sorted(name.removesuffix(".json") for name in host.run(look, check=False).stdout.split())
 
 
+def mount_map(host: Host) -> None:
+    """Say that the multipath map of LUN 0 is mounted, from when it is there on."""
+    host.write("/proc/1/mountinfo", host.read("/proc/1/mountinfo") + "40 21 253:0 / /srv rw - xfs x rw\n")
+
+
 def wwpns(result: dict[str, Any]) -> list[str]:
     return [each["wwpn"] for each in result["instances"]]
 
@@ -95,6 +100,7 @@ def recorded(host: Host) -> list[tuple[int, str, str]]:
 
 
 def test_what_is_returned(host: Host) -> None:
+    mount_map(host)
     made = pool(host, count=2)
     assert made["changed"]
     assert made["plan"] == [
@@ -121,8 +127,9 @@ def test_what_is_returned(host: Host) -> None:
     }
     assert [unit["block"] for unit in second["luns"]] == ["/dev/sdb", "/dev/sdd", "/dev/sdc"]
     assert second["holders"] == [
-        f"LUN 9:0:{target}:0: /dev/{disk} is held by the multipath map mpatha (dm-0)"
+        f"LUN 9:0:{target}:0: /dev/{use}"
         for target, disk in enumerate(("sdb", "sdc"))
+        for use in (f"{disk} is held by the multipath map mpatha (dm-0)", "dm-0 is mounted on /srv")
     ]
     assert made["capacity"]["scsi_host3"] == {"free": 3, "pool": 1, "others": 0, "not_counted": None}
     assert made["capacity"]["scsi_host5"]["not_counted"] == "its port is Linkdown, not Online"
@@ -229,8 +236,9 @@ def test_an_hba_without_a_fabric_fails_when_it_is_listed(host: Host) -> None:
 
 
 def test_shrinking_takes_the_highest_idle_ones(host: Host) -> None:
-    """vHBA 1 has a multipath map, vHBA 3 a volume and an array."""
+    """vHBA 1 has a multipath map that is mounted, vHBA 3 a volume and an array."""
     pool(host, count=5)
+    mount_map(host)
     shrunk = pool(host, count=3)
     assert [each["index"] for each in shrunk["instances"]] == [0, 1, 3]
     message = refused(host, count=1)
@@ -240,6 +248,16 @@ def test_shrinking_takes_the_highest_idle_ones(host: Host) -> None:
     assert "force: true to take the disks away all the same" in message
     grown = pool(host, count=4)
     assert [each["index"] for each in grown["instances"]] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("arguments", [{"count": 0}, {"state": "absent"}, {"state": "inactive"}])
+def test_a_map_that_nobody_uses(host: Host, arguments: dict[str, Any]) -> None:
+    made = pool(host, count=2)
+    maps = [unit["multipath"] and unit["multipath"]["path"] for unit in made["instances"][1]["luns"]]
+    assert maps == ["/dev/mapper/mpatha", None, "/dev/mapper/mpatha"]
+    assert made["instances"][1]["holders"] == []
+    assert pool(host, **arguments)["changed"]
+    assert there(host) == {}
 
 
 @pytest.mark.parametrize("arguments", [{"count": 0}, {"state": "absent"}, {"state": "inactive"}])
@@ -256,6 +274,7 @@ def test_a_process_that_has_a_disk_open(host: Host, arguments: dict[str, Any]) -
 
 def test_force_takes_the_disks_away_in_order(host: Host) -> None:
     pool(host, count=2)
+    mount_map(host)
     gone = pool(host, state="absent", force=True)
     removal = [step.split(" from ")[0] for step in gone["plan"] if step.startswith(("remove LUN", "delete"))]
     assert removal == [

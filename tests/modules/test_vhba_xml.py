@@ -244,6 +244,7 @@ def test_a_port_whose_link_is_down(host: Host, virsh: Virsh) -> None:
 
 def test_a_vhba_in_use(host: Host) -> None:
     name = made(host, xml=document(**USED), persistent=False)["vhba"]["name"]
+    host.write("/proc/1/mountinfo", host.read("/proc/1/mountinfo") + "40 21 253:0 / /srv rw - xfs x rw\n")
     message = refused(host, name=name, state="absent")
     assert f"vHBA {USED['wwpn']} ({name}) is in use" in message
     assert "multipath map mpatha" in message

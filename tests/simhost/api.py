@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -242,13 +242,15 @@ class SimHost:
         return result
 
     @contextlib.contextmanager
-    def hold(self, what: str) -> Iterator[int]:
-        """Hold the VFIO node of a group, mdev or PCI address open, or a LUN's node such as sdb or sg1.
+    def hold(self, what: str, name: str = holder.COMMAND_NAME, program: Sequence[str] = ()) -> Iterator[int]:
+        """Hold the VFIO node of a group, mdev or PCI address open, a LUN's node such as sdb or sg1, or a file.
 
-        Gives the holder's process id in the host.
+        Gives the holder's process id in the host. `name` is that of its command, `program` a Python that it runs
+        instead of the host's, with what comes before that.
         """
-        node = str(control.request(self.folder, "node", what=what))
-        arguments = [self.python, "-I", "-S", str(Path(holder.__file__).resolve()), node]
+        node = what if what.startswith("/") else str(control.request(self.folder, "node", what=what))
+        script = str(Path(holder.__file__).resolve())
+        arguments = [*(program or [self.python]), "-I", "-S", script, node, name]
         process = self.popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         try:

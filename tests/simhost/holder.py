@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A stand-in for a guest: a process that keeps a VFIO node open until it is killed.
 
-Run as a plain script, `python holder.py NODE`, so that it starts quickly; it prints its process id once it holds
-the node. Its command name is that of `COMMAND_NAME`.
+Run as a plain script, `python holder.py NODE [NAME]`, so that it starts quickly; it prints its process id once it holds
+the node. Its command name is NAME, or that of `COMMAND_NAME`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import sys
 COMMAND_NAME = "simhost-guest"
 
 
-def main(node: str) -> None:
-    """Hold `node` open; OSError EBUSY if another process does."""
-    with open("/proc/self/comm", "w", encoding="ascii") as comm:
-        comm.write(COMMAND_NAME)
+def main(node: str, name: str = COMMAND_NAME) -> None:
+    """Hold `node` open under the name `name`; OSError EBUSY if another process does."""
+    with open("/proc/self/comm", "wb") as comm:
+        comm.write(name.encode("utf-8", "surrogateescape"))
     os.open(node, os.O_RDWR)
     print(os.getpid(), flush=True)
     while True:
@@ -25,4 +25,4 @@ def main(node: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -20,7 +20,7 @@ from simhost.scsi_numbers import HostNumbers, shifted_devices
 from simhost.stacked import Stacked
 from simhost.tree import Tree
 from simhost.uevents import Udev
-from simhost.vfio import Vfio
+from simhost.vfio import Vfio, group_device
 
 # Devices whose nodes the host has as files of its own; those of VFIO are the FUSE file system's.
 _WITH_NODE = ("block", "scsi_generic")
@@ -121,6 +121,7 @@ class Host:
         self._groups[device.path] = group
         if device.driver == "vfio-pci" and not self.tree.exists(f"/dev/vfio/{group}"):
             self.vfio.add_node(str(group))
+            plant(self.tree, group_device(group), self.announce)
 
     def _attach(self, device: Device, name: str, parameters: Mapping[str, Any]) -> None:
         try:

@@ -10,14 +10,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+from simhost.devices import Device
 from simhost.tree import Attribute, Node, Tree, failure
 
 GROUPS = "/sys/kernel/iommu_groups"
 NODES = "/dev/vfio"
+_MAJOR = 243
 _POLL_SECONDS = 0.02
 # FUSE tells the server of a last close a moment after close() returned; a process that opens the node again
 # at once must not see its own old handle.
 _RELEASE_SECONDS = 0.2
+
+
+def group_device(group: int) -> Device:
+    """The device of a group, in the class that has them all."""
+    node = {"name": f"vfio/{group}", "major": _MAJOR, "minor": group}
+    return Device(path=f"/sys/devices/virtual/vfio/{group}", class_="vfio", node=node)
 
 
 class VfioNode(Node):

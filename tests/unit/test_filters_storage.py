@@ -167,6 +167,21 @@ def test_disk(
         assert [each.tag for each in disk if each.tag in ("readonly", "shareable")] == flags
 
 
+@pytest.mark.parametrize(
+    ("more", "source"),
+    [
+        ({"multipath": {"name": "mpatha", "path": "/dev/mapper/mpatha", "block": "/dev/dm-0"}}, "/dev/mapper/mpatha"),
+        ({"multipath": {"path": "/dev/mapper/mpatha"}, "by_path": None}, "/dev/mapper/mpatha"),
+        ({"multipath": None}, PATH),
+        ({"multipath": {}}, PATH),
+        ({"multipath": "mpatha"}, PATH),
+        ({"multipath": None, "by_path": None, "by_id": "/dev/disk/by-id/wwn-0x6"}, "/dev/disk/by-id/wwn-0x6"),
+    ],
+)
+def test_a_path_of_a_map_is_the_map_to_a_guest(more: dict[str, Any], source: str) -> None:
+    assert etree.fromstring(disk_xml({**LUN, **more}, "vda")).find("source").get("dev") == source
+
+
 def test_a_disk_is_indented() -> None:
     assert disk_xml(LUN, "vda").splitlines() == [
         '<disk type="block" device="disk">',
@@ -188,8 +203,9 @@ def test_a_disk_is_indented() -> None:
         (VHBA, {}, "this is a vHBA: give one of its luns"),
         ({"vhba": VHBA}, {}, "this is a vHBA: give one of its luns"),
         ({**LUN, "block": None, "by_path": None}, {}, "LUN 9:0:0:0 is no disk"),
-        ({**LUN, "by_path": None}, {}, "LUN 9:0:0:0 has None for by_path"),
-        ({**LUN, "by_path": "sdb"}, {}, "LUN 9:0:0:0 has 'sdb' for by_path"),
+        ({**LUN, "by_path": None}, {}, "LUN 9:0:0:0 has None for multipath, by_path or by_id"),
+        ({**LUN, "by_path": "sdb"}, {}, "LUN 9:0:0:0 has 'sdb' for multipath, by_path or by_id"),
+        ({**LUN, "multipath": {"path": "mpatha"}}, {}, "LUN 9:0:0:0 has 'mpatha' for multipath"),
         (LUN, {"target": ""}, "target is ''"),
         (LUN, {"target": "sda1"}, "target is 'sda1'"),
         (LUN, {"target": "/dev/sda"}, "target is '/dev/sda'"),

@@ -27,6 +27,8 @@ GROUND = (
     "elements",
     "kept",
     "machine",
+    "nodes",
+    "processes",
 )
 FLOORS = (
     GROUND,

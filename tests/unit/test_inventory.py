@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils import (
-    extras,
     facts,
+    holders,
     inventory,
     kinds,
     mdevctl,
+    nodes,
     pci_ids,
     sysfs,
 )
@@ -57,7 +58,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(mdevctl, "STORE", str(tmp_path / "mdevctl.d"))
     monkeypatch.setattr(mdevctl, "SCRIPTS", ())
     monkeypatch.setattr(mdev_types, "BUS", f"{machine.sys}/class/mdev_bus")
-    monkeypatch.setattr(extras, "NODES", str(tmp_path / "vfio"))
+    monkeypatch.setattr(holders, "GROUPS", f"{machine.sys}/class/vfio")
+    monkeypatch.setattr(holders, "CDEVS", f"{machine.sys}/class/vfio-dev")
     pci_ids.names_of.cache_clear()
     pci_ids._pci_ids.cache_clear()
     machine.pci("0000:00:01.0", header=1)
@@ -216,6 +218,34 @@ def test_virtual_functions(machine: Machine) -> None:
     assert [(one["type"], one["maxCount"], len(one["address"])) for one in listed] == [("virt_functions", 16, 2)]
     assert "extra" not in devices["pci_0000_02_00_0"]
     assert physical.link("virtfn1") == "0000:02:00.5"
+
+
+@pytest.mark.parametrize(
+    ("groups", "cdev", "node"),
+    [
+        (("12",), False, "/dev/vfio/12"),
+        # A function that a VFIO driver has without an IOMMU.
+        (("noiommu-12",), False, "/dev/vfio/noiommu-12"),
+        # A kernel without groups, and one without character devices, which has their folders.
+        ((), True, "/dev/vfio/devices/vfio0"),
+        ((), False, None),
+        (("1", "2"), False, None),
+    ],
+)
+def test_holders_of_what_has_a_node(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, groups: tuple[str, ...], cdev: bool, node: str | None
+) -> None:
+    for group in groups:
+        machine.attributes(f"class/vfio/{group}", {"dev": "1:5"})
+    place = f"devices/pci0000:00/0000:00:01.0/{CARD}/{UUID}/vfio-dev/vfio0"
+    machine.attributes(place, {"dev": "1:5"} if cdev else {})
+    machine.link("class/vfio-dev/vfio0", place)
+    monkeypatch.setattr(nodes, "DEV", str(machine.dev))
+    with open("/dev/zero", "rb"):
+        extra = inventory.devices(Filter(capabilities=frozenset(["mdev"])))[MDEV]["extra"]
+    own = [holder["node"] for holder in extra.get("holders", ()) if holder["pid"] == os.getpid()]
+    assert own == ([] if node is None else [node])
+    assert ("holders" in extra) == (node is not None)
 
 
 def test_a_subset_opens_its_own_files_only(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 LUN = {"address": "9:0:0:1", "block": None, "generic": "/dev/sg4", "size": None, "by_path": None, "by_id": None}
+LUN["multipath"] = None
 OF_HBA = {
     "port_state": "Online",
     "port_type": "NPort",

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils import udev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import lun
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.lun import Lun
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_port import of_luns
 from devices import Host
 
 BELOW = "pci0000:04/0000:04:00.0/host8/rport-8:0-0/target8:0:0"
@@ -48,6 +49,32 @@ def test_a_disk(fibre: Host) -> None:
 def test_what_is_no_disk(fibre: Host) -> None:
     path = make_unit(fibre, "8:0:0:0", generic="sg2")
     assert lun.of_host(8) == [Lun("8:0:0:0", path, None, "/dev/sg2", None, None)]
+
+
+def test_a_disk_in_a_multipath_map(fibre: Host) -> None:
+    path = make_unit(fibre, "8:0:0:0", "sdb")
+    below = f"devices/{BELOW}/8:0:0:0/block/sdb/holders"
+    for name, uuid in (("dm-1", "LVM-1"), ("dm-2", "mpath-1"), ("md0", None)):
+        fibre.link(f"{below}/{name}", f"devices/virtual/block/{name}")
+        if uuid is not None:
+            fibre.attributes(f"devices/virtual/block/{name}/dm", {"uuid": uuid, "name": f"{uuid}\\x20name"})
+    (unit,) = lun.of_host(8)
+    assert unit.path == path
+    assert unit.multipath == lun.Map(r"mpath-1\x20name", r"/dev/mapper/mpath-1\x20name", "/dev/dm-2")
+    (described,) = of_luns([unit])
+    assert described["multipath"] == {
+        "name": r"mpath-1\x20name",
+        "path": r"/dev/mapper/mpath-1\x20name",
+        "block": "/dev/dm-2",
+    }
+
+
+def test_all_nodes_of_a_unit(fibre: Host) -> None:
+    make_unit(fibre, "8:0:0:0", generic="sg2")
+    for node in ("scsi_tape/nst0", "scsi_tape/st0", "scsi_changer/sch0", "bsg/8:0:0:0", "scsi_device/8:0:0:0"):
+        fibre.attributes(f"devices/{BELOW}/8:0:0:0/{node}", {})
+    (unit,) = lun.of_host(8)
+    assert unit.characters == ("/dev/sg2", "/dev/nst0", "/dev/st0", "/dev/sch0", "/dev/bsg/8:0:0:0")
 
 
 def test_a_disk_that_udev_has_not_seen(fibre: Host) -> None:
@@ -122,4 +149,27 @@ def test_a_unit_is_complete_with_its_disk_and_udevs_record_of_it(
     make_unit(fibre, "8:0:0:0", disk, links=links)
     if kind is not None:
         fibre.attributes(f"devices/{BELOW}/8:0:0:0", {"type": kind})
+    assert [lun.is_complete(unit) for unit in lun.of_host(8)] == [complete]
+
+
+@pytest.mark.parametrize(
+    ("record", "mapped", "complete"),
+    [
+        ("DM_MULTIPATH_DEVICE_PATH=1", False, False),
+        ("DM_MULTIPATH_DEVICE_PATH=1", True, True),
+        ("DM_MULTIPATH_DEVICE_PATH=0", False, True),
+        ("ID_BUS=scsi", False, True),
+        ("ID_BUS=scsi", True, True),
+    ],
+)
+def test_a_path_is_complete_in_its_map(
+    fibre: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str, mapped: bool, complete: bool
+) -> None:
+    (tmp_path / "control").touch()
+    monkeypatch.setattr(udev, "CONTROL", str(tmp_path / "control"))
+    make_unit(fibre, "8:0:0:0", "sdb", links=("disk/by-id/x",))
+    (number,) = fibre.records.iterdir()
+    fibre.write(number, f"E:{record}\n".encode())
+    if mapped:
+        fibre.attributes(f"devices/{BELOW}/8:0:0:0/block/sdb/holders/dm-0/dm", {"uuid": "mpath-1", "name": "mpatha"})
     assert [lun.is_complete(unit) for unit in lun.of_host(8)] == [complete]

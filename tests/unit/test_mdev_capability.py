@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils import holders
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
 from devices import Host
@@ -39,6 +40,27 @@ def test_one_that_runs(host: Host, parent: str) -> None:
 def test_one_that_the_kernel_is_still_making(host: Host, links: dict[str, str], lacking: str) -> None:
     with pytest.raises(Dropped, match=f"it has no {lacking}"):
         mdev.read(host.make_device("mdev", UUID, links=links, below="mtty"))
+
+
+@pytest.mark.parametrize("group", [False, True])
+@pytest.mark.parametrize("number", [None, "511:0"])
+def test_the_nodes_of_one_that_runs(
+    host: Host, monkeypatch: pytest.MonkeyPatch, group: bool, number: str | None
+) -> None:
+    """A kernel without character devices for VFIO has their folders too; what has a number is a device."""
+    monkeypatch.setattr(mdev, "BUS", f"{host.sys}/bus/mdev/devices")
+    monkeypatch.setattr(holders, "CDEVS", f"{host.sys}/class/vfio-dev")
+    place = f"devices/mtty/{UUID}"
+    host.link(f"bus/mdev/devices/{UUID}", place)
+    host.attributes(f"{place}/vfio-dev/vfio3", {} if number is None else {"dev": number})
+    host.link("class/vfio-dev/vfio3", f"{place}/vfio-dev/vfio3")
+    if group:
+        host.link(f"{place}/iommu_group", "kernel/iommu_groups/12")
+    found, (one,) = mdev.find(UUID), mdev.running()
+    assert found == one
+    assert found is not None
+    nodes = ("/dev/vfio/12",) if group else ()
+    assert found.nodes == (nodes if number is None else (*nodes, "/dev/vfio/devices/vfio3"))
 
 
 @pytest.mark.parametrize(

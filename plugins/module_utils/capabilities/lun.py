@@ -6,15 +6,29 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from .. import sysfs, udev
+from .. import disk_users, sysfs, udev
 from ..udev import Device, integer
 from .storage import SECTOR
 
 DEVICES = "/sys/bus/scsi/devices"
 BY_PATH = "/dev/disk/by-path/"
 BY_ID = "/dev/disk/by-id/"
+MAPPER = "/dev/mapper/"
 # The SCSI types that the kernel's disk driver takes: disks, optical memory, and disks by reduced and by zone commands.
 DISKS = ("0", "7", "14", "20")
+# The classes of the other devices that a unit is to programs: a tape has several, for each way of moving it.
+CHARACTERS = ("scsi_tape", "scsi_changer", "bsg")
+# What udev's rules for multipath give a disk that is to be a path of a map.
+PATH_OF_MAP = "DM_MULTIPATH_DEVICE_PATH"
+
+
+@dataclass(frozen=True)
+class Map:
+    """The multipath map that a disk is a path of: its name, its node by that name, and the kernel's, /dev/dm-0."""
+
+    name: str
+    path: str
+    block: str
 
 
 @dataclass(frozen=True)
@@ -23,6 +37,7 @@ class Lun:
 
     ``by_path`` is None too where udev has no such name for it, or has given it to another unit: the name tells of the
     HBA, the remote port and the LUN's number, and of no vport. ``by_id`` is the same for all paths to a unit.
+    ``multipath`` is the map that the disk is a path of; ``others`` are its nodes beside ``block`` and ``generic``.
     """
 
     address: str
@@ -32,6 +47,13 @@ class Lun:
     size: int | None
     by_path: str | None
     by_id: str | None = None
+    multipath: Map | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def characters(self) -> tuple[str, ...]:
+        """Its character nodes, all by which a program may have it open beside ``block``."""
+        return (*((self.generic,) if self.generic is not None else ()), *self.others)
 
 
 def of_host(host: int) -> list[Lun]:
@@ -41,14 +63,17 @@ def of_host(host: int) -> list[Lun]:
 
 
 def is_complete(unit: Lun) -> bool:
-    """Whether a unit has the disk that it is to have, and udev, where that runs, has dealt with it.
+    """Whether a unit has the disk that it is to have, udev, where that runs, has dealt with it, and it is in its map.
 
-    The kernel looks at a disk in the background, after the unit has appeared.
+    The kernel looks at a disk in the background, after the unit has appeared, and multipathd when udev has.
     """
     if unit.block is None:
         return sysfs.read(f"{unit.path}/type") not in DISKS
+    if not os.path.exists(udev.CONTROL):
+        return True
     name = os.path.basename(unit.block)
-    return not os.path.exists(udev.CONTROL) or Device(f"{unit.path}/block/{name}", "block", name).is_recorded
+    disk = Device(f"{unit.path}/block/{name}", "block", name)
+    return disk.is_recorded and (unit.multipath is not None or disk.record.properties.get(PATH_OF_MAP) != "1")
 
 
 def _numbers(address: str) -> tuple[int, ...]:
@@ -71,7 +96,22 @@ def _read(address: str) -> Lun | None:
         size=None if sectors is None else sectors * SECTOR,
         by_path=next((link for link in links if link.startswith(BY_PATH) and _leads(link) in (None, block)), None),
         by_id=next((link for link in links if link.startswith(BY_ID)), None),
+        multipath=None if block is None else _map(f"{path}/block/{block}/holders"),
+        others=tuple(node for kind in CHARACTERS for node in _nodes(f"{path}/{kind}")),
     )
+
+
+def _map(holders: str) -> Map | None:
+    """The map among what is built on a disk."""
+    for name in sysfs.names(holders):
+        if (sysfs.read(f"{holders}/{name}/dm/uuid") or "").startswith(disk_users.MULTIPATH):
+            title = sysfs.read(f"{holders}/{name}/dm/name") or name
+            return Map(title, f"{MAPPER}{title}", f"/dev/{name}")
+    return None
+
+
+def _nodes(folder: str) -> list[str]:
+    return [f"/dev/{'bsg/' if folder.endswith('bsg') else ''}{name}" for name in sysfs.names(folder)]
 
 
 def _links(path: str, block: str) -> list[str]:

@@ -8,15 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .. import names, sysfs
+from .. import holders, names, sysfs
 from ..errors import BadInput, Dropped
 from ..names import checked_attribute_name
 from ..udev import Device
 
 TYPE = "mdev"
 BUS = "/sys/bus/mdev/devices"
-# The character devices of VFIO, on kernels that have them.
-CDEVS = "/sys/class/vfio-dev"
 
 
 def name(device: Device, capability: dict[str, Any]) -> str:
@@ -68,10 +66,7 @@ def find(uuid: str) -> Mdev | None:
 def running() -> list[Mdev]:
     """All devices that the kernel has now, by their UUIDs."""
     apis: dict[str, str | None] = {}
-    cdevs: dict[str, list[str]] = {}
-    for path in sorted(sysfs.linked(CDEVS)):
-        folder, name = os.path.split(path)
-        cdevs.setdefault(os.path.dirname(folder), []).append(name)
+    cdevs = holders.cdevs()
     return [device for uuid in sysfs.names(BUS) if (device := _found(uuid, apis, cdevs)) is not None]
 
 
@@ -91,7 +86,8 @@ def own_file(uuid: str, name: str) -> str | None:
 def _found(uuid: str, apis: dict[str, str | None], cdevs: Mapping[str, list[str]] | None) -> Mdev | None:
     """The device of this UUID; ``apis`` keeps what each type of a parent said, as all its devices have the same.
 
-    ``cdevs`` are the character devices of VFIO by the folder of what they belong to, None where they are to be read.
+    ``cdevs`` are the nodes of VFIO's character devices by the folder of what they belong to, None where they are to be
+    looked for.
     """
     path = sysfs.target(f"{BUS}/{uuid}")
     if path is None:
@@ -102,9 +98,8 @@ def _found(uuid: str, apis: dict[str, str | None], cdevs: Mapping[str, list[str]
     if described not in apis:
         apis[described] = sysfs.read(described)
     group = sysfs.link_name(f"{path}/iommu_group")
-    nodes = [f"/dev/vfio/{group}"] if group is not None else []
-    own = sysfs.names(f"{path}/vfio-dev") if cdevs is None else cdevs.get(path, [])
-    nodes += [f"/dev/vfio/devices/{name}" for name in own]
+    nodes = [f"{holders.VFIO}/{group}"] if group is not None else []
+    nodes += holders.cdevs_of(path) if cdevs is None else cdevs.get(path, [])
     return Mdev(
         uuid=uuid,
         parent=os.path.basename(parent),

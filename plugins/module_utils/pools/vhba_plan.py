@@ -86,7 +86,7 @@ def _stop(wish: Wish, seen: Observation, wwpn: str) -> list[Step]:
     if running is None or running.port is None or hba is None:
         return []
     steps.refuse_if_used(running.port, running.uses, wish.force)
-    return steps.remove(running.port, hba, running.luns, wish.wait_timeout)
+    return steps.remove(running.port, hba, running.luns, wish.wait_timeout, wish.force)
 
 
 class _Wanted:

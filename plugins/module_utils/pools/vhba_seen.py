@@ -112,7 +112,8 @@ def _active(ports: tuple[Port, ...], names: Mapping[str, str | None], removes: b
         if port.parent in hbas and port.wwpn in names and names[port.wwpn] in (None, port.wwnn)
     }
     luns = {wwpn: tuple(lun.of_host(port.host)) for wwpn, (port, _hba) in found.items()}
-    units = {unit.address: (unit.block, unit.generic) for each in luns.values() for unit in each}
+    # A map's path by way of another member is no way out: that may be the next to go.
+    units = {unit.address: (unit.block, unit.characters) for each in luns.values() for unit in each}
     # Where none will be removed, without opening a disk, which would keep out a mount.
     uses = disk_users.of_each(units, probe=removes)
     return {

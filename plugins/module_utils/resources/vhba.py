@@ -150,8 +150,7 @@ def observe(wish: Wish) -> Observation:
 def used(luns: tuple[Lun, ...]) -> list[Use]:
     """Who uses these units."""
     disks = [unit.block for unit in luns if unit.block is not None]
-    generic = [unit.generic for unit in luns if unit.generic is not None]
-    return disk_users.of_disks(disks, generic) if disks or generic else []
+    return disk_users.of_disks(disks, [node for unit in luns for node in unit.characters])
 
 
 def plan(wish: Wish, seen: Observation) -> Plan:
@@ -227,7 +226,7 @@ def _removal(wish: Wish, seen: Observation) -> list[Step]:
     if port is None or hba is None:
         return []
     steps.refuse_if_used(port, [*map(str, seen.uses)], wish.force)
-    return steps.remove(port, hba, seen.luns, wish.wait_timeout)
+    return steps.remove(port, hba, seen.luns, wish.wait_timeout, wish.force)
 
 
 def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:

@@ -8,16 +8,16 @@ seconds at most, and raises SysfsError where the kernel refuses.
 from __future__ import annotations
 
 import errno
-import shutil
-import subprocess
+import os
+from collections.abc import Collection
 
-from .. import sysfs, udev
+from .. import disk_users, programs, sysfs, udev
 from ..capabilities import fc_port, lun
 from ..capabilities.fc_port import Port
 from ..capabilities.lun import Lun
-from ..disk_users import maps_of
-from ..errors import NodedevError, NoRoom
+from ..errors import InUse, NodedevError, NoRoom
 from ..plan import UNDO
+from ..text import shown
 from ..waiting import anew, wait_for
 
 # What vport_create answers. The kernel's scsi_transport_fc.h has codes for drivers; libfc gives EINVAL for a WWPN that
@@ -52,9 +52,9 @@ DELETE_MEANINGS = {
     errno.EPERM: "the driver keeps it: a vport that the adapter's firmware made, or root is needed",
 }
 REMOVE_MEANINGS = {errno.EBUSY: "the unit is in use"}
-TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
-# Seconds for a tool that may wait for a path that is dead.
+# Seconds for a tool that may wait for a path that is dead, and from one try to the next.
 PATIENCE = 60.0
+PAUSE = 1.0
 
 
 def find(wwnn: str, wwpn: str) -> Port | None:
@@ -120,18 +120,22 @@ def _lacking(wwnn: str, wwpn: str, seconds: float, require_active: bool) -> str 
     return None
 
 
-def remove_lun(unit: Lun, seconds: float) -> None:
+def remove_lun(unit: Lun, seconds: float, going: Collection[str] = (), force: bool = False) -> None:
     """Take a unit away in good order: what was written to it reaches it, its multipath map goes, then the unit.
 
-    Not while udev still looks into new disks: a read that is under way then can harm the kernel, as was seen with fcoe.
+    ``going`` are all the disks that are being removed: a map goes with the first of its paths if it has no other path
+    than these, and stays if it has. Raises InUse where a map is used that was not, unless ``force``; then it stays, and
+    its path fails with the unit. Not while udev still looks into new disks: a read that is under way then can harm the
+    kernel, as was seen with fcoe.
     """
     udev.settle(seconds)
     if unit.block is not None:
         # To flush it through a handle for writing would make udev look into it once more.
         _ask("blockdev", "--flushbufs", unit.block)
-        for name in maps_of(unit.block):
-            # A map that is still used, or queues, stays, and its path fails with the unit.
-            _ask("multipath", "-f", name)
+        own = {os.path.basename(disk) for disk in (*going, unit.block)}
+        for each in disk_users.multipath(unit.block):
+            if own.issuperset(disk_users.paths_of(each.block)):
+                _flush(unit.block, each, seconds, force)
     try:
         sysfs.write(f"{unit.path}/delete", "1", seconds, REMOVE_MEANINGS)
     except sysfs.SysfsError as error:
@@ -139,21 +143,40 @@ def remove_lun(unit: Lun, seconds: float) -> None:
             raise
 
 
-def _ask(tool: str, *arguments: str) -> None:
-    """Run a tool where it is installed, for PATIENCE seconds at most; what it does not get done is left."""
-    command = shutil.which(tool, path=TOOLS)
-    if command is None:
+def _flush(disk: str, each: disk_users.Map, seconds: float, force: bool) -> None:
+    """Have a map removed, again and again while nobody is seen to use it: udev or multipathd may have it open."""
+    said = [""]
+
+    def gone(pause: float) -> bool:
+        answer = _ask("multipath", "-f", each.name)
+        if answer is not None:
+            said[0] = shown(answer.errors.strip() or answer.output.strip())
+        return wait_for(lambda: each not in disk_users.multipath(disk), pause)
+
+    if programs.find("multipath") is None or gone(0):
         return
-    null = subprocess.DEVNULL
-    # The library runs without Ansible too, and then has no run_command.
-    process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
-        [command, *arguments], stdin=null, stdout=null, stderr=null, start_new_session=True
-    )
+    uses = disk_users.of_disks([f"/dev/{each.block}"])
+    if uses and not force:
+        raise InUse(f"the multipath map {shown(each.name)} is in use now: {', '.join(map(str, uses))}")
+    if not uses and not wait_for(lambda: gone(PAUSE), seconds) and not force:
+        raise NodedevError(
+            f"the multipath map {shown(each.name)} is still there after {seconds:g} s of multipath -f ({said[0]}),"
+            " although nobody is seen to use it: remove it, or set force: true to take its paths away all the same"
+        )
+
+
+def _ask(tool: str, *arguments: str) -> programs.Answer | None:
+    """Run a tool where it is installed, for PATIENCE seconds at most; what it does not get done is left.
+
+    None where there is no such tool, or no answer: it may wait for a path that is dead.
+    """
+    command = programs.find(tool)
+    if command is None:
+        return None
     try:
-        process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        # It may block in the kernel on a path that is dead, where nothing ends it, so its end is not waited for.
-        process.kill()
+        return programs.run([command, *arguments], PATIENCE)
+    except NodedevError:
+        return None
 
 
 def delete(wwnn: str, wwpn: str, seconds: float) -> None:

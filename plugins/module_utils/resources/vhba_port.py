@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ..capabilities import fc_port
@@ -36,6 +37,7 @@ def of_luns(luns: Sequence[Lun]) -> list[dict[str, Any]]:
             "size": unit.size,
             "by_path": unit.by_path,
             "by_id": unit.by_id,
+            "multipath": None if unit.multipath is None else asdict(unit.multipath),
         }
         for unit in luns
     ]

@@ -26,17 +26,21 @@ def create(target: Definition, hba: Port, seconds: float) -> Step:
     )
 
 
-def remove(port: Port, hba: Port, luns: Sequence[Lun], seconds: float) -> list[Step]:
-    """Each unit in good order, then the vport: its deletion alone would pull the disks away."""
+def remove(port: Port, hba: Port, luns: Sequence[Lun], seconds: float, force: bool = False) -> list[Step]:
+    """Each unit in good order, then the vport: its deletion alone would pull the disks away.
+
+    ``force`` takes them away also from who has begun to use them meanwhile.
+    """
     delete = Step(
         f"delete vHBA {port.wwpn} (WWNN {port.wwnn}) from {called(hba)}",
         lambda: kernel.delete(port.wwnn, port.wwpn, seconds),
         lambda: kernel.make(hba, port.wwnn, port.wwpn, seconds, require_active=False),
     )
-    return [*(_remove_lun(port, unit, seconds) for unit in luns), delete]
+    going = [unit.block for unit in luns if unit.block is not None]
+    return [*(_remove_lun(port, unit, seconds, going, force) for unit in luns), delete]
 
 
-def _remove_lun(port: Port, unit: Lun, seconds: float) -> Step:
+def _remove_lun(port: Port, unit: Lun, seconds: float, going: Collection[str], force: bool) -> Step:
     def undo() -> None:
         # A vHBA that had to be made again meanwhile has another host.
         now = kernel.find(port.wwnn, port.wwpn)
@@ -44,7 +48,7 @@ def _remove_lun(port: Port, unit: Lun, seconds: float) -> Step:
             kernel.rescan(now.host, seconds)
 
     node = f" ({unit.block})" if unit.block else ""
-    return Step(f"remove LUN {unit.address}{node}", lambda: kernel.remove_lun(unit, seconds), undo)
+    return Step(f"remove LUN {unit.address}{node}", lambda: kernel.remove_lun(unit, seconds, going, force), undo)
 
 
 def refuse_if_used(port: Port, uses: Collection[str], force: bool) -> None:

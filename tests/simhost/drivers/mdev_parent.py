@@ -20,10 +20,10 @@ from simhost.drivers import Driver
 from simhost.faults import errno_number
 from simhost.host import Card
 from simhost.tree import Attribute, Show, Store, failure
+from simhost.vfio import group_device
 
 _UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _UUID_LENGTH = 36
-_VFIO_MAJOR = 243
 _CDEV_MAJOR = 511
 
 
@@ -160,8 +160,7 @@ class MdevParent(Driver):
         host.tree.link(f"{self.type_path(type_id)}/devices/{uuid}", path)
         group = host.group_of(device)
         instance.nodes.append(host.vfio.add_node(str(group)))
-        node = {"name": f"vfio/{group}", "major": _VFIO_MAJOR, "minor": group}
-        instance.companions.append(Device(path=f"/sys/devices/virtual/vfio/{group}", class_="vfio", node=node))
+        instance.companions.append(group_device(group))
         if host.scenario.vfio_cdev:
             number = host.vfio.next_cdev()
             instance.nodes.append(host.vfio.add_node(f"devices/vfio{number}"))
