@@ -26,6 +26,8 @@ GROUND = (
     "elements",
     "kept",
     "machine",
+    "wishes",
+    "damaged",
 )
 FLOORS = (
     GROUND,

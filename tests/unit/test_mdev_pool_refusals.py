@@ -196,11 +196,11 @@ NONSENSE: list[tuple[str, dict[str, Any], str]] = [
     ("no count", {"count": None}, "count: None"),
     ("a count that is none", {"count": "many"}, "count: 'many'"),
     ("a UUID that is none", {"uuids": ["x"]}, "uuid: 'x'"),
-    ("UUIDs that are no list", {"uuids": 5}, "not iterable"),
+    ("UUIDs that are no list", {"uuids": 5}, "uuids: 5 cannot be used: uuids is a list of texts"),
     ("an unknown way to choose", {"parents": {"slot": 1}}, "parents: {'slot': 1}"),
-    ("a choice that is none", {"parents": []}, "no attribute 'items'"),
+    ("a choice that is none", {"parents": []}, r"parents: \[\] cannot be used: parents is a mapping"),
     ("an attribute that leads elsewhere", {"attrs": [{"../x": "1"}]}, r"attrs: '\.\./x'"),
-    ("attributes that are none", {"attrs": 5}, "not iterable"),
+    ("attributes that are none", {"attrs": 5}, "attrs: 5 cannot be used: attrs is a list of mappings"),
 ]
 
 
