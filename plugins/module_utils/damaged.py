@@ -42,20 +42,20 @@ class _File:
             return
         if stat.S_ISLNK(found.st_mode):
             self.link = os.readlink(self.path)
-        else:
+        elif stat.S_ISREG(found.st_mode):
             self.content, self.mode = self._read()
+        else:
+            raise self.error
         definitions.remove(self.path)
         self.removed = True
 
     def _read(self) -> tuple[bytes, int]:
-        try:
-            handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as problem:
-            raise self.error from problem
-        with open(handle, "rb") as file:
-            mode = os.fstat(handle).st_mode
-            content = file.read(definitions.LARGEST + 1) if stat.S_ISREG(mode) else b""
-        if not stat.S_ISREG(mode) or len(content) > definitions.LARGEST:
+        # It may be another file by now, and not one that reads without end or blocks.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(self.path, flags), "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(definitions.LARGEST + 1)
+        if len(content) > definitions.LARGEST:
             raise self.error
         return content, stat.S_IMODE(mode)
 

@@ -82,7 +82,8 @@ options:
       - Attributes to write to each instance after it was made, in this order; a name may stand more than once.
       - Each item is a mapping of one name, which is the path of a file below the device, to one value.
       - Other attributes for instances that run change their definitions only, with a warning.
-      - Without this option, instances that are defined keep what they have, and new ones get what the pool was told last.
+      - Without this option, instances that are defined keep what they have, and new ones get what the pool was told
+        last.
     type: list
     elements: dict
   autostart:

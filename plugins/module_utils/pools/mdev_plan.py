@@ -16,6 +16,7 @@ from ..resources import mdev_steps as steps
 from . import members, record, space
 from .mdev_seen import Observation, members_of
 from .mdev_wish import KIND, Wish
+from .mdev_wish import kept as kept_wish
 from .members import Change, Member
 from .parents import Parent, Selector
 from .placement import Room
@@ -200,6 +201,8 @@ class _Wanted:
                 attrs = targets[uuid].attrs
                 remove.append(steps.remove(device, attrs, self.seen.callouts, self.wish.wait_timeout))
         kept = self._record([*placed, *record.of_members(change.left)])
+        if kept != self.seen.record:
+            record.refuse_unreadable(kept, kept_wish)
         ordered = [*remove, *make, *define] if self.runs else [*define, *remove]
         return Plan(
             record.around(ordered, kept, self.seen.record, change.go),

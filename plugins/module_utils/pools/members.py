@@ -49,7 +49,9 @@ class Change:
 
 def checked_count(value: object) -> int | str:
     """The size of a pool, a number or MAX; else BadInput."""
-    text = str(value) if type(value) in (int, str) else ""
+    if type(value) is int and 0 <= value <= MOST:
+        return value
+    text = value if isinstance(value, str) else ""
     if text == MAX:
         return MAX
     if not (text.isascii() and text.isdecimal()) or len(text) > LONGEST_COUNT or int(text) > MOST:

@@ -193,13 +193,9 @@ def checked_component(option: str, value: str) -> str:
 
 
 def keep(record: Record, former: Record | None) -> list[Step]:
-    """The step that writes the record, none where it is there already; ``former`` is what it replaces.
-
-    Raises NodedevError where what would be written could not be read again.
-    """
+    """The step that writes the record, none where it is there already; ``former`` is what it replaces."""
     if record == former:
         return []
-    _check_readable(record)
     verb = "record" if former is None else "change the record of"
     return [
         Step(
@@ -210,11 +206,17 @@ def keep(record: Record, former: Record | None) -> list[Step]:
     ]
 
 
-def _check_readable(record: Record) -> None:
+def refuse_unreadable(record: Record, understood: Callable[[Record], object]) -> None:
+    """Raise NodedevError where a record that is to be written could not be read again.
+
+    ``understood`` raises DamagedDefinition for a wish that its kind does not take.
+    """
     try:
         text = json.dumps(record.document(), ensure_ascii=False)
         text.encode()
-        again = decode(record.name, record.root, record.path, definitions.from_json(record.path, text))
+        document = definitions.from_json(record.path, text)
+        again = decode(record.name, record.root, record.path, document)
+        understood(again)
     except (DamagedDefinition, UnicodeEncodeError) as error:
         reason = error.reason if isinstance(error, DamagedDefinition) else "it is not UTF-8 text"
         raise NodedevError(f"pool {record.name} cannot be recorded so that it can be read again: {reason}") from error

@@ -23,6 +23,7 @@ from .record import Record, Recorded
 from .space import Space
 from .vhba_seen import Observation, Running, members_of
 from .vhba_wish import KIND, Wish
+from .vhba_wish import kept as kept_wish
 
 FORCE = "take the disks away all the same"
 
@@ -180,7 +181,12 @@ class _Wanted:
         if member.parent is None or not (member.active or member.id in self.seen.definitions):
             return False
         hba = self.hbas.get(member.parent)
-        return self.wish.selector.may_take(member.parent) if hba is None else not self.wish.selector.excludes(hba)
+        selector = self.wish.selector
+        if hba is not None:
+            return not selector.excludes(hba)
+        # An HBA that is named and not there may be this one.
+        named = {*selector.scsi_hosts} - {each.name for each in self.seen.hbas}
+        return bool(named) or selector.may_take(member.parent)
 
     def _kept_wish(self) -> dict[str, Any]:
         """What is recorded of the wish; where HBAs are named that are not there, those that were chosen before stay."""
@@ -218,6 +224,8 @@ class _Wanted:
             Record(self.wish.name, KIND, self._kept_wish(), (), root),
             [*placed, *record.of_members(change.left)],
         )
+        if kept != self.seen.record:
+            record.refuse_unreadable(kept, kept_wish)
         ordered = [*remove, *make, *define] if self.runs else [*define, *remove]
         definitions = _without(self.seen.definitions, change.go)
         return Plan(
