@@ -31,7 +31,7 @@ options:
   wait_timeout:
     description:
       - For how many seconds to wait at most for another run on the same parent, for the kernel and udev to finish
-        a new device, and for a forced removal, each by itself.
+        a new device, and for a forced removal, each by itself. At most 86400, a day.
     type: float
     default: 30.0
 """

@@ -17,6 +17,11 @@ KINDS: dict[str, Callable[[], tuple[list[Kept], list[DamagedDefinition]]]] = {
     vhba_kept.KIND: vhba_kept.kept,
 }
 POOL = record.KIND
+# What may be said of a pool, by the kind of its instances; its size is a count or a list of UUIDs.
+WISHES = {
+    mdev_kept.KIND: ("type", "parents", "placement", "attrs", "autostart", "identity"),
+    vhba_kept.KIND: ("parents", "placement", "require_online", "oui", "identity"),
+}
 
 
 def kept() -> tuple[list[Kept], list[DamagedDefinition]]:
@@ -50,4 +55,6 @@ def facts(kinds: Collection[str] | None) -> dict[str, Any]:
 
 def _pool(pool: record.Record) -> dict[str, Any]:
     instances = [{"index": one.index, "id": one.id, "parent_addr": one.parent} for one in pool.instances]
-    return {"name": pool.name, "kind": pool.kind, **pool.wish, "path": pool.path, "instances": instances}
+    # What the pool was not told is null, so that each of a kind has the same keys.
+    wish = {**dict.fromkeys(WISHES.get(pool.kind, ())), **pool.wish}
+    return {"name": pool.name, "kind": pool.kind, **wish, "path": pool.path, "instances": instances}

@@ -49,6 +49,10 @@ class DamagedDefinition(NodedevError):
         self.reason = reason
 
 
+class LaterVersion(DamagedDefinition):
+    """A document of a later release, whole as it may be: nothing that this one knows may replace or remove it."""
+
+
 def entries(folder: str) -> list[str]:
     """The names in a folder, sorted; none where there is no such folder.
 
@@ -149,8 +153,10 @@ def document(path: str) -> Document | None:
         return None
     found = from_json(path, text)
     version = found.pop("version", None)
-    if version != VERSION:
-        raise DamagedDefinition(path, f"its version is {version!r}, and this release knows {VERSION} only")
+    if version != VERSION or type(version) is not int:
+        later = type(version) is int and version > VERSION
+        kind = LaterVersion if later else DamagedDefinition
+        raise kind(path, f"its version is {version!r}, and this release knows {VERSION} only")
     return found
 
 

@@ -17,8 +17,16 @@ class BadInput(NodedevError):
     """An option has a value that cannot be honoured; nothing was touched."""
 
     def __init__(self, option: str, value: object, allowed: str) -> None:
-        super().__init__(f"{option}: {shown(repr(value))} cannot be used: {allowed}")
+        super().__init__(f"{option}: {_quoted(value)} cannot be used: {allowed}")
         self.option = option
+
+
+def _quoted(value: object) -> str:
+    try:
+        return shown(repr(value))
+    except ValueError:
+        # Python writes no number of more than some thousand digits.
+        return "a number of thousands of digits"
 
 
 class InUse(NodedevError):

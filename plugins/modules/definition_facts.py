@@ -91,7 +91,9 @@ ansible_facts:
               drift: []
               pool: null
         pool:
-          description: The pools with what they were made of, and their instances by index, id and parent.
+          description:
+            - The pools with what they were told, null where they were not told, and their instances by index, id and
+              parent.
           type: list
           elements: dict
           sample:
@@ -100,9 +102,10 @@ ansible_facts:
               type: GRID T4-1Q
               count: 1
               parents: {driver: nvidia}
-              placement: spread
-              attrs: []
-              autostart: true
+              placement: null
+              attrs: null
+              autostart: null
+              identity: null
               path: /etc/nodedev.d/pool/desktops.json
               instances:
                 - {index: 0, id: 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00, parent_addr: "0000:3d:00.0"}

@@ -24,7 +24,8 @@ options:
     required: true
   type:
     description:
-      - The type, as the kernel's id (V(nvidia-63)) or as the vendor's name (V(GRID T4-2Q)).
+      - The type, as the kernel's id (V(nvidia-63)) or as the vendor's name (V(GRID T4-2Q)). With O(state=inactive), a
+        device whose parent is gone or offers its type no more stays defined as it is.
       - A name that several types of the parent share is an error that lists their ids.
       - Needed for a device that neither runs nor is defined.
     type: str
@@ -33,6 +34,7 @@ options:
       - The parent, as libvirt's device name (V(pci_0000_3d_00_0)) or as its address in sysfs (V(0000:3d:00.0),
         V(0.0.0013), V(matrix)).
       - Needed for a device that neither runs nor is defined, and for one that is defined under several parents.
+        To be removed, one that runs and is defined under different parents needs it too.
       - With O(state=absent), only the device under this parent is meant.
     type: str
   attrs:
@@ -47,8 +49,8 @@ options:
   autostart:
     description:
       - Whether the definition says that the device starts when its parent appears.
+      - Without this option, the definition stays as it is in this, and a new one says that the device starts.
     type: bool
-    default: true
   replace:
     description:
       - Whether a device that exists with another type, parent or other defined attributes may be removed and made anew.
@@ -176,7 +178,7 @@ OPTIONS = {
     "type": {"type": "str"},
     "parent": {"type": "str"},
     "attrs": {"type": "list", "elements": "dict"},
-    "autostart": {"type": "bool", "default": True},
+    "autostart": {"type": "bool"},
     "replace": {"type": "bool", "default": False},
 }
 

@@ -82,16 +82,27 @@ options:
       - Attributes to write to each instance after it was made, in this order; a name may stand more than once.
       - Each item is a mapping of one name, which is the path of a file below the device, to one value.
       - Other attributes for instances that run change their definitions only, with a warning.
+      - Without this option, instances that are defined keep what they have, and new ones get what the pool was told
+        last.
     type: list
     elements: dict
   autostart:
     description:
-      - Whether the definitions say that the instances start when their parent appears. Those of a new pool do.
+      - Whether the definitions say that the instances start when their parent appears.
+      - Without this option, instances that are defined keep what they have, and new ones get what the pool was told
+        last, and start if it was not told.
     type: bool
+  identity:
+    description:
+      - A text of 1 to 255 characters without blanks that stands in for the host's machine-id in the UUIDs, such as the
+        host's name in the inventory. It makes up for machine-ids that several hosts have, which is a warning where it
+        can be told, and lasts when a host is installed anew.
+      - It is kept with the pool. That of a pool cannot be changed.
+    type: str
   adopt:
     description:
       - Whether an instance of O(uuids) that exists already, made by others, is taken into the pool. From then on it is
-        removed with the pool.
+        removed with the pool. Nothing else of it changes but what this task says.
     type: bool
     default: false
 seealso:
@@ -256,6 +267,7 @@ OPTIONS = {
     "placement": {"type": "str", "choices": ["spread", "pack"]},
     "attrs": {"type": "list", "elements": "dict"},
     "autostart": {"type": "bool"},
+    "identity": {"type": "str"},
     "adopt": {"type": "bool", "default": False},
 }
 

@@ -52,10 +52,11 @@ options:
   autostart:
     description:
       - Whether the definition says that the device starts when its parent appears.
+      - Without this option, a definition that there is stays as it is in this, and a new one says that the device
+        starts.
       - This is no part of libvirt's XML, and libvirt itself defines devices without it.
       - A vHBA that is defined always starts with its HBA; V(false) is an error where one is to be defined.
     type: bool
-    default: true
   replace:
     description:
       - Whether a device that exists with another type, parent or other defined attributes may be removed and made anew.
@@ -69,6 +70,12 @@ options:
       - Without it, what the definition of the vHBA says, and V(true) where there is none.
       - Of no effect on other devices.
     type: bool
+  identity:
+    description:
+      - A text of 1 to 255 characters without blanks that stands in for the host's machine-id where the WWNs of a vHBA
+        follow from it, such as the host's name in the inventory. Another text means another vHBA.
+      - Of no effect on other devices, and on a vHBA whose document has both WWNs.
+    type: str
 seealso:
   - module: hostdev.nodedev.mdev
   - module: hostdev.nodedev.vhba
@@ -274,9 +281,10 @@ OPTIONS = {
     **STATE_OPTIONS,
     "xml": {"type": "str"},
     "name": {"type": "str"},
-    "autostart": {"type": "bool", "default": True},
+    "autostart": {"type": "bool"},
     "replace": {"type": "bool", "default": False},
     "require_online": {"type": "bool"},
+    "identity": {"type": "str"},
 }
 ONE = [("xml", "name")]
 

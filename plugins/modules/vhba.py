@@ -27,7 +27,14 @@ options:
   name:
     description:
       - A name from which both WWNs follow, with the host's machine-id and O(oui), so that they are the same in every
-        run and other on every host. They are returned, so that they can be zoned.
+        run and different on every host. They are returned, so that they can be zoned.
+    type: str
+  identity:
+    description:
+      - A text of 1 to 255 characters without blanks that stands in for the host's machine-id in WWNs that follow from
+        O(name), such as the host's name in the inventory. It makes up for machine-ids that several hosts have, which is
+        a warning where it can be told, and lasts when a host is installed anew.
+      - It is not kept. With another identity, or without it, the same name means another vHBA.
     type: str
   oui:
     description:
@@ -66,8 +73,8 @@ options:
       - Whether the HBA must be online, and the vHBA be logged in to the fabric before it counts as made. A vHBA that
         the fabric turns away is deleted again.
       - With V(false), it is made on a port whose link is down too, and logs in when the link comes up.
+      - Without this option, what the definition of the vHBA says, and V(true) where there is none.
     type: bool
-    default: true
   wait_luns:
     description:
       - How many LUNs to wait for, at most O(wait_timeout). Where fewer come the module fails and the vHBA stays, since
@@ -245,12 +252,13 @@ OPTIONS = {
     "wwnn": {"type": "str"},
     "wwpn": {"type": "str"},
     "name": {"type": "str"},
+    "identity": {"type": "str"},
     "oui": {"type": "str", "default": OUI},
     "parent": {"type": "str"},
     "parent_wwnn": {"type": "str"},
     "parent_wwpn": {"type": "str"},
     "parent_fabric_wwn": {"type": "str"},
-    "require_online": {"type": "bool", "default": True},
+    "require_online": {"type": "bool"},
     "wait_luns": {"type": "int", "default": 0},
     "rescan": {"type": "bool", "default": False},
 }

@@ -71,6 +71,7 @@ options:
     description:
       - Whether a vHBA must be logged in to the fabric before it counts as made. One that the fabric turns away is
         deleted again, with all that this run made. A new pool requires it.
+      - Without this option, what is defined stays as it is in this.
     type: bool
   force:
     description:
@@ -84,6 +85,13 @@ options:
   oui:
     description:
       - The vendor's part of the WWNs, 6 hexadecimal digits. That of a pool cannot be changed; a new pool has V(001a4a).
+    type: str
+  identity:
+    description:
+      - A text of 1 to 255 characters without blanks that stands in for the host's machine-id in the WWNs, such as the
+        host's name in the inventory. It makes up for machine-ids that several hosts have, which is a warning where it
+        can be told, and lasts when a host is installed anew.
+      - It is kept with the pool. That of a pool cannot be changed.
     type: str
 seealso:
   - module: hostdev.nodedev.vhba
@@ -272,6 +280,7 @@ OPTIONS = {
     "placement": {"type": "str", "choices": ["spread", "pack"]},
     "require_online": {"type": "bool"},
     "oui": {"type": "str"},
+    "identity": {"type": "str"},
 }
 
 

@@ -39,9 +39,17 @@ def defined(*places: str, kind: str = TYPE, autostart: bool = True, attrs: Attrs
 
 
 def recorded(*places: str, root: str = STORE, **wish: Any) -> Record:
-    """A record as this module writes it, of a wish for as many instances as it has unless told otherwise."""
+    """A record as earlier releases wrote it, of a wish for as many instances as it has unless told otherwise.
+
+    They filled it up with the defaults of what they were not told.
+    """
+    return told(*places, root=root, **{"parents": {}, "placement": "spread", "attrs": [], "autostart": True, **wish})
+
+
+def told(*places: str, root: str = STORE, **wish: Any) -> Record:
+    """A record as this module writes it: of what it was told alone."""
     size = {} if "uuids" in wish else {"count": len(places)}
-    document = {"type": TYPE, **size, "parents": {}, "placement": "spread", "attrs": [], "autostart": True, **wish}
+    document = {"type": TYPE, **size, **wish}
     instances = tuple(
         Recorded(index if each[0] in OTHERS else int(each[0]), uuid(each[0]), PARENTS[each[1]])
         for index, each in enumerate(places)

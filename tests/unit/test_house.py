@@ -29,6 +29,8 @@ GROUND = (
     "machine",
     "nodes",
     "processes",
+    "wishes",
+    "damaged",
 )
 FLOORS = (
     GROUND,

@@ -64,6 +64,10 @@ def wished(**options: Any) -> Wish:
     return Wish.checked(**{"uuid": UUID, "type": "nvidia-4", "parent": CARD, **options})
 
 
+CHANGE_AUTO = f"{CHANGE} auto"
+MANUAL = defined(autostart=False)
+GONE_TYPE = observed(None, defined("nvidia-999"))
+
 CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ("nothing is there", wished(), observed(), [CREATE, DEFINE]),
     ("by the vendor's name", wished(type="GRID T4-4Q"), observed(), [CREATE, DEFINE]),
@@ -152,6 +156,66 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         wished(state="inactive", autostart=False, parent=None),
         observed(None, defined(parent=OTHER_CARD), address=OTHER_CARD),
         [f"change the definition of mdev {UUID} with type nvidia-4 on {OTHER_CARD}, start manual"],
+    ),
+    ("a manual start stays", wished(), observed(running(), defined(autostart=False)), []),
+    ("a manual start stays while it is stopped", wished(state="inactive"), observed(running(), MANUAL), [REMOVE]),
+    ("a manual start stays while it is started", wished(), observed(None, MANUAL), [CREATE]),
+    (
+        "a manual start becomes auto when that is said",
+        wished(autostart=True),
+        observed(running(), MANUAL),
+        [CHANGE_AUTO],
+    ),
+    (
+        "another type, made anew: a manual start and attributes stay",
+        wished(replace=True),
+        observed(running("nvidia-1"), defined("nvidia-1", autostart=False, a="1")),
+        [
+            f"remove mdev {UUID} of type nvidia-1 from {CARD}",
+            CREATE,
+            f"set a=1 on mdev {UUID}",
+            f"{CHANGE} manual, a=1",
+        ],
+    ),
+    (
+        "another parent, made anew: a manual start and attributes come with it",
+        wished(replace=True),
+        observed(running(parent=OTHER_CARD), defined(parent=OTHER_CARD, autostart=False, a="1")),
+        [
+            f"remove mdev {UUID} of type nvidia-4 from {OTHER_CARD}",
+            CREATE,
+            f"set a=1 on mdev {UUID}",
+            f"undefine mdev {UUID} on {OTHER_CARD}",
+            DEFINE.replace("auto", "manual, a=1"),
+        ],
+    ),
+    (
+        "inactive, its parent gone, by the vendor's name of its type",
+        wished(state="inactive", type="GRID T4-4Q", parent=OTHER_CARD),
+        observed(None, defined(parent=OTHER_CARD), address=OTHER_CARD),
+        [],
+    ),
+    (
+        "inactive, its type vanished",
+        wished(state="inactive", type=None),
+        observed(None, defined("nvidia-999")),
+        [],
+    ),
+    ("inactive, its type vanished, by id", wished(state="inactive", type="nvidia-999"), GONE_TYPE, []),
+    ("inactive, its type vanished, by name", wished(state="inactive", type="GRID T4-99Q"), GONE_TYPE, []),
+    (
+        "inactive and manual, its type vanished",
+        wished(state="inactive", type=None, autostart=False),
+        observed(None, defined("nvidia-999")),
+        [f"change the definition of mdev {UUID} with type nvidia-999 on {CARD}, start manual"],
+    ),
+    ("inactive, full", wished(state="inactive", type="nvidia-16"), observed(), [DEFINE.replace("-4 ", "-16 ")]),
+    ("absent, its type vanished", wished(state="absent", type=None), GONE_TYPE, [UNDEFINE]),
+    (
+        "absent: by parent, defined under two and running on one",
+        wished(state="absent", type=None),
+        observed(running(parent=OTHER_CARD), defined(), defined(parent=OTHER_CARD)),
+        [UNDEFINE],
     ),
     ("absent: both", wished(state="absent"), observed(running(), defined()), [UNDEFINE, REMOVE]),
     ("absent: by uuid alone", wished(state="absent", type=None, parent=None), observed(running()), [REMOVE]),
@@ -245,6 +309,62 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     ("inactive in use", wished(state="inactive"), observed(running(), holders=(HOLDER,)), InUse, "4711"),
     ("replace in use", wished(replace=True), observed(running("nvidia-1"), holders=(HOLDER,)), InUse, "4711"),
     ("still leaving", wished(), observed(leaving=True), InUse, f"{UUID} is still being removed from {CARD}"),
+    *[
+        (
+            f"still leaving, {state}",
+            wished(state=state, type=None, force=True),
+            observed(None, *known, leaving=True, holders=(HOLDER,)),
+            InUse,
+            rf"mdev {UUID} is still being removed from {CARD} and held by process 4711 .*desk: stop what has it open",
+        )
+        for state in ("inactive", "absent")
+        for known in ((), (defined(),))
+    ],
+    *[
+        (
+            f"absent, defined twice, {how}",
+            wished(state="absent", parent=None),
+            observed(active, defined(), defined(parent=OTHER_CARD), address=active.parent if active else None),
+            BadInput,
+            "under several parents, name one as 'parent': 0000:06:00.0, 0000:07:00.0",
+        )
+        for how, active in (
+            ("none runs", None),
+            ("one runs", running()),
+            ("the other runs", running(parent=OTHER_CARD)),
+        )
+    ],
+    (
+        "absent, defined here and running there",
+        wished(state="absent", parent=None),
+        observed(running(parent=OTHER_CARD), defined(), address=OTHER_CARD),
+        BadInput,
+        "under several parents, name one as 'parent': 0000:06:00.0, 0000:07:00.0, and runs on 0000:07:00.0",
+    ),
+    *[
+        (
+            f"a defined type that vanished, {type}",
+            wished(type=type),
+            GONE_TYPE,
+            BadInput,
+            r"type: 'nvidia-999' cannot be used: 0000:06:00.0 has the types: nvidia-1 \(GRID T4-1Q\), nvidia-4",
+        )
+        for type in (None, "nvidia-999", "GRID T4-99Q")
+    ],
+    (
+        "a vanished type, another id is wished",
+        wished(type="nvidia-998", state="inactive"),
+        GONE_TYPE,
+        BadInput,
+        "type: 'nvidia-998' cannot be used: 0000:06:00.0 has the types: nvidia-1",
+    ),
+    (
+        "its parent gone, another id is wished",
+        wished(type="nvidia-5", state="inactive", parent=OTHER_CARD),
+        observed(None, defined(parent=OTHER_CARD), address=OTHER_CARD),
+        NodedevError,
+        "is defined with type nvidia-4 on 0000:07:00.0, not with type nvidia-5",
+    ),
     (
         "damaged",
         wished(),
@@ -274,12 +394,30 @@ def test_refusal(wish: Wish, seen: Observation, kind: type[NodedevError], messag
         ({"attrs": [{"/x": "1"}]}, "attrs: '/x'"),
         ({"attrs": [{"a": "1", "b": "2"}]}, "one name to one value"),
         ({"wait_timeout": -1}, "wait_timeout: -1"),
+        *[
+            ({"wait_timeout": value}, f"wait_timeout: {value!r} cannot be used: a number of seconds, 0 or more and at")
+            for value in (float("-inf"), 86401, True, "5")
+        ],
+        ({"wait_timeout": float("inf")}, "wait_timeout: inf"),
+        ({"wait_timeout": float("nan")}, "wait_timeout: nan"),
+        ({"wait_timeout": 1e300}, r"wait_timeout: 1e\+300"),
+        ({"wait_timeout": 10**5000}, "wait_timeout: a number of thousands of digits"),
         ({"state": "inactive", "persistent": False}, "persistent: False"),
     ],
 )
 def test_what_is_no_wish(options: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         wished(**options)
+
+
+@pytest.mark.parametrize(("type", "warned"), [("nvidia-999", False), ("GRID T4-99Q", True), (None, False)])
+def test_a_type_that_cannot_be_compared_is_told(type: str | None, warned: bool) -> None:
+    told = (
+        f"mdev {UUID} stays defined with type nvidia-999: whether that is GRID T4-99Q cannot be told, since {CARD} does"
+        " not offer it now"
+    )
+    planned = plan(wished(type=type, state="inactive"), GONE_TYPE)
+    assert planned.warnings == ((told,) if warned else ())
 
 
 def test_new_attributes_of_a_running_device_are_told_to_take_effect_later() -> None:
@@ -289,7 +427,7 @@ def test_new_attributes_of_a_running_device_are_told_to_take_effect_later() -> N
     )
 
 
-kinds = st.sampled_from(["nvidia-1", "nvidia-4", "nvidia-16"])
+kinds = st.sampled_from(["nvidia-1", "nvidia-4", "nvidia-16", "nvidia-999"])
 parents = st.sampled_from([CARD, OTHER_CARD])
 
 
@@ -300,7 +438,7 @@ parents = st.sampled_from([CARD, OTHER_CARD])
         {
             "state": st.sampled_from(["present", "inactive", "absent"]),
             "type": st.none() | kinds,
-            "autostart": st.booleans(),
+            "autostart": st.none() | st.booleans(),
             "replace": st.booleans(),
         }
     ),
@@ -314,3 +452,6 @@ def test_every_plan_leads_to_a_state_that_needs_no_other(
     except NodedevError:
         return
     assert describe(plan(wish, observed(first.active, *first.definitions)).steps) == []
+    before = {known.parent: known.autostart for known in definitions}
+    if options["autostart"] is None:
+        assert all(before.get(known.parent, known.autostart) == known.autostart for known in first.definitions)

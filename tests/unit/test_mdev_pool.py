@@ -6,14 +6,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.mdev import Mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import RUNTIME, DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_plan import Plan, plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.parents import Choice
 from hypothesis import given
 from hypothesis import strategies as st
-from pools import IDS, OTHERS, PARENTS, defined, new, observed, recorded, runs, shortly, wished
+from pools import IDS, OTHERS, PARENTS, defined, new, observed, recorded, runs, shortly, told, wished
 
 U, V, W = OTHERS["u"], OTHERS["v"], OTHERS["w"]
 PAIR = (recorded("0A", "1B"), runs("0A", "1B"), defined("0A", "1B"))
@@ -26,6 +28,18 @@ SPARE = (
 )
 CHANGED = "change the record of pool x with {} instances in STORE"
 TWO, THREE = CHANGED.format(2), CHANGED.format(3)
+
+ONE = CHANGED.format(1)
+OWN = (("a", "1"),)
+# What may have become of the parents of a pool that does not run, A and B, since it was defined.
+PLIGHTS: list[tuple[str, list[Mdev], dict[str, int]]] = [
+    ("the parents gone", [], {}),
+    ("one parent gone", [], {"B": 4}),
+    ("all full", runs("uA", "vB"), {"A": 1, "B": 1}),
+    ("all full with instances of another size", runs("uA", "vB", kind="nvidia-2"), {"A": 1, "B": 1}),
+]
+WITHOUT_TYPE = Choice((), {PARENTS["A"]: ("nvidia-9",), PARENTS["B"]: ()}, ())
+BROKEN = DamagedDefinition("/etc/nodedev.d/pool/x.json", "no JSON")
 
 CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ("nothing is there", new(), observed(), [*SPARE]),
@@ -349,6 +363,212 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ),
     ("in use and as wished", wished(), observed(*PAIR, held="01"), []),
     (
+        "adopted: attributes and a manual start stay",
+        new(uuids=[U], adopt=True),
+        observed(None, runs("uA"), defined("uA", autostart=False, attrs=OWN)),
+        ["record pool x with 1 instances in STORE"],
+    ),
+    (
+        "adopted twice: attributes and a manual start stay",
+        new(uuids=[U], adopt=True),
+        observed(told("uA", uuids=[U]), runs("uA"), defined("uA", autostart=False, attrs=OWN)),
+        [],
+    ),
+    (
+        "adopted by an earlier release: attributes and a manual start stay",
+        new(uuids=[U], adopt=True),
+        observed(recorded("uA", uuids=[U]), runs("uA"), defined("uA", autostart=False, attrs=OWN)),
+        [],
+    ),
+    (
+        "adopted into a pool with attributes, which it was told before",
+        wished(uuids=[U, V], adopt=True),
+        observed(
+            told("uA", uuids=[U], attrs=[{"b": "2"}], autostart=True),
+            runs("uA", "vB"),
+            [*defined("uA", attrs=(("b", "2"),)), *defined("vB", autostart=False, attrs=OWN)],
+        ),
+        [TWO],
+    ),
+    (
+        "adopted, with attributes that are said now",
+        new(uuids=[U], adopt=True, attrs=[{"b": "2"}], autostart=True),
+        observed(None, runs("uA"), defined("uA", autostart=False, attrs=OWN)),
+        ["record pool x with 1 instances in STORE", "change the definition of #u on A, b=2"],
+    ),
+    (
+        "adopted, defined only, and inactive on a full parent",
+        new(uuids=[U], adopt=True, state="inactive"),
+        observed(None, runs("vA"), defined("uA"), {"A": 1, "B": 1}),
+        ["record pool x with 1 instances in STORE"],
+    ),
+    (
+        "what another gave to a member stays",
+        wished(),
+        observed(told("0A", "1B"), PAIR[1], [*defined("0A", attrs=OWN), *defined("1B", autostart=False)]),
+        [],
+    ),
+    (
+        "what another gave to a member stays when the pool grows, and new ones get what the pool was told",
+        wished(count=3),
+        observed(
+            told("0A", "1B", attrs=[{"b": "2"}], autostart=False),
+            PAIR[1],
+            [*defined("0A", attrs=OWN), *defined("1B")],
+        ),
+        [THREE, "create #2 on A", "set b=2 on #2", "define #2 on A, start manual, b=2"],
+    ),
+    (
+        "what another gave to a member is overwritten when that is said",
+        wished(attrs=[], autostart=True),
+        observed(told("0A"), runs("0A"), defined("0A", autostart=False, attrs=OWN)),
+        [ONE, "change the definition of #0 on A"],
+    ),
+    (
+        "one that moves takes along what it has",
+        wished(),
+        observed(told("0A"), (), defined("0A", autostart=False, attrs=OWN), {"B": 4}),
+        [ONE, "create #0 on B", "set a=1 on #0", "undefine #0 on A", "define #0 on B, start manual, a=1"],
+    ),
+    (
+        "a lost definition is as the pool was told",
+        wished(),
+        observed(told("0A", attrs=[{"a": "1"}], autostart=False), runs("0A"), held="0"),
+        ["define #0 on A, start manual, a=1"],
+    ),
+    *[
+        (f"none at all, {how}", wish, observed(None, active, (), capacity), ["record pool x with 0 instances in STORE"])
+        for how, active, capacity in (
+            ("no parents", (), {}),
+            ("all full", runs("uA", "vB"), {"A": 1, "B": 1}),
+        )
+        for wish in (new(count=0), new(count=0, state="inactive"))
+    ],
+    *[
+        (
+            f"inactive already, {how}",
+            wished(state="inactive"),
+            observed(PAIR[0], active, PAIR[2], capacity),
+            [],
+        )
+        for how, active, capacity in PLIGHTS
+    ],
+    *[
+        (
+            f"inactive and one fewer, {how}",
+            wished(state="inactive", count=1),
+            observed(PAIR[0], active, PAIR[2], capacity),
+            [TWO, "undefine #1 on B", ONE],
+        )
+        for how, active, capacity in PLIGHTS
+    ],
+    *[
+        (
+            f"inactive and none, {how}",
+            wished(state="inactive", count=0),
+            observed(PAIR[0], active, PAIR[2], capacity),
+            [TWO, "undefine #1 on B", "undefine #0 on A", CHANGED.format(0)],
+        )
+        for how, active, capacity in PLIGHTS
+    ],
+    *[
+        (
+            f"inactive and manual, {how}",
+            wished(state="inactive", autostart=False),
+            observed(PAIR[0], active, PAIR[2], capacity),
+            [TWO, *(f"change the definition of #{place[0]} on {place[1]}, start manual" for place in ("0A", "1B"))],
+        )
+        for how, active, capacity in PLIGHTS
+    ],
+    *[
+        (
+            f"inactive, max, {how}",
+            wished(state="inactive"),
+            observed(recorded("0A", "1B", count="max"), active, PAIR[2], capacity),
+            [] if how != "one parent gone" else [CHANGED.format(4), "define #2 on B", "define #3 on B"],
+        )
+        for how, active, capacity in PLIGHTS
+    ],
+    (
+        "inactive, new, all full with instances of others",
+        new(state="inactive"),
+        observed(None, runs("uA", "vB"), (), {"A": 1, "B": 1}),
+        [SPARE[0], *SPARE[3:]],
+    ),
+    (
+        "inactive, new, all full with instances of another size",
+        new(state="inactive", count=3),
+        observed(None, runs("uA", "vB", kind="nvidia-2"), (), {"A": 1, "B": 1}),
+        [
+            "record pool x with 3 instances in STORE",
+            "define #0 on A",
+            "define #1 on B",
+            "define #2 on A",
+        ],
+    ),
+    (
+        "inactive, new, a card that takes no instance now",
+        new(state="inactive"),
+        observed(capacity={"A": 0}),
+        [SPARE[0], "define #0 on A", "define #1 on A"],
+    ),
+    (
+        "inactive, more of them, and one parent is full",
+        wished(state="inactive", count=3),
+        observed(PAIR[0], runs("uA"), PAIR[2], {"A": 1, "B": 2}),
+        [THREE, "define #2 on B"],
+    ),
+    (
+        "inactive, on a parent that is not chosen any more",
+        wished(state="inactive", parents={"addresses": [PARENTS["B"]]}),
+        observed(PAIR[0], (), PAIR[2], {"B": 4}),
+        [TWO, "undefine #0 on A", "define #0 on B"],
+    ),
+    (
+        "inactive, on a parent that does not have the type any more",
+        wished(state="inactive"),
+        observed(PAIR[0], (), PAIR[2], {"B": 4}, choice=WITHOUT_TYPE, registered=tuple(PARENTS.values())),
+        [],
+    ),
+    (
+        "one fewer, none of them running and the parents gone: nothing to make",
+        wished(count=0),
+        observed(PAIR[0], (), PAIR[2], {}),
+        [TWO, "undefine #1 on B", "undefine #0 on A", CHANGED.format(0)],
+    ),
+    (
+        "all run, and a parent that is chosen is not registered",
+        wished(),
+        observed(
+            recorded("0A", parents={"addresses": [PARENTS["A"], PARENTS["C"]]}),
+            runs("0A"),
+            defined("0A"),
+            choice=Choice(observed().choice.parents[:1], {}, (PARENTS["C"],)),
+        ),
+        [],
+    ),
+    (
+        "absent: the record cannot be understood",
+        wished(state="absent"),
+        observed(None, runs("0A", "uB"), defined("0A", "1B"), damaged_records=(BROKEN,)),
+        [
+            "remove the damaged definition of pool x, STORE",
+            "undefine #1 on B",
+            "undefine #0 on A",
+            "remove #0 from A",
+        ],
+    ),
+    (
+        "absent: the record cannot be understood, and a killed run left another",
+        wished(state="absent"),
+        observed(recorded("0A", root=RUNTIME), runs("0A"), damaged_records=(BROKEN,)),
+        [
+            "remove the damaged definition of pool x, STORE",
+            "remove #0 from A",
+            "remove the record of pool x, RUNTIME",
+        ],
+    ),
+    (
         "a damaged definition of another",
         wished(),
         observed(*PAIR, damaged=(DamagedDefinition(f"/etc/mdevctl.d/p/{U}", "no JSON"),)),
@@ -363,6 +583,10 @@ def test_plan(wish: Wish, seen: Observation, steps: list[str]) -> None:
     assert shortly(plan(wish, seen)) == steps
 
 
+# What a capacity alone does not tell.
+UNLIKE = [seen.choice for _name, _wish, seen, _steps in CASES if seen.choice.missing or seen.choice.offers]
+
+
 def after(seen: Observation, planned: Plan) -> Observation:
     """The host when the plan was carried out, as far as the plan itself says."""
     known = [definition for each in planned.definitions.values() for definition in each]
@@ -372,7 +596,8 @@ def after(seen: Observation, planned: Plan) -> Observation:
         for parent in seen.choice.parents
         if parent.address == address
     }
-    return observed(planned.record, [*planned.active.values()], known, total, callouts=seen.callouts)
+    more = {"choice": seen.choice, "registered": seen.registered} if seen.choice in UNLIKE else {}
+    return observed(planned.record, [*planned.active.values()], known, total, callouts=seen.callouts, **more)
 
 
 @EACH
@@ -391,13 +616,13 @@ def test_the_instances_of_others_stay_as_they_are(wish: Wish, seen: Observation,
 
 
 def test_new_attributes_of_running_instances_are_told_to_take_effect_later() -> None:
-    told = "the new attrs take effect when these instances are started next: "
+    later = "the new attrs take effect when these instances are started next: "
     planned = plan(wished(attrs=[{"a": "1"}]), observed(PAIR[0], runs("0A"), PAIR[2]))
-    assert planned.warnings == (told + IDS[0],)
+    assert planned.warnings == (later + IDS[0],)
     half = recorded("0A", "1B", attrs=[{"a": "1"}])
-    assert plan(wished(), observed(half, PAIR[1], held="1")).warnings == (told + IDS[1],)
+    assert plan(wished(), observed(half, PAIR[1], held="1")).warnings == (later + IDS[1],)
     adopted = plan(new(uuids=[U], adopt=True, attrs=[{"a": "1"}]), observed(active=runs("uA")))
-    assert adopted.warnings == (told + U,)
+    assert adopted.warnings == (later + U,)
 
 
 def test_a_damaged_definition_of_others_is_told() -> None:
@@ -416,7 +641,7 @@ places = st.sampled_from("AB")
         {
             "state": st.sampled_from(["present", "inactive", "absent"]),
             "placement": st.sampled_from([None, "spread", "pack"]),
-            "autostart": st.booleans(),
+            "autostart": st.none() | st.booleans(),
             "force": st.booleans(),
             "attrs": st.none() | st.just([{"a": "1"}]),
         },
@@ -433,9 +658,12 @@ def test_every_plan_leads_to_a_state_that_needs_no_other(
         if data.draw(st.booleans()) and sum(each[1] == place[1] for each in active) < capacity[place[1]]:
             active.append(place)
     known = [f"{place[0]}{data.draw(st.sampled_from('ABC'))}" for place in here if data.draw(st.booleans())]
-    record = recorded(*here) if data.draw(st.booleans()) else None
+    write = data.draw(st.sampled_from([recorded, told]))
+    record = write(*here) if data.draw(st.booleans()) else None
     held = "".join(place[0] for place in active if data.draw(st.booleans()))
-    seen = observed(record, runs(*active), defined(*known), capacity, held)
+    others = data.draw(st.lists(st.sampled_from(known), unique=True)) if known else []
+    drifted = [*defined(*[each for each in known if each not in others]), *defined(*others, autostart=False, attrs=OWN)]
+    seen = observed(record, runs(*active), drifted, capacity, held)
     if options["state"] == "inactive":
         options.pop("persistent", None)
     try:
@@ -453,3 +681,7 @@ def test_every_plan_leads_to_a_state_that_needs_no_other(
             for letter, most in capacity.items()
         )
     assert shortly(plan(wish, then)) == []
+    if options["autostart"] is None and options["attrs"] is None:
+        for place in others:
+            kept = [(each.autostart, each.attrs) for each in planned.definitions.get(IDS[int(place[0])], ())]
+            assert kept in ([], [(False, OWN)])

@@ -7,14 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
+from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition, LaterVersion
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_plan import plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_wish import Wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.parents import Choice, Parent
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.record import Record, Recorded
-from pools import HOLDER, IDS, OTHERS, PARENTS, TYPE, defined, new, observed, recorded, runs, uuid, wished
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.mdev_leaving import Leaving
+from pools import HOLDER, IDS, OTHERS, PARENTS, TYPE, defined, new, observed, recorded, runs, told, uuid, wished
 
 U, V = OTHERS["u"], OTHERS["v"]
 PAIR = (recorded("0A", "1B"), runs("0A", "1B"), defined("0A", "1B"))
@@ -170,6 +171,82 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         "/etc/mdevctl.d/p/#u is damaged",
     ),
     (
+        "adopted, defined under several parents",
+        new(uuids=[U], adopt=True),
+        observed(definitions=defined("uA", "uB")),
+        NodedevError,
+        f"mdev #u is defined under several parents, {PARENTS['A']}, {PARENTS['B']}: undefine it under all but one",
+    ),
+    (
+        "adopted, its parent gone",
+        new(uuids=[U], adopt=True),
+        observed(definitions=defined("uC")),
+        NodedevError,
+        f"pool x has mdev #u on {PARENTS['C']}, which is not among the parents that are chosen",
+    ),
+    (
+        "adopted, its parent full",
+        new(uuids=[U], adopt=True),
+        observed(None, runs("vA"), defined("uA"), {"A": 1, "B": 1}),
+        NodedevError,
+        "mdev #u is defined on A, which has no room for it now: make room there, or adopt it with state: inactive",
+    ),
+    (
+        "adopted, inactive, its type cannot be compared",
+        new(uuids=[U], adopt=True, type="GRID T4-1Q", state="inactive"),
+        observed(None, (), defined("uC")),
+        NodedevError,
+        "mdev #u with type nvidia-1 on 0000:08:00.0: whether that is GRID T4-1Q cannot be told, since the parent does",
+    ),
+    (
+        "inactive, another type than before, and the parents gone",
+        wished(type="nvidia-2", state="inactive"),
+        observed(PAIR[0], (), PAIR[2], {}),
+        NodedevError,
+        "mdev #0 with type nvidia-1 on A: whether that is nvidia-2 cannot be told",
+    ),
+    *[
+        (
+            f"still being removed, {wish.state} {wish.count}",
+            wish,
+            observed(PAIR[0], runs("0A"), PAIR[2], leaving=(Leaving(IDS[1], PARENTS["B"], (HOLDER,)),)),
+            InUse,
+            r"mdev #1 is still being removed from 0000:07:00.0 and held by process 4711 \(qemu.* of domain desk: stop",
+        )
+        for wish in (wished(), wished(count=1), wished(state="inactive"), wished(state="absent", force=True))
+    ],
+    *[
+        (
+            f"the record cannot be understood, {wish.state}",
+            wish,
+            observed(damaged_records=(DamagedDefinition("/etc/nodedev.d/pool/x.json", "no JSON"),)),
+            DamagedDefinition,
+            "/etc/nodedev.d/pool/x.json is damaged .no JSON",
+        )
+        for wish in (new(), new(state="inactive"))
+    ],
+    (
+        "absent, the record is of a later release",
+        wished(state="absent"),
+        observed(damaged_records=(LaterVersion("/etc/nodedev.d/pool/x.json", "its version is 2"),)),
+        LaterVersion,
+        "/etc/nodedev.d/pool/x.json is damaged .its version is 2",
+    ),
+    (
+        "another identity",
+        wished(identity="b"),
+        observed(told("0A", identity="a"), runs("0A"), defined("0A")),
+        BadInput,
+        "identity: 'b' cannot be used: pool x has names that follow from the identity a: leave it so, or remove the p",
+    ),
+    (
+        "an identity for a pool of the machine-id",
+        wished(identity="b", state="absent"),
+        observed(*PAIR),
+        BadInput,
+        "identity: 'b' cannot be used: pool x has names that follow from the host's machine-id: leave it so, or",
+    ),
+    (
         "a pool of another kind",
         new(),
         observed(replace(PAIR[0], kind="vhba")),
@@ -196,11 +273,27 @@ NONSENSE: list[tuple[str, dict[str, Any], str]] = [
     ("no count", {"count": None}, "count: None"),
     ("a count that is none", {"count": "many"}, "count: 'many'"),
     ("a UUID that is none", {"uuids": ["x"]}, "uuid: 'x'"),
-    ("UUIDs that are no list", {"uuids": 5}, "not iterable"),
+    ("UUIDs that are no list", {"uuids": 5}, "uuids: 5 cannot be used: uuids is a list of texts"),
     ("an unknown way to choose", {"parents": {"slot": 1}}, "parents: {'slot': 1}"),
-    ("a choice that is none", {"parents": []}, "no attribute 'items'"),
+    ("a choice that is none", {"parents": []}, r"parents: \[\] cannot be used: parents is a mapping"),
     ("an attribute that leads elsewhere", {"attrs": [{"../x": "1"}]}, r"attrs: '\.\./x'"),
-    ("attributes that are none", {"attrs": 5}, "not iterable"),
+    ("a type of another kind", {"type": ["t"]}, r"type: \['t'\] cannot be used: type is text"),
+    ("no type", {"type": None}, "type: None cannot be used: type is needed"),
+    ("a count that is true", {"count": True}, "count: True"),
+    ("a count that is a fraction", {"count": 1.0}, "count: 1.0"),
+    ("a count of many digits", {"count": "9" * 5000}, "count: '9999"),
+    ("a list of UUIDs that is text", {"uuids": "ab"}, "uuids: 'ab' cannot be used: uuids is a list of texts"),
+    ("UUIDs of another kind", {"uuids": [5]}, r"uuids: \[5\] cannot be used: uuids is a list of texts"),
+    ("a placement of another kind", {"placement": 7}, "placement: 7 cannot be used: placement is text"),
+    ("a placement that is none", {"placement": "pile"}, "placement: 'pile' cannot be used: placement is one of spread"),
+    ("names of parents that are text", {"parents": {"names": "mtty"}}, "parents.names: 'mtty' cannot be used"),
+    ("a driver of another kind", {"parents": {"driver": []}}, r"parents.driver: \[\] cannot be used: driver is text"),
+    ("a node that is true", {"parents": {"numa_node": True}}, "parents.numa_node: True cannot be used"),
+    ("an attribute of another kind", {"attrs": [{"a": [1]}]}, r"attrs.a: \[1\] cannot be used: a is text"),
+    ("attributes in one mapping", {"attrs": [5]}, "attrs: .5. cannot be used: attrs is a list of mappings"),
+    ("a start of another kind", {"autostart": "no"}, "autostart: 'no' cannot be used: autostart is true or false"),
+    ("an identity of another kind", {"identity": 5}, "identity: 5 cannot be used"),
+    ("attributes that are none", {"attrs": 5}, "attrs: 5 cannot be used: attrs is a list of mappings"),
 ]
 
 
@@ -217,6 +310,31 @@ def test_a_record_whose_instances_are_none_is_damaged(one: Recorded) -> None:
         plan(wished(), observed(Record("x", "mdev", recorded("0A").wish, (one,))))
 
 
+@pytest.mark.parametrize("parent", ["my card", "матрица", "-x", "scripts.d", "a!b"])
+def test_a_parent_is_recorded_by_whatever_name_the_kernel_has_for_it(parent: str) -> None:
+    odd = Parent(parent, "x_y", parent, TYPE, "vfio-pci", 4)
+    seen = observed(choice=Choice((odd,), {}, ()), registered=(parent,), cards={parent: parent})
+    planned = plan(new(), seen)
+    assert planned.record is not None
+    then = replace(seen, record=planned.record, active=planned.active, definitions=planned.definitions)
+    assert plan(wished(), then).steps == ()
+    assert len(plan(wished(state="absent"), then).steps) == 5
+
+
+@pytest.mark.parametrize("parent", ["", ".", "..", "a/b", "a\0", "a\udcff"])
+def test_what_could_not_be_read_again_is_not_recorded(parent: str) -> None:
+    odd = Parent(parent, "x_y", parent, TYPE, "vfio-pci", 4)
+    seen = observed(choice=Choice((odd,), {}, ()), registered=(parent,), cards={parent: parent})
+    with pytest.raises(NodedevError, match="pool x cannot be recorded so that it can be read again"):
+        plan(new(), seen)
+
+
+@pytest.mark.parametrize("id", [IDS[0].upper(), f"{IDS[0]}\n"])
+def test_an_instance_whose_uuid_is_not_as_the_kernel_has_it_is_damaged(id: str) -> None:
+    with pytest.raises(DamagedDefinition):
+        plan(wished(), observed(Record("x", "mdev", recorded("0A").wish, (Recorded(0, id, PARENTS["A"]),))))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -231,6 +349,16 @@ def test_a_record_whose_instances_are_none_is_damaged(one: Recorded) -> None:
         ({"count": "1.5"}, "count: '1.5'"),
         ({"count": ""}, "count: ''"),
         ({"count": "٣"}, "count: '٣'"),
+        ({"count": "1" * 5000}, "count: '1111"),
+        ({"count": 10**5000}, "count: a number of thousands of digits"),
+        ({"identity": ""}, "identity: '' cannot be used: it is text of 1 to 255 characters without blanks"),
+        ({"identity": "a b"}, "identity: 'a b'"),
+        ({"identity": "x" * 256}, "identity: 'xxx"),
+        ({"identity": "a\n"}, r"identity: 'a\\n'"),
+        (
+            {"uuids": [f"{number:08x}{U[8:]}" for number in range(4097)]},
+            "uuids: 4097 .* a pool has up to 4096 instances",
+        ),
         ({"uuids": ["x"]}, "uuids: 'x'"),
         ({"uuids": [U, U.upper()]}, "each UUID stands once"),
         (
@@ -240,6 +368,9 @@ def test_a_record_whose_instances_are_none_is_damaged(one: Recorded) -> None:
         ({"parents": {"addresses": ["../x"]}}, "parents: '../x'"),
         ({"attrs": [{"../x": "1"}]}, r"attrs: '\.\./x'"),
         ({"wait_timeout": -1}, "wait_timeout: -1"),
+        ({"wait_timeout": float("inf")}, "wait_timeout: inf"),
+        ({"wait_timeout": float("nan")}, "wait_timeout: nan"),
+        ({"wait_timeout": 1e300}, "wait_timeout: 1e"),
         ({"state": "inactive", "persistent": False}, "persistent: False"),
     ],
 )

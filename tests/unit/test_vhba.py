@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.fc_port import Port
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.lun import Lun
+from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import describe
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba import Observation, Plan, Wish, plan
@@ -134,6 +135,55 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ("absent already", wished(state="absent"), observed(), []),
     ("absent already, no HBA here", wished(state="absent"), observed(ports=()), []),
     (
+        "absent: a definition that cannot be understood, by its name this vHBA's",
+        wished(state="absent"),
+        there(damaged=DamagedDefinition(f"/etc/nodedev.d/vhba/{WWPN}.json", "no JSON")),
+        [f"remove the damaged definition of vHBA {WWPN}, /etc/nodedev.d/vhba/{WWPN}.json", DELETE],
+    ),
+    (
+        "inactive: new, all vports in use",
+        wished(state="inactive"),
+        observed(hba(3, used=4)),
+        [DEFINE],
+    ),
+    (
+        "inactive: new, all vports in use and the link down",
+        wished(state="inactive", parent="scsi_host3"),
+        observed(hba(3, used=4, port_state="Linkdown", fabric_wwn=None), hba(4)),
+        [DEFINE],
+    ),
+    (
+        "inactive: by fabric, its HBA without a link",
+        wished(state="inactive", parent_fabric_wwn=FABRIC),
+        observed(hba(3, port_state="Linkdown", fabric_wwn=None), hba(4), definition=defined()),
+        [],
+    ),
+    (
+        "inactive: by fabric, its HBA gone",
+        wished(state="inactive", parent_fabric_wwn=FABRIC),
+        observed(hba(4), definition=defined()),
+        [],
+    ),
+    (
+        "inactive: by a fabric that its HBA is not in",
+        wished(state="inactive", parent_fabric_wwn=OTHER_FABRIC),
+        observed(hba(3), hba(4, fabric_wwn=OTHER_FABRIC), definition=defined()),
+        [CHANGE4],
+    ),
+    (
+        "there, chosen by fabric, and the link is down now",
+        wished(parent_fabric_wwn=FABRIC),
+        observed(hba(3, used=1, port_state="Linkdown", fabric_wwn=None), vhba(), definition=defined()),
+        [],
+    ),
+    ("online or not is as it is defined", wished(), there(defined(require_online=False)), []),
+    (
+        "defined for a port whose link is down, and it is",
+        wished(),
+        observed(hba(3, port_state="Linkdown"), definition=defined(require_online=False)),
+        [CREATE],
+    ),
+    (
         "absent by force",
         wished(state="absent", force=True),
         there(luns=(DISK,), uses=(MOUNT,)),
@@ -162,6 +212,7 @@ def after(seen: Observation, planned: Plan) -> Observation:
         ports=(*ports, *([active] if active else [])),
         active=active,
         definition=planned.definition,
+        damaged=None,
         luns=(),
         uses=(),
     )
@@ -189,6 +240,20 @@ def test_why_other_hbas_are_not_taken(wish: Wish, seen: Observation, expected: d
 @pytest.mark.parametrize("oui", ["00163E", "00:16:3e"])
 def test_an_ouis_notation(oui: str) -> None:
     assert wished(oui=oui).oui == "00163e"
+
+
+def test_an_identity_stands_in_for_the_machine_id(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "machine-id"
+    monkeypatch.setattr("ansible_collections.hostdev.nodedev.plugins.module_utils.machine.MACHINE_ID", str(file))
+    named = Wish.checked(name="database", identity="gpu-7.example")
+    assert named.pair == ("5001a4a5c106acea", "5001a4aabfad22d7")
+    file.write_text("fedcba9876543210fedcba9876543210\n")
+    # A former machine-id as identity gives the names that it gave.
+    assert Wish.checked(name="database", identity="0123456789abcdef0123456789abcdef").pair == (
+        "5001a4a5c2f82842",
+        "5001a4a2ecd0a2fb",
+    )
+    assert named.pair == ("5001a4a5c106acea", "5001a4aabfad22d7")
 
 
 def test_names_follow_from_the_machine_and_the_name(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +290,10 @@ asked = st.sampled_from(
     definition=st.none() | st.builds(defined, st.sampled_from([3, 4, 9]), require_online=st.booleans()),
     parent=asked,
     options=st.fixed_dictionaries(
-        {"state": st.sampled_from(["present", "inactive", "absent"]), "require_online": st.booleans()}
+        {
+            "state": st.sampled_from(["present", "inactive", "absent"]),
+            "require_online": st.none() | st.booleans(),
+        }
     ),
 )
 def test_every_plan_leads_to_a_state_that_needs_no_other(

@@ -30,6 +30,7 @@ from vhba_pools import (
     observed,
     recorded,
     shortly,
+    told,
     wished,
 )
 
@@ -44,6 +45,18 @@ NEW = [
 CHANGED = "change the record of pool x with {} instances in STORE"
 TWO, THREE = CHANGED.format(2), CHANGED.format(3)
 LISTED = {"wwpns": [HBAS["D"].wwpn]}
+
+ONE, NONE = CHANGED.format(1), CHANGED.format(0)
+BROKEN = DamagedDefinition("/etc/nodedev.d/pool/x.json", "no JSON")
+DEFINE = [NEW[0], *NEW[3:]]
+DOWN = "scsi_host5"
+# What may have become of the HBAs of a pool that is not there, A and B, since it was defined.
+PLIGHTS: list[tuple[str, dict[str, str]]] = [
+    ("the HBAs gone", {"hbas": ""}),
+    ("one HBA gone", {"hbas": "B"}),
+    ("all full", {"others": "AAAABBBB"}),
+    ("other HBAs alone", {"hbas": "CE"}),
+]
 
 CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ("nothing is there", wished(count=2), observed(), NEW),
@@ -222,6 +235,112 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         ["undefine #1", "undefine #0", "remove the record of pool x, STORE"],
     ),
     ("in use and as wished", wished(), observed(*PAIR, held="01"), []),
+    ("what a member was defined with stays", wished(), observed(told("0A"), ["0A"], ["0A-"]), []),
+    (
+        "what a member was defined with stays when the pool grows",
+        wished(count=2),
+        observed(told("0A", require_online=True), ["0A"], ["0A-"]),
+        [TWO, "create #1 on B", "define #1 on B"],
+    ),
+    (
+        "what a member was defined with changes when that is said",
+        wished(require_online=True),
+        observed(told("0A"), ["0A"], ["0A-"]),
+        [ONE, "change the definition of #0 on A"],
+    ),
+    ("by a record of what was told alone", wished(count=2), observed(told("0A", "1B"), *PAIR[1:]), []),
+    *[
+        (f"none at all, {how}", wish, observed(None, **host), ["record pool x with 0 instances in STORE"])
+        for how, host in PLIGHTS
+        for wish in (wished(count=0), wished(count=0, state="inactive"), wished(count=0, parents={"wwpns": ["1" * 16]}))
+    ],
+    *[
+        (f"inactive already, {how}", wished(state="inactive"), observed(PAIR[0], (), PAIR[2], **host), [])
+        for how, host in PLIGHTS
+    ],
+    *[
+        (
+            f"inactive already, by the WWPN of its HBA, {how}",
+            wished(state="inactive", count=1, parents={"wwpns": [A.wwpn]}),
+            observed(recorded("0A", parents={"wwpns": [A.wwpn], "online": True}), (), ["0A"], **host),
+            [],
+        )
+        for how, host in PLIGHTS
+    ],
+    *[
+        (
+            f"{state} and one fewer, {how}",
+            wished(state=state, count=0),
+            observed(recorded("0A"), (), ["0A"], **host),
+            [ONE, "undefine #0", NONE],
+        )
+        for how, host in PLIGHTS
+        for state in ("inactive", "present")
+    ],
+    *[
+        (
+            f"inactive, max, {how}",
+            wished(state="inactive"),
+            observed(recorded("0A", "1B", count="max"), (), PAIR[2], **host),
+            [] if how != "one HBA gone" else [CHANGED.format(4), "define #2 on B", "define #3 on B"],
+        )
+        for how, host in PLIGHTS
+    ],
+    ("inactive, new, all full", wished(count=2, state="inactive"), observed(others="AAAABBBB"), DEFINE),
+    (
+        "inactive, new, no link",
+        wished(count=2, state="inactive"),
+        observed(hbas="C"),
+        [NEW[0], "define #0 on C", "define #1 on C"],
+    ),
+    (
+        "inactive, new, an HBA without a link by name",
+        wished(count=1, state="inactive", parents={"scsi_hosts": [DOWN]}),
+        observed(hbas="AC"),
+        ["record pool x with 1 instances in STORE", "define #0 on C"],
+    ),
+    (
+        "inactive, new, those with a link and room come first",
+        wished(count=2, state="inactive"),
+        observed(hbas="ABC", others="AAAA"),
+        [NEW[0], "define #0 on B", "define #1 on B"],
+    ),
+    (
+        "inactive, on an HBA that is not chosen any more",
+        wished(state="inactive", parents={"wwpns": [B.wwpn]}),
+        observed(PAIR[0], (), PAIR[2]),
+        [TWO, "change the definition of #0 on B"],
+    ),
+    (
+        "inactive, the HBA gone and not chosen any more",
+        wished(state="inactive", parents={"wwpns": [B.wwpn]}),
+        observed(PAIR[0], (), PAIR[2], hbas="B"),
+        [TWO, "change the definition of #0 on B"],
+    ),
+    (
+        "inactive, HBAs by names that are not there now: those that were chosen are kept",
+        wished(state="inactive", parents={"scsi_hosts": ["scsi_host3"]}),
+        observed(told("0A", parents={"wwpns": [A.wwpn], "online": True}), (), ["0A"], hbas=""),
+        [],
+    ),
+    (
+        "absent: definitions that cannot be understood, by their names those of the pool",
+        wished(state="absent"),
+        observed(told("0A", "1B"), ["0A"], ["0A"], damaged=(DamagedDefinition(path_of(WWPNS[1]), "no JSON"),)),
+        [
+            "remove the damaged definition of #1, /etc/nodedev.d/vhba/#1.json",
+            "undefine #0",
+            "delete #0 from A",
+            "remove the record of pool x, STORE",
+        ],
+    ),
+    (
+        "absent: the record cannot be understood",
+        wished(state="absent"),
+        observed(None, ["0A"], ["0A", "1B"], damaged_records=(BROKEN,)),
+        ["remove the damaged definition of pool x, STORE", "undefine #1", "undefine #0", "delete #0 from A"],
+    ),
+    ("one that its driver has not named is not counted", wished(count=2), observed(hbas="ABF"), NEW),
     (
         "a damaged definition of another",
         wished(),
@@ -274,9 +393,9 @@ def hosts(draw: st.DrawFn) -> Mapping[str, Any]:
     places = [f"{index}{draw(st.sampled_from('AB'))}" for index in sorted(indexes)]
     running = [place for place in places if draw(st.booleans())][:4]
     return {
-        "record": recorded(*places) if draw(st.booleans()) else None,
+        "record": draw(st.sampled_from([recorded, told]))(*places) if draw(st.booleans()) else None,
         "active": running,
-        "defined": [place for place in places if draw(st.booleans())],
+        "defined": [place + draw(st.sampled_from(["", "-"])) for place in places if draw(st.booleans())],
         "others": "A" * draw(st.integers(0, 4 - sum(place[1] == "A" for place in running))),
         "held": "".join(place[0] for place in running if draw(st.booleans())),
         "hbas": "ABCDE",
@@ -298,6 +417,11 @@ def test_what_any_plan_leads_to(host: Mapping[str, Any], count: object, state: s
         return
     then = predicted(seen, planned)
     assert shortly(plan(wish, then)) == []
+    assert all(
+        planned.definitions[wwpn].require_online == known.require_online
+        for wwpn, known in seen.definitions.items()
+        if wwpn in planned.definitions
+    )
     assert all(0 <= hba.used <= hba.most for hba in then.hbas)
     assert {port for port in seen.ports if port.wwnn == OTHERS} == {port for port in then.ports if port.wwnn == OTHERS}
     gone = {*seen.active} - {*planned.active}

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
+from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition, LaterVersion
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.record import Recorded
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_plan import plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_wish import Wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import path_of
-from vhba_pools import OTHERS, WWNNS, WWPNS, A, B, a_vhba, observed, recorded, wished
+from vhba_pools import OTHERS, WWNNS, WWPNS, A, B, a_vhba, observed, recorded, told, wished
 
 SINGLE = (recorded("0A"), ["0A"], ["0A"])
 REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
@@ -131,6 +131,107 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         observed(*SINGLE, damaged=(DamagedDefinition(path_of(WWPNS[1]), "no JSON"),)),
         DamagedDefinition,
         "no JSON",
+    ),
+    (
+        "inactive, more than the HBAs can ever take",
+        wished(count=9, state="inactive"),
+        observed(hbas="ABE"),
+        BadInput,
+        "pool x needs 9 more vHBAs and there is room for 8; free are",
+    ),
+    (
+        "inactive, new, no HBA with NPIV",
+        wished(count=1, state="inactive"),
+        observed(hbas="E"),
+        BadInput,
+        "there is room for 0; free are none; not counted are scsi_host7: it has no NPIV",
+    ),
+    (
+        "an HBA that its driver has not named, by its host",
+        wished(count=1, parents={"scsi_hosts": ["scsi_host8"]}),
+        observed(hbas="AF"),
+        BadInput,
+        "parents: 'scsi_host8' cannot be used: its WWPN is '0000000000000000', by which no HBA can be found again",
+    ),
+    (
+        "none at all, HBAs by names that are not there",
+        wished(count=0, parents={"scsi_hosts": ["scsi_host9"]}),
+        observed(),
+        BadInput,
+        "parents: 'scsi_host9' cannot be used: it is not there",
+    ),
+    *[
+        (
+            f"there with another WWNN, {wish.state}",
+            wish,
+            observed(told("0A"), (), ["0A"], ports=(A, a_vhba(WWPNS[0], OTHERS, "A", 20))),
+            BadInput,
+            f"'{WWPNS[0]}' cannot be used: vHBA scsi_host20 has it already, with WWNN {OTHERS} instead of {WWNNS[0]}",
+        )
+        for wish in (wished(), wished(state="inactive"), wished(state="absent"))
+    ],
+    *[
+        (
+            f"the record cannot be understood, {wish.state}",
+            wish,
+            observed(damaged_records=(DamagedDefinition("/etc/nodedev.d/pool/x.json", "no JSON"),)),
+            DamagedDefinition,
+            "/etc/nodedev.d/pool/x.json is damaged .no JSON",
+        )
+        for wish in (wished(count=1), wished(count=1, state="inactive"))
+    ],
+    *[
+        (
+            f"absent, of a later release: {what}",
+            wished(state="absent"),
+            observed(told("0A"), **files),
+            LaterVersion,
+            "its version is 2",
+        )
+        for what, files in (
+            ("the record", {"damaged_records": (LaterVersion("/etc/nodedev.d/pool/x.json", "its version is 2"),)}),
+            ("a definition", {"damaged": (LaterVersion(path_of(WWPNS[0]), "its version is 2"),)}),
+        )
+    ],
+    (
+        "another identity",
+        wished(identity="b"),
+        observed(told("0A", identity="a"), ["0A"], ["0A"]),
+        BadInput,
+        "identity: 'b' cannot be used: pool x has names that follow from the identity a: leave it so, or remove the p",
+    ),
+    *[
+        (
+            f"a record with {key} of another kind",
+            wished(),
+            observed(told("0A", **{key: value})),
+            DamagedDefinition,
+            f"it is not what this module writes: {reason}",
+        )
+        for key, value, reason in (
+            ("count", True, "count: True cannot be used"),
+            ("count", None, "count: None cannot be used"),
+            ("parents", [], r"parents: \[\] cannot be used: parents is a mapping"),
+            (
+                "parents",
+                {"wwpns": A.wwpn},
+                "parents.wwpns: '10000090fa123403' cannot be used: wwpns is a list of texts",
+            ),
+            ("parents", {"wwpns": [1]}, r"parents.wwpns: \[1\] cannot be used"),
+            ("parents", {"fabric_wwn": 1}, "parents.fabric_wwn: 1 cannot be used: fabric_wwn is text"),
+            ("parents", {"online": 1}, "parents.online: 1 cannot be used: online is true or false"),
+            ("placement", 7, "placement: 7 cannot be used"),
+            ("require_online", "no", "require_online: 'no' cannot be used"),
+            ("oui", 5, "oui: 5 cannot be used"),
+            ("identity", [], r"identity: \[\] cannot be used"),
+        )
+    ],
+    (
+        "a record with an HBA that its driver had not named",
+        wished(),
+        observed(replace(SINGLE[0], instances=(Recorded(0, WWPNS[0], "0" * 16),))),
+        DamagedDefinition,
+        "it is not what this module writes: parent: '0000000000000000' cannot be used",
     ),
     (
         "a pool of another kind",

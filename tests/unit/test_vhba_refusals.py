@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
+from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition, LaterVersion
 from ansible_collections.hostdev.nodedev.plugins.module_utils.disk_users import Use
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba import Observation, Wish, plan
@@ -138,8 +138,54 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
             DamagedDefinition,
             "/etc/nodedev.d/vhba/x.json is damaged (no JSON); it was left alone",
         )
-        for state in ("present", "inactive", "absent")
+        for state in ("present", "inactive")
     ],
+    (
+        "absent, of a later release",
+        wished(state="absent"),
+        there(damaged=LaterVersion("/etc/nodedev.d/vhba/x.json", "its version is 2")),
+        LaterVersion,
+        "/etc/nodedev.d/vhba/x.json is damaged (its version is 2)",
+    ),
+    (
+        "absent, there with another WWNN",
+        wished(state="absent"),
+        observed(hba(3), vhba(wwnn=OTHER)),
+        BadInput,
+        f"wwpn: '{WWPN}' cannot be used: vHBA scsi_host8 has it already, with WWNN {OTHER} instead of {WWNN}",
+    ),
+    (
+        "absent, an HBA's own name",
+        wished(state="absent"),
+        observed(hba(3, wwpn=WWPN), hba(4)),
+        BadInput,
+        f"wwpn: '{WWPN}' cannot be used: it is the port's own name of HBA scsi_host3",
+    ),
+    *[
+        (
+            f"an HBA that its driver has not named, {name!r}, {state}",
+            wished(state=state, parent="scsi_host3"),
+            observed(hba(3, wwpn=name), hba(4)),
+            BadInput,
+            f"scsi_host3: its WWPN is '{name}', by which no HBA can be found again: its driver has not named it",
+        )
+        for name in ("0" * 16, "f" * 16, "0", "", "10000090fa12340", "10000090fa12340g")
+        for state in ("present", "inactive")
+    ],
+    (
+        "there, on an HBA that its driver has not named",
+        wished(),
+        observed(hba(3, wwpn="0" * 16), vhba()),
+        NodedevError,
+        f"vHBA {WWPN} cannot be defined so that it can be read again: parent_wwpn: '{'0' * 16}' cannot be used",
+    ),
+    (
+        "inactive, no HBA with NPIV",
+        wished(state="inactive"),
+        observed(hba(3, vport_folder=None, used=4)),
+        BadInput,
+        "scsi_host3: it has no NPIV",
+    ),
 ]
 
 
@@ -167,7 +213,12 @@ def test_refusal(wish: Wish, seen: Observation, kind: type[NodedevError], messag
         ({"parent": "x"}, "parent: 'x'"),
         ({"parent": "host3", "parent_fabric_wwn": FABRIC}, "by one of them"),
         ({"wait_timeout": -1.0}, "wait_timeout: -1.0"),
+        ({"wait_timeout": float("nan")}, "wait_timeout: nan"),
         ({"wait_luns": -1}, "wait_luns: -1"),
+        ({"wait_luns": 10**5000}, "wait_luns: a number of thousands of digits"),
+        ({"identity": "a b"}, "identity: 'a b' cannot be used: it is text of 1 to 255 characters without blanks"),
+        ({"wwnn": None, "wwpn": None, "name": "\ud800"}, r"name: '\ud800' cannot be used: it is not UTF-8 text"),
+        ({"parent": f"host{'1' * 5000}"}, "an HBA is named as libvirt does, scsi_host and its number"),
         ({"state": "inactive", "persistent": False}, "persistent: False"),
     ],
 )

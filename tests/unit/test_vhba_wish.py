@@ -13,6 +13,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import (
     nodedev,
+    vhba,
     vhba_definition,
     vhba_wish,
 )
@@ -198,18 +199,21 @@ def test_a_name_that_nothing_has() -> None:
 def test_online_is_as_defined_unless_told(defined: bool | None, option: bool | None, online: bool) -> None:
     if defined is not None:
         vhba_definition.define(Definition(WWPN, WWNN, HBA_WWPN, defined), None).apply()
-    assert vhba_wish.from_device(device(), require_online=option).require_online is online
     named = vhba_wish.from_name("scsi_host9", require_online=option)
-    assert named is not None
-    assert named.require_online is online
+    for wish in (vhba_wish.from_device(device(parent=BY_WWNS), require_online=option), named):
+        assert wish is not None
+        planned = vhba.plan(wish, vhba.observe(wish)).definition
+        assert planned is not None
+        assert planned.require_online is online
 
 
 def test_a_damaged_definition_is_named(host: Host) -> None:
     path = Path(vhba_definition.path_of(WWPN))
     path.parent.mkdir(parents=True)
     path.write_text("{")
+    wish = vhba_wish.from_device(device(parent=BY_WWNS))
     with pytest.raises(DamagedDefinition, match=str(path)):
-        vhba_wish.from_device(device())
+        vhba.plan(wish, vhba.observe(wish))
 
 
 def test_a_definition_without_a_start_is_no_vhbas() -> None:

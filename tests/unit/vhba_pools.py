@@ -41,7 +41,7 @@ def an_hba(host: int, most: int = 4, state: str = "Online", fabric: str | None =
     )
 
 
-# A and B take four vHBAs each; C has no link, D no fabric, E no NPIV.
+# A and B take four vHBAs each; C has no link, D no fabric, E no NPIV, F no name yet.
 A, B = an_hba(3), an_hba(4, fabric=OTHER_FABRIC)
 HBAS = {
     "A": A,
@@ -49,6 +49,7 @@ HBAS = {
     "C": an_hba(5, state="Linkdown", fabric=None),
     "D": an_hba(6, fabric=None),
     "E": an_hba(7, most=0, npiv=False),
+    "F": replace(an_hba(8), wwpn="0" * 16),
 }
 OTHERS = "5001a4a0000000a1"
 
@@ -68,10 +69,18 @@ def a_vhba(wwpn: str, wwnn: str, hba: str, host: int) -> Port:
 
 
 def recorded(*places: str, root: str = STORE, **wish: Any) -> Record:
-    """A record as this module writes it, of a wish for as many vHBAs as it has unless told otherwise."""
-    said = {"count": len(places), "parents": {"online": True}, "placement": "spread", "require_online": True}
+    """A record as earlier releases wrote it, of a wish for as many vHBAs as it has unless told otherwise.
+
+    They filled it up with the defaults of what they were not told.
+    """
+    said = {"parents": {"online": True}, "placement": "spread", "require_online": True, "oui": "001a4a"}
+    return told(*places, root=root, **{**said, **wish})
+
+
+def told(*places: str, root: str = STORE, **wish: Any) -> Record:
+    """A record as this module writes it: of what it was told alone."""
     instances = tuple(Recorded(int(each[0]), WWPNS[int(each[0])], HBAS[each[1]].wwpn) for each in places)
-    return Record("x", "vhba", {**said, "oui": "001a4a", **wish}, instances, root)
+    return Record("x", "vhba", {"count": len(places), **wish}, instances, root)
 
 
 def observed(

@@ -11,6 +11,7 @@ from ..capabilities.fc_port import Port
 from ..errors import BadInput
 from ..names import checked_wwn
 from ..resources.vhba_parent import checked_host, unfit
+from . import fields
 from .parents import refuse_if_empty
 
 KEYS = ("scsi_hosts", "wwpns", "fabric_wwn", "online")
@@ -31,16 +32,15 @@ class Selector:
         given = {key: value for key, value in values.items() if value is not None}
         if set(given) - set(KEYS):
             raise BadInput("parents", values, f"what can be chosen by is: {', '.join(KEYS)}")
-        if not isinstance(given.get("online", True), bool):
-            raise BadInput("parents", values, "online is true or false")
-        for key in ("scsi_hosts", "wwpns"):
-            refuse_if_empty(key, given.get(key, ("any",)))
-        if "scsi_hosts" in given:
-            given["scsi_hosts"] = tuple(checked_host("parents", str(value)) for value in given["scsi_hosts"])
-        if "wwpns" in given:
-            given["wwpns"] = tuple(checked_wwn("parents", str(value)) for value in given["wwpns"])
-        if "fabric_wwn" in given:
-            given["fabric_wwn"] = checked_wwn("parents", str(given["fabric_wwn"]))
+        fields.flag(given, "online", "parents.")
+        for key, checked in (("scsi_hosts", checked_host), ("wwpns", checked_wwn)):
+            listed = fields.texts(given, key, "parents.")
+            if listed is not None:
+                refuse_if_empty(key, listed)
+                given[key] = tuple(checked("parents", value) for value in listed)
+        fabric = fields.text(given, "fabric_wwn", "parents.")
+        if fabric is not None:
+            given["fabric_wwn"] = checked_wwn("parents", fabric)
         return cls(**given)
 
     def document(self, hbas: Sequence[Port]) -> dict[str, Any]:
@@ -60,6 +60,10 @@ class Selector:
         if self.fabric_wwn is not None and hba.fabric_wwn not in (None, self.fabric_wwn):
             return f"it is in fabric {hba.fabric_wwn}"
         return None
+
+    def may_take(self, wwpn: str) -> bool:
+        """Whether an HBA that is not there may be one of those that are meant, by all that its WWPN tells."""
+        return not (self.scsi_hosts or self.wwpns) or wwpn in self.wwpns
 
     def why_not(self, hba: Port, logged_in: bool) -> str | None:
         """Why no new vHBA of the pool goes to this HBA; None where one does as long as there is room.

@@ -16,8 +16,9 @@ from ..resources import mdev_steps as steps
 from . import members, record, space
 from .mdev_seen import Observation, members_of
 from .mdev_wish import KIND, Wish
+from .mdev_wish import kept as kept_wish
 from .members import Change, Member
-from .parents import Selector
+from .parents import Parent, Selector
 from .placement import Room
 from .record import Record, Recorded
 from .space import Space
@@ -40,14 +41,23 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
 
     ``ceilings`` is how many new instances a card has been found to take, where that is less than its parents say.
     """
-    wish = wish.filled(seen.record)
+    told, wish = wish, wish.filled(seen.record)
+    if seen.damaged_records and wish.state != "absent":
+        raise seen.damaged_records[0]
     own = members_of(seen)
     _check_damaged(seen, {member.id for member in own} | {*(wish.uuids or ())})
-    planned = _absent(wish, seen, own) if wish.state == "absent" else _Wanted(wish, seen, own, ceilings or {}).plan()
+    for leaving in seen.leaving:
+        raise leaving.refusal()
+    if wish.state == "absent":
+        planned = _absent(wish, seen, own)
+    else:
+        planned = _Wanted(told, wish, seen, own, ceilings or {}).plan()
     if planned.record is not None:
         # Where a new instance is to be defined, a file may stand that cannot be understood.
         _check_damaged(seen, {one.id for one in planned.record.instances})
-    warnings = tuple(str(damage) for damage in seen.damaged)
+    warnings = [str(damage) for damage in seen.damaged]
+    if wish.identity is None and wish.uuids is None:
+        warnings += machine.doubts(seen.machine, f"the UUIDs of pool {wish.name}")
     return replace(planned, warnings=(*warnings, *planned.warnings))
 
 
@@ -60,7 +70,11 @@ def _check_damaged(seen: Observation, uuids: Collection[str]) -> None:
 
 def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
     change = members.resized(wish.name, own, 0, wish.force)
-    gone = [*_removal(wish, seen, change.go), *([record.forget(seen.record)] if seen.record else [])]
+    gone = [
+        *record.forget_damaged(wish.name, seen.damaged_records),
+        *_removal(wish, seen, change.go),
+        *([record.forget(seen.record)] if seen.record else []),
+    ]
     ids = {member.id for member in own}
     return Plan(
         tuple(gone),
@@ -68,6 +82,7 @@ def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
         None,
         {uuid: device for uuid, device in seen.active.items() if uuid not in ids},
         {uuid: known for uuid, known in seen.definitions.items() if uuid not in ids},
+        record.only_damaged_knew(wish.name, seen.damaged_records),
     )
 
 
@@ -82,23 +97,34 @@ def _removal(wish: Wish, seen: Observation, go: Sequence[Member]) -> Iterator[St
 
 
 class _Wanted:
-    """The plan for a pool that is to be there, running or only defined."""
+    """The plan for a pool that is to be there, running or only defined.
 
-    def __init__(self, wish: Wish, seen: Observation, own: Sequence[Member], ceilings: Mapping[str, int]) -> None:
+    ``told`` is the wish without what the record fills in: what it leaves open stays as it is of instances that have it.
+    """
+
+    def __init__(
+        self, told: Wish, wish: Wish, seen: Observation, own: Sequence[Member], ceilings: Mapping[str, int]
+    ) -> None:
+        self.told = told
         self.wish = wish
         self.seen = seen
         self.ceilings = ceilings
         self.parents = {parent.address: parent for parent in seen.choice.parents}
         self.runs = wish.state == "present"
         self._check_options()
-        self.members = [*own, *self._adopted(own)]
+        self.adopted = self._adopted(own)
+        self.members = [replace(member, rests=self._rests(member)) for member in [*own, *self.adopted]]
 
     def _check_options(self) -> None:
-        wish, choice = self.wish, self.seen.choice
+        wish = self.wish
         if wish.type is None:
             raise BadInput("type", None, f"pool {wish.name} is not known here, so a type is needed; {self._offers()}")
         if wish.count is None and wish.uuids is None:
             raise BadInput("count", None, f"pool {wish.name} is not known here, so a count or uuids are needed")
+
+    def _check_parents(self) -> None:
+        """Raise BadInput where no parent can be chosen, which is asked only where one is needed."""
+        wish, choice = self.wish, self.seen.choice
         listed = ", ".join(self.seen.registered) or "none"
         if choice.missing:
             raise BadInput("parents", choice.missing[0], f"the registered parents are: {listed}")
@@ -109,6 +135,14 @@ class _Wanted:
                 "parents", (wish.parents or Selector()).document(), f"it takes none of the registered parents: {listed}"
             )
 
+    def _rests(self, member: Member) -> bool:
+        """Whether an instance can stay defined where it is, be its parent full, without the type, or gone."""
+        if member.parent is None or not (member.active or self.seen.defined(member.id)):
+            return False
+        if member.parent in self.seen.registered:
+            return member.parent in self.parents or member.parent in self.seen.choice.offers
+        return (self.wish.parents or Selector()).may_take(member.parent)
+
     def _offers(self) -> str:
         offers = self.seen.choice.offers
         return "; ".join(f"{address} has the types: {', '.join(kinds) or 'none'}" for address, kinds in offers.items())
@@ -116,7 +150,7 @@ class _Wanted:
     def _adopted(self, own: Sequence[Member]) -> list[Member]:
         """Listed instances that others made; an error unless they may be adopted."""
         known = {member.id for member in own}
-        found = []
+        found: list[Member] = []
         for index, uuid in enumerate(self.wish.uuids or ()):
             device, defined = self.seen.active.get(uuid), self.seen.defined(uuid)
             if uuid in known or (device is None and not defined):
@@ -130,6 +164,11 @@ class _Wanted:
                     f"mdev {uuid} on {parent} was not made for pool {self.wish.name}: set adopt: true to take it into"
                     " the pool, or list another UUID"
                 )
+            if len(defined) > 1:
+                raise NodedevError(
+                    f"mdev {uuid} is defined under several parents, {', '.join(each.parent for each in defined)}:"
+                    " undefine it under all but one, then adopt it"
+                )
             found.append(
                 Member(index, uuid, parent, device is not None, holders.named(self.seen.holders.get(uuid, ())))
             )
@@ -137,6 +176,9 @@ class _Wanted:
 
     def plan(self) -> Plan:
         change = self._change()
+        as_many_as_fit = self.wish.count == members.MAX and (self.runs or not self.members)
+        if as_many_as_fit or space.wanted(change, self.runs):
+            self._check_parents()
         self._check_stay(change.stay)
         placed = self._placed(change)
         targets = {one.id: self._target(one.id, one.parent) for one in placed}
@@ -159,6 +201,8 @@ class _Wanted:
                 attrs = targets[uuid].attrs
                 remove.append(steps.remove(device, attrs, self.seen.callouts, self.wish.wait_timeout))
         kept = self._record([*placed, *record.of_members(change.left)])
+        if kept != self.seen.record:
+            record.refuse_unreadable(kept, kept_wish)
         ordered = [*remove, *make, *define] if self.runs else [*define, *remove]
         return Plan(
             record.around(ordered, kept, self.seen.record, change.go),
@@ -181,25 +225,40 @@ class _Wanted:
     def _check_stay(self, stay: Sequence[Member]) -> None:
         for member in stay:
             parent = self.parents.get(member.parent or "")
-            if parent is None and member.active:
+            if parent is None and (member.active or (self.runs and member.id in self._adopted_ids)):
                 raise NodedevError(
                     f"pool {self.wish.name} has mdev {member.id} on {member.parent}, which is not among the parents"
                     f" that are chosen and have type {self.wish.type}: choose it too, or remove the pool first with"
                     " state: absent"
                 )
             device = self.seen.active.get(member.id)
-            kinds = [device.type] if device else [known.type for known in self.seen.defined(member.id)]
-            for kind in kinds:
+            for kind in [device.type] if device else [known.type for known in self.seen.defined(member.id)]:
                 if parent is not None and kind != parent.type:
                     raise NodedevError(
                         f"pool {self.wish.name} has mdev {member.id} with type {kind} on {member.parent}, not with type"
                         f" {parent.type}: remove the pool first with state: absent, or choose another name"
                     )
+                if parent is None and not self.runs and not self._may_have(member, kind):
+                    raise NodedevError(
+                        f"pool {self.wish.name} has mdev {member.id} with type {kind} on {member.parent}: whether that"
+                        f" is {self.wish.type} cannot be told, since the parent does not offer it now"
+                    )
+
+    @property
+    def _adopted_ids(self) -> set[str]:
+        return {member.id for member in self.adopted}
+
+    def _may_have(self, member: Member, kind: str) -> bool:
+        """Whether an instance whose parent does not tell its types any more has the wished one, as it had before."""
+        same = self.seen.record is None or self.seen.record.wish.get("type") == self.wish.type
+        return kind == self.wish.type or (same and member.id not in self._adopted_ids)
 
     def _placed(self, change: Change) -> tuple[Recorded, ...]:
         """Where every instance is to be, by index."""
         here = self._space(change.go, change.stay)
         wanted = space.wanted(change, self.runs)
+        if wanted > here.capacity and not self.runs:
+            here = self._space(change.go, change.stay, ever=True)
         if wanted > here.capacity:
             raise BadInput(
                 "count" if self.wish.uuids is None else "uuids",
@@ -207,22 +266,50 @@ class _Wanted:
                 f"pool {self.wish.name} needs {wanted} more instances of type {self.wish.type} and there is room for"
                 f" {here.described()}",
             )
-        return space.placed(change, self.runs, here, self._identity, self.wish.placement)
+        placed = space.placed(change, self.runs, here, self._identity, self.wish.placement)
+        self._check_adopted(placed)
+        return placed
+
+    def _check_adopted(self, placed: Sequence[Recorded]) -> None:
+        """Raise NodedevError where an instance would have to be moved in the run that adopts it."""
+        parents = {one.id: one.parent for one in placed}
+        for member in self.adopted:
+            if parents[member.id] != member.parent:
+                raise NodedevError(
+                    f"mdev {member.id} is defined on {member.parent}, which has no room for it now: make room there, or"
+                    " adopt it with state: inactive"
+                )
 
     def _identity(self, index: int) -> str:
         if self.wish.uuids is not None:
             return self.wish.uuids[index]
         return pool_uuid(machine.needed_id(self.seen.machine), self.wish.name, index)
 
-    def _space(self, go: Sequence[Member], stay: Sequence[Member]) -> Space:
-        """What the parents can take, with what those instances leave that go or that are placed anew."""
-        leaving = space.leaving(go, stay, self.runs)
-        rooms = [
-            Room(parent.address, parent.card, parent.free + leaving[parent.address]) for parent in self.parents.values()
-        ]
-        return Space(rooms, self._limits(go))
+    def _space(self, go: Sequence[Member], stay: Sequence[Member], ever: bool = False) -> Space:
+        """What the parents can take, with what those instances leave that go or that are placed anew.
 
-    def _limits(self, go: Sequence[Member]) -> dict[str, int]:
+        ``ever`` is for instances that are only defined: then it is what the parents can take at the most, at any time.
+        """
+        leaving = space.leaving(go, stay, self.runs)
+        resting = space.resting(stay, self.runs)
+        rooms = []
+        for address, parent in self.parents.items():
+            free = self._most(parent) if ever else parent.free + leaving[address]
+            rooms.append(Room(address, parent.card, max(free - resting[address], 0)))
+        return Space(rooms, self._limits(go, resting))
+
+    def _most(self, parent: Parent) -> int:
+        """How many instances a parent can ever take, where that can be told; what others use may be given free."""
+        on_card = [each for each in self.seen.active.values() if self.seen.cards[each.parent] == parent.card]
+        own = sum(each.parent == parent.address and each.type == parent.type for each in on_card)
+        if parent.card != parent.address:
+            # A virtual function takes one, whatever it says while its card is full.
+            return max(parent.free + own, 1)
+        # Instances of another size may leave room for none of this one.
+        told = parent.free + own > 0 and all(each.type == parent.type for each in on_card)
+        return parent.free + own if told else members.MOST
+
+    def _limits(self, go: Sequence[Member], resting: Mapping[str | None, int]) -> dict[str, int]:
         """What the cards can take, where they are known to take less than the sum of what their parents say."""
         gone = {member.id for member in go}
         limits = {}
@@ -236,15 +323,26 @@ class _Wanted:
                 and device.type == parent.type
                 and device.uuid not in gone
             )
-            limits[parent.card] = max(parent.most - (used if self.runs else 0), 0)
+            rest = sum(resting[each.address] for each in self.parents.values() if each.card == parent.card)
+            limits[parent.card] = max(parent.most - (used if self.runs else rest), 0)
         for card, most in self.ceilings.items():
             limits[card] = min(most, limits.get(card, most))
         return limits
 
     def _target(self, uuid: str, parent: str) -> Definition:
-        known = self.seen.defined(uuid)
-        attrs = self.wish.attrs if self.wish.attrs is not None else known[0].attrs if known else ()
-        return Definition(uuid, parent, self.parents[parent].type, self.wish.starts, attrs)
+        """How an instance is to be defined; what this run was not told stays as its definition has it."""
+        known = sorted(self.seen.defined(uuid), key=lambda each: each.parent != parent)
+        attrs, starts = self.wish.attrs or (), self.wish.autostart is not False
+        if known:
+            attrs = known[0].attrs if self.told.attrs is None else attrs
+            starts = known[0].autostart if self.told.autostart is None else starts
+        return Definition(uuid, parent, self._kind(uuid, parent), starts, attrs)
+
+    def _kind(self, uuid: str, parent: str) -> str:
+        """The kernel's id of the type there; of one that stays defined on a parent that does not tell, what it has."""
+        if parent in self.parents:
+            return self.parents[parent].type
+        return self.seen.defined(uuid)[0].type
 
     def _made(self, target: Definition) -> Mdev:
         return Mdev(target.uuid, target.parent, target.type, self.parents[target.parent].device_api, None, ())

@@ -15,6 +15,7 @@ from .. import boot, hostdev, mdevctl, sysfs, udev
 from ..errors import NodedevError
 from ..names import mdev_name
 from ..plan import StepFailed, apply, describe
+from ..resources import mdev_leaving
 from .attempts import Ceilings, alone
 from .mdev_plan import Plan, plan
 from .mdev_seen import Observation, cards, members_of, observe
@@ -40,6 +41,8 @@ def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observati
     ceilings = Ceilings()
     while True:
         before = observe(wish)
+        if mdev_leaving.await_end(before.leaving, wish.wait_timeout):
+            before = observe(wish)
         if not locked.issuperset(parent.card for parent in before.choice.parents):
             return None
         mdevctl.clear_up(before.cards)
@@ -71,6 +74,7 @@ def _predicted(before: Observation, planned: Plan) -> Observation:
         active=planned.active,
         definitions=planned.definitions,
         derived={},
+        damaged_records=(),
     )
 
 

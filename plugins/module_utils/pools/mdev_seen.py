@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,8 +13,10 @@ from ..capabilities.mdev import Mdev
 from ..definitions import DamagedDefinition
 from ..mdevctl import Definition
 from ..names import pool_uuid
+from ..resources import mdev_leaving
+from ..resources.mdev_leaving import Leaving
 from . import members, record
-from .mdev_wish import Wish
+from .mdev_wish import KIND, Wish, kept
 from .members import Member
 from .parents import Choice, Selector, choose
 from .record import Record
@@ -24,10 +26,12 @@ from .record import Record
 class Observation:
     """The parts of the host that a wish touches.
 
-    ``derived`` is the index by UUID of what runs or is defined and, by its UUID, belongs to this pool; ``machine`` the
-    host's machine-id, None where it has none. ``cards`` says of every parent in question which card it is on: of those
-    that are registered, that have instances or that the pool was on. ``owners`` are the other pools by their instances.
-    ``active`` and ``definitions`` are all of the host, by their UUIDs; ``holders`` are those of members.
+    ``derived`` is the index by UUID of what runs or is defined and, by its UUID, belongs to this pool; ``machine`` is
+    what names follow from, the host's machine-id or what stands in for it, None where there is none. ``cards`` says of
+    every parent in question which card it is on: of those that are registered, that have instances or that the pool was
+    on. ``owners`` are the other pools by their instances. ``active`` and ``definitions`` are all of the host, by their
+    UUIDs; ``holders`` are those of members. ``leaving`` are members that are still being removed, ``damaged_records``
+    the pool's own that cannot be understood.
     """
 
     machine: str | None
@@ -42,6 +46,8 @@ class Observation:
     derived: Mapping[str, int]
     holders: Mapping[str, tuple[holders.Holder, ...]]
     callouts: bool
+    leaving: tuple[Leaving, ...] = ()
+    damaged_records: tuple[DamagedDefinition, ...] = ()
 
     def defined(self, uuid: str) -> tuple[Definition, ...]:
         """The definitions of a UUID, under whatever parents."""
@@ -50,14 +56,14 @@ class Observation:
 
 def observe(wish: Wish) -> Observation:
     """Read what the wish touches: the record, the parents, all that runs and is defined, and who uses members."""
-    known = record.find(wish.name)
+    known, broken = record.look(wish.name, KIND, kept)
     wish = wish.filled(known)
     active = {device.uuid: device for device in mdev.running()}
     listed, damaged = mdevctl.all_defined()
     defined: dict[str, tuple[Definition, ...]] = {}
     for each in listed:
         defined[each.uuid] = (*defined.get(each.uuid, ()), each)
-    host = machine.known_id()
+    host = wish.identity or machine.known_id()
     own = {one.id: one.index for one in known.instances} if known else {}
     owners = record.owners(wish.name)
     others = {uuid for uuid in {*active, *defined} - {*own} - {*owners} if uuid[14] == "5"}
@@ -78,12 +84,28 @@ def observe(wish: Wish) -> Observation:
         derived=derived,
         holders={uuid: tuple(held_by for held_by in held if held_by["node"] in own) for uuid, own in nodes.items()},
         callouts=mdevctl.has_callouts(),
+        leaving=tuple(_leaving(record.known(known, derived), active, defined)),
+        damaged_records=tuple(broken),
     )
+
+
+def _leaving(
+    own: Mapping[str, tuple[int, str | None]],
+    active: Mapping[str, Mdev],
+    defined: Mapping[str, Sequence[Definition]],
+) -> Iterator[Leaving]:
+    """Those of the pool's instances, by their UUIDs, that are still being removed from where they were."""
+    for uuid, (_index, recorded) in own.items():
+        if uuid not in active:
+            parents = {each.parent for each in defined.get(uuid, ())} | ({recorded} if recorded else set())
+            found = mdev_leaving.find(uuid, sorted(parents))
+            if found is not None:
+                yield found
 
 
 def cards(wish: Wish) -> set[str]:
     """The cards of all parents that a plan for the wish may have to do with; reads little else."""
-    return {*_cards(record.find(wish.name)).values()}
+    return {*_cards(record.look(wish.name, KIND, kept)[0]).values()}
 
 
 def _cards(known: Record | None, others: Iterable[str] = ()) -> dict[str, str]:

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..definitions import DamagedDefinition
 from ..errors import BadInput
 from ..mdevctl import Attrs
-from ..names import checked_address, checked_attrs, checked_type, checked_uuid
-from . import members, placement, record
+from ..names import checked_attrs, checked_type, checked_uuid
+from . import fields, members, placement, record
 from .options import checked
 from .parents import Selector
 from .record import Record
@@ -33,6 +32,7 @@ class Wish:
     attrs: Attrs | None = None
     persistent: bool = True
     autostart: bool | None = None
+    identity: str | None = None
     adopt: bool = False
     force: bool = False
     wait_timeout: float = 30
@@ -46,6 +46,8 @@ class Wish:
             options["uuids"] = tuple(checked_uuid(uuid, "uuids") for uuid in options["uuids"])
             if len(set(options["uuids"])) != len(options["uuids"]):
                 raise BadInput("uuids", list(options["uuids"]), "each UUID stands once")
+            if len(options["uuids"]) > members.MOST:
+                raise BadInput("uuids", len(options["uuids"]), f"a pool has up to {members.MOST} instances")
         if options.get("parents") is not None:
             options["parents"] = Selector.checked(options["parents"])
         if options.get("attrs") is not None:
@@ -53,49 +55,69 @@ class Wish:
         return cls(**options)
 
     def filled(self, known: Record | None) -> Wish:
-        """The wish with what it leaves open taken from the record; DamagedDefinition where the record has nonsense."""
+        """The wish with what it leaves open taken from the record; DamagedDefinition where the record has nonsense.
+
+        Raises BadInput where the pool is one of another kind or of another identity.
+        """
         if known is None:
             return self
-        said = record.wish_of(known, KIND)
-        try:
-            for one in known.instances:
-                # They become parts of paths.
-                checked_uuid(one.id)
-                checked_address("parent", one.parent)
-            return replace(
-                self,
-                type=self.type or checked_type(said.get("type")),
-                count=self.count if self.count is not None or self.uuids is not None else _known_count(said),
-                uuids=self.uuids if self.uuids is not None or self.count is not None else _known_uuids(said),
-                parents=self.parents or Selector.checked(said.get("parents", {})),
-                placement=self.placement or said.get("placement"),
-                attrs=self.attrs if self.attrs is not None else checked_attrs(said.get("attrs", [])),
-                autostart=self.autostart if self.autostart is not None else said.get("autostart") is not False,
-            )
-        except (BadInput, AttributeError, TypeError) as error:
-            raise DamagedDefinition(known.path, f"it is not what this module writes: {error}") from error
-
-    @property
-    def starts(self) -> bool:
-        """Whether the instances start when their parent appears: so they do where nothing else is said."""
-        return self.autostart is not False
+        was = kept(known)
+        record.refuse_other_identity(self.name, self.identity, was.identity)
+        sized = self.count is not None or self.uuids is not None
+        return replace(
+            self,
+            type=self.type or was.type,
+            count=self.count if sized else was.count,
+            uuids=self.uuids if sized else was.uuids,
+            parents=self.parents if self.parents is not None else was.parents,
+            placement=self.placement or was.placement,
+            attrs=self.attrs if self.attrs is not None else was.attrs,
+            autostart=self.autostart if self.autostart is not None else was.autostart,
+            identity=was.identity,
+        )
 
     def document(self) -> dict[str, Any]:
-        """The wish as a record keeps it."""
-        size = {"count": self.count} if self.uuids is None else {"uuids": list(self.uuids)}
-        return {
+        """The wish as a record keeps it: what was said, and nothing of what was left out."""
+        said = {
             "type": self.type,
-            **size,
-            "parents": (self.parents or Selector()).document(),
-            "placement": self.placement or placement.SPREAD,
-            "attrs": [{name: value} for name, value in self.attrs or ()],
-            "autostart": self.starts,
+            "count": self.count if self.uuids is None else None,
+            "uuids": None if self.uuids is None else list(self.uuids),
+            "parents": None if self.parents is None else self.parents.document(),
+            "placement": self.placement,
+            "attrs": None if self.attrs is None else [{name: value} for name, value in self.attrs],
+            "autostart": self.autostart,
+            "identity": self.identity,
         }
+        return {key: value for key, value in said.items() if value is not None}
 
 
-def _known_count(said: Mapping[str, Any]) -> int | str | None:
-    return None if "uuids" in said else members.checked_count(said.get("count"))
+def kept(known: Record) -> Wish:
+    """The wish that a record keeps, which earlier releases filled up with defaults; DamagedDefinition for nonsense.
 
-
-def _known_uuids(said: Mapping[str, Any]) -> tuple[str, ...] | None:
-    return tuple(checked_uuid(uuid) for uuid in said["uuids"]) if "uuids" in said else None
+    Raises BadInput where the pool is one of another kind.
+    """
+    said = record.wish_of(known, KIND)
+    try:
+        for one in known.instances:
+            # They become parts of paths.
+            if checked_uuid(one.id) != one.id:
+                raise BadInput("id", one.id, "the kernel knows UUIDs in small letters only")
+            record.checked_component("parent", one.parent)
+        parents, uuids = fields.mapping(said, "parents"), fields.texts(said, "uuids")
+        attrs = fields.mappings(said, "attrs")
+        for attribute in attrs or ():
+            for name in attribute:
+                fields.text(attribute, name, "attrs.")
+        return Wish(
+            name=known.name,
+            type=checked_type(fields.needed_text(said, "type")),
+            count=members.checked_count(said.get("count")) if uuids is None else None,
+            uuids=None if uuids is None else tuple(checked_uuid(uuid) for uuid in uuids),
+            parents=None if parents is None else Selector.checked(parents),
+            placement=fields.choice(said, "placement", placement.WAYS),
+            attrs=None if attrs is None else checked_attrs(attrs),
+            autostart=fields.flag(said, "autostart"),
+            identity=record.identity_of(said),
+        )
+    except BadInput as error:
+        raise DamagedDefinition(known.path, f"it is not what this module writes: {error}") from error

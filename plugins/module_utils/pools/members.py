@@ -10,6 +10,8 @@ from ..errors import BadInput, InUse
 
 # No pool has more: it bounds the search for instances whose identity follows from the pool's name.
 MOST = 4096
+# Digits of a count, with zeros before it.
+LONGEST_COUNT = 20
 # The size of a pool that has as many as fit.
 MAX = "max"
 RELEASE = "have the kernel ask for their release"
@@ -19,7 +21,8 @@ RELEASE = "have the kernel ask for their release"
 class Member:
     """One instance; ``id`` is what names it in its kind, ``parent`` where it is or was, None if it never was.
 
-    ``held_by`` says in words who uses it, nothing when it is idle.
+    ``held_by`` says in words who uses it, nothing when it is idle. ``rests`` says that it can stay defined where it is
+    as long as it is not to run.
     """
 
     index: int
@@ -27,10 +30,11 @@ class Member:
     parent: str | None = None
     active: bool = False
     held_by: str = ""
+    rests: bool = False
 
     def stays(self, runs: bool) -> bool:
         """Whether it keeps its place as it is, where the pool's instances are to run or not to."""
-        return self.active and runs
+        return self.active if runs else self.rests
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,12 @@ class Change:
 
 def checked_count(value: object) -> int | str:
     """The size of a pool, a number or MAX; else BadInput."""
-    text = str(value)
+    if type(value) is int and 0 <= value <= MOST:
+        return value
+    text = value if isinstance(value, str) else ""
     if text == MAX:
         return MAX
-    if not (text.isascii() and text.isdecimal()) or int(text) > MOST:
+    if not (text.isascii() and text.isdecimal()) or len(text) > LONGEST_COUNT or int(text) > MOST:
         raise BadInput("count", value, f"a number from 0 to {MOST}, or {MAX!r} for as many as fit")
     return int(text)
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import BadInput
+from .. import wishes
 from . import members, record
 
 
 def checked(options: dict[str, Any]) -> dict[str, Any]:
     """The options with the count as a number or MAX; raises BadInput naming the one that cannot be honoured."""
     record.checked_name(options["name"])
+    wishes.check(options, "the definitions are all that is kept")
     if options.get("count") is not None:
         options = {**options, "count": members.checked_count(options["count"])}
-    if options.get("wait_timeout", 0) < 0:
-        raise BadInput("wait_timeout", options["wait_timeout"], "a number of seconds, 0 or more")
-    if options.get("state") == "inactive" and not options.get("persistent", True):
-        raise BadInput("persistent", False, "with state 'inactive' the definitions are all that is kept")
     return options

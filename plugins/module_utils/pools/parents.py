@@ -10,7 +10,8 @@ from typing import Any
 from .. import pci_ids, sysfs
 from ..capabilities import mdev_types
 from ..errors import BadInput
-from ..names import checked_address
+from ..names import checked_address, device_name
+from . import fields
 
 KEYS = ("names", "addresses", "driver", "vendor", "product", "numa_node")
 
@@ -33,9 +34,13 @@ class Selector:
         if set(given) - set(KEYS):
             raise BadInput("parents", values, f"what can be chosen by is: {', '.join(KEYS)}")
         for key in ("names", "addresses"):
-            if key in given:
-                refuse_if_empty(key, given[key])
-                given[key] = tuple(checked_address("parents", str(value)) for value in given[key])
+            listed = fields.texts(given, key, "parents.")
+            if listed is not None:
+                refuse_if_empty(key, listed)
+                given[key] = tuple(checked_address("parents", value) for value in listed)
+        for key in ("driver", "vendor", "product"):
+            fields.text(given, key, "parents.")
+        fields.number(given, "numa_node", "parents.")
         return cls(**given)
 
     def document(self) -> dict[str, Any]:
@@ -57,6 +62,12 @@ class Selector:
         if self.numa_node is not None and sysfs.read(f"{path}/numa_node") != str(self.numa_node):
             return False
         return (self.vendor is None and self.product is None) or self._is_made_by(path)
+
+    def may_take(self, address: str) -> bool:
+        """Whether a parent that is not there may be one of those that are chosen, by all that its address tells."""
+        if not self.names and not self.addresses:
+            return True
+        return address in self.addresses or any(name.endswith(device_name("", address)) for name in self.names)
 
     def _is_made_by(self, path: str) -> bool:
         known = pci_ids.identity(path) if sysfs.link_name(f"{path}/subsystem") == "pci" else {}

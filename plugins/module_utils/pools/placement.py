@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-SPREAD, PACK = "spread", "pack"
+WAYS = SPREAD, PACK = "spread", "pack"
 
 
 @dataclass(frozen=True)

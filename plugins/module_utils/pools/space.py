@@ -2,7 +2,7 @@
 """From members and room to places: how many instances fit, and where each goes. The same for every kind, and pure.
 
 ``runs`` says whether the instances of the pool are to run: those that do stay where they are then, the others may go to
-any parent with room.
+any parent with room. Where they are not to run, those that are defined stay where they are and need no room.
 """
 
 from __future__ import annotations
@@ -46,8 +46,19 @@ def leaving(go: Sequence[Member], stay: Sequence[Member], runs: bool) -> Counter
 
 
 def most(own: Sequence[Member], runs: bool, space: Space) -> int:
-    """How many instances the pool can have; ``space`` is with all that leaves where none goes."""
-    return min(sum(member.stays(runs) for member in own) + space.capacity, members.MOST)
+    """How many instances the pool can have; ``space`` is with all that leaves where none goes.
+
+    Those that stay defined on parents that are not there come back into account with these.
+    """
+    stay = [member for member in own if member.stays(runs)]
+    parents = {room.parent for room in space.rooms}
+    here = stay if runs else [member for member in stay if member.parent in parents]
+    return min(max(len(stay), len(here) + space.capacity), members.MOST)
+
+
+def resting(stay: Sequence[Member], runs: bool) -> Counter[str | None]:
+    """How many instances stay defined on each parent without running: what it can take is less by them."""
+    return Counter(member.parent for member in stay if not runs and member.stays(runs))
 
 
 def wanted(change: Change, runs: bool) -> int:

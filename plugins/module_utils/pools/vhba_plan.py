@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .. import machine
+from ..capabilities.fc_port import Port
+from ..definitions import DamagedDefinition
 from ..errors import BadInput, NodedevError
 from ..plan import Step
 from ..resources import vhba_definition as definition
 from ..resources import vhba_steps as steps
 from ..resources.vhba_definition import Definition
-from ..resources.vhba_parent import called, with_npiv
+from ..resources.vhba_parent import called, is_named, unfit, with_npiv
 from . import members, record, space
 from .members import Change, Member
 from .placement import Room
@@ -21,6 +23,7 @@ from .record import Record, Recorded
 from .space import Space
 from .vhba_seen import Observation, Running, members_of
 from .vhba_wish import KIND, Wish
+from .vhba_wish import kept as kept_wish
 
 FORCE = "take the disks away all the same"
 
@@ -42,16 +45,33 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
 
     ``ceilings`` is by WWPN how many new vHBAs an HBA has been found to take, where that is less than it says.
     """
-    wish = wish.filled(seen.record)
+    told, wish = wish, wish.filled(seen.record)
+    if seen.damaged_records and wish.state != "absent":
+        raise seen.damaged_records[0]
     own = members_of(seen)
-    _check_damaged(seen, {member.id for member in own})
+    if wish.state != "absent":
+        _check_damaged(seen, {member.id for member in own})
     for running in seen.active.values():
         steps.refuse_if_several(running.wwnn, running.wwpn, seen.ports)
-    planned = _absent(wish, seen, own) if wish.state == "absent" else _Wanted(wish, seen, own, ceilings or {}).plan()
+    if wish.state == "absent":
+        planned = _absent(wish, seen, own)
+    else:
+        planned = _Wanted(told, wish, seen, own, ceilings or {}).plan()
     if planned.record is not None:
         # Where a new instance is to be defined, a file may stand that cannot be understood.
         _check_damaged(seen, {one.id for one in planned.record.instances})
-    return replace(planned, warnings=tuple(str(damage) for damage in seen.damaged))
+    left = {*seen.damaged} - {*_damaged(seen, own)} if wish.state == "absent" else seen.damaged
+    doubts = machine.doubts(seen.machine, f"the WWNs of pool {wish.name}") if wish.identity is None else []
+    return replace(
+        planned,
+        warnings=(*(str(damage) for damage in seen.damaged if damage in left), *doubts, *planned.warnings),
+    )
+
+
+def _damaged(seen: Observation, own: Sequence[Member]) -> list[DamagedDefinition]:
+    """The definitions of these instances that cannot be understood."""
+    ids = {member.id for member in own}
+    return [damage for damage in seen.damaged if definition.wwpn_of(damage.path) in ids]
 
 
 def _check_damaged(seen: Observation, wwpns: Collection[str]) -> None:
@@ -62,9 +82,24 @@ def _check_damaged(seen: Observation, wwpns: Collection[str]) -> None:
 
 
 def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
+    for member in own:
+        _refuse_if_taken("wwpn", seen, member.id)
     change = members.resized(wish.name, own, 0, wish.force, "with", FORCE)
-    gone = [*_removal(wish, seen, change.go), *([record.forget(seen.record)] if seen.record else [])]
-    return Plan(tuple(gone), (), None, {}, _without(seen.definitions, change.go))
+    gone = [
+        *record.forget_damaged(wish.name, seen.damaged_records),
+        *(definition.undefine_damaged(definition.wwpn_of(each.path), each) for each in _damaged(seen, own)),
+        *_removal(wish, seen, change.go),
+        *([record.forget(seen.record)] if seen.record else []),
+    ]
+    warnings = record.only_damaged_knew(wish.name, seen.damaged_records)
+    return Plan(tuple(gone), (), None, {}, _without(seen.definitions, change.go), warnings)
+
+
+def _refuse_if_taken(option: str, seen: Observation, wwpn: str) -> None:
+    """Raise BadInput where an instance does not run, and its WWPN is that of a port with another WWNN."""
+    known = seen.definitions.get(wwpn)
+    if wwpn not in seen.active and known is not None:
+        steps.refuse_if_taken(option, known.wwnn, wwpn, seen.ports)
 
 
 def _without(definitions: Mapping[str, Definition], go: Sequence[Member]) -> dict[str, Definition]:
@@ -90,21 +125,27 @@ def _stop(wish: Wish, seen: Observation, wwpn: str) -> list[Step]:
 
 
 class _Wanted:
-    """The plan for a pool that is to be there, running or only defined."""
+    """The plan for a pool that is to be there, running or only defined.
 
-    def __init__(self, wish: Wish, seen: Observation, own: Sequence[Member], ceilings: Mapping[str, int]) -> None:
+    ``told`` is the wish without what the record fills in: what it leaves open stays as it is of instances that have it.
+    """
+
+    def __init__(
+        self, told: Wish, wish: Wish, seen: Observation, own: Sequence[Member], ceilings: Mapping[str, int]
+    ) -> None:
+        self.told = told
         self.wish = wish
         self.seen = seen
-        self.members = own
         self.ceilings = ceilings
         self.runs = wish.state == "present"
         self.hbas = {hba.wwpn: hba for hba in seen.hbas}
         self._check_options()
+        self.members = [replace(member, rests=self._rests(member)) for member in own]
         reasons = {hba.wwpn: wish.selector.why_not(hba, wish.logged_in) for hba in seen.hbas}
         self.uncounted = {wwpn: reason for wwpn, reason in reasons.items() if reason is not None}
 
     def _check_options(self) -> None:
-        wish, seen = self.wish, self.seen
+        wish = self.wish
         if wish.count is None:
             raise BadInput("count", None, f"pool {wish.name} is not known here, so a count is needed")
         if self.runs and wish.logged_in and not wish.selector.online:
@@ -113,20 +154,55 @@ class _Wanted:
                 {"online": False},
                 "that goes with require_online: false, since a vHBA cannot log in where the link is down",
             )
-        names = {hba.name for hba in seen.hbas}
-        for name in wish.selector.scsi_hosts:
-            if name not in names:
-                what = "is no HBA" if seen.scsi_hosts.get(name) else "is not there"
-                raise BadInput("parents", name, f"it {what}; the HBAs with NPIV are: {with_npiv(seen.hbas)}")
-        if all(wish.selector.excludes(hba) for hba in seen.hbas):
+
+    def _check_parents(self) -> None:
+        """Raise BadInput where no HBA can be chosen, which is asked only where one is needed."""
+        self._check_names()
+        wish, hbas = self.wish, self.seen.hbas
+        if all(wish.selector.excludes(hba) for hba in hbas):
             raise BadInput(
                 "parents",
-                wish.selector.document(seen.hbas),
-                f"it takes none of the HBAs with NPIV, which are: {with_npiv(seen.hbas)}",
+                wish.selector.document(hbas),
+                f"it takes none of the HBAs with NPIV, which are: {with_npiv(hbas)}",
             )
+
+    def _check_names(self) -> None:
+        hbas = {hba.name: hba for hba in self.seen.hbas}
+        for name in self.wish.selector.scsi_hosts:
+            if name not in hbas:
+                what = "is no HBA" if self.seen.scsi_hosts.get(name) else "is not there"
+                listed = with_npiv(self.seen.hbas)
+                raise BadInput("parents", name, f"it {what}; the HBAs with NPIV are: {listed}")
+            if not is_named(hbas[name]):
+                raise BadInput("parents", name, str(unfit(hbas[name], require_online=False)))
+
+    def _rests(self, member: Member) -> bool:
+        """Whether an instance can stay defined on its HBA, be that full, without a link, or gone."""
+        if member.parent is None or not (member.active or member.id in self.seen.definitions):
+            return False
+        hba = self.hbas.get(member.parent)
+        selector = self.wish.selector
+        if hba is not None:
+            return not selector.excludes(hba)
+        # An HBA that is named and not there may be this one.
+        named = {*selector.scsi_hosts} - {each.name for each in self.seen.hbas}
+        return bool(named) or selector.may_take(member.parent)
+
+    def _kept_wish(self) -> dict[str, Any]:
+        """What is recorded of the wish; where HBAs are named that are not there, those that were chosen before stay."""
+        try:
+            self._check_names()
+        except BadInput:
+            if self.seen.record is None:
+                raise
+            return {**self.wish.document(()), "parents": self.seen.record.wish.get("parents", {})}
+        return self.wish.document(self.seen.hbas)
 
     def plan(self) -> Plan:
         change = self._change()
+        as_many_as_fit = self.wish.count == members.MAX and (self.runs or not self.members)
+        if as_many_as_fit or space.wanted(change, self.runs):
+            self._check_parents()
         self._check_stay(change.stay)
         placed = self._placed(change)
         targets = {one.id: self._target(one) for one in placed}
@@ -145,9 +221,11 @@ class _Wanted:
             active = {}
         root = record.root_for(self.wish.persistent, self.seen.record)
         kept = record.with_instances(
-            Record(self.wish.name, KIND, self.wish.document(self.seen.hbas), (), root),
+            Record(self.wish.name, KIND, self._kept_wish(), (), root),
             [*placed, *record.of_members(change.left)],
         )
+        if kept != self.seen.record:
+            record.refuse_unreadable(kept, kept_wish)
         ordered = [*remove, *make, *define] if self.runs else [*define, *remove]
         definitions = _without(self.seen.definitions, change.go)
         return Plan(
@@ -167,6 +245,7 @@ class _Wanted:
 
     def _check_stay(self, stay: Sequence[Member]) -> None:
         for member in stay:
+            _refuse_if_taken("name", self.seen, member.id)
             hba = self.hbas.get(member.parent or "")
             if member.active and hba is not None and self.wish.selector.excludes(hba):
                 raise NodedevError(
@@ -178,6 +257,8 @@ class _Wanted:
         """Where every instance is to be, by index."""
         here = self._space(change.go, change.stay)
         wanted = space.wanted(change, self.runs)
+        if wanted > here.capacity and not self.runs:
+            here = self._space(change.go, change.stay, ever=True)
         if wanted > here.capacity:
             room = here.described(lambda wwpn: called(self.hbas[wwpn]))
             why = "; ".join(f"{self.hbas[wwpn].name}: {reason}" for wwpn, reason in self.uncounted.items())
@@ -189,19 +270,25 @@ class _Wanted:
             )
         return space.placed(change, self.runs, here, self._identity, self.wish.placement)
 
-    def _space(self, go: Sequence[Member], stay: Sequence[Member]) -> Space:
-        """What the HBAs can take, with what those instances leave that go or that are placed anew."""
+    def _space(self, go: Sequence[Member], stay: Sequence[Member], ever: bool = False) -> Space:
+        """What the HBAs can take, with what those instances leave that go or that are placed anew.
+
+        ``ever`` is for instances that are only defined: then it is what the HBAs can take at the most, whatever their
+        links are like now and whoever has vports there.
+        """
         leaving = space.leaving(go, stay, self.runs)
-        # Those that are not to run stay defined where they are, whatever the link is like now.
-        defined = Counter(() if self.runs else (member.parent for member in stay))
+        resting = space.resting(stay, self.runs)
         rooms = []
         for wwpn, hba in self.hbas.items():
-            free = hba.free + leaving[wwpn]
-            if wwpn not in self.uncounted:
-                rooms.append(Room(wwpn, wwpn, free))
-            elif defined[wwpn] and not self.wish.selector.excludes(hba):
-                rooms.append(Room(wwpn, wwpn, min(free, defined[wwpn])))
+            free = hba.most if ever else hba.free + leaving[wwpn]
+            if wwpn not in self.uncounted or (ever and self._can_be_defined_on(hba)):
+                rooms.append(Room(wwpn, wwpn, max(free - resting[wwpn], 0)))
+            elif resting[wwpn]:
+                rooms.append(Room(wwpn, wwpn, 0))
         return Space(rooms, self.ceilings)
+
+    def _can_be_defined_on(self, hba: Port) -> bool:
+        return self.wish.selector.excludes(hba) is None and unfit(hba, require_online=False) is None
 
     def _identity(self, index: int) -> str:
         return self.wish.wwpn(machine.needed_id(self.seen.machine), index)
@@ -211,7 +298,10 @@ class _Wanted:
         wwnn = there.wwnn if there else self.wish.wwnn(machine.needed_id(self.seen.machine), one.index)
         if one.id not in self.seen.active:
             steps.refuse_if_taken("name", wwnn, one.id, self.seen.ports)
-        return Definition(one.id, wwnn, one.parent, self.wish.logged_in)
+        known = self.seen.definitions.get(one.id)
+        # What this run was not told stays as it is defined.
+        online = self.wish.logged_in if known is None or self.told.require_online is not None else known.require_online
+        return Definition(one.id, wwnn, one.parent, online)
 
     def _create(self, target: Definition) -> Step:
         return steps.create(target, self.hbas[target.parent_wwpn], self.wish.wait_timeout)

@@ -80,6 +80,7 @@ def predicted(before: Observation, planned: Plan) -> Observation:
         active=planned.active,
         definitions=planned.definitions,
         derived={},
+        damaged_records=(),
     )
 
 

@@ -18,7 +18,7 @@ from ..resources.vhba_definition import Definition
 from . import members, record
 from .members import Member
 from .record import Record
-from .vhba_wish import Wish
+from .vhba_wish import KIND, Wish, kept
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,10 @@ class Running:
 class Observation:
     """The parts of the host that a wish touches.
 
-    ``derived`` is the index by WWPN of what runs or is defined and, by its names, belongs to this pool; ``machine`` the
-    host's machine-id, None where it has none. ``active`` are the members that run; ``definitions`` are all of the host.
-    Both are by WWPN. ``scsi_hosts`` says of the names that were asked for whether the kernel has such a SCSI host.
+    ``derived`` is the index by WWPN of what runs or is defined and, by its names, belongs to this pool; ``machine`` is
+    what names follow from, the host's machine-id or what stands in for it, None where there is none. ``active`` are the
+    members that run; ``definitions`` are all of the host. Both are by WWPN. ``scsi_hosts`` says of the names that were
+    asked for whether the kernel has such a SCSI host. ``damaged_records`` are the pool's own that cannot be understood.
     """
 
     machine: str | None
@@ -53,6 +54,7 @@ class Observation:
     definitions: Mapping[str, Definition]
     damaged: tuple[DamagedDefinition, ...]
     derived: Mapping[str, int]
+    damaged_records: tuple[DamagedDefinition, ...] = ()
 
     @property
     def hbas(self) -> list[Port]:
@@ -62,14 +64,16 @@ class Observation:
 
 def observe(wish: Wish) -> Observation:
     """Read what the wish touches: the record, all ports and definitions, the members' units and who uses them."""
-    known = record.find(wish.name)
+    known, broken = record.look(wish.name, KIND, kept)
     wish = wish.filled(known)
     ports = tuple(fc_port.ports())
     listed, damaged = vhba_definition.all_defined()
     defined = {definition.wwpn: definition for definition in listed}
-    host = machine.known_id()
+    host = wish.identity or machine.known_id()
     own = {one.id: one.index for one in known.instances} if known else {}
-    derived = _derived(wish, host, ports, defined, {*own})
+    # By its name, a file that cannot be understood is one of a vHBA too.
+    files = {*defined, *(vhba_definition.wwpn_of(damage.path) for damage in damaged)}
+    derived = _derived(wish, host, ports, files, {*own})
     names = {
         wwpn: defined[wwpn].wwnn if wwpn in defined else wish.wwnn(host, index) if host else None
         for wwpn, index in {**own, **derived}.items()
@@ -83,20 +87,19 @@ def observe(wish: Wish) -> Observation:
         definitions=defined,
         damaged=tuple(damaged),
         derived=derived,
+        damaged_records=tuple(broken),
     )
 
 
-def _derived(
-    wish: Wish, host: str | None, ports: tuple[Port, ...], defined: Mapping[str, Definition], own: set[str]
-) -> dict[str, int]:
+def _derived(wish: Wish, host: str | None, ports: tuple[Port, ...], files: set[str], own: set[str]) -> dict[str, int]:
     """The instances that the record does not have, by WWPN; one that has another WWNN is somebody else's."""
     if host is None:
         return {}
     vhbas = {(port.wwpn, port.wwnn) for port in ports if port.vport is not None}
     prefix = f"5{wish.oui or OUI}"
-    there = {wwpn for wwpn in {*defined, *(wwpn for wwpn, _wwnn in vhbas)} - own if wwpn.startswith(prefix)}
+    there = {wwpn for wwpn in {*files, *(wwpn for wwpn, _wwnn in vhbas)} - own if wwpn.startswith(prefix)}
     found = members.derived(there, partial(wish.wwpn, host))
-    return {wwpn: index for wwpn, index in found.items() if wwpn in defined or (wwpn, wish.wwnn(host, index)) in vhbas}
+    return {wwpn: index for wwpn, index in found.items() if wwpn in files or (wwpn, wish.wwnn(host, index)) in vhbas}
 
 
 def _may_remove(wish: Wish, there: int) -> bool:

@@ -12,7 +12,7 @@ from ..definitions import DamagedDefinition
 from ..errors import BadInput
 from ..names import checked_oui, checked_wwn, derived_wwn
 from ..resources.vhba import OUI
-from . import members, placement, record
+from . import fields, members, placement, record
 from .hbas import Selector
 from .options import checked
 from .record import Record
@@ -31,6 +31,7 @@ class Wish:
     placement: str | None = None
     require_online: bool | None = None
     oui: str | None = None
+    identity: str | None = None
     persistent: bool = True
     force: bool = False
     wait_timeout: float = 60
@@ -46,32 +47,30 @@ class Wish:
         return cls(**options)
 
     def filled(self, known: Record | None) -> Wish:
-        """The wish with what it leaves open taken from the record; DamagedDefinition where the record has nonsense."""
+        """The wish with what it leaves open taken from the record; DamagedDefinition where the record has nonsense.
+
+        Raises BadInput where the pool is one of another kind, or has names of another OUI or identity.
+        """
         if known is None:
             return self
-        said = record.wish_of(known, KIND)
-        try:
-            for one in known.instances:
-                checked_wwn("id", one.id)
-                checked_wwn("parent", one.parent)
-            online, oui = said.get("require_online"), checked_oui(str(said.get("oui")))
-            filled = replace(
-                self,
-                count=self.count if self.count is not None else members.checked_count(said.get("count")),
-                parents=self.parents or Selector.checked(said.get("parents", {})),
-                placement=self.placement or said.get("placement"),
-                require_online=self.require_online if self.require_online is not None else online is not False,
-                oui=self.oui or oui,
-            )
-        except (BadInput, AttributeError, TypeError) as error:
-            raise DamagedDefinition(known.path, f"it is not what this module writes: {error}") from error
-        if filled.oui != oui:
+        was = kept(known)
+        record.refuse_other_identity(self.name, self.identity, was.identity)
+        oui = was.oui or OUI
+        if (self.oui or oui) != oui:
             raise BadInput(
                 "oui",
                 self.oui,
                 f"pool {self.name} has names with {oui}: remove it first with state: absent, or choose another name",
             )
-        return filled
+        return replace(
+            self,
+            count=self.count if self.count is not None else was.count,
+            parents=self.parents if self.parents is not None else was.parents,
+            placement=self.placement or was.placement,
+            require_online=self.require_online if self.require_online is not None else was.require_online,
+            oui=self.oui or was.oui,
+            identity=was.identity,
+        )
 
     @property
     def selector(self) -> Selector:
@@ -92,11 +91,38 @@ class Wish:
         return derived_wwn(machine, f"{self.name} {index}", "node", self.oui or OUI)
 
     def document(self, hbas: Sequence[Port]) -> dict[str, Any]:
-        """The wish as a record keeps it."""
-        return {
+        """The wish as a record keeps it: what was said, and nothing of what was left out."""
+        said = {
             "count": self.count,
-            "parents": self.selector.document(hbas),
-            "placement": self.placement or placement.SPREAD,
-            "require_online": self.logged_in,
-            "oui": self.oui or OUI,
+            "parents": None if self.parents is None else self.parents.document(hbas),
+            "placement": self.placement,
+            "require_online": self.require_online,
+            "oui": self.oui,
+            "identity": self.identity,
         }
+        return {key: value for key, value in said.items() if value is not None}
+
+
+def kept(known: Record) -> Wish:
+    """The wish that a record keeps, which earlier releases filled up with defaults; DamagedDefinition for nonsense.
+
+    Raises BadInput where the pool is one of another kind.
+    """
+    said = record.wish_of(known, KIND)
+    try:
+        for one in known.instances:
+            for option, name in (("id", one.id), ("parent", one.parent)):
+                if checked_wwn(option, name) != name:
+                    raise BadInput(option, name, "a record has names of 16 small hexadecimal digits")
+        parents, oui = fields.mapping(said, "parents"), fields.text(said, "oui")
+        return Wish(
+            name=known.name,
+            count=members.checked_count(said.get("count")),
+            parents=None if parents is None else Selector.checked(parents),
+            placement=fields.choice(said, "placement", placement.WAYS),
+            require_online=fields.flag(said, "require_online"),
+            oui=None if oui is None else checked_oui(oui),
+            identity=record.identity_of(said),
+        )
+    except BadInput as error:
+        raise DamagedDefinition(known.path, f"it is not what this module writes: {error}") from error

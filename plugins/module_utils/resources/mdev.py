@@ -10,19 +10,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import boot, holders, locks, mdevctl, sysfs, udev
+from .. import boot, holders, locks, mdevctl, sysfs, udev, wishes
 from ..capabilities import mdev, mdev_types
 from ..definitions import DamagedDefinition
-from ..errors import BadInput, InUse, NodedevError
+from ..errors import BadInput, NodedevError
 from ..mdevctl import Attrs, Definition
 from ..names import checked_address, checked_attrs, checked_type, checked_uuid, device_name, mdev_name
 from ..plan import Step, apply, describe
+from . import mdev_leaving
 from . import mdev_steps as steps
+from .mdev_leaving import Leaving
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a person wants of one device; ``type`` and ``parent`` may be left out for a device that is known."""
+    """What a person wants of one device; ``type`` and ``parent`` may be left out for a device that is known.
+
+    What is None is as it is defined: of a new device, no attributes and a start with its parent.
+    """
 
     uuid: str
     state: str = "present"
@@ -30,7 +35,7 @@ class Wish:
     parent: str | None = None
     attrs: Attrs | None = None
     persistent: bool = True
-    autostart: bool = True
+    autostart: bool | None = None
     force: bool = False
     replace: bool = False
     wait_timeout: float = 30
@@ -45,10 +50,7 @@ class Wish:
         if options.get("parent") is not None:
             checked_address("parent", options["parent"])
         checked_type(options.get("type"))
-        if options.get("wait_timeout", 0) < 0:
-            raise BadInput("wait_timeout", options["wait_timeout"], "a number of seconds, 0 or more")
-        if options.get("state") == "inactive" and not options.get("persistent", True):
-            raise BadInput("persistent", False, "with state 'inactive' the definition is all that is kept")
+        wishes.check(options)
         return cls(attrs=None if attrs is None else checked_attrs(attrs), **options)
 
 
@@ -59,7 +61,8 @@ class Observation:
     ``address`` is the kernel's name of the parent that the wish means, None where that cannot be told; ``parent`` is
     that parent's node device name and None where the parent is not registered now. ``cards`` says of each parent in
     question with which others it shares its capacity: those with the same card. ``leaving`` says that a device of this
-    UUID is still being removed from that parent: the kernel hides it at once but waits for its user.
+    UUID is still being removed, from that parent where one is meant: the kernel hides it at once but waits for its
+    user. ``holders`` are those of the device, also of one that is leaving.
     """
 
     address: str | None
@@ -96,7 +99,11 @@ def observe(wish: Wish) -> Observation:
     definitions, damaged = mdevctl.defined(wish.uuid)
     registered = tuple(mdev_types.addresses())
     address = _address(wish, active, definitions, registered)
+    leaving = mdev_leaving.find(wish.uuid, _left_by(wish, address, registered)) if active is None else None
+    if address is None and leaving is not None:
+        address = leaving.parent
     path = mdev_types.path_of(address) if address else None
+    held_by = holders.of_nodes(active.nodes) if active else leaving.holders if leaving else ()
     concerned = {address, active.parent if active else None, *(definition.parent for definition in definitions)}
     return Observation(
         address=address,
@@ -105,12 +112,19 @@ def observe(wish: Wish) -> Observation:
         registered=registered,
         cards={parent: mdev_types.card_of(parent) for parent in concerned if parent is not None},
         active=active,
-        leaving=active is None and address is not None and sysfs.exists(f"{mdev_types.BUS}/{address}/{wish.uuid}"),
+        leaving=leaving is not None,
         definitions=tuple(definitions),
         damaged=tuple(damaged),
-        holders=tuple(holders.of_nodes(active.nodes)) if active else (),
+        holders=tuple(held_by),
         callouts=mdevctl.has_callouts(),
     )
+
+
+def _left_by(wish: Wish, address: str | None, registered: Sequence[str]) -> Sequence[str]:
+    """The parents that a device of the wish's UUID may still be leaving."""
+    if address is not None:
+        return (address,)
+    return registered if wish.parent is None else ()
 
 
 def _address(
@@ -137,10 +151,24 @@ def plan(wish: Wish, seen: Observation) -> Plan:
         raise seen.damaged[0]
     if wish.parent is not None and seen.address is None and wish.state != "absent":
         raise BadInput("parent", wish.parent, f"the registered parents are: {', '.join(seen.registered) or 'none'}")
-    if wish.parent is None and seen.active is None and len(seen.definitions) > 1:
-        parents = ", ".join(definition.parent for definition in seen.definitions)
-        raise BadInput("uuid", wish.uuid, f"it is defined under several parents, name one as 'parent': {parents}")
+    _refuse_several(wish, seen)
+    if seen.leaving and seen.address is not None:
+        raise Leaving(wish.uuid, seen.address, seen.holders).refusal()
     return _absent(wish, seen) if wish.state == "absent" else _wanted(wish, seen)
+
+
+def _refuse_several(wish: Wish, seen: Observation) -> None:
+    """Raise BadInput where a UUID alone means several devices: to be removed, what is under each parent is one."""
+    if wish.parent is not None or (seen.active is not None and wish.state != "absent"):
+        return
+    parents = [definition.parent for definition in seen.definitions]
+    runs = ""
+    if seen.active is not None:
+        runs = f", and runs on {seen.active.parent}"
+        parents += [seen.active.parent] if seen.active.parent not in parents else []
+    if len(parents) > 1:
+        known = "is defined under several parents" if len(seen.definitions) > 1 else "is under several parents"
+        raise BadInput("uuid", wish.uuid, f"it {known}, name one as 'parent': {', '.join(parents)}{runs}")
 
 
 def _absent(wish: Wish, seen: Observation) -> Plan:
@@ -175,17 +203,13 @@ def _wanted(wish: Wish, seen: Observation) -> Plan:
         active = None
     if wish.state == "inactive":
         # What cannot be taken back comes last.
-        return Plan((*define, *remove), None, definitions)
+        return Plan((*define, *remove), None, definitions, _not_compared(wish, seen))
     if active is not None:
         told = f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true"
         # One that runs undefined may be of a run that was killed before it had set them.
         unset = wish.persistent and defined is None and target.attrs != ()
         sets = steps.set_attributes(target, wish.wait_timeout) if unset and not seen.holders else []
         return Plan((*sets, *define), active, definitions, (told,) if outdated or (unset and not sets) else ())
-    if seen.leaving:
-        raise InUse(
-            f"mdev {wish.uuid} is still being removed from {target.parent}: stop what has it open, then try again"
-        )
     _check_room(seen, target)
     made = mdev.Mdev(target.uuid, target.parent, target.type, seen.types[target.type].get("device_api"), None, ())
     return Plan((*remove, *_create(wish, seen, target), *define), made, definitions)
@@ -206,26 +230,67 @@ def _target(wish: Wish, seen: Observation) -> Definition:
         )
     running = seen.active if seen.active is not None and seen.active.parent == seen.address else None
     if wish.type is not None:
-        kind = _type_id(wish.type, seen) if seen.parent is not None else wish.type
+        kind = _type_id(wish, seen)
     elif running is not None:
         kind = running.type
     elif known is not None:
         kind = known.type
     else:
         raise BadInput("type", None, f"mdev {wish.uuid} is not known here, so a type is needed; {_offer(seen)}")
-    attrs = wish.attrs if wish.attrs is not None else known.attrs if known is not None else ()
-    return Definition(wish.uuid, seen.address, kind, wish.autostart, attrs)
+    former = _former(seen)
+    attrs = wish.attrs if wish.attrs is not None else former.attrs if former is not None else ()
+    starts = wish.autostart if wish.autostart is not None else former is None or former.autostart
+    return Definition(wish.uuid, seen.address, kind, starts, attrs)
 
 
-def _type_id(wanted: str, seen: Observation) -> str:
-    if wanted in seen.types:
+def _former(seen: Observation) -> Definition | None:
+    """The definition that what the wish leaves open is taken from: that of the parent that is meant.
+
+    Where the device comes from another parent, it is the one that it runs by there, else the only one.
+    """
+    if seen.definition is not None:
+        return seen.definition
+    if seen.active is not None:
+        return next((known for known in seen.definitions if known.parent == seen.active.parent), None)
+    return seen.definitions[0] if len(seen.definitions) == 1 else None
+
+
+def _type_id(wish: Wish, seen: Observation) -> str:
+    wanted = str(wish.type)
+    known = seen.definition
+    if wanted in seen.types or (known is not None and wanted == known.type):
         return wanted
     called = [kind for kind, said in seen.types.items() if said.get("name") == wanted]
-    if not called:
-        raise BadInput("type", wanted, _offer(seen))
     if len(called) > 1:
         raise BadInput("type", wanted, f"{seen.address} has several types of that name, use an id: {', '.join(called)}")
-    return called[0]
+    if called:
+        return called[0]
+    if known is not None and _hides_name(wish, seen, known):
+        return known.type
+    if seen.parent is None:
+        return wanted
+    raise BadInput("type", wanted, _offer(seen))
+
+
+def _hides_name(wish: Wish, seen: Observation, known: Definition) -> bool:
+    """Whether the wished type may be the vendor's name of the defined one, which nobody tells any more.
+
+    So it is where the parent is gone or has lost the type. A kernel's id begins as those of the same driver do.
+    """
+    return known.type not in seen.types and not str(wish.type).startswith(known.type.partition("-")[0] + "-")
+
+
+def _not_compared(wish: Wish, seen: Observation) -> tuple[str, ...]:
+    """The warning that a type was taken for the defined one without being compared, if so it was."""
+    known = seen.definition
+    if wish.type is None or known is None or wish.type == known.type or not _hides_name(wish, seen, known):
+        return ()
+    if any(wish.type == said.get("name") for said in seen.types.values()):
+        return ()
+    return (
+        f"mdev {wish.uuid} stays defined with type {known.type}: whether that is {wish.type} cannot be told, since"
+        f" {known.parent} does not offer it now",
+    )
 
 
 def _offer(seen: Observation) -> str:
@@ -256,6 +321,8 @@ def _strays(wish: Wish, seen: Observation, target: Definition) -> list[Definitio
 
 
 def _check_room(seen: Observation, target: Definition) -> None:
+    if target.type not in seen.types:
+        raise BadInput("type", target.type, _offer(seen))
     frees = seen.active is not None and seen.cards[seen.active.parent] == seen.cards[target.parent]
     if frees or seen.types[target.type].get("available_instances") != 0:
         return
@@ -286,6 +353,9 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
         mdevctl.clear_up(before.cards)
         # What was seen so far may be half of another run's work; only under the lock does it count.
         before = observe(wish)
+        if before.leaving and before.address is not None:
+            leaving = [Leaving(wish.uuid, before.address, before.holders)]
+            before = observe(wish) if mdev_leaving.await_end(leaving, wish.wait_timeout) else before
         planned = plan(wish, before)
         new = planned.active is not None and planned.active is not before.active
         watch = udev.Watch("mdev") if new else None

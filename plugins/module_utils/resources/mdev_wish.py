@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from .. import mdevctl
-from ..capabilities import mdev
+from ..capabilities import mdev, mdev_types
 from ..errors import BadInput
 from ..names import derived_uuid, mdev_name
+from . import mdev_leaving
 from .mdev import Wish
 
 # libvirt's names end with the parent's address; until 7.8 they did not.
@@ -66,9 +68,13 @@ def from_name(name: str, **options: Any) -> Wish:
     known += [definition.parent for definition in definitions]
     if parent is not None:
         known = [address for address in known if mdev_name(uuid, address) == name]
+        # Where a device is still being removed it is known by its parent alone.
+        leaves = mdev_leaving.find(uuid, mdev_types.addresses())
+        known += [leaves.parent] if leaves is not None and mdev_name(uuid, leaves.parent) == name else []
     if not known and not damaged and options.get("state") != "absent":
         raise BadInput("name", name, "no such device runs or is defined here; one that is to be made needs its xml")
     if parent is not None:
         # An address that is not known stands for no device, so that none is taken for another parent's.
         parent = known[0] if known else parent
-    return Wish.checked(uuid=uuid, parent=parent, **options)
+    # What the kernel or a definition calls the parent has no grammar to fit.
+    return replace(Wish.checked(uuid=uuid, **options), parent=parent)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .. import wishes
 from ..errors import BadInput
 from ..xml import from_xml
 from . import mdev, mdev_wish, vhba_wish
@@ -32,7 +33,7 @@ class Kind:
 
 # By the capability's type.
 KINDS = {
-    "mdev": Kind("mdev_", ("require_online",), mdev_wish.from_device, mdev_wish.from_name, mdev.ensure),
+    "mdev": Kind("mdev_", ("require_online", "identity"), mdev_wish.from_device, mdev_wish.from_name, mdev.ensure),
     "scsi_host": Kind("scsi_host", ("replace",), vhba_wish.from_device, vhba_wish.from_name, vhba_wish.ensure),
 }
 
@@ -42,6 +43,7 @@ def ensure(check_mode: bool, xml: str | None, name: str | None, **options: Any) 
 
     ``options`` are those of the kinds' wishes. Raises BadInput for what is no device, or none that can be made.
     """
+    wishes.check(options)
     if xml is not None:
         device = from_xml(xml)
         capability = device.get("capability")

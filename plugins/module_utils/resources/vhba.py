@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .. import boot, disk_users, locks, machine, sysfs, udev
+from .. import boot, disk_users, locks, machine, sysfs, udev, wishes
 from ..capabilities import fc_port, lun
 from ..capabilities.fc_port import Port
 from ..capabilities.lun import Lun
@@ -29,21 +29,29 @@ from .vhba_port import of_port
 
 # The OUI of libvirt's own WWNs for QEMU.
 OUI = "001a4a"
+# More units than one SCSI host shows.
+MOST_LUNS = 65536
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a person wants of one vHBA; it has WWNs, or a ``name`` from which they follow with the ``oui``."""
+    """What a person wants of one vHBA; it has WWNs, or a ``name`` from which they follow with the ``oui``.
+
+    ``identity`` stands in for the host's machine-id there. ``derived`` says that its WWNs follow from the machine-id
+    though they are given. ``require_online`` is as it is defined where it is None.
+    """
 
     wwnn: str | None = None
     wwpn: str | None = None
     name: str | None = None
     oui: str = OUI
+    identity: str | None = None
+    derived: bool = False
     asked: Asked = field(default_factory=Asked)
     state: str = "present"
     persistent: bool = True
     force: bool = False
-    require_online: bool = True
+    require_online: bool | None = None
     wait_timeout: float = 60
     wait_luns: int = 0
     rescan: bool = False
@@ -66,13 +74,11 @@ class Wish:
         if (options.get("wwpn") is None) == (options.get("name") is None):
             raise BadInput("name", options.get("name"), "a vHBA has either wwnn and wwpn, or a name they follow from")
         options["oui"] = checked_oui(options.get("oui") or OUI)
-        if options.get("name") == "":
-            raise BadInput("name", "", "a name has at least one character")
-        for option in ("wait_timeout", "wait_luns"):
-            if options.get(option, 0) < 0:
-                raise BadInput(option, options[option], "a number, 0 or more")
-        if options.get("state") == "inactive" and not options.get("persistent", True):
-            raise BadInput("persistent", False, "with state 'inactive' the definition is all that is kept")
+        if options.get("name") is not None:
+            wishes.checked_text("name", options["name"])
+        if not 0 <= options.get("wait_luns", 0) <= MOST_LUNS:
+            raise BadInput("wait_luns", options["wait_luns"], f"a number from 0 to {MOST_LUNS}")
+        wishes.check(options)
         return cls(asked=Asked.checked(parent, parent_wwnn, parent_wwpn, parent_fabric_wwn), **options)
 
     @property
@@ -80,7 +86,7 @@ class Wish:
         """WWNN and WWPN, given or following from host and name; reads the machine-id for the latter."""
         if self.wwnn is not None and self.wwpn is not None:
             return self.wwnn, self.wwpn
-        host, name = machine.needed_id(machine.known_id()), str(self.name)
+        host, name = self.identity or machine.needed_id(machine.known_id()), str(self.name)
         return derived_wwn(host, name, "node", self.oui), derived_wwn(host, name, "port", self.oui)
 
 
@@ -133,7 +139,7 @@ def observe(wish: Wish) -> Observation:
     luns = tuple(lun.of_host(active.host)) if active else ()
     uses = used(luns) if wish.state != "present" else []
     named = wish.asked.parent
-    number = int(named.removeprefix("scsi_host")) if named else None
+    number = int(named[len("scsi_host") :]) if named else None
     return Observation(
         wwnn=wwnn,
         wwpn=wwpn,
@@ -155,65 +161,89 @@ def used(luns: tuple[Lun, ...]) -> list[Use]:
 
 def plan(wish: Wish, seen: Observation) -> Plan:
     """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
-    if seen.damaged is not None:
+    if seen.damaged is not None and wish.state != "absent":
         raise seen.damaged
     steps.refuse_if_several(seen.wwnn, seen.wwpn, seen.ports)
-    if wish.state == "absent":
-        if seen.definition and seen.definition.wwnn != seen.wwnn:
-            raise BadInput("wwnn", seen.wwnn, f"vHBA {seen.wwpn} is defined with WWNN {seen.definition.wwnn}")
-        forget = [definition.undefine(seen.definition)] if seen.definition else []
-        return Plan((*forget, *_removal(wish, seen)), None, False, None, {})
     others = [port for port in seen.ports if port is not seen.active]
     steps.refuse_if_taken("wwpn", seen.wwnn, seen.wwpn, others)
+    if wish.state == "absent":
+        return Plan((*_forgotten(seen), *_removal(wish, seen)), None, False, None, {})
     hba: Port | None
     not_taken: dict[str, str]
     known = seen.definition
-    if wish.state == "inactive" and seen.active is None and known is not None and _may_be_gone(wish.asked, known):
+    if wish.state == "inactive" and seen.active is None and known is not None and _stays(wish.asked, known, seen):
         # Its HBA need not be there to be remembered.
-        hba, parent, not_taken = None, known.parent_wwpn, {}
+        hba, parent, not_taken = _defined_on(known, seen), known.parent_wwpn, {}
     else:
         hba, not_taken = _parent(wish, seen)
         parent = hba.wwpn
-    target = Definition(seen.wwpn, seen.wwnn, parent, wish.require_online)
-    define = [definition.define(target, seen.definition)] if wish.persistent and seen.definition != target else []
-    kept = target if wish.persistent else seen.definition
+    target = Definition(seen.wwpn, seen.wwnn, parent, _online(wish, known))
+    define = [definition.define(target, known)] if wish.persistent and known != target else []
+    kept = target if wish.persistent else known
     if wish.state == "inactive":
         return Plan((*define, *_removal(wish, seen)), hba, False, kept, not_taken)
     make = [] if seen.active or hba is None else [steps.create(target, hba, wish.wait_timeout)]
     return Plan((*make, *define), hba, True, kept, not_taken)
 
 
-def _may_be_gone(asked: Asked, known: Definition) -> bool:
-    """Whether the HBA that is asked for is the defined one, be it here or not."""
-    return asked.nothing or asked.wwpn == known.parent_wwpn
+def _forgotten(seen: Observation) -> list[Step]:
+    """What removes the definition, also one that cannot be understood: by its name it is just this vHBA's."""
+    if seen.damaged is not None:
+        return [definition.undefine_damaged(seen.wwpn, seen.damaged)]
+    if seen.definition is None:
+        return []
+    if seen.definition.wwnn != seen.wwnn:
+        raise BadInput("wwnn", seen.wwnn, f"vHBA {seen.wwpn} is defined with WWNN {seen.definition.wwnn}")
+    return [definition.undefine(seen.definition)]
+
+
+def _online(wish: Wish, known: Definition | None) -> bool:
+    """Whether the HBA has to be online: as it is defined where nothing is said."""
+    if wish.require_online is not None:
+        return wish.require_online
+    return known is None or known.require_online
+
+
+def _stays(asked: Asked, known: Definition, seen: Observation) -> bool:
+    """Whether the HBA that is asked for is, or may be, the defined one, be it here or not."""
+    if asked.nothing or asked.wwpn == known.parent_wwpn:
+        return True
+    hba = _defined_on(known, seen)
+    # Which fabric an HBA is in that is not here, or has no link, cannot be told.
+    return asked.fabric_wwn is not None and (hba is None or not asked.contradicts(hba))
+
+
+def _defined_on(known: Definition, seen: Observation) -> Port | None:
+    """The HBA of a definition; None where it is not here."""
+    return next((port for port in seen.ports if port.wwpn == known.parent_wwpn and port.vport is None), None)
 
 
 def _parent(wish: Wish, seen: Observation) -> tuple[Port, dict[str, str]]:
     """The HBA that carries the vHBA, or is to; one that is there stays, and so does the HBA of a definition."""
     there = seen.hba
     if there is not None:
-        if not wish.asked.takes(there):
+        if wish.asked.contradicts(there):
             raise NodedevError(
                 f"vHBA {seen.wwpn} is on {there.name} (WWPN {there.wwpn}), not where it is asked for,"
                 f" {wish.asked}: remove it first with state: absent"
             )
         return there, {port.name: f"the vHBA is on {there.name}" for port in seen.ports if _other(port, there)}
-    # Where nothing has to be made, the state of the HBA is of no interest.
+    # Where nothing has to be made, neither the state of the HBA nor its room is of interest.
     making = wish.state == "present"
-    online = wish.require_online and making
     asked, known = wish.asked, seen.definition
+    online = _online(wish, known) and making
     if known is not None:
-        hba = next((port for port in seen.ports if port.wwpn == known.parent_wwpn and port.vport is None), None)
-        if hba is not None and asked.takes(hba):
+        hba = _defined_on(known, seen)
+        if hba is not None and not asked.contradicts(hba):
             if making and why_not(hba, online) is not None:
                 raise refusal(Asked(parent=hba.name), seen.ports, {}, online)
             return hba, {port.name: f"the vHBA is defined on {hba.name}" for port in seen.ports if _other(port, hba)}
         if asked.nothing:
             missing = f"the HBA with WWPN {known.parent_wwpn}, which is not here now"
             raise BadInput("parent", None, f"vHBA {seen.wwpn} is defined on {missing}")
-    hba, not_taken = choose(asked, seen.ports, online)
+    hba, not_taken = choose(asked, seen.ports, online, making)
     if hba is None:
-        raise refusal(asked, seen.ports, seen.scsi_hosts, online)
+        raise refusal(asked, seen.ports, seen.scsi_hosts, online, making)
     return hba, not_taken
 
 
@@ -283,8 +313,14 @@ def _result(wish: Wish, before: Observation, planned: Plan, after: Observation) 
         "diff": {"before": _state(before, before.hba), "after": _state(after, planned.hba if planned.active else None)},
         "vhba": _described(after, planned),
         "not_taken": dict(planned.not_taken),
-        "warnings": boot.warning(f"vHBA {after.wwpn}") if written else [],
+        "warnings": [*_doubts(wish), *(boot.warning(f"vHBA {after.wwpn}") if written else [])],
     }
+
+
+def _doubts(wish: Wish) -> list[str]:
+    """What speaks against names that follow from the machine-id, where these do."""
+    follows = wish.derived or (wish.name is not None and wish.identity is None)
+    return machine.doubts(machine.known_id(), f"the WWNs of {wish.name or 'this vHBA'}") if follows else []
 
 
 def _state(seen: Observation, hba: Port | None) -> dict[str, Any]:

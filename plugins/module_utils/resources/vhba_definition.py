@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import definitions
+from .. import damaged, definitions
 from ..definitions import DamagedDefinition
-from ..errors import BadInput
+from ..errors import BadInput, NodedevError
 from ..names import checked_wwn
 from ..plan import Step
 
@@ -44,19 +45,39 @@ def path_of(wwpn: str) -> str:
     return definitions.document_path(KIND, wwpn, definitions.STORE)
 
 
+def wwpn_of(path: str) -> str:
+    """The WWPN whose definition is kept there, by the name of the file."""
+    return os.path.basename(path)[: -len(definitions.SUFFIX)]
+
+
 def find(wwpn: str) -> Definition | None:
     """The definition of a WWPN; None where there is none. Raises DamagedDefinition naming the file."""
     path = path_of(wwpn)
     document = definitions.document(path)
     if document is None:
         return None
+    return decode(wwpn, document)
+
+
+def decode(wwpn: str, document: definitions.Document) -> Definition:
+    """Understand a definition; raises DamagedDefinition naming the file and what is wrong."""
+    path = path_of(wwpn)
     try:
-        names = {key: checked_wwn(key, str(document.get(key))) for key in ("wwpn", "wwnn", "parent_wwpn")}
+        found = {key: _wwn(key, document.get(key)) for key in ("wwpn", "wwnn", "parent_wwpn")}
     except BadInput as error:
         raise DamagedDefinition(path, str(error)) from error
-    if names["wwpn"] != wwpn:
-        raise DamagedDefinition(path, f"it is of WWPN {names['wwpn']}")
-    return Definition(require_online=document.get("require_online") is not False, **names)
+    if found["wwpn"] != wwpn:
+        raise DamagedDefinition(path, f"it is of WWPN {found['wwpn']}")
+    online = document.get("require_online")
+    if online is not None and not isinstance(online, bool):
+        raise DamagedDefinition(path, "require_online is neither true nor false")
+    return Definition(require_online=online is not False, **found)
+
+
+def _wwn(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise BadInput(key, str(value), "a World Wide Name is text")
+    return checked_wwn(key, value)
 
 
 def all_defined() -> tuple[list[Definition], list[DamagedDefinition]]:
@@ -74,7 +95,16 @@ def all_defined() -> tuple[list[Definition], list[DamagedDefinition]]:
 
 
 def define(target: Definition, former: Definition | None) -> Step:
-    """Keep the definition; ``former`` is the one that it replaces."""
+    """Keep the definition; ``former`` is the one that it replaces.
+
+    Raises NodedevError where what would be written could not be read again, as of an HBA that its driver has not named.
+    """
+    try:
+        decode(target.wwpn, target.document())
+    except DamagedDefinition as error:
+        raise NodedevError(
+            f"vHBA {target.wwpn} cannot be defined so that it can be read again: {error.reason}"
+        ) from error
     verb = "define" if former is None else "change the definition of"
     return Step(
         f"{verb} vHBA {target.wwpn} (WWNN {target.wwnn}) on the HBA with WWPN {target.parent_wwpn}",
@@ -86,6 +116,11 @@ def define(target: Definition, former: Definition | None) -> Step:
 def undefine(known: Definition) -> Step:
     """Keep the definition no longer."""
     return Step(f"undefine vHBA {known.wwpn}", _remove(known), _write(known))
+
+
+def undefine_damaged(wwpn: str, error: DamagedDefinition) -> Step:
+    """Remove the file of this WWPN that cannot be understood; raises it where a later release wrote it."""
+    return damaged.removal(error, f"vHBA {wwpn}")
 
 
 def _write(definition: Definition) -> Callable[[], None]:

@@ -7,11 +7,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..capabilities.fc_port import ONLINE, Port
+from ..capabilities.fc_port import NO_NAME, ONLINE, Port
 from ..errors import BadInput
 from ..names import checked_wwn
+from ..text import shown
 
-NAME = re.compile(r"(?:scsi_)?host([0-9]+)")
+# The kernel's numbers of hosts have 32 bits.
+NAME = re.compile(r"(?:scsi_)?host([0-9]{1,10})")
+WWN = re.compile(r"[0-9a-f]{16}")
 
 
 def checked_host(option: str, value: str) -> str:
@@ -62,16 +65,27 @@ class Asked:
             return (port.wwnn, port.wwpn) == (self.wwnn, self.wwpn)
         return self.fabric_wwn is None or port.fabric_wwn == self.fabric_wwn
 
+    def contradicts(self, port: Port) -> bool:
+        """Whether this port is not the one that is asked for; one that says of no fabric now may be in any."""
+        return not self.takes(port) and (self.fabric_wwn is None or port.fabric_wwn is not None)
+
     def __str__(self) -> str:
         options = ("parent", "parent_wwnn", "parent_wwpn", "parent_fabric_wwn")
         pairs = zip(options, (self.parent, self.wwnn, self.wwpn, self.fabric_wwn))
         return " ".join(f"{option} {value}" for option, value in pairs if value is not None)
 
 
+def is_named(port: Port) -> bool:
+    """Whether a port has a WWPN of its own, by which it can be found after a boot."""
+    return WWN.fullmatch(port.wwpn) is not None and port.wwpn not in NO_NAME
+
+
 def unfit(port: Port, require_online: bool) -> str | None:
     """Why this port carries no vHBAs now; None where it does, as long as it has room."""
     if port.vport is not None:
         return "it is a vHBA itself"
+    if not is_named(port):
+        return f"its WWPN is {shown(port.wwpn)!r}, by which no HBA can be found again: its driver has not named it"
     if port.vport_folder is None:
         return "it has no NPIV: its driver offers no vport_create"
     if require_online and port.port_state is None:
@@ -81,26 +95,29 @@ def unfit(port: Port, require_online: bool) -> str | None:
     return None
 
 
-def why_not(port: Port, require_online: bool) -> str | None:
-    """Why no vHBA can be made on this port now; None where one can."""
+def why_not(port: Port, require_online: bool, making: bool = True) -> str | None:
+    """Why no vHBA can be made on this port now, or where it is not for ``making``, defined; None where one can."""
     reason = unfit(port, require_online)
-    if reason is not None:
+    if reason is not None or not making:
         return reason
     if port.used >= port.most:
         return f"all of its {port.most} vports are in use"
     return None
 
 
-def choose(asked: Asked, ports: Sequence[Port], require_online: bool) -> tuple[Port | None, dict[str, str]]:
+def choose(
+    asked: Asked, ports: Sequence[Port], require_online: bool, making: bool = True
+) -> tuple[Port | None, dict[str, str]]:
     """The HBA with the most free vports of those asked for, the lowest number among equals; None where none can.
 
+    Where a vHBA is only defined, ``making`` is False, and an HBA without a free vport is as good as one with a few.
     One that says it is in a fabric comes before one that does not, whose driver may only not tell. And of each other
     HBA, by its name, why it is not that one.
     """
     reasons: dict[str, str] = {}
     fit: list[Port] = []
     for port in ports:
-        reason = why_not(port, require_online) if asked.takes(port) else "another one was asked for"
+        reason = why_not(port, require_online, making) if asked.takes(port) else "another one was asked for"
         if reason is None:
             fit.append(port)
         elif port.vport is None:
@@ -130,7 +147,13 @@ def with_npiv(ports: Sequence[Port]) -> str:
     return ", ".join(called(port) for port in ports if port.vport_folder) or "none"
 
 
-def refusal(asked: Asked, ports: Sequence[Port], scsi_hosts: Mapping[str, bool], require_online: bool) -> BadInput:
+def refusal(
+    asked: Asked,
+    ports: Sequence[Port],
+    scsi_hosts: Mapping[str, bool],
+    require_online: bool,
+    making: bool = True,
+) -> BadInput:
     """Why no HBA can carry the vHBA, in words for the option that asked for one.
 
     ``scsi_hosts`` says of the name that was asked for whether the kernel has such a SCSI host at all.
@@ -148,9 +171,9 @@ def refusal(asked: Asked, ports: Sequence[Port], scsi_hosts: Mapping[str, bool],
         return BadInput(option, value, f"no HBA has it{pair}; the HBAs with NPIV are: {hbas}")
     # A vHBA is no candidate, and is told of only where nothing else is meant.
     named = [port for port in meant if port.vport is None] or meant
-    reasons = "; ".join(f"{port.name}: {why_not(port, require_online)}" for port in named)
+    reasons = "; ".join(f"{port.name}: {why_not(port, require_online, making)}" for port in named)
     hint = ""
-    if require_online and any(why_not(port, False) is None for port in meant):
+    if require_online and any(why_not(port, False, making) is None for port in meant):
         hint = "; require_online: false makes it on a port whose link is down"
     option = "parent" if asked.parent or asked.nothing else "parent_wwpn" if asked.wwpn else "parent_fabric_wwn"
     value = asked.parent or asked.wwpn or asked.fabric_wwn

@@ -7,16 +7,16 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from .. import machine
+from .. import machine, wishes
 from ..capabilities import fc_port
 from ..errors import BadInput
 from ..names import checked_wwn, derived_wwn
 from . import vhba
-from . import vhba_definition as definition
 from .vhba import OUI, Wish
 from .vhba_parent import Asked
 
-NAME = re.compile(r"scsi_host(0|[1-9][0-9]*)")
+# The kernel's numbers of hosts have 32 bits.
+NAME = re.compile(r"scsi_host(0|[1-9][0-9]{0,9})")
 
 
 def from_device(device: dict[str, Any], **options: Any) -> Wish:
@@ -31,8 +31,11 @@ def from_device(device: dict[str, Any], **options: Any) -> Wish:
     if port is None:
         raise BadInput("xml", "scsi_host", "a vHBA has a <capability type='fc_host'> within that of its SCSI host")
     asked = _asked(device.get("parent"))
-    wwnn, wwpn = _pair(_text(port, "wwnn"), _text(port, "wwpn"), asked)
-    return replace(_wish(wwnn, wwpn, options), asked=asked)
+    given = _text(port, "wwnn"), _text(port, "wwpn")
+    wishes.check(options)
+    identity = options.pop("identity", None)
+    wwnn, wwpn = _pair(*given, asked, identity)
+    return replace(_wish(wwnn, wwpn, options), asked=asked, derived=None in given and identity is None)
 
 
 def _asked(parent: object) -> Asked:
@@ -58,13 +61,13 @@ def _text(said: dict[str, Any], key: str) -> str | None:
     return value
 
 
-def _pair(wwnn: str | None, wwpn: str | None, asked: Asked) -> tuple[str, str]:
+def _pair(wwnn: str | None, wwpn: str | None, asked: Asked, identity: str | None) -> tuple[str, str]:
     """WWNN and WWPN; what is missing follows from the host, the parent as it is asked for, and the other one."""
     wwnn = None if wwnn is None else checked_wwn("wwnn", wwnn)
     wwpn = None if wwpn is None else checked_wwn("wwpn", wwpn)
     if wwnn is not None and wwpn is not None:
         return wwnn, wwpn
-    host = machine.needed_id(machine.known_id())
+    host = identity or machine.needed_id(machine.known_id())
     told = (asked.parent, asked.wwnn, asked.wwpn, asked.fabric_wwn, wwnn, wwpn)
     # Not a name that a person would give a vHBA, as the same names would follow from it.
     seed = f"document {' '.join(each or '-' for each in told)}"
@@ -96,15 +99,14 @@ def from_name(name: str, **options: Any) -> Wish | None:
 
 
 def _wish(wwnn: str, wwpn: str, options: dict[str, Any]) -> Wish:
-    """The wish with the options of the nodedev module: whether the port must be online is as defined, if not told."""
-    starts, online = options.pop("autostart", True), options.pop("require_online", None)
+    """The wish with the options of the nodedev module, of which autostart means nothing for a vHBA but true."""
+    starts = options.pop("autostart", None)
     wish = Wish.checked(wwnn=wwnn, wwpn=wwpn, **options)
-    if not starts and wish.persistent and wish.state != "absent":
+    if starts is False and wish.persistent and wish.state != "absent":
         raise BadInput(
             "autostart", False, "a vHBA that is defined is there after every boot; persistent: false does not define it"
         )
-    known = definition.find(wish.pair[1]) if online is None else None
-    return replace(wish, require_online=known.require_online if known else online is not False)
+    return wish
 
 
 def ensure(wish: Wish | None, check_mode: bool) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Removing a file that cannot be understood, and putting it back as it was."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils import damaged, definitions
+from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition, LaterVersion
+
+
+def state(folder: Path) -> dict[str, object]:
+    """All that is in a folder: contents, modes, and where links lead."""
+    return {
+        path.name: os.readlink(path) if path.is_symlink() else (path.read_bytes(), stat.S_IMODE(path.stat().st_mode))
+        for path in folder.iterdir()
+    }
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\0", b"x" * definitions.LARGEST])
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o400])
+def test_it_is_put_back_byte_for_byte(tmp_path: Path, content: bytes, mode: int) -> None:
+    folder = tmp_path / "kind"
+    folder.mkdir()
+    (folder / "x.json").write_bytes(content)
+    (folder / "x.json").chmod(mode)
+    before = state(folder)
+    step = damaged.removal(DamagedDefinition(str(folder / "x.json"), "no JSON"), "pool x")
+    assert step.description == f"remove the damaged definition of pool x, {folder}/x.json"
+    step.apply()
+    assert not folder.exists()
+    assert step.undo is not None
+    step.undo()
+    assert state(folder) == before
+
+
+def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("{")
+    (tmp_path / "x.json").symlink_to("other")
+    before = state(tmp_path)
+    step = damaged.removal(DamagedDefinition(str(tmp_path / "x.json"), "no JSON"), "pool x")
+    step.apply()
+    assert state(tmp_path) == {"other": before["other"]}
+    assert step.undo is not None
+    step.undo()
+    assert state(tmp_path) == before
+
+
+def test_one_that_is_gone_already_is_not_put_back(tmp_path: Path) -> None:
+    step = damaged.removal(DamagedDefinition(str(tmp_path / "x.json"), "no JSON"), "pool x")
+    step.apply()
+    assert step.undo is not None
+    step.undo()
+    assert state(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        os.mkfifo,
+        os.mkdir,
+        lambda path: Path(path).write_bytes(b"x" * (definitions.LARGEST + 1)),
+    ],
+    ids=["a FIFO", "a folder", "too long"],
+)
+def test_what_could_not_be_put_back_stays(tmp_path: Path, make: Callable[[str], object]) -> None:
+    path = str(tmp_path / "x.json")
+    make(path)
+    error = DamagedDefinition(path, "it is not a regular file")
+    with pytest.raises(DamagedDefinition) as refused:
+        damaged.removal(error, "pool x").apply()
+    assert refused.value is error
+    assert os.path.lexists(path)
+
+
+def test_what_a_later_release_wrote_is_not_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"version": 2}')
+    with pytest.raises(LaterVersion) as later:
+        definitions.document(str(path))
+    with pytest.raises(LaterVersion):
+        damaged.removal(later.value, "pool x")
+
+
+@pytest.mark.parametrize("version", ["0", "-1", "null", "true", "1.0", '"2"', "[2]"])
+def test_what_no_release_wrote_is(tmp_path: Path, version: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(f'{{"version": {version}}}')
+    with pytest.raises(DamagedDefinition) as damage:
+        definitions.document(str(path))
+    assert not isinstance(damage.value, LaterVersion)
