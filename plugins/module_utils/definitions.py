@@ -117,7 +117,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def make_folder(path: str) -> None:
     """Make a folder and those above it, where they are not there, with a mode that does not depend on the umask."""
-    with _explained(path):
+    with explained(path):
         _make_folder(path)
 
 
@@ -169,7 +169,7 @@ def write(path: str, text: str, mode: int) -> None:
     """Replace or make a file in one step: at any moment, also in a crash, it has the old text or the new one."""
     folder = os.path.dirname(path)
     temporary = _temporary(path)
-    with _explained(path):
+    with explained(path):
         file = _opened(temporary)
         try:
             with file:
@@ -214,7 +214,7 @@ def _temporary(path: str) -> str:
 def remove(path: str) -> None:
     """Remove a file, and its folder when that is empty then; no file is no error."""
     folder = os.path.dirname(path)
-    with _explained(path):
+    with explained(path):
         for name in (path, _temporary(path)):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
@@ -249,7 +249,7 @@ def _sync(folder: str) -> None:
 
 
 @contextlib.contextmanager
-def _explained(path: str) -> Iterator[None]:
+def explained(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
