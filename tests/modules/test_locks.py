@@ -40,4 +40,4 @@ def test_locks_are_roots_alone_whatever_the_umask_is(host: Host) -> None:
     host.user = ["sh", "-c", 'umask 000; exec "$@"', "sh"]
     host.mdev()
     told = host.run(["find", "/run/nodedev", "-printf", "%p %m %u\n"]).stdout.splitlines()
-    assert sorted(told) == [f"/run/nodedev 755 root", f"{LOCKS} 755 root", f"{LOCKS}/{CARD} 600 root"]
+    assert sorted(told) == ["/run/nodedev 755 root", f"{LOCKS} 755 root", f"{LOCKS}/{CARD} 600 root"]

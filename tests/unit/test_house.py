@@ -25,6 +25,7 @@ GROUND = (
     "hostdev",
     "elements",
     "kept",
+    "children",
     "machine",
 )
 FLOORS = (
@@ -34,6 +35,7 @@ FLOORS = (
     ("resources", "kinds", "extras", "extras_fc", "inventory", "facts", "vhba_facts"),
     ("pools",),
     ("defined",),
+    ("restoring",),
     ("restore",),
     ("engine",),
 )

@@ -135,7 +135,7 @@ def test_a_name_that_is_too_long_for_a_file_has_one_of_its_own(folder: Path, nam
     assert len(locks.file_name(name)) == len(other) == 66
     with locks.held([name, f"{name}b"], 0):
         assert sorted(os.listdir(folder)) == sorted([locks.file_name(name), other])
-    refused = pytest.raises(NodedevError, match="another run still works on .{86,203} after 0 s")
+    refused = pytest.raises(NodedevError, match=r"another run still works on .{86,203} after 0 s")
     with locks.held([name], 0), refused, locks.held([name], 0):
         pass
 
