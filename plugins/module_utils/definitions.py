@@ -182,7 +182,7 @@ def write(path: str, text: str, mode: int) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
-        _sync(folder)
+        sync(folder)
 
 
 def _opened(path: str) -> TextIO:
@@ -226,9 +226,9 @@ def remove(path: str) -> None:
             # A link in the place of a folder is somebody's, and stays.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-            _sync(folder)
+            sync(folder)
         else:
-            _sync(os.path.dirname(folder))
+            sync(os.path.dirname(folder))
 
 
 def clear_up(path: str) -> None:
@@ -239,7 +239,7 @@ def clear_up(path: str) -> None:
             remove(temporary)
 
 
-def _sync(folder: str) -> None:
+def sync(folder: str) -> None:
     """Make a rename or removal in this folder last through a power failure."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
