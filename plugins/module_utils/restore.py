@@ -173,8 +173,10 @@ def _fail(text: str) -> None:
     _print(sys.stderr, text, ERROR if "JOURNAL_STREAM" in os.environ else "")
 
 
-def _print(stream: TextIO, text: str, level: str = "") -> None:
+def _print(stream: TextIO | None, text: str, level: str = "") -> None:
     """One line, whatever is in the text: names come from drivers and files. Nobody needs to listen."""
+    if stream is None:
+        return
     with contextlib.suppress(OSError):
         stream.write(f"{level}{shown(text, None)}\n")
         stream.flush()
