@@ -156,3 +156,12 @@ def test_a_device_has_its_limit_within_that_of_all() -> None:
 def test_no_event_is_lost_to_a_limit() -> None:
     text = (FILES / "nodedev-restore@.service").read_text()
     assert re.search(r"^StartLimitIntervalSec=0$", text, re.MULTILINE)
+
+
+def test_both_units_have_the_same_sandbox() -> None:
+    boxes = set()
+    for unit in ("nodedev-restore.service", "nodedev-restore@.service"):
+        box = (FILES / unit).read_text().partition("# A sandbox")[2].partition("\n[Install]")[0]
+        assert "SystemCallFilter=@system-service\n" in box
+        boxes.add(box.rstrip("\n"))
+    assert len(boxes) == 1
