@@ -4,17 +4,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .definitions import DamagedDefinition
-from .kept import Kept
+from .errors import NodedevError
+from .kept import Damaged, Kept
 from .pools import record
 from .resources import mdev_kept, vhba_kept
 
-# By the name that users choose a kind by. Each gives its definitions and the files that cannot be understood.
-KINDS: dict[str, Callable[[], tuple[list[Kept], list[DamagedDefinition]]]] = {
-    mdev_kept.KIND: mdev_kept.kept,
-    vhba_kept.KIND: vhba_kept.kept,
+
+@dataclass(frozen=True)
+class Kind:
+    """How the definitions of a kind are read, and whether a file that cannot be understood may be of this parent."""
+
+    kept: Callable[[], tuple[list[Kept], list[DamagedDefinition]]]
+    may_concern: Callable[[DamagedDefinition, str], bool]
+
+
+# By the name that users choose a kind by.
+KINDS = {
+    mdev_kept.KIND: Kind(mdev_kept.kept, mdev_kept.may_concern),
+    vhba_kept.KIND: Kind(vhba_kept.kept, vhba_kept.may_concern),
 }
 POOL = record.KIND
 # What may be said of a pool, by the kind of its instances; its size is a count or a list of UUIDs.
@@ -24,33 +36,50 @@ WISHES = {
 }
 
 
-def kept() -> tuple[list[Kept], list[DamagedDefinition]]:
-    """The definitions of all kinds, and the files that cannot be understood."""
+def kept() -> tuple[list[Kept], list[Damaged]]:
+    """The definitions of all kinds, and what cannot be understood."""
     found: list[Kept] = []
-    damaged: list[DamagedDefinition] = []
-    for read in KINDS.values():
-        definitions, files = read()
+    damaged: list[Damaged] = []
+    for kind in KINDS.values():
+        definitions, files = _read(kind)
         found += definitions
-        damaged += files
+        damaged += [Damaged(each, partial(kind.may_concern, each)) for each in files]
     return found, damaged
+
+
+def _read(kind: Kind) -> tuple[list[Kept], list[DamagedDefinition]]:
+    """The definitions of a kind; where not even its folder can be read, that is what cannot be understood."""
+    try:
+        return kind.kept()
+    except DamagedDefinition as error:
+        return [], [error]
 
 
 def facts(kinds: Collection[str] | None) -> dict[str, Any]:
     """The answer of definition_facts: by kind what is defined, and what is damaged; of these kinds, or of all."""
     said: dict[str, Any] = {}
     damaged: list[DamagedDefinition] = []
+    warnings: list[str] = []
     records, files = record.all_records()
     pool_of = {one.id: each.name for each in records for one in each.instances}
-    for kind, read in KINDS.items():
-        if kinds is None or kind in kinds:
-            definitions, unreadable = read()
+    for name, kind in KINDS.items():
+        if kinds is None or name in kinds:
+            definitions, unreadable = _read(kind)
             damaged += unreadable
-            said[kind] = [{**each.facts, "pool": pool_of.get(each.id)} for each in definitions]
+            said[name] = []
+            for each in definitions:
+                try:
+                    said[name].append({**each.facts(), "pool": pool_of.get(each.id)})
+                except NodedevError as error:
+                    warnings.append(f"{each.name} is left out: {error}")
     if kinds is None or POOL in kinds:
         damaged += files
         said[POOL] = [_pool(each) for each in records]
     said["damaged"] = [{"path": each.path, "reason": each.reason} for each in damaged]
-    return {"ansible_facts": {"nodedev_definitions": said}, "warnings": [str(each) for each in damaged]}
+    return {
+        "ansible_facts": {"nodedev_definitions": said},
+        "warnings": [*(str(each) for each in damaged), *warnings],
+    }
 
 
 def _pool(pool: record.Record) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def make_folder(path: str) -> None:
     """Make a folder and those above it, where they are not there, with a mode that does not depend on the umask."""
-    with _explained(path):
+    with explained(path):
         _make_folder(path)
 
 
@@ -175,7 +175,7 @@ def write(path: str, text: str, mode: int) -> None:
     """Replace or make a file in one step: at any moment, also in a crash, it has the old text or the new one."""
     folder = os.path.dirname(path)
     temporary = _temporary(path)
-    with _explained(path):
+    with explained(path):
         file = _opened(temporary)
         try:
             with file:
@@ -188,7 +188,7 @@ def write(path: str, text: str, mode: int) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
-        _sync(folder)
+        sync(folder)
 
 
 def _opened(path: str) -> TextIO:
@@ -220,7 +220,7 @@ def _temporary(path: str) -> str:
 def remove(path: str) -> None:
     """Remove a file, and its folder when that is empty then; no file is no error."""
     folder = os.path.dirname(path)
-    with _explained(path):
+    with explained(path):
         for name in (path, _temporary(path)):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
@@ -232,9 +232,9 @@ def remove(path: str) -> None:
             # A link in the place of a folder is somebody's, and stays.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-            _sync(folder)
+            sync(folder)
         else:
-            _sync(os.path.dirname(folder))
+            sync(os.path.dirname(folder))
 
 
 def clear_up(path: str) -> None:
@@ -245,7 +245,7 @@ def clear_up(path: str) -> None:
             remove(temporary)
 
 
-def _sync(folder: str) -> None:
+def sync(folder: str) -> None:
     """Make a rename or removal in this folder last through a power failure."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -255,7 +255,7 @@ def _sync(folder: str) -> None:
 
 
 @contextlib.contextmanager
-def _explained(path: str) -> Iterator[None]:
+def explained(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

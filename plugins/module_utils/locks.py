@@ -1,36 +1,91 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One run at a time on a parent: flock on a file below /run, released by the kernel when a run dies."""
+"""One run at a time on what shares its capacity: flock on a file below /run, released by the kernel when a run dies.
+
+What a lock is named by, so that all kinds of device exclude each other where they have to:
+
+- a PCI card by its address, 0000:3d:00.0, that of the physical function for all that is on its virtual functions;
+- another parent of mediated devices by its kernel name: 0.0.0013, matrix, mtty;
+- a Fibre Channel port, HBA or vHBA, by ``fc:`` and its WWPN;
+- a pool by ``pool:`` and its name.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
+import re
+import stat
+import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 
+from . import definitions
 from .errors import NodedevError
+from .text import shown
 from .waiting import wait_for
 
 FOLDER = "/run/nodedev/locks"
+MODE = 0o600
+# Bytes of a file's name that stand for themselves, and how many a name may have (Linux: 255).
+FOREIGN = re.compile(rb"[^A-Za-z0-9_:.-]|^\.")
+LONGEST = 255
+# Who else may write in the folder: nobody.
+OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 @contextlib.contextmanager
 def held(names: Iterable[str], seconds: float) -> Iterator[None]:
-    """Hold the locks of these parents, taken in one order so that two runs cannot wait for each other.
+    """Hold the locks of these names, taken in one order so that two runs cannot wait for each other.
 
-    Raises NodedevError when another run keeps one of them for longer than ``seconds``.
+    The address of a PCI card is the name of its lock, whatever kind of device is on it. Raises NodedevError when
+    another run keeps one of them for longer than ``seconds``, which are for all of them together, and where a lock
+    cannot be made, as on a full /run.
     """
-    os.makedirs(FOLDER, mode=0o755, exist_ok=True)
+    deadline = time.monotonic() + seconds
     with contextlib.ExitStack() as stack:
+        folder = _folder()
+        stack.callback(os.close, folder)
         for name in sorted(set(names)):
-            handle = os.open(os.path.join(FOLDER, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            stack.callback(os.close, handle)
-            if not wait_for(partial(_taken, handle), seconds):
+            file = file_name(name)
+            with definitions.explained(os.path.join(FOLDER, file)):
+                handle = _opened(folder, file)
+                stack.callback(os.close, handle)
+                taken = wait_for(partial(_taken, handle), max(deadline - time.monotonic(), 0))
+            if not taken:
                 raise NodedevError(
-                    f"another run still works on {name} after {seconds:g} s: raise wait_timeout or try again"
+                    f"another run still works on {shown(name)} after {seconds:g} s: raise wait_timeout or try again"
                 )
         yield
+
+
+def file_name(name: str) -> str:
+    """The file of a lock: one for each name, and no path, however odd or long the name is."""
+    data = FOREIGN.sub(lambda found: b"%%%02X" % ord(found[0]), name.encode("utf-8", "surrogateescape")).decode("ascii")
+    if 0 < len(data) <= LONGEST:
+        return data
+    # No escape begins with %%.
+    return f"%%{hashlib.sha256(data.encode('ascii')).hexdigest()}"
+
+
+def _folder() -> int:
+    """A handle of the folder, which is root's alone, as the one above it: another user could take a lock away."""
+    definitions.make_folder(FOLDER)
+    with definitions.explained(FOLDER):
+        for path in (os.path.dirname(FOLDER), FOLDER):
+            status = os.lstat(path)
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                what = f"belongs to user {status.st_uid}" if stat.S_ISDIR(status.st_mode) else "is not a folder"
+                raise NodedevError(f"{path} {what}: remove it, and it is made anew")
+            if status.st_mode & OTHERS:
+                os.chmod(path, definitions.FOLDER_MODE)
+        return os.open(FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def _opened(folder: int, name: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    return os.open(name, flags, MODE, dir_fd=folder)
 
 
 def _taken(handle: int) -> bool:

@@ -8,77 +8,136 @@ rest; the exit status is 0 when all that should be there is there, 1 when someth
 from __future__ import annotations
 
 import argparse
-import errno
+import contextlib
+import io
+import math
 import os
 import sys
-import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NoReturn, TextIO
 
-from . import defined, sysfs
+from . import children, defined, restoring, sysfs
 from .errors import NodedevError
-from .kept import Kept
-from .sysfs import SysfsError
+from .kept import Damaged, Kept
+from .restoring import FAILED, RESTORED, THERE, in_words
+from .text import shown
 
 # Seconds for which a parent is waited for that is there but not ready: vendors' services take tens of them.
 WAIT = 60.0
-PAUSE = 0.5
-# What a driver answers while its own services are still starting.
-PASSING = (errno.EIO, errno.EAGAIN, errno.EBUSY)
-FAILED = 1
+# Seconds for one device: those that a module waits for it, and as many for taking back what it began.
+LIMIT = 100.0
+# The most seconds that can be asked for: a day.
+MOST = 86400.0
+NOT_ALL, BAD_COMMAND = 1, 2
 # The journal's level of an error (sd-daemon(3)).
 ERROR = "<3>"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; ``arguments`` are those of the process unless given. Returns the exit status."""
-    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # Whatever the locale is, a name that it does not have stops nothing.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    options = _Parser().parse_args(arguments)
+    try:
+        return _carried_out(options)
+    except NodedevError as error:
+        _fail(str(error))
+        return NOT_ALL
+
+
+class _Parser(argparse.ArgumentParser):
+    """The command line; what is wrong with it is said on one line too."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            prog="nodedev-restore",
+            description="Makes the virtual devices that are defined on this host and start by themselves.",
+        )
+        what = self.add_mutually_exclusive_group()
+        what.add_argument("--list", action="store_true", help="say what is defined, and change nothing")
+        what.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+        self.add_argument("--parent", metavar="NAME", help="only what belongs to this device, by its name in sysfs")
+        for name, seconds, what_for in (
+            ("--wait", WAIT, "a parent that is not ready"),
+            ("--limit", LIMIT, "one device"),
+        ):
+            self.add_argument(
+                name, type=_seconds, default=seconds, metavar="SECONDS", help=f"for {what_for} (default: %(default)g)"
+            )
+
+    def error(self, message: str) -> NoReturn:
+        super().error(shown(message, None))
+
+
+def _seconds(text: str) -> float:
+    """A number of seconds; ValueError for what is none, as inf, nan or a negative one."""
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        if math.isfinite(seconds) and 0 <= seconds <= MOST:
+            return seconds
+    raise argparse.ArgumentTypeError(f"{shown(repr(text))} cannot be used: a number of seconds, 0 to {MOST:g}")
+
+
+def _carried_out(options: argparse.Namespace) -> int:
     kept, damaged = defined.kept()
     if options.parent is not None:
-        kept = [each for each in kept if each.concerns(options.parent)]
-        damaged = [each for each in damaged if f"/{options.parent}/" in each.path]
+        kept, damaged = _concerned(options.parent, kept, damaged, options.limit)
     for damage in damaged:
-        _fail(str(damage))
+        _fail(str(damage.error))
     if options.list:
-        _list(kept)
-        return FAILED if damaged else 0
-    wanted = [each for each in kept if each.facts["autostart"]]
-    hindrance = None if options.dry_run else sysfs.why_not_writable()
-    if wanted and hindrance:
-        _fail(hindrance)
-        return FAILED
-    failed = _foretell(wanted) if options.dry_run else _restore(wanted, options.wait)
-    return FAILED if failed or damaged else 0
+        failed = _list(kept)
+    else:
+        wanted = [each for each in kept if each.autostart]
+        hindrance = None if options.dry_run else sysfs.why_not_writable()
+        if wanted and hindrance:
+            raise NodedevError(hindrance)
+        failed = _foretell(wanted) if options.dry_run else _restore(wanted, options.wait, options.limit)
+    return NOT_ALL if failed or damaged else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="nodedev-restore",
-        description="Makes the virtual devices that are defined on this host and start by themselves.",
-    )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--list", action="store_true", help="say what is defined, and change nothing")
-    what.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
-    parser.add_argument("--parent", metavar="NAME", help="only what belongs to this device, by its name in sysfs")
-    parser.add_argument(
-        "--wait",
-        type=float,
-        default=WAIT,
-        metavar="SECONDS",
-        help="for a parent that is not ready (default: %(default)g)",
-    )
-    return parser
+def _concerned(
+    arrived: str, kept: Sequence[Kept], damaged: Sequence[Damaged], limit: float
+) -> tuple[list[Kept], list[Damaged]]:
+    """Those whose parent has arrived, or may be it; raises NodedevError where its driver does not say."""
+    both: list[Kept | Damaged] = [*kept, *damaged]
+    try:
+        told = children.answer(lambda: [_concerns(each, arrived) for each in both], limit)
+    except NodedevError as error:
+        raise NodedevError(f"{shown(arrived)} could not be looked at: {error}") from error
+    mine = [each for each, concerned in zip(both, told) if concerned]
+    return [each for each in mine if isinstance(each, Kept)], [each for each in mine if isinstance(each, Damaged)]
 
 
-def _list(kept: Sequence[Kept]) -> None:
+def _concerns(each: Kept | Damaged, arrived: str) -> bool:
+    """Whether it waits for this parent; one that cannot tell is tried, and says what it cannot read."""
+    try:
+        return each.concerns(arrived)
+    except Exception:
+        return True
+
+
+def _list(kept: Iterable[Kept]) -> int:
+    """Say what is defined; returns how many could not be looked at."""
+    failed = 0
     for each in kept:
-        said = each.facts
+        try:
+            said = each.facts()
+        except Exception as error:
+            _fail(f"{each.name}: {in_words(error)}")
+            failed += 1
+            continue
         notes = ["active" if said["active"] else "inactive", "auto" if said["autostart"] else "manual"]
         notes += ["parent missing"] if said["parent_missing"] else []
         notes += [f"{drift['what']} is {drift['running']}, not {drift['defined']}" for drift in said["drift"]]
         _say(f"{each.name}: {', '.join(notes)}")
+    return failed
 
 
-def _foretell(wanted: Sequence[Kept]) -> int:
+def _foretell(wanted: Iterable[Kept]) -> int:
+    """Say what would be done; returns how many would fail."""
     failed = 0
     for each in wanted:
         try:
@@ -87,66 +146,37 @@ def _foretell(wanted: Sequence[Kept]) -> int:
                 raise NodedevError(hindrance.reason)
             for step in each.ensure(True)["plan"]:
                 _say(f"would {step}")
-        except NodedevError as error:
-            _fail(f"{each.name} would fail: {error}")
+        except Exception as error:
+            _fail(f"{each.name} would fail: {in_words(error)}")
             failed += 1
     return failed
 
 
-def _restore(wanted: Sequence[Kept], seconds: float) -> int:
-    """Make what is missing, and try for so many seconds what its parent is not ready for. Returns how many failed."""
-    deadline = time.monotonic() + seconds
-    made = there = failed = 0
-    pending = list(wanted)
-    while pending:
-        late = time.monotonic() >= deadline
-        waiting = []
-        for each in pending:
-            try:
-                hindrance = each.hindrance()
-                if hindrance and hindrance.passing and not late:
-                    waiting.append(each)
-                    continue
-                if hindrance:
-                    raise NodedevError(hindrance.reason)
-                changed = _made(each)
-            except NodedevError as error:
-                if _may_pass(error) and not late:
-                    waiting.append(each)
-                    continue
-                _fail(f"failed: {each.name}: {error}")
-                failed += 1
-            else:
-                _say(f"restored: {each.name}" if changed else f"there already: {each.name}")
-                made, there = made + changed, there + (not changed)
-        if waiting and len(waiting) == len(pending):
-            time.sleep(PAUSE)
-        pending = waiting
-    _say(f"{made} restored, {there} there already, {failed} failed")
-    return failed
-
-
-def _made(each: Kept) -> bool:
-    """Whether the device had to be made; mdevctl's rule may have made it while this tried to."""
-    try:
-        return bool(each.ensure(False)["changed"])
-    except NodedevError:
-        if each.ensure(True)["changed"]:
-            raise
-        return False
-
-
-def _may_pass(error: BaseException | None) -> bool:
-    """Whether the kernel refused something, for now; a failed plan has what it answered as its cause."""
-    while error is not None and not isinstance(error, SysfsError):
-        error = error.__cause__
-    return error is not None and error.errno in PASSING
+def _restore(wanted: Sequence[Kept], wait: float, limit: float) -> int:
+    """Make what is missing; returns how many failed."""
+    count: Counter[str] = Counter()
+    for result in restoring.restore(wanted, wait, limit):
+        count[result.how] += 1
+        if result.how == FAILED:
+            _fail(f"failed: {result.kept.name}: {result.reason}")
+        else:
+            _say(f"{result.how}: {result.kept.name}")
+    _say(f"{count[RESTORED]} restored, {count[THERE]} there already, {count[FAILED]} failed")
+    return count[FAILED]
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    _print(sys.stdout, text)
 
 
 def _fail(text: str) -> None:
-    sys.stderr.write(f"{ERROR if 'JOURNAL_STREAM' in os.environ else ''}{text}\n")
+    _print(sys.stderr, text, ERROR if "JOURNAL_STREAM" in os.environ else "")
+
+
+def _print(stream: TextIO | None, text: str, level: str = "") -> None:
+    """One line, whatever is in the text: names come from drivers and files. Nobody needs to listen."""
+    if stream is None:
+        return
+    with contextlib.suppress(OSError):
+        stream.write(f"{level}{shown(text, None)}\n")
+        stream.flush()

@@ -90,7 +90,8 @@ def test_the_boot_engine_module_returns_what_it_documents(host: Host) -> None:
     known = documentation(ROOT / "plugins" / "modules" / "boot_engine.py", "RETURN")
     made = host.done("boot_engine")
     assert set(made) - {"changed", "invocation"} == shape(known)
-    assert {frozenset(side) for side in made["diff"].values()} == {frozenset({"files"})}
+    assert {frozenset(side) for side in made["diff"].values()} == {frozenset({"release", "files", "faults"})}
+    assert [step.split(" ")[0] for step in made["plan"]] == [step.split(" ")[0] for step in known["plan"]["sample"]]
 
 
 def test_the_vhba_module_returns_what_it_documents(fc: Host) -> None:

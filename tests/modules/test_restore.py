@@ -310,18 +310,6 @@ def test_parents_that_are_not_pci(start: Callable[..., Host]) -> None:
     assert running(host) == uuids(made)
 
 
-def test_the_engine_is_installed_once(host: Host) -> None:
-    foretold = host.done("boot_engine", check_mode=True)
-    assert host.run(["ls", ENGINE], check=False).returncode != 0
-    done = host.done("boot_engine")
-    assert foretold == done
-    files = host.run(["find", ENGINE, "-type", "f", "-printf", "%P %m\n"]).stdout.split("\n")[:-1]
-    assert sorted(files) == [f"{name} 644" for name in done["diff"]["after"]["files"]]
-    assert sorted(f"write {ENGINE}/{name}" for name in done["diff"]["after"]["files"]) == sorted(done["plan"])
-    again = host.done("boot_engine")
-    assert (again["changed"], again["plan"]) == (False, [])
-
-
 def test_the_engine_runs_without_ansible(engine: Host) -> None:
     script = (
         f"import sys; sys.path.insert(0, '{ENGINE}'); import nodedev.restore\n"
@@ -330,30 +318,3 @@ def test_the_engine_runs_without_ansible(engine: Host) -> None:
     assert engine.run(["/usr/bin/python3", "-I", "-c", script]).stdout == "[]\n"
     texts = engine.run(["grep", "-rlE", "^(from|import) .*ansible", ENGINE, "--include=*.py"], check=False).stdout
     assert texts == ""
-
-
-def test_an_older_release_of_the_engine_is_replaced(engine: Host) -> None:
-    engine.run(["mkdir", f"{ENGINE}/nodedev/older"])
-    engine.write(f"{ENGINE}/nodedev/older/file.py", "raise ImportError\n")
-    engine.write(f"{ENGINE}/nodedev/restore.py", "raise ImportError\n")
-    done = engine.done("boot_engine")
-    assert done["plan"] == [f"remove {ENGINE}/nodedev/older/file.py", f"write {ENGINE}/nodedev/restore.py"]
-    assert engine.run(["ls", f"{ENGINE}/nodedev/older"], check=False).returncode != 0
-    assert restore(engine).returncode == 0
-
-
-def test_the_engine_is_not_installed_by_a_user(host: Host) -> None:
-    host.user = ["setpriv", "--reuid=65534", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    assert f"writing to {ENGINE} needs root: run the task with 'become: true'" in host.module("boot_engine")["msg"]
-
-
-def test_a_file_that_cannot_be_written_undoes_the_others(engine: Host) -> None:
-    names = engine.done("boot_engine")["diff"]["after"]["files"]
-    for name in (names[0], names[-1]):
-        engine.write(f"{ENGINE}/{name}", "older\n")
-    last = f"{ENGINE}/{names[-1]}"
-    engine.run(["mount", "--bind", last, last])
-    result = engine.module("boot_engine")
-    assert "EBUSY" in result["msg"]
-    assert f"undone: write {ENGINE}/{names[0]}" in result["msg"]
-    assert engine.read(f"{ENGINE}/{names[0]}") == "older\n"

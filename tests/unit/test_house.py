@@ -26,6 +26,7 @@ GROUND = (
     "hostdev",
     "elements",
     "kept",
+    "children",
     "machine",
     "nodes",
     "processes",
@@ -39,6 +40,7 @@ FLOORS = (
     ("resources", "kinds", "extras", "extras_fc", "inventory", "facts", "vhba_facts"),
     ("pools",),
     ("defined",),
+    ("restoring",),
     ("restore",),
     ("engine",),
 )

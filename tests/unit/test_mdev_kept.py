@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils import mdevctl
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev, mdev_types
+from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
+from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
 from ansible_collections.hostdev.nodedev.plugins.module_utils.kept import Hindrance, Kept
 from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Attrs, Definition
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import mdev_kept
@@ -51,7 +53,7 @@ def define(parent: str = CARD, kind: str = "t", autostart: bool = True, attrs: A
 def test_what_is_said(cards: Host) -> None:
     kept = define(attrs=(("a", "1"), ("a", "2")))
     assert (kept.id, kept.name) == (UUID, f"mdev {UUID} of type t on {CARD}")
-    assert kept.facts == {
+    assert kept.facts() == {
         "uuid": UUID,
         "name": "mdev_83b8f4f2_509f_382f_3c1e_e6bfe0fa1001_0000_3d_00_0",
         "parent": "pci_0000_3d_00_0",
@@ -64,6 +66,7 @@ def test_what_is_said(cards: Host) -> None:
         "drift": [],
     }
     assert (kept.concerns(CARD), kept.concerns(OTHER_CARD)) == (True, False)
+    assert (kept.autostart, define(autostart=False).autostart) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -86,14 +89,14 @@ def test_drift_of_attributes(
     cards: Host, attrs: Attrs, running: dict[str, str], drift: list[tuple[str, str, str]]
 ) -> None:
     run(cards, **running)
-    facts = define(attrs=attrs).facts
+    facts = define(attrs=attrs).facts()
     assert facts["active"]
     assert [(each["what"], each["defined"], each["running"]) for each in facts["drift"]] == drift
 
 
 def test_drift_of_parent_and_type(cards: Host) -> None:
     run(cards, OTHER_CARD, "u")
-    facts = define().facts
+    facts = define().facts()
     assert not facts["active"]
     assert facts["drift"] == [
         {"what": "parent", "defined": CARD, "running": OTHER_CARD},
@@ -107,7 +110,7 @@ def test_nothing_is_in_the_way(cards: Host) -> None:
 
 def test_the_parent_is_not_there(cards: Host) -> None:
     kept = define("0000:99:00.0")
-    assert (kept.facts["parent"], kept.facts["parent_missing"]) == (None, True)
+    assert (kept.facts()["parent"], kept.facts()["parent_missing"]) == (None, True)
     assert kept.hindrance() == Hindrance(
         "its parent 0000:99:00.0 is not there; it is restored when the parent arrives", passing=False
     )
@@ -138,7 +141,7 @@ def test_a_device_that_cannot_be_read_is_still_told_of(cards: Host) -> None:
     api.symlink_to("device_api")
     with pytest.raises(SysfsError, match="ELOOP"):
         mdev.find(UUID)
-    assert (define().facts["active"], define().facts["drift"]) == (False, [])
+    assert (define().facts()["active"], define().facts()["drift"]) == (False, [])
 
 
 def test_damaged_files_are_named(cards: Host) -> None:
@@ -176,4 +179,41 @@ def test_an_attribute_that_is_not_the_devices_own_is_no_drift(cards: Host) -> No
     run(cards)
     cards.attributes(f"devices/{OTHER_CARD}", {"params": "other"})
     cards.link(f"devices/{CARD}/{UUID}/link", f"devices/{OTHER_CARD}")
-    assert define(attrs=(("link/params", "1"),)).facts["drift"] == []
+    assert define(attrs=(("link/params", "1"),)).facts()["drift"] == []
+
+
+def test_what_is_damaged_concerns_its_own_parent() -> None:
+    def concerned(path: str, parent: str) -> bool:
+        return mdev_kept.may_concern(DamagedDefinition(path, "x"), parent)
+
+    assert concerned(f"{mdevctl.STORE}/{CARD}/{UUID}", CARD)
+    assert concerned(f"{mdevctl.STORE}/{CARD}", CARD)
+    assert concerned(mdevctl.STORE, CARD)
+    assert not concerned(f"{mdevctl.STORE}/{OTHER_CARD}/{UUID}", CARD)
+    assert not concerned(f"{mdevctl.STORE}/{OTHER_CARD}", CARD)
+    assert not concerned("/etc/nodedev.d/vhba", "vhba")
+
+
+def test_nothing_is_read_before_it_is_asked_for(cards: Host) -> None:
+    """A device that cannot be read hides no other definition."""
+    kept = define()
+    loop = cards.sys / "class" / "mdev_bus" / CARD
+    loop.unlink()
+    loop.symlink_to(loop.name)
+    assert mdev_kept.kept()[0][0].name == kept.name
+    with pytest.raises(SysfsError, match="ELOOP"):
+        kept.card()
+
+
+def test_what_shares_a_card(cards: Host) -> None:
+    assert define().card() == CARD
+    cards.link(f"devices/{CARD}/physfn", f"devices/{OTHER_CARD}")
+    assert define().card() == OTHER_CARD
+
+
+def test_whoever_wrote_it_its_names_are_under_our_rules_and_its_values_are_not(cards: Host) -> None:
+    """mdevctl itself starts a device whose attribute's value is empty."""
+    assert define(attrs=(("params", ""),)).ensure(True)["plan"][1] == f"set params= on mdev {UUID}"
+    for name in ("../params", "/etc/passwd"):
+        with pytest.raises(BadInput, match="attrs"):
+            define(attrs=((name, "1"),)).ensure(True)

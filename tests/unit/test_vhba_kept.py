@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils import definitions
+from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import fc_port
+from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils.kept import Hindrance, Kept
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import vhba_definition, vhba_kept
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils.sysfs import SysfsError
 from devices import Host
 from fibre import WWNN, WWPN, make_hba, make_vhba, names
 
@@ -54,25 +57,25 @@ def test_nothing_is_defined(fibre: Host) -> None:
 def test_it_runs_as_defined(fibre: Host) -> None:
     make_hba(fibre)
     make_vhba(fibre)
-    assert kept().facts == FACTS
+    assert kept().facts() == FACTS
     assert (kept().id, kept().name) == (WWPN, f"vHBA {WWPN} on the HBA with WWPN {HBA}")
 
 
 def test_it_does_not_run(fibre: Host) -> None:
     make_hba(fibre)
     make_vhba(fibre, 9, wwnn=OTHER, wwpn=OTHER)
-    assert kept().facts == INACTIVE
+    assert kept().facts() == INACTIVE
 
 
 def test_its_hba_has_another_number(fibre: Host) -> None:
     make_hba(fibre, 14, port_name=f"0x{HBA}")
     make_vhba(fibre, 15, parent=14)
-    assert kept().facts == {**FACTS, "name": "scsi_host15", "parent": "scsi_host14"}
+    assert kept().facts() == {**FACTS, "name": "scsi_host15", "parent": "scsi_host14"}
 
 
 def test_its_hba_is_missing(fibre: Host) -> None:
     make_hba(fibre, 4)
-    assert kept().facts == {**INACTIVE, "parent": None, "parent_missing": True}
+    assert kept().facts() == {**INACTIVE, "parent": None, "parent_missing": True}
     assert kept().hindrance() == Hindrance("its HBA is not there; it is restored when the HBA arrives", passing=False)
 
 
@@ -81,20 +84,20 @@ def test_it_runs_elsewhere(fibre: Host) -> None:
     make_hba(fibre, 4)
     make_vhba(fibre, parent=4)
     drift = [{"what": "parent", "defined": HBA, "running": names(4)[1]}]
-    assert kept().facts == {**FACTS, "drift": drift}
+    assert kept().facts() == {**FACTS, "drift": drift}
 
 
 def test_it_runs_with_another_wwnn(fibre: Host) -> None:
     make_hba(fibre)
     make_vhba(fibre, wwnn=OTHER)
     drift = [{"what": "wwnn", "defined": WWNN, "running": OTHER}]
-    assert kept().facts == {**FACTS, "active": False, "drift": drift}
+    assert kept().facts() == {**FACTS, "active": False, "drift": drift}
 
 
 def test_its_wwpn_is_an_hbas_own(fibre: Host) -> None:
     make_hba(fibre)
     make_hba(fibre, 4, port_name=f"0x{WWPN}", node_name=f"0x{WWNN}")
-    assert kept().facts == INACTIVE
+    assert kept().facts() == INACTIVE
 
 
 def test_a_damaged_one_is_told(fibre: Host) -> None:
@@ -130,3 +133,31 @@ def test_an_hba_whose_driver_has_not_named_its_port(fibre: Host, name: str) -> N
     assert (hindrance.passing, "has not named its port" in hindrance.reason) == (True, True)
     make_hba(fibre, 3)
     assert known.hindrance() is None
+
+
+@pytest.mark.parametrize(
+    ("arrived", "concerned"), [("host3", True), ("host8", False), ("host9", False), ("mtty", False)]
+)
+def test_what_is_damaged_may_be_of_any_hba(fibre: Host, arrived: str, concerned: bool) -> None:
+    make_hba(fibre, 3)
+    make_vhba(fibre, parent=3)
+    damage = DamagedDefinition(f"{definitions.STORE}/vhba/{OTHER}.json", "x")
+    assert vhba_kept.may_concern(damage, arrived) == concerned
+
+
+def test_what_shares_an_hba() -> None:
+    assert kept().card() == f"fc:{HBA}"
+
+
+def test_no_port_is_read_before_it_is_asked_for(fibre: Host) -> None:
+    make_hba(fibre)
+    folder = Path(fc_port.PORTS)
+    folder.rename(folder.with_name("away"))
+    folder.symlink_to(folder.name)
+    found = kept()
+    assert found.autostart
+    with pytest.raises(SysfsError, match="ELOOP"):
+        found.facts()
+    folder.unlink()
+    folder.with_name("away").rename(folder)
+    assert found.facts() == INACTIVE

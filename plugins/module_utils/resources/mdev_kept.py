@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from .. import mdevctl, sysfs
@@ -24,20 +26,33 @@ def kept() -> tuple[list[Kept], list[DamagedDefinition]]:
     return [_kept(definition) for definition in defined], damaged
 
 
+def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
+    """Whether what cannot be understood may be of a device on this parent: its folder, a file in it, or all folders."""
+    folder = os.path.relpath(damage.path, mdevctl.STORE).split("/")[0]
+    return folder in (arrived, ".")
+
+
 def _kept(definition: Definition) -> Kept:
     def restored(check_mode: bool) -> dict[str, Any]:
-        options = {"uuid": definition.uuid, "parent": definition.parent, "type": definition.type}
-        attrs = [{name: value} for name, value in definition.attrs]
-        return ensure(Wish.checked(attrs, autostart=definition.autostart, **options), check_mode)
+        return ensure(_wish(definition), check_mode)
 
     return Kept(
         id=definition.uuid,
         name=f"mdev {definition.uuid} of type {definition.type} on {definition.parent}",
-        facts=_facts(definition),
+        autostart=definition.autostart,
+        card=lambda: mdev_types.card_of(definition.parent),
+        facts=lambda: _facts(definition),
         concerns=lambda arrived: arrived == definition.parent,
         hindrance=lambda: _hindrance(definition),
         ensure=restored,
     )
+
+
+def _wish(definition: Definition) -> Wish:
+    """The wish that a definition is, whoever wrote it: its names under our rules, its values as they are."""
+    names = [{name: "any"} for name, _value in definition.attrs]
+    wish = Wish.checked(names, uuid=definition.uuid, parent=definition.parent, type=definition.type)
+    return replace(wish, attrs=definition.attrs, autostart=definition.autostart)
 
 
 def _facts(definition: Definition) -> dict[str, Any]:

@@ -269,9 +269,11 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
             raise NodedevError(hindrance)
         return _result(wish, before, planned, _predicted(before, planned))
     # What was seen so far may be half of another run's work; only under the locks does it count.
-    hbas = [port.wwpn for port in before.ports if port.vport is None]
-    with locks.held([f"fc:{name}" for name in {*hbas, before.wwpn}], wish.wait_timeout):
+    touched = _touched(wish, before)
+    with locks.held(touched, wish.wait_timeout):
         before = observe(wish)
+        if not _touched(wish, before) <= touched:
+            raise NodedevError(f"vHBA {before.wwpn} was defined on another HBA meanwhile: try again")
         planned = plan(wish, before)
         watch = udev.Watch("scsi_host") if planned.active and before.active is None else None
         apply(planned.steps)
@@ -281,6 +283,19 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
         if after.active is not None and wish.state == "present":
             after = _with_luns(wish, before, after, after.active)
     return _result(wish, before, planned, after)
+
+
+def _touched(wish: Wish, seen: Observation) -> set[str]:
+    """The locks of its own port and of its HBA; where that is still to be chosen, of all HBAs.
+
+    So an HBA that does not answer keeps no vHBA from being made on another one.
+    """
+    hbas = {port.wwpn for port in seen.ports if port.vport is None}
+    if wish.asked.nothing and seen.hba is not None:
+        hbas = {seen.hba.wwpn}
+    elif wish.asked.nothing and seen.definition is not None:
+        hbas = {seen.definition.parent_wwpn}
+    return {f"fc:{name}" for name in (*hbas, seen.wwpn)}
 
 
 def _with_luns(wish: Wish, before: Observation, after: Observation, port: Port) -> Observation:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 from ..capabilities import fc_port
@@ -17,23 +18,37 @@ from .vhba_definition import Definition
 KIND = vhba_definition.KIND
 
 
+# Seconds for making one at boot, where others wait.
+WAIT = 30.0
+
+
 def kept() -> tuple[list[Kept], list[DamagedDefinition]]:
     """All definitions by WWPN, and the files that cannot be understood."""
     defined, damaged = vhba_definition.all_defined()
-    ports = fc_port.ports() if defined else []
+    # For the facts of all of them, but read only when the first ones are asked for.
+    ports = cache(fc_port.ports)
     return [_kept(definition, ports) for definition in defined], damaged
 
 
-def _kept(definition: Definition, ports: Sequence[Port]) -> Kept:
+def may_concern(_damage: DamagedDefinition, arrived: str) -> bool:
+    """Whether a file that cannot be understood may be of a vHBA on this SCSI host: each may that is an HBA's."""
+    return _arrived_hba(arrived) is not None
+
+
+def _kept(definition: Definition, ports: Callable[[], Sequence[Port]]) -> Kept:
     def restored(check_mode: bool) -> dict[str, Any]:
         # Whatever the link is like now: a vHBA logs in by itself when the link or the fabric comes up.
-        wish = Wish(wwnn=definition.wwnn, wwpn=definition.wwpn, persistent=False, require_online=False)
+        wish = Wish(
+            wwnn=definition.wwnn, wwpn=definition.wwpn, persistent=False, require_online=False, wait_timeout=WAIT
+        )
         return ensure(wish, check_mode)
 
     return Kept(
         id=definition.wwpn,
         name=f"vHBA {definition.wwpn} on the HBA with WWPN {definition.parent_wwpn}",
-        facts=_facts(definition, ports),
+        autostart=True,
+        card=lambda: f"fc:{definition.parent_wwpn}",
+        facts=lambda: _facts(definition, ports()),
         concerns=lambda arrived: _concerns(definition, arrived),
         hindrance=lambda: _hindrance(definition),
         ensure=restored,
@@ -67,9 +82,15 @@ def _drift(definition: Definition, port: Port, ports: Sequence[Port]) -> Iterato
 
 def _concerns(definition: Definition, arrived: str) -> bool:
     """Whether the HBA of this SCSI host is the parent, or may be: a driver may name its port after it has made it."""
+    port = _arrived_hba(arrived)
+    return port is not None and port.wwpn in (definition.parent_wwpn, *NO_NAME)
+
+
+def _arrived_hba(arrived: str) -> Port | None:
+    """The HBA of this SCSI host; None where it has none, or a vHBA's port."""
     number = fc_port.HOST.fullmatch(arrived)
     port = fc_port.read(int(number[1])) if number else None
-    return port is not None and port.vport is None and port.wwpn in (definition.parent_wwpn, *NO_NAME)
+    return port if port is not None and port.vport is None else None
 
 
 def _hindrance(definition: Definition) -> Hindrance | None:
