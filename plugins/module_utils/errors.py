@@ -53,3 +53,7 @@ class MissingLibrary(NodedevError):
 
 class Dropped(NodedevError):
     """libvirt does not list the device; the text says why. For the inventory, which goes on with the next device."""
+
+
+class Foreign(Dropped):
+    """The same where nothing is wrong with the device: libvirt lists no such devices, or not yet. Nobody is warned."""

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .capabilities import fc_port, lun
 from .capabilities.fc_port import Port
-from .definitions import DamagedDefinition
 from .names import WWN
+from .oddities import Oddities
 from .resources import vhba_definition
 from .resources.vhba_parent import why_not
 from .resources.vhba_port import of_port
@@ -19,10 +20,10 @@ OF_BOTH = ("port_state", "targets", "luns")
 OF_VHBA = ("vport", "vport_state")
 
 
-def extras(device: Device, capability: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+def extras(device: Device, capability: dict[str, Any], oddities: Oddities) -> dict[str, Any]:
     """Of an HBA or a vHBA what vhba_facts says of it and libvirt does not, of a vHBA its definition; of others nothing.
 
-    A definition that is damaged is told in ``warnings``. Raises SysfsError for what is there and cannot be read.
+    A definition that is damaged is told in ``oddities``. Raises SysfsError for what is there and cannot be read.
     """
     port = fc_port.of_capability(device.path, capability)
     if port is None:
@@ -30,20 +31,16 @@ def extras(device: Device, capability: dict[str, Any], warnings: list[str]) -> d
     told = of_port(port, tuple(lun.of_host(port.host)))
     said = {"port_type": port.port_type, **{key: told[key] for key in OF_BOTH}}
     if port.vport is not None:
-        return {**said, **{key: told[key] for key in OF_VHBA}, **_definition(port, warnings)}
+        return {**said, **{key: told[key] for key in OF_VHBA}, **_definition(port, oddities)}
     hindrance = why_not(port, require_online=True)
     return {**said, "free_vports": port.free, "vhbas": fc_port.vhbas(port.path), "hindrance": hindrance}
 
 
-def _definition(port: Port, warnings: list[str]) -> dict[str, Any]:
+def _definition(port: Port, oddities: Oddities) -> dict[str, Any]:
     # A driver may give a port any text for a name, and this becomes part of a path.
     if not WWN.fullmatch(port.wwpn):
         return {}
-    try:
-        known = vhba_definition.find(port.wwpn)
-    except DamagedDefinition as error:
-        warnings.append(str(error))
-        return {}
+    known = oddities.attempt(partial(vhba_definition.find, port.wwpn))
     if known is None or known.wwnn != port.wwnn:
         return {}
     return {"definition": {"parent_wwpn": known.parent_wwpn, "require_online": known.require_online}}

@@ -9,14 +9,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from . import extras, kinds, mdevctl, names, sysfs, udev
-from .capabilities import mdev, mdev_types, pci, scsi_host
-from .errors import NodedevError
+from .capabilities import fc_host, mdev, mdev_types, pci, scsi_host
+from .errors import Foreign, NodedevError
+from .oddities import Oddities
+from .text import shown
 from .udev import Device
 
 ROOT = "computer"
+# Characters of the reason why a device is not listed.
+LONGEST = 400
 # Where a definition's parent may be, by its address; the first one counts.
 PARENTS = ("bus/pci/devices", "bus/css/devices", "bus/matrix/devices", "class/mdev_bus", "bus/ccwgroup/devices")
 
@@ -60,11 +65,16 @@ class Inventory:
         self.wanted = wanted
         self.devices: dict[str, dict[str, Any]] = {}
         self.unlisted: list[dict[str, str]] = []
-        self.warnings: list[str] = []
+        self.oddities = Oddities()
         # By folder: the device in it, and the nearest one above it.
         self._entries: dict[str, Entry | None] = {}
         self._parents: dict[str, Entry | None] = {}
         self._functions = extras.VirtualFunctions(self._capability)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know."""
+        return self.oddities.warnings
 
     def gather(self) -> None:
         """Find all that is wanted; what vanishes meanwhile or cannot be read is left out."""
@@ -77,22 +87,21 @@ class Inventory:
         if self.wanted.include != "active":
             self._inactive(definitions)
         if "mdev" in self.wanted.kinds:
-            extras.add_holders(self.devices.values())
+            self.oddities.attempt(partial(extras.add_holders, self.devices.values()))
 
     def _candidates(self) -> list[Device]:
         """The devices in the folders of the kinds asked for, each once, in the order in which libvirt adds them."""
         wanted = [kinds.KINDS[kind] for kind in self.wanted.kinds]
         folders = {kind.folder: kind.subsystem for kind in wanted if kind.folder}
-        found = [
-            device
-            for folder, subsystem in folders.items()
-            for device in udev.of_subsystem(f"{sysfs.SYS}/{folder}", subsystem)
-        ]
+        found = [device for folder, subsystem in folders.items() for device in self._of_subsystem(folder, subsystem)]
         if "mdev_types" in self.wanted.capabilities:
             # Of the many devices that might offer types, only those that do are registered.
-            paths = sysfs.linked(mdev_types.BUS)
+            paths = self.oddities.attempt(partial(sysfs.linked, mdev_types.BUS)) or []
             found += [device for path in paths if (device := udev.device_at(path)) is not None]
         return sorted({device.path: device for device in found}.values(), key=lambda device: device.path.split("/"))
+
+    def _of_subsystem(self, folder: str, subsystem: str) -> list[Device]:
+        return self.oddities.attempt(partial(udev.of_subsystem, f"{sysfs.SYS}/{folder}", subsystem)) or []
 
     def _consider(self, device: Device) -> None:
         """Add a device if it is wanted, by what costs least first."""
@@ -141,10 +150,10 @@ class Inventory:
         try:
             capability = kinds.KINDS[kind].read(device)
         except (NodedevError, OSError) as error:
-            self._leave_out(device.path, str(error))
-            if kind == "pci":
-                # A function that should work and does not, where other kinds leave out what is merely not theirs.
-                self.warnings.append(f"{device.path} is not listed: {error}")
+            self._leave_out(device.path, shown(error, LONGEST))
+            # One that has vanished meanwhile is no oddity.
+            if not isinstance(error, Foreign) and sysfs.exists(device.path):
+                self.oddities.add(f"{device.path} is not listed: {shown(error, LONGEST)}")
             return None
         return Entry(device, kinds.KINDS[kind].name(device, capability), capability)
 
@@ -192,18 +201,22 @@ class Inventory:
             return extras.of_mdev(entry.device)
         if kind == scsi_host.TYPE:
             return self._of_port(entry)
-        return self._functions.of(entry.device, entry.capability) if kind == pci.TYPE else {}
+        if kind == pci.TYPE:
+            return self.oddities.attempt(partial(self._functions.of, entry.device, entry.capability)) or {}
+        return {}
 
     def _of_port(self, entry: Entry) -> dict[str, Any]:
         if "capability" not in entry.capability:
+            for oddity in fc_host.oddities(entry.capability["host"]):
+                self.oddities.add(f"of {entry.name}, nothing of Fibre Channel is told: {oddity}")
             return {}
         # Here, so that a host without Fibre Channel does not wait for its import.
         from . import extras_fc
 
         try:
-            return extras_fc.extras(entry.device, entry.capability, self.warnings)
+            return extras_fc.extras(entry.device, entry.capability, self.oddities)
         except NodedevError as error:
-            self.warnings.append(f"of {entry.name}, not all is told: {error}")
+            self.oddities.add(f"of {entry.name}, not all is told: {error}")
             return {}
 
     def _capability(self, device: Device) -> dict[str, Any] | None:
@@ -224,8 +237,9 @@ class Inventory:
         """mdevctl's definitions by parent and UUID, when mediated devices are asked for."""
         if "mdev" not in self.wanted.kinds:
             return {}
-        found, damaged = mdevctl.all_defined()
-        self.warnings += [str(error) for error in damaged]
+        found, damaged = self.oddities.attempt(mdevctl.all_defined) or ([], [])
+        for error in damaged:
+            self.oddities.add(error)
         return {(definition.parent, definition.uuid): definition for definition in found}
 
     def _definitions_of_active(self, definitions: dict[tuple[str, str], mdevctl.Definition]) -> None:
@@ -248,11 +262,7 @@ class Inventory:
 
     def _attrs(self) -> dict[tuple[str, str], mdevctl.Attrs]:
         """What mdevctl's callout scripts say of devices that run; without scripts nothing does."""
-        try:
-            return mdevctl.active_attrs() if mdevctl.has_callouts() else {}
-        except NodedevError as error:
-            self.warnings.append(str(error))
-            return {}
+        return self.oddities.attempt(lambda: mdevctl.active_attrs() if mdevctl.has_callouts() else {}) or {}
 
     def _inactive(self, definitions: dict[tuple[str, str], mdevctl.Definition]) -> None:
         """The mediated devices that are defined and do not run."""
@@ -260,7 +270,7 @@ class Inventory:
         if wanted.driver is not None or wanted.persistence == "transient":
             return
         # One that runs but is not listed, as long as the kernel is making it, counts as defined only.
-        entries = map(self.entry, udev.of_subsystem(f"{sysfs.SYS}/{kinds.KINDS['mdev'].folder}", mdev.TYPE))
+        entries = map(self.entry, self._of_subsystem(kinds.KINDS["mdev"].folder, mdev.TYPE))
         running = {(entry.capability["parent_addr"], entry.capability["uuid"]) for entry in entries if entry}
         for key, definition in definitions.items():
             if key in running:

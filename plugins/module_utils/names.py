@@ -17,6 +17,9 @@ from .errors import BadInput
 from .text import cleaned
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+# What libvirt reads as one: its 16 bytes, each of two digits, with hyphens and blanks before any of them.
+LOOSE_UUID = re.compile(r"(?:[- ]*[0-9a-fA-F]{2}){16}")
+BLANKS = " \t\n\f\r"
 FOREIGN = re.compile(r"[^A-Za-z0-9]")
 ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.-]*")
 # Of no meaning but that it never changes: the UUIDs that are derived in this collection are version 5 below it.
@@ -73,6 +76,12 @@ def checked_uuid(value: str, option: str = "uuid") -> str:
     return uuid
 
 
+def libvirt_uuid(text: str) -> str | None:
+    """The UUID that libvirt (its virUUIDParse) reads in a text, in the kernel's form; None where it reads none."""
+    plain = text.strip(BLANKS)
+    return str(Identifier(FOREIGN.sub("", plain))) if LOOSE_UUID.fullmatch(plain) else None
+
+
 def checked_wwn(option: str, value: str) -> str:
     """A World Wide Name as the kernel wants it, 16 hexadecimal digits in lower case; BadInput when it is none.
 
@@ -113,8 +122,12 @@ def checked_address(option: str, value: str) -> str:
 
 
 def checked_type(value: str | None) -> str | None:
-    """A type of mediated devices, by the kernel's id or the vendor's name, if one is given; else BadInput."""
-    if value is not None and ("/" in value or value in ("", ".", "..")):
+    """A type of mediated devices, by the kernel's id or the vendor's name, if one is given; else BadInput.
+
+    A vendor's name may have slashes, as 'I/O subchannel (Non-QDIO)' has. It never becomes part of a path: that is the
+    id, which the kernel lists. Nevertheless it is none that would lead elsewhere.
+    """
+    if value is not None and ("\0" in value or any(part in ("", ".", "..") for part in value.split("/"))):
         raise BadInput("type", value, "a type is named by its kernel id or its vendor's name")
     return value
 

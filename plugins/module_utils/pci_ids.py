@@ -9,20 +9,33 @@ import os
 import re
 from typing import Any
 
-from . import sysfs
+from .oddities import Oddities
+from .text import shown
 
 # Where distributions keep pci.ids; the first one counts. Debian's place, which libpciaccess reads too, comes first.
 PCI_IDS = ("/usr/share/misc/pci.ids.gz", "/usr/share/misc/pci.ids", "/usr/share/hwdata/pci.ids")
 
+NUMBER = re.compile(r"0x[0-9a-fA-F]{4}")
 NEXT = re.compile(rb"\n[0-9a-fA-F]")
 
 
-def identity(path: str) -> dict[str, Any]:
-    """``vendor`` and ``product``, each with its ``id`` (0x and four digits) and its ``name`` where pci.ids has it."""
-    vendor, product = sysfs.read(f"{path}/vendor"), sysfs.read(f"{path}/device")
-    if vendor is None or product is None:
-        return {}
-    return described(int(vendor, 16), int(product, 16))
+def identity(path: str, oddities: Oddities) -> dict[str, Any]:
+    """``vendor`` and ``product``, each with its ``id`` (0x and four digits) and its ``name`` where pci.ids has it.
+
+    Neither where one of them is not there, cannot be read or is no such number.
+    """
+    vendor, product = (_number(f"{path}/{name}", oddities) for name in ("vendor", "device"))
+    return {} if vendor is None or product is None else described(vendor, product)
+
+
+def _number(path: str, oddities: Oddities) -> int | None:
+    text = oddities.text(path)
+    if text is None:
+        return None
+    if not NUMBER.fullmatch(text):
+        oddities.add(f"{shown(path)} is '{shown(text)}', which is not 0x and four hexadecimal digits")
+        return None
+    return int(text, 16)
 
 
 def described(vendor: int, product: int) -> dict[str, Any]:

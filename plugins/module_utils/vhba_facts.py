@@ -3,31 +3,41 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .capabilities import fc_port, lun
 from .capabilities.fc_port import Port
+from .oddities import Oddities
 from .resources import vhba_definition
 from .resources.vhba_parent import why_not
 from .resources.vhba_port import of_port
 
 
 def facts(parent: str | None = None) -> dict[str, Any]:
-    """HBAs and vHBAs by libvirt's names; with ``parent`` that HBA and its vHBAs alone."""
-    ports = [port for port in fc_port.ports() if parent in (None, port.name, f"scsi_host{port.parent}")]
-    definitions, damaged = vhba_definition.all_defined()
+    """HBAs and vHBAs by libvirt's names; with ``parent`` that HBA and its vHBAs alone. And warnings."""
+    oddities = Oddities()
+    every = oddities.attempt(fc_port.ports) or []
+    ports = [port for port in every if parent in (None, port.name, f"scsi_host{port.parent}")]
+    definitions, damaged = oddities.attempt(vhba_definition.all_defined) or ([], [])
     defined = {(definition.wwnn, definition.wwpn) for definition in definitions}
-    hbas = {port.name: _hba(port, ports) for port in ports if port.vport is None}
+    for oddity in (*(text for port in ports for text in port.oddities), *damaged):
+        oddities.add(oddity)
+    hbas = {port.name: _hba(port, ports, oddities) for port in ports if port.vport is None}
     vhbas = {
-        port.name: {**_said(port), **_names_of_parent(port, ports), "persistent": (port.wwnn, port.wwpn) in defined}
+        port.name: {
+            **_said(port, oddities),
+            **_names_of_parent(port, ports),
+            "persistent": (port.wwnn, port.wwpn) in defined,
+        }
         for port in ports
         if port.vport is not None
     }
-    return {"ansible_facts": {"vhba": {"hbas": hbas, "vhbas": vhbas}}, "warnings": [str(each) for each in damaged]}
+    return {"ansible_facts": {"vhba": {"hbas": hbas, "vhbas": vhbas}}, "warnings": oddities.warnings}
 
 
-def _hba(port: Port, ports: list[Port]) -> dict[str, Any]:
-    said = _said(port)
+def _hba(port: Port, ports: list[Port], oddities: Oddities) -> dict[str, Any]:
+    said = _said(port, oddities)
     for key in ("vport", "vport_state", "parent"):
         del said[key]
     return {
@@ -46,7 +56,12 @@ def _names_of_parent(port: Port, ports: list[Port]) -> dict[str, str | None]:
     return {"parent_wwnn": hba.wwnn if hba else None, "parent_wwpn": hba.wwpn if hba else None}
 
 
-def _said(port: Port) -> dict[str, Any]:
+def _said(port: Port, oddities: Oddities) -> dict[str, Any]:
+    """What there is to say of a port; what it sees is left out where that cannot be read."""
     parent = None if port.parent is None else f"scsi_host{port.parent}"
-    luns = tuple(lun.of_host(port.host))
-    return {"wwnn": port.wwnn, "wwpn": port.wwpn, "port_type": port.port_type, "parent": parent, **of_port(port, luns)}
+    luns = tuple(oddities.attempt(partial(lun.of_host, port.host)) or ())
+    told = oddities.attempt(partial(of_port, port, luns))
+    known = {"host": port.host, "name": port.name, "vport": port.vport}
+    known.update({"fabric_wwn": port.fabric_wwn, "port_state": port.port_state})
+    own = {"wwnn": port.wwnn, "wwpn": port.wwpn, "port_type": port.port_type, "parent": parent}
+    return {**own, **(told if told is not None else {**of_port(None, luns), **known})}

@@ -12,6 +12,7 @@ import traceback
 from typing import Any
 
 from .errors import BadInput, MissingLibrary
+from .text import shown
 
 try:
     from lxml import etree
@@ -22,6 +23,8 @@ else:
 
 # Far more than any device has to say; a document beyond it was made to harm.
 LONGEST = 1 << 20
+# Characters of a document in a message.
+SHOWN = 80
 # Users' own facts of a device, which libvirt's document has no place for.
 OUTSIDE = ("extra", "xml")
 
@@ -58,6 +61,8 @@ TEXTS = {
 NAMELESS = ("parent", "product", "vendor")
 # Elements that have children only, and so are dicts even when empty.
 FOLDERS = frozenset(("driver", "hardware", "firmware", "members", "channel_dev_addr", "pci-express"))
+# And those that have children beside their attributes. What stands in any other is its text, as to libvirt.
+FOLDED = FOLDERS | {"capability", "iommuGroup", "fields"}
 # What may repeat, by the element around it, or by its type attribute if that is a capability.
 REPEATED = frozenset(
     (
@@ -83,7 +88,8 @@ NUMBERS = frozenset(
         *("size", "media_available", "media_size", "logical_block_size", "num_blocks", "availableInstances"),
     )
 )
-NUMBER = re.compile(r"(0|-?[1-9][0-9]*)(\.[0-9]*[1-9])?")
+# A longer one is no number of a device's, and takes long to understand or becomes infinite.
+NUMBER = re.compile(r"(0|-?[1-9][0-9]{0,19})(\.[0-9]{0,19}[1-9])?")
 # What XML 1.0 has no way to write.
 UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -140,17 +146,17 @@ def from_xml(text: str) -> dict[str, Any]:
     """
     _check_lxml()
     if len(text) > LONGEST:
-        raise BadInput("xml", f"{text[:40]}...", f"a device has less than {LONGEST} characters")
+        raise BadInput("xml", shown(text, SHOWN), f"a device has less than {LONGEST} characters")
     # The text is decoded already, whatever encoding it claims.
     parser = etree.XMLParser(encoding="utf-8", resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False)
     try:
         root = etree.fromstring(text.encode(), parser)
     except (etree.XMLSyntaxError, UnicodeError, ValueError) as error:
-        raise BadInput("xml", text[:80], f"it is not well-formed XML: {error}") from error
+        raise BadInput("xml", shown(text, SHOWN), f"it is not well-formed XML: {shown(error)}") from error
     if root.getroottree().docinfo.internalDTD is not None:
-        raise BadInput("xml", text[:80], "a document type (DOCTYPE) is not accepted")
+        raise BadInput("xml", shown(text, SHOWN), "a document type (DOCTYPE) is not accepted")
     if root.tag != "device":
-        raise BadInput("xml", text[:80], f"the outermost element is <{root.tag}>, not <device>")
+        raise BadInput("xml", shown(text, SHOWN), f"the outermost element is <{shown(root.tag)}>, not <device>")
     found: dict[str, Any] = _read(root, "device")
     return found
 
@@ -160,7 +166,7 @@ def _read(element: Any, kind: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for child in element.iterchildren(tag=etree.Element):
         key = TYPE_KEYS.get(kind, child.tag) if child.tag == "type" else child.tag
-        value = _value(child)
+        value = _value(child, key)
         if (kind, key) in REPEATED or (key == "capability" and kind != "device"):
             found.setdefault(key, []).append(value)
         else:
@@ -168,19 +174,20 @@ def _read(element: Any, kind: str) -> dict[str, Any]:
     return found
 
 
-def _value(element: Any) -> Any:
+def _value(element: Any, key: str) -> Any:
+    """What an element says: a dict of its attributes, its children and its text, or the text where that is all."""
     name = element.tag
-    found = {key: _scalar(key, element.get(key)) for key in ATTRIBUTES.get(name, ()) if key in element.attrib}
-    children = _read(element, str(found.get("type")) if name == "capability" else name)
-    if not found and not children and name not in FOLDERS:
-        return _scalar(name, element.text or "")
-    text = TEXTS.get(name)
-    if text and (element.text or name not in NAMELESS):
-        found[text] = element.text or ""
-    for key, value in children.items():
-        # A child that is named as an attribute has no place here; libvirt knows none either.
-        found.setdefault(key, value)
-    return found
+    found = {each: _scalar(each, element.get(each)) for each in ATTRIBUTES.get(name, ()) if each in element.attrib}
+    # As XPath's string(): of all that stands in the element, without comments and processing instructions.
+    text = "" if name in FOLDED or key == "types" else str(element.xpath("string()"))
+    if text.strip() == "":
+        for child, value in _read(element, str(found.get("type")) if name == "capability" else name).items():
+            # A child that is named as an attribute has no place here; libvirt knows none either.
+            found.setdefault(child, value)
+    if not found and name not in FOLDED:
+        return _scalar(name, text)
+    place = TEXTS.get(name)
+    return {**found, place: text} if place and (text or name not in NAMELESS) else found
 
 
 def _scalar(key: str, text: str) -> str | int | float:

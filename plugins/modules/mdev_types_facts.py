@@ -87,7 +87,7 @@ OPTIONS = {
 
 
 def main() -> None:
-    run_facts(OPTIONS, lambda params, check_mode: {"ansible_facts": {"mdev_types": facts(**params)}})
+    run_facts(OPTIONS, lambda params, check_mode: facts(**params))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,16 @@ NUMBER = st.one_of(
     st.integers(-1, 300).map(str), st.sampled_from(["0x10", "010", "", " 7", "7 ", "+7", "1.5", "x", "4294967296"])
 )
 HEX = st.one_of(st.integers(0, 0xFFFF).map("0x{:04x}".format), st.sampled_from(["0x", "ffff", "zz", "0x1af4"]))
+# What a device's IOMMU group may be called; each but the first is there. libvirt takes some of the odd ones.
+GROUPS = ("gone", "7", "07", "+7", "7x", "7_0", "-1", "4294967296")
+SYSFS = {f"kernel/iommu_groups/{name}/devices/0000:00:00.0": "" for name in GROUPS[1:]}
+
+
+def groups(*numbers: int) -> st.SearchStrategy[Declaration]:
+    """A device's IOMMU group: none, one of these, or a link that leads nowhere or to an odd name."""
+    plain = st.one_of(st.none(), st.sampled_from(numbers)).map(lambda number: {"iommu_group": number})
+    linked = st.sampled_from(GROUPS).map(lambda name: {"links": {"iommu_group": f"kernel/iommu_groups/{name}"}})
+    return st.one_of(plain, plain, linked)
 
 
 def attributes(**values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -80,12 +90,12 @@ def pci(draw: st.DrawFn) -> Maker:
     )
     plain = {key: draw(st.integers(0, 0xFFFF)) for key in ("vendor", "device")}
     driver = draw(st.none() | WORD)
-    group = draw(st.none() | st.integers(0, 2))
+    group = draw(groups(0, 1, 2))
     uevent = draw(st.fixed_dictionaries({}, optional={"PCI_CLASS": st.sampled_from(["20000", "0", "x", "30200"])}))
 
     def make(n: int) -> list[Declaration]:
         device = {"pci": {"address": f"0000:{n:02x}:00.0", **plain}, "attributes": given, "uevent": uevent}
-        return [{**device, "driver": driver, "iommu_group": group}]
+        return [{**device, **group, "driver": driver}]
 
     return make
 
@@ -199,16 +209,17 @@ def drm(draw: st.DrawFn) -> Maker:
 @st.composite
 def mdev(draw: st.DrawFn) -> Maker:
     """A parent with an instance that runs."""
-    group = draw(st.none() | st.integers(10, 12))
+    group = draw(groups(10, 11, 12))
+    kind = draw(st.sampled_from(["t-1", "t-1", "t-1", "gone"]))
     driver = draw(st.none() | WORD)
 
     def make(n: int) -> list[Declaration]:
         address = f"0001:{n:02x}:00.0"
         path = f"devices/pci0001:{n:02x}/{address}"
-        instance = {"path": f"{path}/{UUID.format(n)}", "bus": "mdev", "driver": driver, "iommu_group": group}
+        instance = {"path": f"{path}/{UUID.format(n)}", "bus": "mdev", **group, "driver": driver}
         types = {"mdev_parent": {"units": 2, "types": {"t-1": {"name": "One"}}}}
-        link = {"mdev_type": f"{path}/mdev_supported_types/t-1"}
-        return [{"pci": {"address": address}, "behaviour": types}, {**instance, "links": link}]
+        links = {"mdev_type": f"{path}/mdev_supported_types/{kind}", **group.get("links", {})}
+        return [{"pci": {"address": address}, "behaviour": types}, {**instance, "links": links}]
 
     return make
 
@@ -230,4 +241,5 @@ def scenarios(draw: st.DrawFn) -> dict[str, Any]:
     files: dict[str, str] = {}
     for entry in draw(st.lists(definition(), max_size=3)):
         files.update(entry)
-    return {"devices": [device for n, make in enumerate(makers) for device in make(n)], "files": files}
+    devices = [device for n, make in enumerate(makers) for device in make(n)]
+    return {"devices": devices, "files": files, "sysfs": SYSFS}

@@ -35,7 +35,7 @@ GROUND = (
 )
 FLOORS = (
     GROUND,
-    ("holders", "disk_users", "udev", "pci_ids", "ethtool", "devlink", "mdevctl", "boot", "ansible_module"),
+    ("holders", "disk_users", "udev", "oddities", "pci_ids", "ethtool", "devlink", "mdevctl", "boot", "ansible_module"),
     ("capabilities",),
     ("resources", "kinds", "extras", "extras_fc", "inventory", "facts", "vhba_facts"),
     ("pools",),

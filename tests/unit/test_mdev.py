@@ -388,7 +388,7 @@ def test_refusal(wish: Wish, seen: Observation, kind: type[NodedevError], messag
     [
         ({"uuid": "x"}, "uuid: 'x'"),
         ({"parent": "../x"}, "parent: '../x'"),
-        ({"type": "a/b"}, "type: 'a/b'"),
+        ({"type": "a/../b"}, r"type: 'a/\.\./b'"),
         ({"type": ".."}, r"type: '\.\.'"),
         ({"attrs": [{"../x": "1"}]}, r"attrs: '\.\./x'"),
         ({"attrs": [{"/x": "1"}]}, "attrs: '/x'"),

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils import holders
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev
@@ -35,6 +37,9 @@ def test_one_that_runs(host: Host, parent: str) -> None:
         (GROUP, "mdev_type"),
         (TYPE, "iommu_group"),
         ({**TYPE, "iommu_group": "kernel/iommu_groups/none"}, "iommu_group"),
+        ({**TYPE, "iommu_group": "kernel/iommu_groups/7_0"}, "iommu_group"),
+        ({**TYPE, "iommu_group": "kernel/iommu_groups/\u00b2"}, "iommu_group"),
+        ({**TYPE, "iommu_group": f"kernel/iommu_groups/{'9' * 200}"}, "iommu_group"),
     ],
 )
 def test_one_that_the_kernel_is_still_making(host: Host, links: dict[str, str], lacking: str) -> None:
@@ -61,6 +66,34 @@ def test_the_nodes_of_one_that_runs(
     assert found is not None
     nodes = ("/dev/vfio/12",) if group else ()
     assert found.nodes == (nodes if number is None else (*nodes, "/dev/vfio/devices/vfio3"))
+
+
+@pytest.mark.parametrize("name", ["mdev_type", "iommu_group"])
+def test_a_link_that_leads_nowhere_is_none(host: Host, name: str) -> None:
+    links = {key: target for key, target in {**TYPE, **GROUP}.items() if key != name}
+    device = host.make_device("mdev", UUID, links=links, below="mtty")
+    host.dangling_link(device, name)
+    with pytest.raises(Dropped, match=f"it has no {name}: its link leads nowhere"):
+        mdev.read(device)
+
+
+@pytest.mark.parametrize(
+    ("group", "number"),
+    [("12", 12), ("0", 0), ("7x", None), ("", None), ("noiommu", None), ("\u00b2", None), ("9" * 200, None)],
+)
+def test_a_device_with_any_name_of_a_group(
+    host: Host, monkeypatch: pytest.MonkeyPatch, group: str, number: int | None
+) -> None:
+    monkeypatch.setattr(mdev, "BUS", f"{host.sys}/bus/mdev/devices")
+    links = {**TYPE, "iommu_group": f"kernel/iommu_groups/{group}"}
+    device = host.make_device("mdev", UUID, links=links, below="mtty")
+    host.link(f"bus/mdev/devices/{UUID}", os.path.relpath(device.path, host.sys))
+    found = mdev.find(UUID)
+    assert found is not None
+    assert (found.type, found.iommu_group) == ("nvidia-231", number)
+    name = group or "iommu_groups"
+    told = None if number is not None else f"{device.path}/iommu_group is '{name}', which is not a number"
+    assert (found.oddity is None) if told is None else str(found.oddity).startswith(told)
 
 
 @pytest.mark.parametrize(

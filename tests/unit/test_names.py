@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils import names
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
@@ -45,6 +48,51 @@ def test_what_is_no_uuid(value: str) -> None:
         names.checked_uuid(value)
 
 
+PLAIN = UUID.replace("-", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "uuid"),
+    [
+        (UUID, UUID),
+        (UUID.upper(), UUID),
+        (PLAIN, UUID),
+        (PLAIN.upper(), UUID),
+        (f" \t\n\r{UUID}\n  ", UUID),
+        (f"- -{UUID}", UUID),
+        ("83 b8 f4 f2--50 9f 38 2f 3c 1e e6-bf e0 fa 10 01", UUID),
+        ("8 3b8f4f2-509f-382f-3c1e-e6bfe0fa1001", None),
+        (f"{UUID}-", None),
+        (f"{UUID}0", None),
+        (f"{PLAIN}{PLAIN}", None),
+        (PLAIN[:-1], None),
+        (PLAIN[:-2], None),
+        ("83b8f4f2-\t509f-382f-3c1e-e6bfe0fa1001", None),
+        (f"{{{UUID}}}", None),
+        (f"g{UUID[1:]}", None),
+        (f"\u0663{UUID[1:]}", None),
+        (f"\u00a0{UUID}", None),
+        ("-", None),
+        (" ", None),
+    ],
+)
+def test_uuids_as_libvirt_takes_them(tmp_path: Path, text: str, uuid: str | None) -> None:
+    assert names.libvirt_uuid(text) == uuid
+    document = (
+        f"<domain type='test'><name>d</name><uuid>{text}</uuid><memory>1</memory><os><type>hvm</type></os></domain>"
+    )
+    (tmp_path / "domain.xml").write_text(document)
+    script = f"define {tmp_path}/domain.xml; domuuid d"
+    told = subprocess.run(["virsh", "-c", "test:///default", script], capture_output=True, text=True, check=False)
+    assert (uuid in told.stdout.split()) if uuid else ("malformed uuid" in told.stderr), told
+
+
+def test_a_long_text_is_no_uuid_at_once() -> None:
+    """Of a megabyte of blanks, no expression tries all ways to divide it."""
+    for text in (" " * (1 << 20), "- " * (1 << 19), " " * (1 << 20) + "x", ("83" + "- " * (1 << 16)) * 8):
+        assert names.libvirt_uuid(text) is None
+
+
 @pytest.mark.parametrize("value", ["0000:06:00.0", "0.0.0013", "matrix", "mtty", "pci_0000_06_00_0"])
 def test_address(value: str) -> None:
     assert names.checked_address("parent", value) == value
@@ -54,6 +102,20 @@ def test_address(value: str) -> None:
 def test_what_is_no_address(value: str) -> None:
     with pytest.raises(BadInput, match="parent: "):
         names.checked_address("parent", value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, "nvidia-231", "GRID T4-2Q", "I/O subchannel (Non-QDIO)", "a.b", "...", "vfio_ap-passthrough", "\u00e9"],
+)
+def test_type(value: str | None) -> None:
+    assert names.checked_type(value) == value
+
+
+@pytest.mark.parametrize("value", ["", ".", "..", "../nvidia-231", "/nvidia-231", "a/../b", "a/.", "a//b", "a/", "a\0"])
+def test_what_is_no_type(value: str) -> None:
+    with pytest.raises(BadInput, match=r"type: .* named by its kernel id or its vendor's name"):
+        names.checked_type(value)
 
 
 @pytest.mark.parametrize("name", ["assign_adapter", "nvidia/vgpu_params", "a/b/c.d"])

@@ -29,6 +29,20 @@ def test_all_that_a_document_says() -> None:
     assert (wish.state, wish.autostart) == ("inactive", False)
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        f"<!-- a -->{UUID}",
+        UUID.replace("-", "").upper(),
+        f"\n    {UUID}\n  ",
+        f"{UUID[:8]}<?c?>{UUID[8:]}",
+    ],
+)
+def test_a_uuid_in_any_form_of_libvirts(own: str) -> None:
+    said = device(TYPE, f"<uuid>{own}</uuid>", parent="<parent><!-- the card -->pci_0000_06_00_0</parent>")
+    assert mdev_wish.from_device(said) == mdev_wish.from_device(device(TYPE, OWN))
+
+
 def test_no_attributes_are_none_and_not_those_of_the_definition() -> None:
     assert mdev_wish.from_device(device(TYPE, OWN)).attrs == ()
 
@@ -66,6 +80,7 @@ def test_a_derived_uuid_never_changes() -> None:
         ((OWN, "<type>nvidia-63</type>"), "has a <type> with an id"),
         ((TYPE, "<uuid><a/></uuid>"), "uuid"),
         ((TYPE, "<uuid/>"), "uuid"),
+        ((TYPE, f"<uuid>{UUID}-</uuid>"), "holds a UUID of 32 hexadecimal digits and nothing else"),
         ((TYPE, OWN, "<attr name='a'/>"), "an <attr> has a name and a value"),
         ((TYPE, OWN, "<attr value='a'/>"), "an <attr> has a name and a value"),
         ((TYPE, OWN, "<attr>a</attr>"), "an <attr> has a name and a value"),

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils import pci_ids
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev_types
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils.oddities import Oddities
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.parents import Parent, Selector, choose
 from devices import Host
 from hypothesis import given
@@ -71,7 +72,7 @@ def test_what_a_selector_takes(cards: Host, chosen: dict[str, Any], expected: li
     found = [
         address
         for address in mdev_types.addresses()
-        if (path := mdev_types.path_of(address)) is not None and selector.takes(address, path)
+        if (path := mdev_types.path_of(address)) is not None and selector.takes(address, path, Oddities())
     ]
     assert found == sorted(expected)
 
@@ -113,6 +114,25 @@ def test_what_is_chosen_and_not_registered(cards: Host) -> None:
 def test_a_type_that_says_nothing_of_its_room_has_none(cards: Host) -> None:
     cards.attributes(f"devices/{MTTY}/mdev_supported_types/mtty-2", {"device_api": "vfio-pci"})
     assert [parent.free for parent in choose(Selector(), "mtty-2").parents] == [0]
+
+
+@pytest.mark.parametrize("left", ["N/A", "", "0x10", "-1", "9" * 5000])
+def test_a_type_that_says_nonsense_of_its_room_has_none_and_is_told(cards: Host, left: str) -> None:
+    file = cards.sys / "devices" / T4 / "mdev_supported_types/nvidia-230/available_instances"
+    file.write_text(f"{left}\n")
+    found = choose(Selector(), "nvidia-230")
+    assert {parent.address: parent.free for parent in found.parents} == {T4: 0, A16: 16}
+    (told,) = found.oddities
+    assert told.startswith(f"{file} is '{left[:50]}")
+
+
+@pytest.mark.parametrize("key", ["vendor", "product"])
+def test_a_parent_of_an_odd_vendor_is_not_chosen_and_is_told(cards: Host, key: str) -> None:
+    for name in (T4, A16):
+        (cards.sys / "devices" / name / "vendor").write_text("N/A\n")
+    found = choose(Selector(**{key: "0x10de"}), "nvidia-230")
+    assert found.parents == ()
+    assert [f"/{name}/vendor is 'N/A'" in told for name, told in zip((T4, A16), found.oddities)] == [True, True]
 
 
 texts = st.text(min_size=1)

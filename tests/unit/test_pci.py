@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils import pci_ids
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import pci
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils.oddities import Oddities
 from ansible_collections.hostdev.nodedev.plugins.module_utils.udev import Device
 from devices import Host
 
@@ -62,14 +63,25 @@ def test_names(vendor: int, product: int, names: tuple[str | None, str | None]) 
 def test_identity(tmp_path: Path) -> None:
     (tmp_path / "vendor").write_text("0x10de\n")
     (tmp_path / "device").write_text("0x1234\n")
-    assert pci_ids.identity(str(tmp_path)) == {
+    assert pci_ids.identity(str(tmp_path), Oddities()) == {
         "vendor": {"id": "0x10de", "name": "NVIDIA Corporation"},
         "product": {"id": "0x1234"},
     }
 
 
 def test_a_device_that_is_gone_has_no_identity(tmp_path: Path) -> None:
-    assert pci_ids.identity(str(tmp_path)) == {}
+    oddities = Oddities()
+    assert pci_ids.identity(str(tmp_path), oddities) == {}
+    assert oddities.warnings == []
+
+
+@pytest.mark.parametrize("text", ["", "10de", "0x", "0x10d", "0x10de5", "N/A", "0xg0de", "\u0661"])
+def test_what_is_no_vendor_is_a_warning(tmp_path: Path, text: str) -> None:
+    (tmp_path / "vendor").write_text(f"{text}\n")
+    (tmp_path / "device").write_text("0x1234\n")
+    oddities = Oddities()
+    assert pci_ids.identity(str(tmp_path), oddities) == {}
+    assert oddities.warnings == [f"{tmp_path}/vendor is '{text}', which is not 0x and four hexadecimal digits"]
 
 
 def function(host: Host, attributes: dict[str, str | bytes], links: dict[str, str], **more: str) -> Device:
@@ -113,6 +125,8 @@ def address(name: str) -> dict[str, str]:
             {"physfn": "x/10000:e1:00.0"},
             {"capability": [{"type": "phys_function", "address": address("0x10000 0xe1 0x00 0x0")}]},
         ),
+        # libvirt sees no physical function there.
+        ({}, {"physfn": "x/fpga-1"}, {}),
         (
             {},
             {"iommu_group": "kernel/iommu_groups/7"},
@@ -162,8 +176,11 @@ def test_read(host: Host, attributes: dict[str, str | bytes], links: dict[str, s
         ({"mdev_supported_types/a/device_api": "vfio-pci"}, {}, {}),
         ({"mdev_supported_types/a/available_instances": "1"}, {}, {}),
         ({}, {"virtfn0": "x/fpga-1"}, {}),
-        ({}, {"physfn": "x/fpga-1"}, {}),
         ({}, {"iommu_group": "kernel/iommu_groups/other"}, {}),
+        ({}, {"iommu_group": "kernel/iommu_groups/7x"}, {}),
+        ({}, {"iommu_group": "kernel/iommu_groups/-1"}, {}),
+        ({}, {"iommu_group": "kernel/iommu_groups/7_0"}, {}),
+        ({}, {"iommu_group": f"kernel/iommu_groups/{'9' * 200}"}, {}),
         ({}, {}, {"PCI_CLASS": "G"}),
         ({}, {}, {"address": "0000:06:00"}),
     ],
@@ -173,3 +190,16 @@ def test_a_broken_function_drops(
 ) -> None:
     with pytest.raises(Dropped):
         pci.read(function(host, attributes, links, **more))
+
+
+@pytest.mark.parametrize("name", ["iommu_group", "virtfn0", "physfn"])
+def test_a_link_that_leads_nowhere(host: Host, name: str) -> None:
+    """A function whose group is gone is left out, as by libvirt; other functions are simply not there."""
+    device = function(host, {}, {})
+    known = pci.read(device)
+    host.dangling_link(device, name)
+    if name == "iommu_group":
+        with pytest.raises(Dropped, match="vanished"):
+            pci.read(device)
+    else:
+        assert pci.read(device) == known

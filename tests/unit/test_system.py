@@ -27,6 +27,8 @@ TYPES = [{"type": "mdev_types", "types": [{"id": "t", "deviceAPI": "vfio-ap", "a
         (UUID, UUID),
         (UUID.upper(), UUID),
         (f"{UUID}-and more", UUID),
+        (UUID.replace("-", " "), UUID),
+        (f" {UUID}", system.NO_UUID),
         (None, system.NO_UUID),
         ("Not Settable", system.NO_UUID),
         # Not much of a UUID, but libvirt's.

@@ -97,6 +97,21 @@ def test_names_in_any_notation() -> None:
     assert vhba_wish.from_device(said) == vhba_wish.from_device(device())
 
 
+def test_a_comment_changes_nothing() -> None:
+    said = device(
+        f"<wwnn>{WWNN}<!-- node --></wwnn><wwpn><!-- zoned -->{WWPN}</wwpn>", "<parent><?c?>scsi_host5</parent>"
+    )
+    assert vhba_wish.from_device(said) == vhba_wish.from_device(device())
+
+
+@pytest.mark.parametrize("last", ["", BOTH, f"<wwpn>{WWPN}</wwpn>"])
+def test_of_two_fc_hosts_the_last_counts(last: str) -> None:
+    first = "<capability type='fc_host'><wwnn>5001a4a1000000a2</wwnn><wwpn>5001a4a0000000a2</wwpn></capability>"
+    vports = "<capability type='vport_ops'/>"
+    said = device(last, beside=first + vports)
+    assert vhba_wish.from_device(said) == vhba_wish.from_device(device(last))
+
+
 def test_derived_names_never_change() -> None:
     wish = vhba_wish.from_device(device(""))
     # Written out, since other values would make every such vHBA anew.

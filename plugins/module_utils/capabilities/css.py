@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import Dropped
+from ..errors import Dropped, Foreign
 from ..udev import Device
 from . import ccw, mdev_types
 
@@ -18,7 +18,7 @@ def read(device: Device) -> dict[str, Any]:
     """Its number, the device behind it and the types it offers; Dropped with another driver than libvirt's two."""
     driver = device.prop("DRIVER")
     if driver not in DRIVERS:
-        raise Dropped(f"its driver is {driver or 'none'}, not {' or '.join(DRIVERS)}")
+        raise Foreign(f"its driver is {driver or 'none'}, not {' or '.join(DRIVERS)}")
     own = ccw.address(device.sysname)
     if own is None:
         raise Dropped(f"its name {device.sysname!r} is no address of a channel subsystem")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import Dropped
+from ..errors import Foreign
 from ..udev import Device
 
 TYPE = "drm"
@@ -18,7 +18,7 @@ def read(device: Device) -> dict[str, Any]:
     """``drm_type``, the element <type>, by its minor; Dropped beyond the minors that libvirt knows."""
     minor = device.prop_number("MINOR", 10, signed=True)
     if minor is None:
-        raise Dropped("it has no node in /dev")
+        raise Foreign("it has no node in /dev")
     if not 0 <= minor < MINORS * len(TYPES):
-        raise Dropped(f"libvirt knows no type of DRM node with minor {minor}")
+        raise Foreign(f"libvirt knows no type of DRM node with minor {minor}")
     return {"type": TYPE, "drm_type": TYPES[minor // MINORS]}

@@ -6,10 +6,15 @@ Follows libvirt's reading of /sys/class/fc_host: what cannot be read in full is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import sysfs
+from ..oddities import unnumbered
 from ..udev import integer
+
+# What a port, and one on which virtual ones can be made, must say.
+NAMES, COUNTS = ("node_name", "port_name"), ("max_npiv_vports", "npiv_vports_inuse")
 
 
 def capabilities(host: int) -> list[dict[str, Any]]:
@@ -20,7 +25,7 @@ def capabilities(host: int) -> list[dict[str, Any]]:
     port, scsi = f"{sysfs.SYS}/class/fc_host/host{host}", f"{sysfs.SYS}/class/scsi_host/host{host}"
     found: list[dict[str, Any]] = []
     if sysfs.exists(port):
-        node, name = value(port, "node_name"), value(port, "port_name")
+        node, name = (value(port, each) for each in NAMES)
         if node is None or name is None:
             return []
         fabric = value(port, "fabric_name")
@@ -28,7 +33,7 @@ def capabilities(host: int) -> list[dict[str, Any]]:
             {"type": "fc_host", "wwnn": node, "wwpn": name, **({} if fabric is None else {"fabric_wwn": fabric})}
         )
     if any(sysfs.exists(f"{folder}/vport_create") for folder in (port, scsi)):
-        most, now = _count(port, "max_npiv_vports"), _count(port, "npiv_vports_inuse")
+        most, now = (_count(port, each) for each in COUNTS)
         if most is None or now is None:
             return []
         found.append({"type": "vport_ops", "max_vports": most, "vports": now})
@@ -45,6 +50,22 @@ def value(folder: str, attribute: str) -> str | None:
         return None
     line = text.partition("\n")[0]
     return line.partition("0x")[2] if "0x" in line else line
+
+
+def oddities(host: int) -> list[str]:
+    """Why a SCSI host that is a Fibre Channel port has none of the capabilities; nothing of any other host."""
+    port = f"{sysfs.SYS}/class/fc_host/host{host}"
+    if not sysfs.exists(port):
+        return []
+    return [*_odd(port, NAMES, value), *_odd(port, COUNTS, _count)]
+
+
+def _odd(port: str, attributes: tuple[str, ...], read: Callable[[str, str], object]) -> list[str]:
+    said = {name: value(port, name) for name in attributes if read(port, name) is None}
+    return [
+        f"{port}/{name} has nothing that can be read" if text is None else unnumbered(f"{port}/{name}", text)
+        for name, text in said.items()
+    ]
 
 
 def _count(folder: str, attribute: str) -> int | None:

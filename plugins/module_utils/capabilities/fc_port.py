@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import sysfs
-from ..udev import integer
+from ..oddities import Oddities
+from .fc_host import COUNTS
 
 PORTS = "/sys/class/fc_host"
 VPORTS = "/sys/class/fc_vports"
 RPORTS = "/sys/class/fc_remote_ports"
 SCSI_HOSTS = "/sys/class/scsi_host"
-HOST = re.compile(r"host([0-9]+)")
+# As many digits as a number of the kernel's has.
+HOST = re.compile(r"host([0-9]{1,10})")
 ONLINE = "Online"
 ACTIVE = "Active"
 TARGET = "FCP Target"
@@ -33,7 +35,8 @@ class Port:
     """One port of this host, an HBA's or a vHBA's.
 
     ``vport_folder`` is where vports are made and deleted, None where none can be. ``vport`` and ``parent`` are the
-    kernel's names of a vHBA's vport and of the HBA's host, None for an HBA. ``most`` and ``used`` count vports.
+    kernel's names of a vHBA's vport and of the HBA's host, None for an HBA. ``most`` and ``used`` count vports, and are
+    0 where the driver says what is no number: then ``oddities`` has a warning.
     """
 
     host: int
@@ -48,6 +51,7 @@ class Port:
     used: int
     vport: str | None
     parent: int | None
+    oddities: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -88,6 +92,8 @@ def read(host: int) -> Port | None:
     if path is None or wwnn is None or wwpn is None:
         return None
     vport, parent = _place(path)
+    oddities = Oddities()
+    most, used = (oddities.numbered(f"{folder}/{name}", _text(folder, name)) or 0 for name in COUNTS)
     return Port(
         host=host,
         path=path,
@@ -97,10 +103,11 @@ def read(host: int) -> Port | None:
         port_state=_text(folder, "port_state"),
         port_type=_text(folder, "port_type"),
         vport_folder=_vport_folder(host),
-        most=_count(folder, "max_npiv_vports"),
-        used=_count(folder, "npiv_vports_inuse"),
+        most=most,
+        used=used,
         vport=vport,
         parent=parent,
+        oddities=tuple(oddities.warnings),
     )
 
 
@@ -166,10 +173,6 @@ def wwn(folder: str, attribute: str) -> str | None:
     """A World Wide Name from its attribute; None where there is no such attribute or it cannot be read."""
     text = _text(folder, attribute)
     return None if text is None else text.strip().lower().removeprefix("0x")
-
-
-def _count(folder: str, attribute: str) -> int:
-    return integer(_text(folder, attribute) or "", 10) or 0
 
 
 def _text(folder: str, attribute: str) -> str | None:

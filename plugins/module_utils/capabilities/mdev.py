@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import holders, names, sysfs
-from ..errors import BadInput, Dropped
+from ..errors import BadInput, Dropped, Foreign
 from ..names import checked_attribute_name
-from ..udev import Device
+from ..oddities import unnumbered
+from ..udev import Device, integer
 
 TYPE = "mdev"
 BUS = "/sys/bus/mdev/devices"
@@ -23,11 +24,26 @@ def name(device: Device, capability: dict[str, Any]) -> str:
 
 
 def read(device: Device) -> dict[str, Any]:
-    """A device that runs, without the attributes that only mdevctl knows; Dropped while the kernel is making it."""
+    """A device that runs, without the attributes that only mdevctl knows; Dropped while the kernel is making it.
+
+    To libvirt, a link that leads nowhere is none.
+    """
     kind, group = device.link("mdev_type"), device.link("iommu_group")
-    if kind is None or group is None or not group.isdecimal():
-        raise Dropped(f"it has no {'mdev_type' if kind is None else 'iommu_group'}")
-    return capability(kind, device.sysname, os.path.basename(os.path.dirname(device.path)), int(group), ())
+    if kind is None or group is None:
+        raise Foreign(f"it has no {'mdev_type' if kind is None else 'iommu_group'}")
+    for name in ("mdev_type", "iommu_group"):
+        if not sysfs.exists(f"{device.path}/{name}"):
+            raise Dropped(f"it has no {name}: its link leads nowhere")
+    number = group_number(group)
+    if number is None:
+        raise Dropped(f"it has no iommu_group: {unnumbered(f'{device.path}/iommu_group', group)}")
+    return capability(kind, device.sysname, os.path.basename(os.path.dirname(device.path)), number, ())
+
+
+def group_number(name: str) -> int | None:
+    """The number of an IOMMU group by the name of its folder; None where it is none."""
+    number = integer(name, 10, signed=True)
+    return None if number is None or number < 0 else number
 
 
 def capability(kind: str, uuid: str, parent: str, group: int, attrs: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -45,7 +61,10 @@ def attributes(attrs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
 
 @dataclass(frozen=True)
 class Mdev:
-    """A mediated device that the kernel has now; ``parent`` is the parent's kernel name."""
+    """A mediated device that the kernel has now; ``parent`` is the parent's kernel name.
+
+    ``oddity`` says what of it makes no sense, None for nothing.
+    """
 
     uuid: str
     parent: str
@@ -53,6 +72,7 @@ class Mdev:
     device_api: str | None
     iommu_group: int | None
     nodes: tuple[str, ...]
+    oddity: str | None = None
 
 
 def find(uuid: str) -> Mdev | None:
@@ -100,11 +120,13 @@ def _found(uuid: str, apis: dict[str, str | None], cdevs: Mapping[str, list[str]
     group = sysfs.link_name(f"{path}/iommu_group")
     nodes = [f"{holders.VFIO}/{group}"] if group is not None else []
     nodes += holders.cdevs_of(path) if cdevs is None else cdevs.get(path, [])
+    number = None if group is None else group_number(group)
     return Mdev(
         uuid=uuid,
         parent=os.path.basename(parent),
         type=kind,
         device_api=apis[described],
-        iommu_group=int(group) if group is not None else None,
+        iommu_group=number,
         nodes=tuple(nodes),
+        oddity=unnumbered(f"{path}/iommu_group", group) if group is not None and number is None else None,
     )

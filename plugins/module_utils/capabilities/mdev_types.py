@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from typing import Any
 
 from .. import pci_ids, sysfs
-from ..errors import Dropped
+from ..errors import Dropped, Foreign
 from ..names import device_name
+from ..oddities import Oddities, unnumbered
+from ..text import shown
 from ..udev import Device, integer
 
 TYPE = "mdev_types"
 BUS = "/sys/class/mdev_bus"
 MOST = re.compile(r"\bmax_instance=([0-9]+)\b")
+# What the kernel says of a device that is near to no memory in particular.
+NO_NODE = -1
 
 Types = dict[str, dict[str, Any]]
 
@@ -29,7 +34,7 @@ def read(device: Device) -> dict[str, Any]:
     libvirt repeats the capability within itself; the types stand in the first one here.
     """
     if all(sysfs.real(f"{BUS}/{address}") != device.path for address in sysfs.names(BUS)):
-        raise Dropped(f"{BUS} has no link to it")
+        raise Foreign(f"{BUS} has no link to it")
     return {"type": TYPE, "types": offered(device)}
 
 
@@ -51,10 +56,13 @@ def offered(device: Device) -> list[dict[str, Any]]:
 def _offered(device: Device, kind: str) -> dict[str, Any]:
     folder = f"mdev_supported_types/{kind}"
     name, api = device.value(f"{folder}/name"), device.value(f"{folder}/device_api")
-    free = integer(device.value(f"{folder}/available_instances") or "", 10)
-    if api is None or free is None:
+    left = device.value(f"{folder}/available_instances")
+    if api is None or left is None:
         missing = "device_api" if api is None else "available_instances"
-        raise Dropped(f"{folder}/{missing} has nothing that can be read")
+        raise Dropped(f"{shown(folder)}/{missing} has nothing that can be read")
+    free = integer(left, 10)
+    if free is None:
+        raise Dropped(unnumbered(f"{device.path}/{folder}/available_instances", left))
     return {"id": kind} | ({} if name is None else {"name": name}) | {"deviceAPI": api, "availableInstances": free}
 
 
@@ -95,9 +103,10 @@ def title(path: str, kind: str) -> str | None:
     return sysfs.read(f"{path}/mdev_supported_types/{kind}/name")
 
 
-def free(path: str, kind: str) -> int | None:
+def free(path: str, kind: str, oddities: Oddities) -> int | None:
     """How many more instances of a type the parent says it can take; None where it says nothing that is a number."""
-    return integer(sysfs.read(f"{path}/mdev_supported_types/{kind}/available_instances") or "", 10)
+    file = f"{path}/mdev_supported_types/{kind}/available_instances"
+    return oddities.numbered(file, sysfs.read(file))
 
 
 def most_on_card(path: str, kind: str) -> int | None:
@@ -107,55 +116,65 @@ def most_on_card(path: str, kind: str) -> int | None:
     without it their sum promises too much.
     """
     said = MOST.search(sysfs.read(f"{path}/mdev_supported_types/{kind}/description") or "")
-    return int(said[1]) if said else None
+    return integer(said[1], 10) if said else None
 
 
-def types_of(path: str) -> Types:
+def types_of(path: str, oddities: Oddities) -> Types:
     """The types by kernel id: name, device_api, available_instances, description, instances.
 
-    A key is absent where the kernel has no such file, as mtty has no description; ``instances`` is always there.
-    ``available_instances`` is advisory: on cards whose instances share memory, another type's create lowers it.
+    A key is absent where the kernel has no such file, as mtty has no description, and where what it has makes no sense;
+    ``instances`` is always there. ``available_instances`` is advisory: on cards whose instances share memory, another
+    type's create lowers it.
     """
-    return {kind: _type(f"{path}/mdev_supported_types/{kind}") for kind in kinds(path)}
+    return {kind: _type(f"{path}/mdev_supported_types/{kind}", oddities) for kind in kinds(path)}
 
 
-def _type(folder: str) -> dict[str, Any]:
-    said = {key: sysfs.read(f"{folder}/{key}") for key in ("name", "device_api", "available_instances", "description")}
-    known: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
-    if "available_instances" in known:
-        known["available_instances"] = int(known["available_instances"])
-    known["instances"] = sysfs.names(f"{folder}/devices")
-    return known
+def _type(folder: str, oddities: Oddities) -> dict[str, Any]:
+    known = {
+        "name": oddities.text(f"{folder}/name"),
+        "device_api": oddities.text(f"{folder}/device_api"),
+        "available_instances": oddities.number(f"{folder}/available_instances"),
+        "description": oddities.text(f"{folder}/description"),
+        "instances": oddities.attempt(partial(sysfs.names, f"{folder}/devices")) or [],
+    }
+    return {key: value for key, value in known.items() if value is not None}
 
 
-def describe(address: str, path: str) -> dict[str, Any]:
+def describe(address: str, path: str, oddities: Oddities) -> dict[str, Any]:
     """All but its types: name, address, path; and where it has them driver, vendor, product, numa_node, iommu_group."""
     known: dict[str, Any] = {"name": name_of(path), "address": address, "path": path}
-    driver = sysfs.link_name(f"{path}/driver")
-    if driver is not None:
-        known["driver"] = driver
-    if sysfs.link_name(f"{path}/subsystem") == "pci":
-        known.update(pci_ids.identity(path))
-    node = sysfs.read(f"{path}/numa_node")
-    if node is not None and int(node) >= 0:
-        known["numa_node"] = int(node)
-    group = sysfs.link_name(f"{path}/iommu_group")
-    if group is not None:
-        known["iommu_group"] = int(group)
-    return known
+    known["driver"] = oddities.link_name(f"{path}/driver")
+    if oddities.link_name(f"{path}/subsystem") == "pci":
+        known.update(pci_ids.identity(path, oddities))
+    node = oddities.number(f"{path}/numa_node", lowest=NO_NODE)
+    known["numa_node"] = None if node == NO_NODE else node
+    group = oddities.link_name(f"{path}/iommu_group")
+    known["iommu_group"] = oddities.numbered(f"{path}/iommu_group", group)
+    return {key: value for key, value in known.items() if value is not None}
 
 
-def facts(parent: str | None = None, driver: str | None = None, type: str | None = None) -> dict[str, dict[str, Any]]:
-    """The parents by libvirt's name, each with its types; narrowed to a parent by name or address, a driver, a type."""
-    found = {}
-    for address in addresses():
-        path = path_of(address)
-        if path is None or parent not in (None, address, name_of(path)):
-            continue
-        if driver not in (None, sysfs.link_name(f"{path}/driver")):
-            continue
-        types = {kind: said for kind, said in types_of(path).items() if type in (None, kind, said.get("name"))}
-        if types or type is None:
-            known = describe(address, path)
-            found[known["name"]] = {**known, "types": types}
-    return found
+def facts(parent: str | None = None, driver: str | None = None, type: str | None = None) -> dict[str, Any]:
+    """The answer of mdev_types_facts: the parents by libvirt's name, each with its types, and warnings.
+
+    Narrowed to a parent by name or address, a driver, a type.
+    """
+    oddities = Oddities()
+    found: dict[str, dict[str, Any]] = {}
+    for address in oddities.attempt(addresses) or []:
+        known = oddities.attempt(partial(_parent, address, parent, driver, type, oddities))
+        if known is not None:
+            found[known["name"]] = known
+    return {"ansible_facts": {"mdev_types": found}, "warnings": oddities.warnings}
+
+
+def _parent(
+    address: str, parent: str | None, driver: str | None, kind: str | None, oddities: Oddities
+) -> dict[str, Any] | None:
+    """A parent with its types; None where it is not registered any more or is none of those that are asked for."""
+    path = path_of(address)
+    if path is None or parent not in (None, address, name_of(path)):
+        return None
+    if driver not in (None, sysfs.link_name(f"{path}/driver")):
+        return None
+    types = {id: said for id, said in types_of(path, oddities).items() if kind in (None, id, said.get("name"))}
+    return {**describe(address, path, oddities), "types": types} if types or kind is None else None

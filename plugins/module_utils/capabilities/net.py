@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from .. import devlink, ethtool, names, sysfs
-from ..errors import Dropped
+from ..errors import Dropped, Foreign
 from ..udev import Device, integer
 
 TYPE = "net"
@@ -36,7 +36,7 @@ def read(device: Device) -> dict[str, Any]:
     """
     interface = device.prop("INTERFACE")
     if interface is None:
-        raise Dropped("it has no interface name")
+        raise Foreign("it has no interface name")
     said: dict[str, Any] = {"type": TYPE, "interface": interface}
     address = device.sysattr("address")
     if address is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import pci_ids, sysfs
 from ..errors import Dropped
+from ..oddities import unnumbered
 from ..udev import Device, integer
 from . import mdev_types, pci_config, vpd
 
@@ -74,7 +75,8 @@ def _functions(device: Device) -> list[dict[str, Any]]:
     """The nested capabilities of SR-IOV: a virtual function's physical one, a physical one's virtual ones."""
     found: list[dict[str, Any]] = []
     physical = device.link("physfn")
-    if physical is not None and sysfs.exists(f"{device.path}/physfn"):
+    # To libvirt, a function of what has no address is none.
+    if physical is not None and ADDRESS.fullmatch(physical) and sysfs.exists(f"{device.path}/physfn"):
         found.append({"type": "phys_function", "address": address(physical)})
     total = _total(device)
     functions = [address(name) for name in virtual_functions(device)]
@@ -107,9 +109,14 @@ def virtual_functions(device: Device) -> list[str]:
 
 
 def _group(path: str, name: str) -> dict[str, Any]:
-    """The element of an IOMMU group, its members in the kernel's order."""
+    """The element of an IOMMU group, its members in the kernel's order; Dropped where its link leads nowhere."""
+    number = integer(name, 10, signed=True)
+    if number is None or number < 0:
+        raise Dropped(unnumbered(f"{path}/iommu_group", name))
+    if not sysfs.exists(f"{path}/iommu_group"):
+        raise Dropped(f"its IOMMU group {number} is not there")
     try:
         members = sysfs.entries(f"{path}/iommu_group/devices")
-        return {"number": int(name), "address": [address(member) for member in members]}
-    except (ValueError, sysfs.SysfsError) as error:
-        raise Dropped(f"its IOMMU group {name} cannot be read") from error
+    except sysfs.SysfsError as error:
+        raise Dropped(f"its IOMMU group {number} cannot be read: {error}") from error
+    return {"number": number, "address": [address(member) for member in members]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import Dropped
+from ..errors import Foreign
 from ..udev import Device
 
 TYPE = "scsi_generic"
@@ -15,5 +15,5 @@ def read(device: Device) -> dict[str, Any]:
     """``char`` is the node; Dropped where it has none."""
     node = device.prop("DEVNAME")
     if node is None:
-        raise Dropped("it has no node in /dev")
+        raise Foreign("it has no node in /dev")
     return {"type": TYPE, "char": node}

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import names
-from ..errors import Dropped
+from ..errors import Dropped, Foreign
 from ..udev import Device
 
 TYPE = "storage"
@@ -32,7 +32,7 @@ def read(device: Device) -> dict[str, Any]:
     """Sizes are bytes; Dropped where libvirt does not take the device for a drive, as loop, dm and md devices."""
     node = device.devnode
     if node is None:
-        raise Dropped("it has no node in /dev")
+        raise Foreign("it has no node in /dev")
     drive = _drive(device, node)
     serial = _uid(device) if drive == "dasd" else device.prop("ID_SERIAL")
     told = {
@@ -53,11 +53,11 @@ def _drive(device: Device, node: str) -> str:
         kind = next((kind for mark, kind in MARKS.items() if device.prop(mark) is not None), None)
         kind = kind or next((kind for begin, kind in NODES.items() if node.startswith(begin)), None)
         if kind is None:
-            raise Dropped(f"libvirt cannot tell what kind of drive {node} is")
+            raise Foreign(f"libvirt cannot tell what kind of drive {node} is")
     elif kind == "disk" and node.startswith(DASD):
         kind = "dasd"
     if kind not in DRIVES:
-        raise Dropped(f"libvirt does not list drives of type {kind!r}")
+        raise Foreign(f"libvirt does not list drives of type {kind!r}")
     return DRIVES[kind]
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..names import UUID
+from ..names import libvirt_uuid
 from ..udev import Device
 
 TYPE = "system"
 
+# Of what the firmware says, libvirt reads so many bytes.
+LENGTH = 36
 NO_UUID = "00000000-0000-0000-0000-000000000000"
 
 
@@ -33,5 +35,4 @@ def _texts(device: Device, **attributes: str) -> dict[str, str]:
 
 def _uuid(device: Device) -> str:
     """The firmware's UUID; zeros for what is none, in whose place libvirt makes up one at each start."""
-    uuid = (device.sysattr("product_uuid") or "")[:36].lower()
-    return uuid if UUID.fullmatch(uuid) else NO_UUID
+    return libvirt_uuid((device.sysattr("product_uuid") or "")[:LENGTH]) or NO_UUID

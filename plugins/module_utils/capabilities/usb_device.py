@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import Dropped
+from ..errors import Foreign
 from ..udev import Device
 
 TYPE = "usb_device"
@@ -25,7 +25,7 @@ def read(device: Device) -> dict[str, Any]:
 def _number(device: Device, key: str, base: int) -> int:
     number = device.prop_number(key, base)
     if number is None:
-        raise Dropped(f"udev does not know its {key}")
+        raise Foreign(f"udev does not know its {key}")
     return number
 
 

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from .. import sysfs
-from ..errors import Dropped
+from ..errors import Foreign
 from ..udev import Device
 
 TYPE = "vdpa"
@@ -22,5 +22,5 @@ def read(device: Device) -> dict[str, Any]:
         return {"type": TYPE}
     node = f"{NODES}/{entry}"
     if not os.path.exists(node):
-        raise Dropped(f"its node {node} does not exist")
+        raise Foreign(f"its node {node} does not exist")
     return {"type": TYPE, "chardev": node}

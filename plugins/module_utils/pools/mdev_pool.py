@@ -88,7 +88,7 @@ def _result(before: Observation, planned: Plan, after: Observation) -> dict[str,
         "diff": {"before": _state(before), "after": _state(after)},
         "instances": [_instance(member, after) for member in _ordered(after)],
         "capacity": _capacity(after),
-        "warnings": [*planned.warnings, *unserved],
+        "warnings": [*before.choice.oddities, *planned.warnings, *unserved],
     }
 
 

@@ -11,6 +11,7 @@ from .. import pci_ids, sysfs
 from ..capabilities import mdev_types
 from ..errors import BadInput
 from ..names import checked_address, device_name
+from ..oddities import Oddities
 from . import fields
 
 KEYS = ("names", "addresses", "driver", "vendor", "product", "numa_node")
@@ -52,7 +53,7 @@ class Selector:
             if value not in (None, ())
         }
 
-    def takes(self, address: str, path: str) -> bool:
+    def takes(self, address: str, path: str, oddities: Oddities) -> bool:
         """Whether the parent in this folder is chosen; reads what is asked for and nothing else."""
         listed = address in self.addresses or (self.names and mdev_types.name_of(path) in self.names)
         if (self.names or self.addresses) and not listed:
@@ -61,7 +62,7 @@ class Selector:
             return False
         if self.numa_node is not None and sysfs.read(f"{path}/numa_node") != str(self.numa_node):
             return False
-        return (self.vendor is None and self.product is None) or self._is_made_by(path)
+        return (self.vendor is None and self.product is None) or self._is_made_by(path, oddities)
 
     def may_take(self, address: str) -> bool:
         """Whether a parent that is not there may be one of those that are chosen, by all that its address tells."""
@@ -69,8 +70,8 @@ class Selector:
             return True
         return address in self.addresses or any(name.endswith(device_name("", address)) for name in self.names)
 
-    def _is_made_by(self, path: str) -> bool:
-        known = pci_ids.identity(path) if sysfs.link_name(f"{path}/subsystem") == "pci" else {}
+    def _is_made_by(self, path: str, oddities: Oddities) -> bool:
+        known = pci_ids.identity(path, oddities) if sysfs.link_name(f"{path}/subsystem") == "pci" else {}
         return all(
             wanted is None or (key in known and _means(wanted, known[key]))
             for key, wanted in (("vendor", self.vendor), ("product", self.product))
@@ -106,11 +107,15 @@ class Parent:
 
 @dataclass(frozen=True)
 class Choice:
-    """The parents that have the type, and of those that are chosen but lack it what they offer instead."""
+    """The parents that have the type, and of those that are chosen but lack it what they offer instead.
+
+    ``oddities`` are warnings of what parents say that makes no sense.
+    """
 
     parents: tuple[Parent, ...]
     offers: Mapping[str, tuple[str, ...]]
     missing: tuple[str, ...]
+    oddities: tuple[str, ...] = ()
 
 
 def choose(selector: Selector, wanted: str | None) -> Choice:
@@ -123,9 +128,10 @@ def choose(selector: Selector, wanted: str | None) -> Choice:
     offers: dict[str, tuple[str, ...]] = {}
     titles: dict[str, str | None] = {}
     seen: set[str] = set()
+    oddities = Oddities()
     for address in mdev_types.addresses():
         path = mdev_types.path_of(address)
-        if path is None or not selector.takes(address, path):
+        if path is None or not selector.takes(address, path, oddities):
             continue
         name = mdev_types.name_of(path)
         seen.update((address, name))
@@ -134,9 +140,9 @@ def choose(selector: Selector, wanted: str | None) -> Choice:
         if kind is None:
             offers[address] = tuple(f"{kind} ({titles[kind]})" if titles.get(kind) else kind for kind in kinds)
             continue
-        parents.append(_parent(address, name, path, kind))
+        parents.append(_parent(address, name, path, kind, oddities))
     missing = tuple(name for name in (*selector.names, *selector.addresses) if name not in seen)
-    return Choice(tuple(parents), offers, missing)
+    return Choice(tuple(parents), offers, missing, tuple(oddities.warnings))
 
 
 def _called(
@@ -152,7 +158,7 @@ def _called(
     return called[0] if called else None
 
 
-def _parent(address: str, name: str, path: str, kind: str) -> Parent:
+def _parent(address: str, name: str, path: str, kind: str, oddities: Oddities) -> Parent:
     card = mdev_types.card_of(address)
     return Parent(
         address=address,
@@ -160,7 +166,7 @@ def _parent(address: str, name: str, path: str, kind: str) -> Parent:
         card=card,
         type=kind,
         device_api=sysfs.read(f"{path}/mdev_supported_types/{kind}/device_api"),
-        free=mdev_types.free(path, kind) or 0,
+        free=mdev_types.free(path, kind, oddities) or 0,
         # A parent that is its own card knows what is free.
         most=None if card == address else mdev_types.most_on_card(path, kind),
     )

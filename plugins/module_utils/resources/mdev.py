@@ -16,6 +16,7 @@ from ..definitions import DamagedDefinition
 from ..errors import BadInput, NodedevError
 from ..mdevctl import Attrs, Definition
 from ..names import checked_address, checked_attrs, checked_type, checked_uuid, device_name, mdev_name
+from ..oddities import Oddities
 from ..plan import Step, apply, describe
 from . import mdev_leaving
 from . import mdev_steps as steps
@@ -62,7 +63,8 @@ class Observation:
     that parent's node device name and None where the parent is not registered now. ``cards`` says of each parent in
     question with which others it shares its capacity: those with the same card. ``leaving`` says that a device of this
     UUID is still being removed, from that parent where one is meant: the kernel hides it at once but waits for its
-    user. ``holders`` are those of the device, also of one that is leaving.
+    user. ``holders`` are those of the device, also of one that is leaving. ``oddities`` are warnings of what makes no
+    sense.
     """
 
     address: str | None
@@ -76,6 +78,7 @@ class Observation:
     damaged: tuple[DamagedDefinition, ...]
     holders: tuple[holders.Holder, ...]
     callouts: bool
+    oddities: tuple[str, ...] = ()
 
     @property
     def definition(self) -> Definition | None:
@@ -104,11 +107,15 @@ def observe(wish: Wish) -> Observation:
         address = leaving.parent
     path = mdev_types.path_of(address) if address else None
     held_by = holders.of_nodes(active.nodes) if active else leaving.holders if leaving else ()
+    oddities = Oddities()
+    types = mdev_types.types_of(path, oddities) if path else {}
+    if active is not None and active.oddity is not None:
+        oddities.add(active.oddity)
     concerned = {address, active.parent if active else None, *(definition.parent for definition in definitions)}
     return Observation(
         address=address,
         parent=mdev_types.name_of(path) if path else None,
-        types=mdev_types.types_of(path) if path else {},
+        types=types,
         registered=registered,
         cards={parent: mdev_types.card_of(parent) for parent in concerned if parent is not None},
         active=active,
@@ -117,6 +124,7 @@ def observe(wish: Wish) -> Observation:
         damaged=tuple(damaged),
         holders=tuple(held_by),
         callouts=mdevctl.has_callouts(),
+        oddities=tuple(oddities.warnings),
     )
 
 
@@ -379,7 +387,7 @@ def _result(uuid: str, before: Observation, planned: Plan, after: Observation) -
         "plan": describe(planned.steps),
         "diff": {"before": _state(before), "after": _state(after)},
         "mdev": _described(uuid, before, after),
-        "warnings": [*planned.warnings, *unserved],
+        "warnings": [*after.oddities, *planned.warnings, *unserved],
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from .. import mdevctl
 from ..capabilities import mdev, mdev_types
 from ..errors import BadInput
-from ..names import derived_uuid, mdev_name
+from ..names import derived_uuid, libvirt_uuid, mdev_name
 from . import mdev_leaving
 from .mdev import Wish
 
@@ -35,8 +35,9 @@ def from_device(device: dict[str, Any], **options: Any) -> Wish:
     uuid = said.get("uuid")
     if uuid is None:
         uuid = derived_uuid(parent, kind["id"])
-    if not isinstance(uuid, str):
-        raise BadInput("xml", uuid, "<uuid> holds a UUID and nothing else")
+    uuid = libvirt_uuid(uuid) if isinstance(uuid, str) else None
+    if uuid is None:
+        raise BadInput("xml", said["uuid"], "<uuid> holds a UUID of 32 hexadecimal digits and nothing else")
     attrs = [_attribute(item) for item in said.get("attr", ())]
     return Wish.checked(uuid=uuid, type=kind["id"], parent=parent, attrs=attrs, **options)
 

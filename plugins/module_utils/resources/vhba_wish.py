@@ -27,7 +27,8 @@ def from_device(device: dict[str, Any], **options: Any) -> Wish:
     one that lacks what libvirt asks for.
     """
     nested = device["capability"].get("capability", ())
-    port = next((each for each in nested if isinstance(each, dict) and each.get("type") == "fc_host"), None)
+    # Of several, the last counts, as to libvirt.
+    port = next((each for each in reversed(nested) if isinstance(each, dict) and each.get("type") == "fc_host"), None)
     if port is None:
         raise BadInput("xml", "scsi_host", "a vHBA has a <capability type='fc_host'> within that of its SCSI host")
     asked = _asked(device.get("parent"))
