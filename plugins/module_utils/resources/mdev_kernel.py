@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from .. import mdevctl, sysfs
+from .. import sysfs
 from ..capabilities import mdev, mdev_types
 from ..errors import InUse, NodedevError, NoRoom
 from ..mdevctl import Definition
@@ -57,12 +57,6 @@ def make(target: Definition, seconds: float) -> None:
     _await(target, seconds)
 
 
-def start(target: Definition, seconds: float) -> None:
-    """Have mdevctl create the device with its attributes, after its callout scripts; waits as make() does."""
-    mdevctl.start(target)
-    _await(target, seconds)
-
-
 def _await(target: Definition, seconds: float) -> None:
     def complete() -> bool:
         made = mdev.find(target.uuid)
@@ -71,7 +65,7 @@ def _await(target: Definition, seconds: float) -> None:
     if wait_for(complete, seconds):
         return
     made = mdev.find(target.uuid)
-    remove(target.uuid, seconds, callouts=False)
+    remove(target.uuid, seconds)
     lacking = (
         "its folder" if made is None else "its type" if not made.type else "its VFIO group (is the vfio driver loaded?)"
     )
@@ -83,7 +77,7 @@ def set_attribute(uuid: str, name: str, value: str) -> None:
     sysfs.write(f"{mdev.BUS}/{uuid}/{name}", value, ATTRIBUTE_MEANINGS)
 
 
-def remove(uuid: str, seconds: float, callouts: bool) -> None:
+def remove(uuid: str, seconds: float) -> None:
     """Remove the device; gone already is no error.
 
     Raises InUse when its users have not let go after ``seconds``: the removal cannot be called off then.
@@ -92,9 +86,7 @@ def remove(uuid: str, seconds: float, callouts: bool) -> None:
     path = sysfs.real(f"{mdev.BUS}/{uuid}")
     if path is None:
         return
-    if callouts:
-        mdevctl.stop(uuid, seconds)
-    elif not _removed(path, seconds):
+    if not _removed(path, seconds):
         raise InUse(f"the kernel still waits for the users of {path} after {seconds:g} s, and ends it when they let go")
     if not wait_for(lambda: not sysfs.exists(path), seconds):
         raise NodedevError(f"{path} is still there {seconds:g} s after its removal")
