@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from .. import mdevctl, sysfs
@@ -12,7 +13,7 @@ from ..capabilities.mdev import Mdev
 from ..definitions import DamagedDefinition
 from ..kept import Hindrance, Kept
 from ..mdevctl import Definition
-from ..names import mdev_name
+from ..names import checked_attribute, mdev_name
 from .mdev import Wish, ensure
 
 KIND = "mdev"
@@ -27,8 +28,11 @@ def kept() -> tuple[list[Kept], list[DamagedDefinition]]:
 def _kept(definition: Definition) -> Kept:
     def restored(check_mode: bool) -> dict[str, Any]:
         options = {"uuid": definition.uuid, "parent": definition.parent, "type": definition.type}
-        attrs = [{name: value} for name, value in definition.attrs]
-        return ensure(Wish.checked(attrs, autostart=definition.autostart, **options), check_mode)
+        for name, value in definition.attrs:
+            # Others may define an empty value, of which nothing is written.
+            checked_attribute(name, value or "-")
+        wish = Wish.checked(autostart=definition.autostart, **options)
+        return ensure(replace(wish, attrs=definition.attrs), check_mode)
 
     return Kept(
         id=definition.uuid,
