@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Callout scripts on a simulated host, each of which writes down what it was asked, and the real mdevctl beside ours."""
+"""Callout scripts on a simulated host, each of which writes down what it was asked; and the real mdevctl."""
 
 from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from conftest import ROOT, Host
 
@@ -15,25 +13,27 @@ LOG = "/run/asked"
 # Writes down its name, parent process, folder, arguments and standard input, a line each time.
 HEAD = f"""#!/bin/sh
 said=$(cat)
-echo "${{0##*/}}|$PPID|$(tr '\\0' ' ' < /proc/$PPID/cmdline)|$PWD|$*|$said" >> {LOG}
+echo "${{0##*/}}|$PPID|$(tr '\\0\\n' '  ' < /proc/$PPID/cmdline)|$PWD|$*|$said" >> {LOG}
 env > /run/environment
 event=$4 action=$6
 """
 # What a script with versions answers first.
-VERSIONS = """[ "$event $action" = "get capabilities" ] && {
+VERSIONS = """if [ "$event $action" = "get capabilities" ]; then
     echo '{"supports":{"version":2,"actions":["start","stop","define","undefine","modify","attributes","capabilities"],'
     echo '"events":["pre","post","get","live"]}}'
     exit 0
-}
+fi
 """
-# As s390-tools' ap-check tells what an AP device has, and gives it other queues while it runs.
-AP = """[ "$event $action" = "get attributes" ] && {
-    cd "/sys/bus/mdev/devices/${10}" || exit 0
-    sed -n 's/^\\(..\\)\\..*/\\1/p' matrix | sort -u | while read -r n; do printf '{"assign_adapter": "%d"},' "0x$n"; done > /run/t
-    sed -n 's/^.*\\.\\(....\\)$/\\1/p' matrix | sort -u | while read -r n; do printf '{"assign_domain": "%d"},' "0x$n"; done >> /run/t
-    printf '[%s]' "$(sed 's/,$//' /run/t)"
-    exit 0
+# As s390-tools' ap-check tells what an AP device has.
+AP = """each() {
+    sed -n "$1" matrix | sort -u | while read -r number; do printf '{"%s": "%d"},' "$2" "0x$number"; done
 }
+if [ "$event $action" = "get attributes" ]; then
+    cd "/sys/bus/mdev/devices/${10}" || exit 0
+    found=$(each 's/^\\(..\\)\\..*/\\1/p' assign_adapter; each 's/^.*\\.\\(....\\)$/\\1/p' assign_domain)
+    echo "[${found%,}]"
+    exit 0
+fi
 """
 
 
@@ -75,11 +75,14 @@ def whats(host: Host) -> list[str]:
 
 
 def mdevctls() -> dict[str, list[str]]:
-    """The commands of the real mdevctl by release: that of this machine's Debian 12, and Debian 13's (tests/setup.sh)."""
+    """The commands of the real mdevctl by release: this machine's, of Debian 12, and Debian 13's (get_mdevctl.sh)."""
     root = ROOT / ".build" / "mdevctl-1.4"
     (loader,) = root.glob("usr/lib/*/ld-linux-*.so.*")
     libraries = f"{loader.parent}:/lib/{loader.parent.name}:/usr/lib/{loader.parent.name}"
-    return {"1.2": ["mdevctl"], "1.4": [str(loader), "--library-path", libraries, str(root / "usr" / "bin" / "mdevctl")]}
+    return {
+        "1.2": ["mdevctl"],
+        "1.4": [str(loader), "--library-path", libraries, str(root / "usr" / "bin" / "mdevctl")],
+    }
 
 
 def mdevctl(host: Host, release: str, *arguments: str, document: str = "") -> subprocess.CompletedProcess[str]:
