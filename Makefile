@@ -12,6 +12,7 @@ help: ## List the commands
 
 setup: ## Install what development and all tests need (Debian packages, .venv)
 	@tests/setup.sh $(LISTS)
+	@tests/get_mdevctl.sh .build/mdevctl-1.4
 
 demo: ## Provision vGPUs by a playbook on a simulated GPU host
 	@tests/setup.sh tests/packages.txt tests/simhost/packages.txt

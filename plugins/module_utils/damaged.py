@@ -10,6 +10,7 @@ import stat
 from . import definitions
 from .definitions import DamagedDefinition, LaterVersion
 from .plan import Step
+from .text import shown
 
 
 def removal(error: DamagedDefinition, what: str) -> Step:
@@ -21,7 +22,7 @@ def removal(error: DamagedDefinition, what: str) -> Step:
     if isinstance(error, LaterVersion):
         raise error
     file = _File(error)
-    return Step(f"remove the damaged definition of {what}, {error.path}", file.remove, file.put_back)
+    return Step(f"remove the damaged definition of {what}, {shown(error.path)}", file.remove, file.put_back)
 
 
 class _File:

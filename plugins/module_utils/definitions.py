@@ -14,7 +14,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from typing import Any, NoReturn, TextIO
+from typing import Any, BinaryIO, NoReturn
 
 from .errors import NodedevError
 from .text import cleaned, shown
@@ -67,7 +67,18 @@ def entries(folder: str) -> list[str]:
 
 
 def read(path: str) -> str | None:
-    """The text of a definition; None where there is none. Raises DamagedDefinition for what cannot be read.
+    """The text of a definition; None where there is none. Raises DamagedDefinition for what cannot be read."""
+    data = content(path)
+    if data is None:
+        return None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DamagedDefinition(path, "it is not UTF-8 text") from error
+
+
+def content(path: str) -> bytes | None:
+    """The bytes of a file; None where there is none. Raises DamagedDefinition for what cannot be read.
 
     Nothing that is put in its place blocks or fills the memory: only a regular file is opened, and LARGEST bytes read.
     """
@@ -84,10 +95,7 @@ def read(path: str) -> str | None:
         raise _unreadable(path, error) from error
     if len(data) > LARGEST:
         raise DamagedDefinition(path, f"it has more than {LARGEST} bytes")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DamagedDefinition(path, "it is not UTF-8 text") from error
+    return data
 
 
 def _unreadable(path: str, error: OSError) -> NodedevError:
@@ -99,13 +107,23 @@ def _unreadable(path: str, error: OSError) -> NodedevError:
 def from_json(path: str, text: str) -> Document:
     """The JSON object that is the text of a file; raises DamagedDefinition where it is none."""
     try:
-        found = json.loads(text, parse_int=_integer, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        found = json_value(text)
+    except ValueError as error:
         raise DamagedDefinition(path, f"no JSON: {error}") from error
     if not isinstance(found, dict):
         raise DamagedDefinition(path, "not a JSON object")
-    if cleaned(found) != found:
-        raise DamagedDefinition(path, "no JSON: half of a UTF-16 pair")
+    return found
+
+
+def json_value(text: str) -> Any:
+    """What JSON of others means, be it nested too deep or with a number of very many digits; else ValueError."""
+    try:
+        found = json.loads(text, parse_int=_integer, parse_constant=_no_constant)
+        whole = cleaned(found) == found
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    if not whole:
+        raise ValueError("half of a UTF-16 pair")
     return found
 
 
@@ -171,16 +189,20 @@ def write_document(path: str, values: Document) -> None:
     write(path, json.dumps({"version": VERSION, **values}, indent=2, ensure_ascii=False) + "\n", MODE)
 
 
-def write(path: str, text: str, mode: int) -> None:
+def write(path: str, text: str | bytes, mode: int) -> None:
     """Replace or make a file in one step: at any moment, also in a crash, it has the old text or the new one."""
     folder = os.path.dirname(path)
     temporary = _temporary(path)
+    try:
+        data = text if isinstance(text, bytes) else text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise NodedevError(f"{shown(path)} cannot be written: {shown(error)}") from error
     with explained(path):
         file = _opened(temporary)
         try:
             with file:
                 os.fchmod(file.fileno(), mode)
-                file.write(text)
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -191,7 +213,7 @@ def write(path: str, text: str, mode: int) -> None:
         sync(folder)
 
 
-def _opened(path: str) -> TextIO:
+def _opened(path: str) -> BinaryIO:
     """A new file, open for writing, in a folder that is made where it is not there.
 
     Another run may remove the folder in between, with the last file in it that is of its own concern.
@@ -206,9 +228,9 @@ def _opened(path: str) -> TextIO:
     return _new(path)
 
 
-def _new(path: str) -> TextIO:
+def _new(path: str) -> BinaryIO:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return open(os.open(path, flags, MODE), "w", encoding="utf-8")
+    return open(os.open(path, flags, MODE), "wb")
 
 
 def _temporary(path: str) -> str:

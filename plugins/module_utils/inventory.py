@@ -7,12 +7,13 @@ A subset reads the folders of its own kinds and, for the parents' names, the anc
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from . import extras, kinds, mdevctl, names, sysfs, udev
+from . import callouts, extras, kinds, mdevctl, names, sysfs, udev
 from .capabilities import fc_host, mdev, mdev_types, pci, scsi_host
 from .errors import Foreign, NodedevError
 from .oddities import Oddities
@@ -22,6 +23,8 @@ from .udev import Device
 ROOT = "computer"
 # Characters of the reason why a device is not listed.
 LONGEST = 400
+# Seconds in which the scripts that tell attributes are done, all devices together.
+PATIENCE = 60.0
 # Where a definition's parent may be, by its address; the first one counts.
 PARENTS = ("bus/pci/devices", "bus/css/devices", "bus/matrix/devices", "class/mdev_bus", "bus/ccwgroup/devices")
 
@@ -246,12 +249,10 @@ class Inventory:
         """Say of devices that run whether they come back, and leave out those of the wrong persistence."""
         persistence = self.wanted.persistence
         active = [device for device in self.devices.values() if device["capability"]["type"] == mdev.TYPE]
-        attrs = self._attrs() if active else {}
+        self._attrs(active)
         for device in active:
             capability = device["capability"]
             key = (capability["parent_addr"], capability["uuid"])
-            if key in attrs:
-                capability["attr"] = mdev.attributes(attrs[key])
             device["extra"].update(extras.of_definition(definitions.get(key)))
         if persistence is not None:
             self.devices = {
@@ -260,9 +261,26 @@ class Inventory:
                 if (name == ROOT or "definition" in device.get("extra", ())) == (persistence == "persistent")
             }
 
-    def _attrs(self) -> dict[tuple[str, str], mdevctl.Attrs]:
-        """What mdevctl's callout scripts say of devices that run; without scripts nothing does."""
-        return self.oddities.attempt(lambda: mdevctl.active_attrs() if mdevctl.has_callouts() else {}) or {}
+    def _attrs(self, active: Iterable[dict[str, Any]]) -> None:
+        """Add what mdevctl's callout scripts tell of devices that run; without scripts nobody does."""
+        scripts = callouts.found()
+        refused = []
+        deadline = time.monotonic() + PATIENCE
+        for device in active if scripts else ():
+            said = device["capability"]
+            asked = mdevctl.Definition(said["uuid"], said["parent_addr"], said["mdev_type"]["id"], autostart=False)
+            left = deadline - time.monotonic()
+            try:
+                if left <= 0:
+                    raise callouts.Refused(f"the callout scripts took more than {PATIENCE:g} s")
+                attrs = callouts.attributes(scripts, asked, left)
+            except callouts.Refused as error:
+                refused.append(str(error))
+            else:
+                said.update({"attr": mdev.attributes(attrs)} if attrs else {})
+        if refused:
+            more = f" (and of {len(refused) - 1} more)" if len(refused) > 1 else ""
+            self.warnings.append(f"the attributes of a device are not told: {refused[0]}{more}")
 
     def _inactive(self, definitions: dict[tuple[str, str], mdevctl.Definition]) -> None:
         """The mediated devices that are defined and do not run."""

@@ -36,7 +36,7 @@ GROUND = (
 FLOORS = (
     GROUND,
     ("holders", "disk_users", "udev", "oddities", "pci_ids", "ethtool", "devlink", "mdevctl", "boot", "ansible_module"),
-    ("capabilities",),
+    ("capabilities", "callouts"),
     ("resources", "kinds", "extras", "extras_fc", "inventory", "facts", "vhba_facts"),
     ("pools",),
     ("defined",),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils import (
+    callouts,
     facts,
     holders,
     inventory,
@@ -56,7 +57,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     machine = Machine(tmp_path, monkeypatch)
     monkeypatch.setattr(pci_ids, "PCI_IDS", ())
     monkeypatch.setattr(mdevctl, "STORE", str(tmp_path / "mdevctl.d"))
-    monkeypatch.setattr(mdevctl, "SCRIPTS", ())
+    monkeypatch.setattr(callouts, "FOLDERS", ())
     monkeypatch.setattr(mdev_types, "BUS", f"{machine.sys}/class/mdev_bus")
     monkeypatch.setattr(holders, "GROUPS", f"{machine.sys}/class/vfio")
     monkeypatch.setattr(holders, "CDEVS", f"{machine.sys}/class/vfio-dev")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils.callouts import Refused, Scripts
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.mdev import Mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
@@ -31,6 +32,12 @@ REMOVE = f"remove mdev {UUID} of type nvidia-4 from {CARD}"
 DEFINE = f"define mdev {UUID} with type nvidia-4 on {CARD}, start auto"
 CHANGE = f"change the definition of mdev {UUID} with type nvidia-4 on {CARD}, start"
 UNDEFINE = f"undefine mdev {UUID} on {CARD}"
+ASKING = ", asking the callout scripts"
+SCRIPTS = Scripts(("/etc/mdevctl.d/scripts.d/callouts/x",))
+DAMAGE = DamagedDefinition(f"/etc/mdevctl.d/{CARD}/{UUID}", "no JSON")
+SECOND = DamagedDefinition(f"/etc/mdevctl.d/{CARD}/{UUID.upper()}", "a second file")
+OTHER_DAMAGE = DamagedDefinition(f"/etc/mdevctl.d/{OTHER_CARD}/{UUID}", "no JSON")
+FOLDER = DamagedDefinition("/etc/mdevctl.d/0000:99:00.0", "it is a link")
 
 
 def running(kind: str = "nvidia-4", parent: str = CARD) -> Mdev:
@@ -142,10 +149,106 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         [CREATE],
     ),
     (
-        "through mdevctl",
+        "scripts are asked",
         wished(attrs=[{"a": "1"}]),
-        observed(callouts=True),
-        [f"{CREATE} through mdevctl, a=1", f"{DEFINE}, a=1"],
+        observed(callouts=SCRIPTS),
+        [f"{CREATE}, a=1{ASKING}", f"{DEFINE}, a=1{ASKING}"],
+    ),
+    (
+        "scripts are asked for all that is taken away",
+        wished(state="absent"),
+        observed(running(), defined(), callouts=SCRIPTS),
+        [f"{UNDEFINE}{ASKING}", f"{REMOVE}{ASKING}"],
+    ),
+    (
+        "scripts tell the attributes of a running device without a definition",
+        wished(),
+        observed(running(), callouts=SCRIPTS, told=(("a", "1"), ("b", "2"))),
+        [f"{DEFINE}, a=1, b=2{ASKING}"],
+    ),
+    (
+        "scripts tell them, and it is to run no longer",
+        wished(state="inactive"),
+        observed(running(), callouts=SCRIPTS, told=(("a", "1"),)),
+        [f"{DEFINE}, a=1{ASKING}", f"{REMOVE}{ASKING}"],
+    ),
+    (
+        "scripts tell what they should be",
+        wished(attrs=[{"a": "1"}], replace=True),
+        observed(running(), callouts=SCRIPTS, told=(("a", "1"),)),
+        [f"{DEFINE}, a=1{ASKING}"],
+    ),
+    (
+        "scripts tell others than are wished",
+        wished(attrs=[{"a": "2"}]),
+        observed(running(), callouts=SCRIPTS, told=(("a", "1"),)),
+        [f"set a=2 on mdev {UUID}", f"{DEFINE}, a=2{ASKING}"],
+    ),
+    (
+        "scripts tell those of another type",
+        wished(type="nvidia-9", replace=True),
+        observed(running(), callouts=SCRIPTS, told=(("a", "1"),)),
+        [
+            f"{REMOVE}{ASKING}",
+            f"create mdev {UUID} of type nvidia-9 on {CARD}{ASKING}",
+            f"define mdev {UUID} with type nvidia-9 on {CARD}, start auto{ASKING}",
+        ],
+    ),
+    (
+        "a script changes what runs",
+        wished(attrs=[{"a": "1"}, {"b": "2"}], replace=True),
+        observed(running(), defined(), callouts=SCRIPTS, changeable=True),
+        [
+            f"have a callout script change the attributes of mdev {UUID}, a=1, b=2",
+            f"{CHANGE} auto, a=1, b=2{ASKING}",
+        ],
+    ),
+    (
+        "a script could change what runs, and it is to run no longer",
+        wished(attrs=[{"a": "1"}], replace=True, state="inactive"),
+        observed(running(), defined(), callouts=SCRIPTS, changeable=True),
+        [f"{CHANGE} auto, a=1{ASKING}", f"{REMOVE}{ASKING}"],
+    ),
+    (
+        "a script could change what runs, but not its type",
+        wished(attrs=[{"a": "1"}], replace=True),
+        observed(running("nvidia-1"), defined("nvidia-1"), callouts=SCRIPTS, changeable=True),
+        [
+            f"remove mdev {UUID} of type nvidia-1 from {CARD}{ASKING}",
+            f"{CREATE}, a=1{ASKING}",
+            f"{CHANGE} auto, a=1{ASKING}",
+        ],
+    ),
+    (
+        "absent, a damaged definition just there",
+        wished(state="absent"),
+        observed(running(), damaged=(DAMAGE,)),
+        [f"remove the damaged definition of mdev {UUID}, {DAMAGE.path}", REMOVE],
+    ),
+    (
+        "absent, a damaged definition that is the only one",
+        wished(state="absent", parent=None, type=None),
+        observed(damaged=(DAMAGE,)),
+        [f"remove the damaged definition of mdev {UUID}, {DAMAGE.path}"],
+    ),
+    (
+        "absent, a damaged definition under another parent",
+        wished(state="absent"),
+        observed(running(), defined(), damaged=(OTHER_DAMAGE,)),
+        [UNDEFINE, REMOVE],
+    ),
+    (
+        "absent, a second file of the same device",
+        wished(state="absent"),
+        observed(None, defined(), damaged=(SECOND,)),
+        [UNDEFINE, f"remove the damaged definition of mdev {UUID}, {SECOND.path}"],
+    ),
+    ("another parent's folder cannot be read", wished(), observed(damaged=(FOLDER,)), [CREATE, DEFINE]),
+    (
+        "absent, another parent's folder cannot be read",
+        wished(state="absent", parent=None),
+        observed(running(), damaged=(FOLDER,)),
+        [REMOVE],
     ),
     ("inactive: defined", wished(state="inactive"), observed(), [DEFINE]),
     ("inactive: stopped", wished(state="inactive"), observed(running(), defined()), [REMOVE]),
@@ -364,6 +467,58 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         observed(None, defined(parent=OTHER_CARD), address=OTHER_CARD),
         NodedevError,
         "is defined with type nvidia-4 on 0000:07:00.0, not with type nvidia-5",
+    ),
+    ("damaged, here", wished(), observed(damaged=(DAMAGE,)), DamagedDefinition, "is damaged .no JSON.*left alone"),
+    ("damaged, inactive", wished(state="inactive"), observed(damaged=(DAMAGE,)), DamagedDefinition, "is damaged"),
+    ("damaged, under another parent", wished(), observed(damaged=(OTHER_DAMAGE,)), DamagedDefinition, "is damaged"),
+    (
+        "damaged, absent with two of them",
+        wished(state="absent", parent=None),
+        observed(address=None, damaged=(DAMAGE, OTHER_DAMAGE)),
+        DamagedDefinition,
+        "is damaged",
+    ),
+    (
+        "damaged, absent where another parent's runs",
+        wished(state="absent", parent=None),
+        observed(running(), damaged=(OTHER_DAMAGE,)),
+        DamagedDefinition,
+        f"{OTHER_CARD}/{UUID} is damaged",
+    ),
+    (
+        "a folder that cannot be read, and no parent known",
+        wished(parent=None),
+        observed(address=None, damaged=(FOLDER,)),
+        DamagedDefinition,
+        "0000:99:00.0 is damaged",
+    ),
+    (
+        "the parent's folder cannot be read, absent",
+        wished(state="absent"),
+        observed(damaged=(DamagedDefinition(f"/etc/mdevctl.d/{CARD}", "it is a link"),)),
+        DamagedDefinition,
+        f"{CARD} is damaged",
+    ),
+    (
+        "a script does not tell the attributes",
+        wished(),
+        observed(running(), callouts=SCRIPTS, told=Refused("the script says nothing")),
+        Refused,
+        "the script says nothing",
+    ),
+    (
+        "what could not be read again",
+        wished(attrs=[{"a": "x" * 4000}] * 300),
+        observed(),
+        NodedevError,
+        f"mdev {UUID} cannot be defined: it would have more than 1048576 bytes",
+    ),
+    (
+        "a script could change what runs, and a guest has it",
+        wished(attrs=[{"a": "1"}], replace=True),
+        observed(running(), defined(), callouts=SCRIPTS, changeable=True, holders=(HOLDER,)),
+        InUse,
+        "is in use by",
     ),
     (
         "damaged",

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils.callouts import Scripts
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.mdev import Mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import RUNTIME, DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
@@ -61,13 +62,13 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         ],
     ),
     (
-        "through mdevctl",
+        "scripts are asked",
         new(count=1, attrs=[{"a": "1"}]),
-        observed(callouts=True),
+        observed(callouts=Scripts(("/x",))),
         [
             "record pool x with 1 instances in STORE",
-            "create #0 on A through mdevctl, a=1",
-            "define #0 on A, a=1",
+            "create #0 on A, a=1, asking the callout scripts",
+            "define #0 on A, a=1, asking the callout scripts",
         ],
     ),
     ("defined only, as after a boot", wished(), observed(PAIR[0], (), PAIR[2]), ["create #0 on A", "create #1 on B"]),

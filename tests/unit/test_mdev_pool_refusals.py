@@ -310,7 +310,7 @@ def test_a_record_whose_instances_are_none_is_damaged(one: Recorded) -> None:
         plan(wished(), observed(Record("x", "mdev", recorded("0A").wish, (one,))))
 
 
-@pytest.mark.parametrize("parent", ["my card", "матрица", "-x", "scripts.d", "a!b"])
+@pytest.mark.parametrize("parent", ["my card", "матрица", "-x", "a!b"])
 def test_a_parent_is_recorded_by_whatever_name_the_kernel_has_for_it(parent: str) -> None:
     odd = Parent(parent, "x_y", parent, TYPE, "vfio-pci", 4)
     seen = observed(choice=Choice((odd,), {}, ()), registered=(parent,), cards={parent: parent})
@@ -321,11 +321,11 @@ def test_a_parent_is_recorded_by_whatever_name_the_kernel_has_for_it(parent: str
     assert len(plan(wished(state="absent"), then).steps) == 5
 
 
-@pytest.mark.parametrize("parent", ["", ".", "..", "a/b", "a\0", "a\udcff"])
+@pytest.mark.parametrize("parent", ["", ".", "..", "a/b", "a\0", "a\udcff", "scripts.d"])
 def test_what_could_not_be_read_again_is_not_recorded(parent: str) -> None:
     odd = Parent(parent, "x_y", parent, TYPE, "vfio-pci", 4)
     seen = observed(choice=Choice((odd,), {}, ()), registered=(parent,), cards={parent: parent})
-    with pytest.raises(NodedevError, match="pool x cannot be recorded so that it can be read again"):
+    with pytest.raises(NodedevError, match="cannot be recorded so that it can be read again|cannot be defined: "):
         plan(new(), seen)
 
 

@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .. import holders, machine
+from .. import holders, machine, mdevctl
+from ..callouts import Refused
 from ..capabilities.mdev import Mdev
+from ..definitions import DamagedDefinition
 from ..errors import BadInput, NodedevError
-from ..mdevctl import Definition
+from ..mdevctl import Attrs, Definition
 from ..names import pool_uuid
 from ..plan import Step
 from ..resources import mdev_steps as steps
@@ -45,7 +47,9 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     if seen.damaged_records and wish.state != "absent":
         raise seen.damaged_records[0]
     own = members_of(seen)
-    _check_damaged(seen, {member.id for member in own} | {*(wish.uuids or ())})
+    discarded = [damage for damage in seen.damaged if wish.state == "absent" and _discarded(own, damage)]
+    damaged = [damage for damage in seen.damaged if damage not in discarded]
+    _check_damaged(damaged, {member.id for member in own} | {*(wish.uuids or ())})
     for leaving in seen.leaving:
         raise leaving.refusal()
     if wish.state == "absent":
@@ -54,17 +58,22 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
         planned = _Wanted(told, wish, seen, own, ceilings or {}).plan()
     if planned.record is not None:
         # Where a new instance is to be defined, a file may stand that cannot be understood.
-        _check_damaged(seen, {one.id for one in planned.record.instances})
-    warnings = [str(damage) for damage in seen.damaged]
+        _check_damaged(damaged, {one.id for one in planned.record.instances})
+    warnings = [str(damage) for damage in damaged]
     if wish.identity is None and wish.uuids is None:
         warnings += machine.doubts(seen.machine, f"the UUIDs of pool {wish.name}")
     return replace(planned, warnings=(*warnings, *planned.warnings))
 
 
-def _check_damaged(seen: Observation, uuids: Collection[str]) -> None:
+def _discarded(own: Sequence[Member], damage: DamagedDefinition) -> bool:
+    """Whether a file that cannot be understood is that of an instance, just where it should be, and goes with it."""
+    return mdevctl.place_of(damage) in {(member.parent, member.id) for member in own}
+
+
+def _check_damaged(damaged: Sequence[DamagedDefinition], uuids: Collection[str]) -> None:
     """Raise DamagedDefinition where one of these instances has a definition that cannot be understood."""
-    for damage in seen.damaged:
-        if damage.path.rpartition("/")[2] in uuids:
+    for damage in damaged:
+        if mdevctl.place_of(damage)[1] in uuids:
             raise damage
 
 
@@ -72,6 +81,7 @@ def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
     change = members.resized(wish.name, own, 0, wish.force)
     gone = [
         *record.forget_damaged(wish.name, seen.damaged_records),
+        *(steps.discard(damage) for damage in seen.damaged if _discarded(own, damage)),
         *_removal(wish, seen, change.go),
         *([record.forget(seen.record)] if seen.record else []),
     ]
@@ -88,12 +98,18 @@ def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
 
 def _removal(wish: Wish, seen: Observation, go: Sequence[Member]) -> Iterator[Step]:
     """Definitions first: what runs cannot always be taken back."""
+    terms = _terms(wish, seen)
     for member in go:
-        yield from map(steps.undefine, seen.defined(member.id))
+        for known in seen.defined(member.id):
+            yield steps.undefine(known, terms)
     for member in go:
         if member.active:
             attrs = next((known.attrs for known in seen.defined(member.id) if known.parent == member.parent), ())
-            yield steps.remove(seen.active[member.id], attrs, seen.callouts, wish.wait_timeout)
+            yield steps.remove(seen.active[member.id], attrs, terms)
+
+
+def _terms(wish: Wish, seen: Observation) -> steps.Terms:
+    return steps.Terms(wish.wait_timeout, seen.callouts, wish.force)
 
 
 class _Wanted:
@@ -109,6 +125,7 @@ class _Wanted:
         self.wish = wish
         self.seen = seen
         self.ceilings = ceilings
+        self.terms = _terms(wish, seen)
         self.parents = {parent.address: parent for parent in seen.choice.parents}
         self.runs = wish.state == "present"
         self._check_options()
@@ -188,9 +205,7 @@ class _Wanted:
         active = {uuid: device for uuid, device in self.seen.active.items() if uuid not in go}
         creates = tuple(target for uuid, target in targets.items() if self.runs and uuid not in active)
         if self.runs:
-            make = [
-                step for target in creates for step in steps.create(target, self.seen.callouts, self.wish.wait_timeout)
-            ]
+            make = [step for target in creates for step in steps.create(target, self.terms)]
             active.update({target.uuid: self._made(target) for target in creates})
             make += self._finish(targets)
         else:
@@ -199,7 +214,7 @@ class _Wanted:
             for uuid in [uuid for uuid in targets if uuid in active]:
                 device = active.pop(uuid)
                 attrs = targets[uuid].attrs
-                remove.append(steps.remove(device, attrs, self.seen.callouts, self.wish.wait_timeout))
+                remove.append(steps.remove(device, attrs, self.terms))
         kept = self._record([*placed, *record.of_members(change.left)])
         if kept != self.seen.record:
             record.refuse_unreadable(kept, kept_wish)
@@ -336,6 +351,8 @@ class _Wanted:
         if known:
             attrs = known[0].attrs if self.told.attrs is None else attrs
             starts = known[0].autostart if self.told.autostart is None else starts
+        elif self.wish.attrs is None:
+            attrs = self._told(uuid)
         return Definition(uuid, parent, self._kind(uuid, parent), starts, attrs)
 
     def _kind(self, uuid: str, parent: str) -> str:
@@ -344,6 +361,12 @@ class _Wanted:
             return self.parents[parent].type
         return self.seen.defined(uuid)[0].type
 
+    def _told(self, uuid: str) -> Attrs:
+        told = self.seen.told.get(uuid, ())
+        if isinstance(told, Refused):
+            raise told
+        return told
+
     def _made(self, target: Definition) -> Mdev:
         return Mdev(target.uuid, target.parent, target.type, self.parents[target.parent].device_api, None, ())
 
@@ -351,9 +374,10 @@ class _Wanted:
         for uuid, target in targets.items():
             known = {definition.parent: definition for definition in self.seen.defined(uuid)}
             former = known.pop(target.parent, None)
-            yield from map(steps.undefine, known.values())
+            for other in known.values():
+                yield steps.undefine(other, self.terms)
             if self.wish.persistent and former != target:
-                yield steps.define(target, former)
+                yield steps.define(target, former, self.terms)
 
     def _definitions_after(self, targets: Mapping[str, Definition], go: set[str]) -> dict[str, tuple[Definition, ...]]:
         after = {uuid: known for uuid, known in self.seen.definitions.items() if uuid not in go}
@@ -371,7 +395,11 @@ class _Wanted:
         if not self.wish.persistent:
             return []
         own = {member.id for member in members_of(self.seen) if member.active and not member.held_by}
-        return [target for uuid, target in targets.items() if uuid in own and not self.seen.defined(uuid)]
+        return [
+            target
+            for uuid, target in targets.items()
+            if uuid in own and not self.seen.defined(uuid) and target.attrs != self.seen.told.get(uuid, ())
+        ]
 
     def _finish(self, targets: Mapping[str, Definition]) -> list[Step]:
         seconds = self.wish.wait_timeout
@@ -385,7 +413,8 @@ class _Wanted:
         changed = []
         for uuid, target in targets.items():
             known = next((known for known in self.seen.defined(uuid) if known.parent == target.parent), None)
-            former = known.attrs if known else () if self.wish.persistent else target.attrs
+            unknown = self.seen.told.get(uuid, ()) if self.wish.persistent else target.attrs
+            former = known.attrs if known else unknown
             if uuid in self.seen.active and former != target.attrs and uuid not in unfinished:
                 changed.append(uuid)
         if not changed:

@@ -53,6 +53,7 @@ def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observati
         except StepFailed as error:
             ceilings.learn(error, [(target.uuid, before.cards[target.parent]) for target in planned.creates])
             continue
+        mdevctl.clear_up(before.cards)
         if watch is not None:
             watch.wait_added([target.uuid for target in planned.creates], wish.wait_timeout)
         # What the wish leaves open stands in the record, which may be gone now.

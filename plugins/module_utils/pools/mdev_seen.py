@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
-from .. import holders, machine, mdevctl
+from .. import callouts, holders, machine, mdevctl
+from ..callouts import Refused, Scripts
 from ..capabilities import mdev, mdev_types
 from ..capabilities.mdev import Mdev
 from ..definitions import DamagedDefinition
-from ..mdevctl import Definition
+from ..mdevctl import Attrs, Definition
 from ..names import pool_uuid
 from ..resources import mdev_leaving
 from ..resources.mdev_leaving import Leaving
@@ -31,7 +32,8 @@ class Observation:
     every parent in question which card it is on: of those that are registered, that have instances or that the pool was
     on. ``owners`` are the other pools by their instances. ``active`` and ``definitions`` are all of the host, by their
     UUIDs; ``holders`` are those of members. ``leaving`` are members that are still being removed, ``damaged_records``
-    the pool's own that cannot be understood.
+    the pool's own that cannot be understood. ``callouts`` are mdevctl's scripts, None where there are none; ``told`` is
+    by UUID what they tell of the attributes of instances that run undefined, or why they do not.
     """
 
     machine: str | None
@@ -45,9 +47,10 @@ class Observation:
     owners: Mapping[str, str]
     derived: Mapping[str, int]
     holders: Mapping[str, tuple[holders.Holder, ...]]
-    callouts: bool
+    callouts: Scripts | None
     leaving: tuple[Leaving, ...] = ()
     damaged_records: tuple[DamagedDefinition, ...] = ()
+    told: Mapping[str, Attrs | Refused] = field(default_factory=dict)
 
     def defined(self, uuid: str) -> tuple[Definition, ...]:
         """The definitions of a UUID, under whatever parents."""
@@ -71,6 +74,7 @@ def observe(wish: Wish) -> Observation:
     chosen = choose(wish.parents or Selector(), wish.type)
     nodes = {uuid: active[uuid].nodes for uuid in {*own, *derived, *(wish.uuids or ())} if uuid in active}
     held = _held(wish, nodes, {*own, *derived})
+    scripts = callouts.found()
     return Observation(
         machine=host,
         record=known,
@@ -83,9 +87,10 @@ def observe(wish: Wish) -> Observation:
         owners=owners,
         derived=derived,
         holders={uuid: tuple(held_by for held_by in held if held_by["node"] in own) for uuid, own in nodes.items()},
-        callouts=mdevctl.has_callouts(),
+        callouts=scripts,
         leaving=tuple(_leaving(record.known(known, derived), active, defined)),
         damaged_records=tuple(broken),
+        told=_told(wish, scripts, [active[uuid] for uuid in nodes], defined),
     )
 
 
@@ -101,6 +106,23 @@ def _leaving(
             found = mdev_leaving.find(uuid, sorted(parents))
             if found is not None:
                 yield found
+
+
+def _told(
+    wish: Wish, scripts: Scripts | None, devices: Iterable[Mdev], defined: Mapping[str, Sequence[Definition]]
+) -> dict[str, Attrs | Refused]:
+    """What the scripts tell of devices that run undefined, where that is to be kept."""
+    told: dict[str, Attrs | Refused] = {}
+    if scripts is None or wish.attrs is not None or not wish.persistent or wish.state == "absent":
+        return told
+    for device in devices:
+        if not any(known.parent == device.parent for known in defined.get(device.uuid, ())):
+            described = Definition(device.uuid, device.parent, device.type, False)
+            try:
+                told[device.uuid] = callouts.attributes(scripts, described, wish.wait_timeout)
+            except Refused as error:
+                told[device.uuid] = error
+    return told
 
 
 def cards(wish: Wish) -> set[str]:

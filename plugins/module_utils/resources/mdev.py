@@ -6,11 +6,13 @@ Identity is the UUID and the parent, as for mdevctl: one UUID may be defined und
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import boot, holders, locks, mdevctl, sysfs, udev, wishes
+from .. import boot, callouts, holders, locks, mdevctl, sysfs, udev, wishes
+from ..callouts import Refused, Scripts
 from ..capabilities import mdev, mdev_types
 from ..definitions import DamagedDefinition
 from ..errors import BadInput, NodedevError
@@ -64,7 +66,9 @@ class Observation:
     question with which others it shares its capacity: those with the same card. ``leaving`` says that a device of this
     UUID is still being removed, from that parent where one is meant: the kernel hides it at once but waits for its
     user. ``holders`` are those of the device, also of one that is leaving. ``oddities`` are warnings of what makes no
-    sense.
+    sense. ``callouts`` are mdevctl's scripts, None where there are none. ``told`` is what they tell of the attributes
+    of a device that runs undefined, or why they do not; ``changeable`` says that they change attributes of such a
+    device while it runs.
     """
 
     address: str | None
@@ -77,8 +81,10 @@ class Observation:
     definitions: tuple[Definition, ...]
     damaged: tuple[DamagedDefinition, ...]
     holders: tuple[holders.Holder, ...]
-    callouts: bool
+    callouts: Scripts | None
     oddities: tuple[str, ...] = ()
+    told: Attrs | Refused = ()
+    changeable: bool = False
 
     @property
     def definition(self) -> Definition | None:
@@ -101,7 +107,9 @@ def observe(wish: Wish) -> Observation:
     active = mdev.find(wish.uuid)
     definitions, damaged = mdevctl.defined(wish.uuid)
     registered = tuple(mdev_types.addresses())
-    address = _address(wish, active, definitions, registered)
+    known = [definition.parent for definition in definitions]
+    known += [parent for parent, uuid in map(mdevctl.place_of, damaged) if uuid is not None and parent not in known]
+    address = _address(wish, active, known, registered)
     leaving = mdev_leaving.find(wish.uuid, _left_by(wish, address, registered)) if active is None else None
     if address is None and leaving is not None:
         address = leaving.parent
@@ -112,6 +120,7 @@ def observe(wish: Wish) -> Observation:
     if active is not None and active.oddity is not None:
         oddities.add(active.oddity)
     concerned = {address, active.parent if active else None, *(definition.parent for definition in definitions)}
+    scripts = callouts.found()
     return Observation(
         address=address,
         parent=mdev_types.name_of(path) if path else None,
@@ -123,8 +132,10 @@ def observe(wish: Wish) -> Observation:
         definitions=tuple(definitions),
         damaged=tuple(damaged),
         holders=tuple(held_by),
-        callouts=mdevctl.has_callouts(),
+        callouts=scripts,
         oddities=tuple(oddities.warnings),
+        told=_told(wish, active, definitions, scripts),
+        changeable=_changeable(wish, active, definitions, scripts),
     )
 
 
@@ -135,10 +146,32 @@ def _left_by(wish: Wish, address: str | None, registered: Sequence[str]) -> Sequ
     return registered if wish.parent is None else ()
 
 
-def _address(
-    wish: Wish, active: mdev.Mdev | None, definitions: Sequence[Definition], registered: Sequence[str]
-) -> str | None:
-    known = [definition.parent for definition in definitions]
+def _told(
+    wish: Wish, active: mdev.Mdev | None, definitions: Sequence[Definition], scripts: Scripts | None
+) -> Attrs | Refused:
+    """What the scripts tell of a device that runs undefined, where that is to be kept or put back."""
+    wanted = wish.state != "absent" and (wish.replace or (wish.persistent and wish.attrs is None))
+    if not wanted or active is None or any(known.parent == active.parent for known in definitions):
+        return ()
+    try:
+        return callouts.attributes(scripts, Definition(wish.uuid, active.parent, active.type, False), wish.wait_timeout)
+    except Refused as error:
+        return error
+
+
+def _changeable(
+    wish: Wish, active: mdev.Mdev | None, definitions: Sequence[Definition], scripts: Scripts | None
+) -> bool:
+    """Whether a device that runs with other attributes than it is to have can get them so."""
+    known = next((known for known in definitions if active is not None and known.parent == active.parent), None)
+    if known is None or not wish.replace or wish.attrs in (None, known.attrs):
+        return False
+    with contextlib.suppress(Refused):
+        return callouts.can_change(scripts, known, wish.wait_timeout)
+    return False
+
+
+def _address(wish: Wish, active: mdev.Mdev | None, known: Sequence[str], registered: Sequence[str]) -> str | None:
     if wish.parent is None:
         if active is not None:
             return active.parent
@@ -155,14 +188,36 @@ def _address(
 
 def plan(wish: Wish, seen: Observation) -> Plan:
     """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
-    if seen.damaged:
-        raise seen.damaged[0]
+    for damage in seen.damaged:
+        if _hinders(wish, seen, damage):
+            raise damage
     if wish.parent is not None and seen.address is None and wish.state != "absent":
         raise BadInput("parent", wish.parent, f"the registered parents are: {', '.join(seen.registered) or 'none'}")
     _refuse_several(wish, seen)
     if seen.leaving and seen.address is not None:
         raise Leaving(wish.uuid, seen.address, seen.holders).refusal()
-    return _absent(wish, seen) if wish.state == "absent" else _wanted(wish, seen)
+    planned = _absent(wish, seen) if wish.state == "absent" else _wanted(wish, seen)
+    left = (str(damage) for damage in seen.damaged if wish.state != "absent" or not _discarded(wish, seen, damage))
+    return replace(planned, warnings=(*left, *planned.warnings))
+
+
+def _hinders(wish: Wish, seen: Observation, damage: DamagedDefinition) -> bool:
+    """Whether it cannot be told what there is of the device, because of a file or folder that makes no sense."""
+    parent, uuid = mdevctl.place_of(damage)
+    if uuid is None:
+        return parent == seen.address or (seen.address is None and wish.state != "absent")
+    if wish.state == "absent":
+        # Under the parent that is meant it goes too; another parent's is another device.
+        return parent != seen.address and wish.parent is None
+    return True
+
+
+def _discarded(wish: Wish, seen: Observation, damage: DamagedDefinition) -> bool:
+    return mdevctl.place_of(damage) == (seen.address, wish.uuid)
+
+
+def _terms(wish: Wish, seen: Observation) -> steps.Terms:
+    return steps.Terms(wish.wait_timeout, seen.callouts, wish.force)
 
 
 def _refuse_several(wish: Wish, seen: Observation) -> None:
@@ -183,7 +238,8 @@ def _absent(wish: Wish, seen: Observation) -> Plan:
     def meant(parent: str) -> bool:
         return wish.parent is None or parent == seen.address
 
-    change = [steps.undefine(known) for known in seen.definitions if meant(known.parent)]
+    change = [steps.undefine(known, _terms(wish, seen)) for known in seen.definitions if meant(known.parent)]
+    change += [steps.discard(damage) for damage in seen.damaged if _discarded(wish, seen, damage)]
     active = seen.active
     if active is not None and meant(active.parent):
         change.append(_remove(wish, seen, active))
@@ -198,15 +254,18 @@ def _wanted(wish: Wish, seen: Observation) -> Plan:
     outdated = active is not None and defined is not None and defined.attrs != target.attrs
     wrong = active is not None and (active.parent, active.type) != (target.parent, target.type)
 
-    define = [steps.undefine(stray) for stray in strays]
+    terms = _terms(wish, seen)
+
+    define = [steps.undefine(stray, terms) for stray in strays]
     if wish.persistent and defined != target:
-        define.append(steps.define(target, defined))
+        define.append(steps.define(target, defined, terms))
     kept = target if wish.persistent else defined
     definitions = tuple(known for known in seen.definitions if known not in strays and known != defined)
     definitions += (kept,) if kept is not None else ()
 
     remove = []
-    if active is not None and (wrong or wish.state == "inactive" or (outdated and wish.replace)):
+    change = _change(wish, seen, target) if outdated and not wrong and wish.state == "present" else []
+    if active is not None and (wrong or wish.state == "inactive" or (outdated and wish.replace and not change)):
         remove.append(_remove(wish, seen, active))
         active = None
     if wish.state == "inactive":
@@ -215,9 +274,10 @@ def _wanted(wish: Wish, seen: Observation) -> Plan:
     if active is not None:
         told = f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true"
         # One that runs undefined may be of a run that was killed before it had set them.
-        unset = wish.persistent and defined is None and target.attrs != ()
+        unset = wish.persistent and defined is None and target.attrs not in ((), seen.told)
         sets = steps.set_attributes(target, wish.wait_timeout) if unset and not seen.holders else []
-        return Plan((*sets, *define), active, definitions, (told,) if outdated or (unset and not sets) else ())
+        late = (outdated and not change) or (unset and not sets)
+        return Plan((*change, *sets, *define), active, definitions, (told,) if late else ())
     _check_room(seen, target)
     made = mdev.Mdev(target.uuid, target.parent, target.type, seen.types[target.type].get("device_api"), None, ())
     return Plan((*remove, *_create(wish, seen, target), *define), made, definitions)
@@ -247,6 +307,10 @@ def _target(wish: Wish, seen: Observation) -> Definition:
         raise BadInput("type", None, f"mdev {wish.uuid} is not known here, so a type is needed; {_offer(seen)}")
     former = _former(seen)
     attrs = wish.attrs if wish.attrs is not None else former.attrs if former is not None else ()
+    if wish.attrs is None and former is None and running is not None and running.type == kind:
+        if isinstance(seen.told, Refused):
+            raise seen.told
+        attrs = seen.told
     starts = wish.autostart if wish.autostart is not None else former is None or former.autostart
     return Definition(wish.uuid, seen.address, kind, starts, attrs)
 
@@ -339,13 +403,22 @@ def _check_room(seen: Observation, target: Definition) -> None:
 
 
 def _create(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
-    return steps.create(target, seen.callouts, wish.wait_timeout)
+    return steps.create(target, _terms(wish, seen))
+
+
+def _change(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
+    """Other attributes for a device that runs, where a script can change them and it need not be made anew."""
+    if seen.active is None or seen.definition is None or not seen.changeable or not wish.replace:
+        return []
+    steps.refuse_if_held(seen.active, seen.holders, wish.force)
+    return [steps.change(target, seen.definition.attrs, _terms(wish, seen))]
 
 
 def _remove(wish: Wish, seen: Observation, active: mdev.Mdev) -> Step:
     steps.refuse_if_held(active, seen.holders, wish.force)
     known = next((known for known in seen.definitions if known.parent == active.parent), None)
-    return steps.remove(active, known.attrs if known else (), seen.callouts, wish.wait_timeout)
+    told = () if isinstance(seen.told, Refused) else seen.told
+    return steps.remove(active, known.attrs if known else told, _terms(wish, seen))
 
 
 def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
@@ -368,6 +441,7 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
         new = planned.active is not None and planned.active is not before.active
         watch = udev.Watch("mdev") if new else None
         apply(planned.steps)
+        mdevctl.clear_up(before.cards)
         if watch is not None:
             watch.wait_added([wish.uuid], wish.wait_timeout)
         after = observe(replace(wish, parent=before.address))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from .. import mdevctl, sysfs
+from .. import sysfs
 from ..capabilities import mdev, mdev_types
 from ..errors import InUse, NodedevError, NoRoom
 from ..mdevctl import Definition
@@ -60,12 +60,6 @@ def make(target: Definition, seconds: float) -> None:
     _await(target, seconds)
 
 
-def start(target: Definition, seconds: float) -> None:
-    """Have mdevctl create the device with its attributes, after its callout scripts; waits as make() does."""
-    mdevctl.start(target)
-    _await(target, seconds)
-
-
 def _await(target: Definition, seconds: float) -> None:
     def complete() -> bool:
         made = mdev.find(target.uuid)
@@ -90,7 +84,7 @@ def _taken_back(uuid: str) -> str:
         try:
             if not sysfs.exists(f"{mdev.BUS}/{uuid}"):
                 return "no such device has appeared"
-            remove(uuid, UNDO, callouts=False)
+            remove(uuid, UNDO)
         except NodedevError as error:
             return f"it could not be removed again: {error}"
     return "it was removed again"
@@ -107,7 +101,7 @@ def set_attribute(uuid: str, name: str, value: str, seconds: float) -> None:
     sysfs.write(path, value if value.endswith("\n") else f"{value}\n", seconds, ATTRIBUTE_MEANINGS)
 
 
-def remove(uuid: str, seconds: float, callouts: bool) -> None:
+def remove(uuid: str, seconds: float) -> None:
     """Remove the device; gone already is no error.
 
     Raises InUse when its users have not let go after ``seconds``: the removal cannot be called off then.
@@ -116,9 +110,7 @@ def remove(uuid: str, seconds: float, callouts: bool) -> None:
     path = sysfs.real(f"{mdev.BUS}/{uuid}")
     if path is None:
         return
-    if callouts:
-        mdevctl.stop(uuid, seconds)
-    elif not _removed(path, seconds):
+    if not _removed(path, seconds):
         raise InUse(f"the kernel still waits for the users of {path} after {seconds:g} s, and ends it when they let go")
     if not wait_for(lambda: not sysfs.exists(path), seconds):
         raise NodedevError(f"{path} is still there {seconds:g} s after its removal")
