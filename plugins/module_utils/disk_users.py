@@ -23,6 +23,8 @@ from .text import shown
 BLOCK = "/sys/class/block"
 # Where the kernel has the character devices of SCSI units: disks, tapes, changers, and what passes commands on.
 CHARACTERS = tuple(f"/sys/class/{name}" for name in ("scsi_generic", "scsi_tape", "scsi_changer", "bsg"))
+# Its mounts have numbers of their own, but it names its disks here.
+BTRFS = "/sys/fs/btrfs"
 # What has disks open that it only watches, by program and name: udev looks into each new disk for a moment, and
 # multipathd keeps the paths of its maps open, which tell of themselves. A tool may be the same program as udevd.
 UDEV = ("systemd-udevd", "(udev-worker)", "udevd")
@@ -127,6 +129,7 @@ def _direct(blocks: Collection[str], characters: Collection[str], asked: Collect
     found = [Use(node, f"mounted on {place}") for node, place in places if node is not None]
     found += [Use(node, "used for swap") for node in dict.fromkeys(_swaps(wanted)) if node in wanted.values()]
     found += [Use(node, f"used by the loop device {loop}") for node, loop in _loops(wanted)]
+    found += [Use(f"/dev/{name}", f"part of the btrfs {system}") for system, name in _btrfs() if name in blocks]
     wanted.update((identity, node) for node in characters for identity in _character(node))
     look = processes.opened(wanted)
     found += [
@@ -136,11 +139,8 @@ def _direct(blocks: Collection[str], characters: Collection[str], asked: Collect
     ]
     doubt = look.doubt or unread
     used = {use.node for use in found}
-    return (
-        found
-        if doubt is None
-        else found + [Use(node, f"possibly used by {doubt}") for node in asked if node not in used]
-    )
+    doubtful = [] if doubt is None else [node for node in asked if node not in used]
+    return found + [Use(node, f"possibly used by {doubt}") for node in doubtful]
 
 
 def _numbered(text: str) -> Identity:
@@ -285,6 +285,13 @@ def _loops(wanted: Mapping[Identity, str]) -> Iterator[tuple[str, str]]:
             continue
         if node is not None:
             yield node, f"/dev/{name}"
+
+
+def _btrfs() -> Iterator[tuple[str, str]]:
+    """The disks and partitions of each btrfs that is mounted, by its label, or else its UUID."""
+    for system in sysfs.names(BTRFS):
+        for name in sysfs.names(f"{BTRFS}/{system}/devices"):
+            yield sysfs.read(f"{BTRFS}/{system}/label") or system, name
 
 
 def _claim(name: str) -> str | None:

@@ -62,7 +62,8 @@ class _Unread:
         pid, number = next(iter(self.pids.items()))
         others = len(self.pids) - 1
         more = f" and {others} other{'s' if others > 1 else ''}" if others else ""
-        return f"process {pid} ({shown(command(pid))}){more}, whose {what} cannot be read ({_meaning(number)})"
+        right = " by who is not root" if number in (errno.EACCES, errno.EPERM) and os.geteuid() != 0 else ""
+        return f"process {pid} ({shown(command(pid))}){more}, whose {what} cannot be read{right} ({_meaning(number)})"
 
 
 def _meaning(number: int) -> str:

@@ -211,13 +211,20 @@ def test_a_program_within_a_container_is_not_the_hosts(plain: Host) -> None:
         assert refused(plain) == f"/dev/sdd is open by process {pid} (multipathd)"
 
 
-@pytest.mark.parametrize("user", ["--reuid=65534", "--bounding-set=-sys_ptrace"], ids=["a user", "root in part"])
-def test_who_may_not_look_at_processes_is_told_so(plain: Host, user: str) -> None:
+@pytest.mark.parametrize(
+    ("user", "why"),
+    [("--reuid=65534", " by who is not root"), ("--bounding-set=-sys_ptrace", "")],
+    ids=["a user", "root in part"],
+)
+def test_who_may_not_look_at_processes_is_told_so(plain: Host, user: str, why: str) -> None:
     plain.user = ["setpriv", user, *ORDINARY[2:]]
     for state in STATES:
         message = plain.vhba_refused(state=state, check_mode=True)
         assert "is in use, /dev/sdb is possibly used by process 1 (" in message
-        assert "whose open files cannot be read (EACCES, Permission denied): stop that first, or set force" in message
+        assert (
+            f"whose open files cannot be read{why} (EACCES, Permission denied): stop that first, or set force"
+            in message
+        )
     assert plain.vhba(state="absent", check_mode=True, force=True)["plan"][-1] == DELETE
     plain.user = ()
     assert plain.vhba(state="absent")["changed"]

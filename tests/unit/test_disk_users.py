@@ -82,6 +82,7 @@ def machine(host: Host, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(processes, "PROC", str(host.root / "proc"))
     monkeypatch.setattr(nodes, "DEV", str(host.dev))
     monkeypatch.setattr(disk_users, "BLOCK", str(host.sys / "class" / "block"))
+    monkeypatch.setattr(disk_users, "BTRFS", str(host.sys / "fs" / "btrfs"))
     monkeypatch.setattr(disk_users, "CHARACTERS", (str(host.sys / "class" / "tape"), str(host.sys / "class" / "sg")))
     return Machine(host)
 
@@ -308,6 +309,17 @@ def test_loop_devices(machine: Machine, backing: str, upon: bool) -> None:
     (machine.host.dev / DISK).symlink_to("/dev/null")
     (machine.host.sys / "class" / "block" / DISK / "dev").unlink()
     assert used() == ([f"/dev/{DISK} is used by the loop device /dev/loop900"] if upon else [])
+
+
+@pytest.mark.parametrize(("label", "called"), [("", "83b8f4f2"), ("data\x1b[2J", "data\\x1b[2J")])
+def test_a_btrfs_names_its_disks_itself(machine: Machine, label: str, called: str) -> None:
+    machine.partition(DISK)
+    machine.host.attributes("fs/btrfs/features", {"raid56": "0"})
+    machine.host.attributes("fs/btrfs/83b8f4f2", {"label": label})
+    for name in (f"{DISK}1", "sdzzgone"):
+        machine.host.attributes(f"fs/btrfs/83b8f4f2/devices/{name}", {})
+    machine.mount(("0:99", "/srv"))
+    assert used() == [f"/dev/{DISK}1 is part of the btrfs {called}"]
 
 
 @pytest.mark.parametrize("text", ["a\rb", "a\u2028b", "a\x0b40 1 8:1 / /forged rw - x x rw"])
