@@ -83,10 +83,7 @@ def test_what_is_returned(host: Host) -> None:
         "kind": "mdev",
         "type": TYPE,
         "count": 3,
-        "parents": {},
-        "placement": "spread",
         "attrs": ATTRS,
-        "autostart": True,
         "instances": [
             {"index": index, "id": uuid, "parent": parent}
             for index, (uuid, parent) in enumerate(zip(uuids, places, strict=True))

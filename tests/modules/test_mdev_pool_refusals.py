@@ -69,7 +69,9 @@ def test_a_damaged_record_is_named_and_left(host: Host) -> None:
         ('{"version": 1}', "it has no kind"),
     ):
         host.write(RECORD, text)
-        for arguments in ({"count": 3}, {"state": "inactive"}, {"state": "absent"}):
+        # What cannot be understood may be removed by its name, but not what a later release wrote.
+        absent = [{"state": "absent"}] if "2" in text else []
+        for arguments in ({"count": 3}, {"state": "inactive"}, *absent):
             assert f"the definition {RECORD} is damaged ({reason}" in host.pool_refused(**arguments)
     assert host.pool(name="y", type=TYPE, count=2)["changed"]
 

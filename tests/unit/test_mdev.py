@@ -293,6 +293,12 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         ],
     ),
     (
+        "another parent, made anew with the type that it has",
+        wished(type=None, replace=True),
+        observed(None, defined(parent=OTHER_CARD, autostart=False)),
+        [CREATE, f"undefine mdev {UUID} on {OTHER_CARD}", DEFINE.replace("auto", "manual")],
+    ),
+    (
         "inactive, its parent gone, by the vendor's name of its type",
         wished(state="inactive", type="GRID T4-4Q", parent=OTHER_CARD),
         observed(None, defined(parent=OTHER_CARD), address=OTHER_CARD),

@@ -296,16 +296,16 @@ def _target(wish: Wish, seen: Observation) -> Definition:
         raise BadInput(
             "parent", seen.address, f"it is not registered for mediated devices now; registered are: {listed}"
         )
+    former = _former(seen)
     running = seen.active if seen.active is not None and seen.active.parent == seen.address else None
     if wish.type is not None:
         kind = _type_id(wish, seen)
     elif running is not None:
         kind = running.type
-    elif known is not None:
-        kind = known.type
+    elif former is not None:
+        kind = former.type
     else:
         raise BadInput("type", None, f"mdev {wish.uuid} is not known here, so a type is needed; {_offer(seen)}")
-    former = _former(seen)
     attrs = wish.attrs if wish.attrs is not None else former.attrs if former is not None else ()
     if wish.attrs is None and former is None and running is not None and running.type == kind:
         if isinstance(seen.told, Refused):
