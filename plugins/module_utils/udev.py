@@ -15,10 +15,12 @@ import traceback
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from . import sysfs
 from .errors import Dropped, MissingLibrary
-from .waiting import wait_for
+from .text import shown
+from .waiting import left, wait_for
 
 # udevd listens here while it runs; without it no event would ever be dealt with.
 CONTROL = "/run/udev/control"
@@ -247,9 +249,12 @@ def of_subsystem(folder: str, subsystem: str) -> list[Device]:
     return [Device(path, subsystem, sysname(path)) for path in sysfs.linked(folder)]
 
 
-def settle(seconds: float) -> None:
-    """Wait until udev has dealt with all events that it knows of, for so long at most; as udevadm settle does."""
-    wait_for(lambda: not os.path.exists(QUEUE), seconds)
+def settle(seconds: float) -> bool:
+    """Wait until udev has dealt with all events that it knows of, for so long at most; whether it has.
+
+    As udevadm settle does.
+    """
+    return wait_for(lambda: not os.path.exists(QUEUE), seconds)
 
 
 class Watch:
@@ -265,24 +270,33 @@ class Watch:
         except ImportError as error:
             raise MissingLibrary("pyudev", traceback.format_exc()) from error
 
-        self._monitor = None
+        self._monitor: Any = None
         if os.path.exists(CONTROL):
             self._monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="udev")
             self._monitor.filter_by(subsystem)
             self._monitor.set_receive_buffer_size(BUFFER)
             self._monitor.start()
 
-    def wait_added(self, sysnames: Collection[str], seconds: float) -> bool:
-        """Wait until udev's rules have run for these new devices; False when they have not after ``seconds``.
+    def wait_added(self, sysnames: Collection[str], seconds: float) -> list[str]:
+        """Wait until udev's rules have run for these new devices, for so many seconds at most.
 
-        True at once where udevd does not run: then there are no rules to wait for.
+        Returns the warning that names those for which they have not; none where udevd does not run, and no rules do.
         """
-        if self._monitor is None:
-            return True
-        awaited = set(sysnames)
-        deadline = time.monotonic() + seconds
-        while awaited and (left := deadline - time.monotonic()) > 0:
-            device = self._monitor.poll(left)
-            if device is not None and device.action == "add":
+        awaited = set() if self._monitor is None else set(sysnames)
+        deadline = time.monotonic() + left(seconds)
+        while awaited and (device := self._next(deadline)) is not None:
+            if device.action == "add":
                 awaited.discard(device.sys_name)
-        return not awaited
+        if not awaited:
+            return []
+        return [
+            f"udev has not dealt with {shown(', '.join(sorted(awaited)))} in time: links, owners and modes that its"
+            " rules give may come later"
+        ]
+
+    def _next(self, deadline: float) -> Any:
+        """The next event that comes before the deadline; None where none does, or where events were lost."""
+        try:
+            return self._monitor.poll(max(deadline - time.monotonic(), 0))
+        except OSError:
+            return None

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import CARD, OTHER, OTHER_CARD, UUID, Host
+from conftest import CARD, OTHER, OTHER_CARD, UUID, Host, ids, warnings
 
 DEVICE = f"/sys/bus/mdev/devices/{UUID}"
 REAL = f"/sys/devices/pci0000:3d/{CARD}/{UUID}"
@@ -110,9 +110,10 @@ def test_no_instance_left(host: Host) -> None:
 def test_a_damaged_definition_is_named_and_left(host: Host) -> None:
     host.mdev(uuid=OTHER)
     host.run(["sh", "-c", f"printf '{{' > {DEFINITION}"])
-    for state in ("present", "inactive", "absent"):
+    for state in ("present", "inactive"):
         assert f"the definition {DEFINITION} is damaged (no JSON" in host.refused(state=state)
     assert not host.mdev(uuid=OTHER)["changed"]
+    assert host.mdev(state="absent")["plan"] == [f"remove the damaged definition of mdev {UUID}, {DEFINITION}"]
 
 
 def test_an_ambiguous_name(start: Callable[..., Host]) -> None:
@@ -323,26 +324,26 @@ def test_two_runs_at_once_make_one_device(host: Host) -> None:
 
 def test_mdevctls_callout_scripts_are_asked(host: Host) -> None:
     folder = "/etc/mdevctl.d/scripts.d"
-    # mdevctl takes no answer from a script that ends before it has read what the device is.
     script = '#!/bin/sh\ncat > /dev/null\necho "$@" >> /etc/asked\n[ ! -e /etc/refuse ]\n'
     host.run(["mkdir", "-p", f"{folder}/callouts", f"{folder}/notifiers"])
     host.write(f"{folder}/callouts/check", script)
     host.run(["chmod", "755", f"{folder}/callouts/check"])
     made = host.mdev(attrs=[{"nvidia/vgpu_params": "a=1"}])
-    assert made["plan"][0] == f"create mdev {UUID} of type nvidia-231 on {CARD} through mdevctl, nvidia/vgpu_params=a=1"
+    assert made["plan"][0] == (
+        f"create mdev {UUID} of type nvidia-231 on {CARD}, nvidia/vgpu_params=a=1, asking the callout scripts"
+    )
     assert host.read(f"{DEVICE}/nvidia/vgpu_params") == "a=1\n"
     assert not host.mdev()["changed"]
     host.mdev(state="inactive")
     asked = [line.split(" -a ")[1].split()[0] for line in host.read("/etc/asked").splitlines() if "-e pre" in line]
-    assert asked == ["start", "stop"]
+    assert asked == ["start", "define", "stop"]
     host.mdev()
     with host.hold(UUID):
         forced = host.module("mdev", uuid=UUID, state="absent", force=True, wait_timeout=0.5)
-        assert "mdevctl stop" in forced["msg"]
-        assert "has not ended after 0.5 s; it may still do so" in forced["msg"]
+        assert "the kernel still waits for the users of" in forced["msg"]
     host.mdev(state="inactive")
     host.write("/etc/refuse", "")
-    assert "mdevctl start" in host.refused()
+    assert f"{folder}/callouts/check refuses the start of mdev {UUID}" in host.refused()
 
 
 @pytest.mark.parametrize(
@@ -383,3 +384,18 @@ def test_virtual_functions_share_their_card(start: Callable[..., Host]) -> None:
     host.mdev(parent=first["name"], type=kind)
     assert "no instance is left" in host.refused(uuid=OTHER, parent=first["name"], type=kind)
     host.mdev(uuid=OTHER, parent=second["name"], type=kind)
+
+
+def test_what_udev_has_not_dealt_with_is_a_warning(host: Host) -> None:
+    host.fault(f"/sys/devices/*/{UUID}/uevent", lag=3600)
+    made = host.mdev(wait_timeout=0.5)
+    assert made["mdev"]["active"]
+    assert warnings(made)[0] == (
+        f"udev has not dealt with {UUID} in time: links, owners and modes that its rules give may come later"
+    )
+
+
+def test_what_udev_has_not_dealt_with_of_a_pool_is_a_warning(host: Host) -> None:
+    host.fault("/sys/devices/*-*-*-*-*/uevent", lag=3600)
+    made = host.pool(type="nvidia-232", count=2, wait_timeout=1)
+    assert warnings(made)[0].startswith(f"udev has not dealt with {', '.join(sorted(ids(made)))} in time: ")

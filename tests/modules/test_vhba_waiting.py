@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Host
+from conftest import Host, warnings
 from simhost.testing import eventually, names
 from vhbas import CREATE, DEFINE, UNDEFINE, WWPN, disks, document, kept, vports
 
@@ -79,7 +79,23 @@ def test_udev_is_waited_for(fc: Host) -> None:
 
 def test_udev_is_waited_for_no_longer_than_told(fc: Host) -> None:
     fc.fault("scsi_host/host8/uevent", lag=3600)
-    assert fc.vhba(wait_timeout=0.5)["vhba"]["active"]
+    made = fc.vhba(wait_timeout=0.5)
+    assert made["vhba"]["active"]
+    assert warnings(made)[0].startswith("udev has not dealt with host8 in time: ")
+
+
+def test_a_pool_says_what_udev_has_not_dealt_with(fc: Host) -> None:
+    fc.fault("scsi_host/host*/uevent", lag=3600)
+    made = fc.done("vhba_pool", name="x", count=2, wait_timeout=1)
+    assert warnings(made)[0].startswith("udev has not dealt with host8, host9 in time: ")
+
+
+def test_a_disk_is_not_taken_away_while_udev_deals_with_events(fc: Host) -> None:
+    fc.vhba(wait_luns=3)
+    fc.run(["touch", "/run/udev/queue"])
+    message = fc.vhba_refused(state="absent", wait_timeout=0.5)
+    assert "udev still deals with events after 0.5 s (/run/udev/queue), and may be reading the disk" in message
+    assert fc.vhba(state="absent", wait_timeout=0.5, force=True)["changed"]
 
 
 def test_luns_that_are_late_are_waited_for(fc: Host) -> None:

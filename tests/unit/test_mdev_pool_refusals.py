@@ -325,7 +325,7 @@ def test_a_parent_is_recorded_by_whatever_name_the_kernel_has_for_it(parent: str
 def test_what_could_not_be_read_again_is_not_recorded(parent: str) -> None:
     odd = Parent(parent, "x_y", parent, TYPE, "vfio-pci", 4)
     seen = observed(choice=Choice((odd,), {}, ()), registered=(parent,), cards={parent: parent})
-    with pytest.raises(NodedevError, match="cannot be recorded so that it can be read again|cannot be defined: "):
+    with pytest.raises(NodedevError, match=r"cannot be recorded so that it can be read again|cannot be defined: "):
         plan(new(), seen)
 
 

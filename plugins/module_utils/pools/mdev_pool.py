@@ -55,7 +55,8 @@ def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observati
             continue
         mdevctl.clear_up(before.cards)
         if watch is not None:
-            watch.wait_added([target.uuid for target in planned.creates], wish.wait_timeout)
+            late = watch.wait_added([target.uuid for target in planned.creates], wish.wait_timeout)
+            planned = replace(planned, warnings=(*planned.warnings, *late))
         # What the wish leaves open stands in the record, which may be gone now.
         return before, planned, observe(wish.filled(before.record)) if planned.steps else before
 

@@ -59,7 +59,8 @@ def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observati
         if watch is not None:
             made = {target.wwpn for target in planned.creates}
             hosts = [f"host{port.host}" for port in fc_port.ports() if port.vport and port.wwpn in made]
-            watch.wait_added(hosts, wish.wait_timeout)
+            late = watch.wait_added(hosts, wish.wait_timeout)
+            planned = replace(planned, warnings=(*planned.warnings, *late))
         # What the wish leaves open stands in the record, which may be gone now.
         return before, planned, observe(wish.filled(before.record)) if planned.steps else before
 

@@ -443,7 +443,8 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
         apply(planned.steps)
         mdevctl.clear_up(before.cards)
         if watch is not None:
-            watch.wait_added([wish.uuid], wish.wait_timeout)
+            late = watch.wait_added([wish.uuid], wish.wait_timeout)
+            planned = replace(planned, warnings=(*planned.warnings, *late))
         after = observe(replace(wish, parent=before.address))
     return _result(wish.uuid, before, planned, after)
 

@@ -124,6 +124,7 @@ class Plan:
     active: bool
     definition: Definition | None
     not_taken: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
 
 
 def observe(wish: Wish) -> Observation:
@@ -279,7 +280,8 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
         apply(planned.steps)
         after = observe(wish)
         if watch is not None and after.active is not None:
-            watch.wait_added([f"host{after.active.host}"], wish.wait_timeout)
+            late = watch.wait_added([f"host{after.active.host}"], wish.wait_timeout)
+            planned = replace(planned, warnings=(*planned.warnings, *late))
         if after.active is not None and wish.state == "present":
             after = _with_luns(wish, before, after, after.active)
     return _result(wish, before, planned, after)
@@ -328,7 +330,7 @@ def _result(wish: Wish, before: Observation, planned: Plan, after: Observation) 
         "diff": {"before": _state(before, before.hba), "after": _state(after, planned.hba if planned.active else None)},
         "vhba": _described(after, planned),
         "not_taken": dict(planned.not_taken),
-        "warnings": [*_doubts(wish), *(boot.warning(f"vHBA {after.wwpn}") if written else [])],
+        "warnings": [*planned.warnings, *_doubts(wish), *(boot.warning(f"vHBA {after.wwpn}") if written else [])],
     }
 
 

@@ -125,10 +125,14 @@ def remove_lun(unit: Lun, seconds: float, going: Collection[str] = (), force: bo
 
     ``going`` are all the disks that are being removed: a map goes with the first of its paths if it has no other path
     than these, and stays if it has. Raises InUse where a map is used that was not, unless ``force``; then it stays, and
-    its path fails with the unit. Not while udev still looks into new disks: a read that is under way then can harm the
-    kernel, as was seen with fcoe.
+    its path fails with the unit. Nor is it done, without ``force``, while udev still looks into new disks: a read that
+    is under way then can harm the kernel, as was seen with fcoe.
     """
-    udev.settle(seconds)
+    if not udev.settle(seconds) and not force:
+        raise NodedevError(
+            f"udev still deals with events after {seconds:g} s ({udev.QUEUE}), and may be reading the disk: look at its"
+            " journal, or set force: true to take the disk away all the same"
+        )
     if unit.block is not None:
         # To flush it through a handle for writing would make udev look into it once more.
         _ask("blockdev", "--flushbufs", unit.block)
