@@ -10,6 +10,9 @@ from xml.etree import ElementTree
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostdev.nodedev.plugins.module_utils import elements
+from ansible_collections.hostdev.nodedev.plugins.module_utils.elements import LONGEST, MISSHAPEN, quoted
+from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils.text import shown
 
 TARGET = re.compile(r"(vd|sd|hd)[a-z]+")
 # The bus that a name stands for where none is given, as libvirt has it.
@@ -31,26 +34,41 @@ def disk_xml(
     shareable: bool = False,
 ) -> str:
     """The element's text for a LUN of the vhba module's result; AnsibleFilterError naming what is wrong."""
+    try:
+        flags = {"readonly": elements.flag("readonly", readonly), "shareable": elements.flag("shareable", shareable)}
+        return _disk(value, target, {"bus": bus, "device": device, "cache": cache}, flags)
+    except BadInput as error:
+        raise AnsibleFilterError(f"disk_xml: {shown(error, LONGEST)}") from None
+    except MISSHAPEN as error:
+        raise AnsibleFilterError(
+            f"disk_xml: this is no LUN of hostdev.nodedev.vhba's result: {quoted(value)} ({quoted(error)})"
+        ) from None
+
+
+def _disk(value: object, target: object, options: Mapping[str, str | None], flags: Mapping[str, bool]) -> str:
     source = _source(value)
     named = TARGET.fullmatch(target) if isinstance(target, str) else None
     if named is None:
-        raise AnsibleFilterError(f"disk_xml: target is {target!r}, not a name in the guest such as sda or vdb")
-    chosen = {"bus": BUSES[named[1]] if bus is None else bus, "device": device, "cache": cache}
+        raise AnsibleFilterError(f"disk_xml: target is {quoted(target)}, not a name in the guest such as sda or vdb")
+    chosen = {**options, "bus": BUSES[named[1]] if options["bus"] is None else options["bus"]}
     for option, choices in CHOICES.items():
         if chosen[option] not in choices:
-            raise AnsibleFilterError(f"disk_xml: {option} is {chosen[option]!r}, not one of {', '.join(choices)}")
-    if device == "lun" and chosen["bus"] != "scsi":
+            raise AnsibleFilterError(f"disk_xml: {option} is {quoted(chosen[option])}, not one of {', '.join(choices)}")
+    if chosen["device"] == "lun" and chosen["bus"] != "scsi":
         raise AnsibleFilterError(
             f"disk_xml: device 'lun' passes SCSI commands on, for which the bus must be 'scsi' and is {chosen['bus']!r}"
         )
-    disk = ElementTree.Element("disk", type="block", device=device)
-    ElementTree.SubElement(disk, "driver", name="qemu", type="raw", cache=cache)
+    return elements.text(_element(source, named[0], {key: str(each) for key, each in chosen.items()}, flags))
+
+
+def _element(source: str, target: str, chosen: Mapping[str, str], flags: Mapping[str, bool]) -> elements.Element:
+    disk = ElementTree.Element("disk", type="block", device=chosen["device"])
+    ElementTree.SubElement(disk, "driver", name="qemu", type="raw", cache=chosen["cache"])
     ElementTree.SubElement(disk, "source", dev=source)
     ElementTree.SubElement(disk, "target", dev=target, bus=chosen["bus"])
-    for flag, wanted in (("readonly", readonly), ("shareable", shareable)):
-        if wanted:
-            ElementTree.SubElement(disk, flag)
-    return elements.text(disk)
+    for flag in (name for name, wanted in flags.items() if wanted):
+        ElementTree.SubElement(disk, flag)
+    return disk
 
 
 def _source(value: object) -> str:
@@ -59,15 +77,17 @@ def _source(value: object) -> str:
     if isinstance(vhba, Mapping) and "luns" in vhba:
         raise AnsibleFilterError("disk_xml: this is a vHBA: give one of its luns, such as vhba.luns[0]")
     if not isinstance(value, Mapping) or not {"address", "by_path"} <= set(value):
-        raise AnsibleFilterError(f"disk_xml: this is no LUN of hostdev.nodedev.vhba's result: {repr(value)[:200]}")
+        raise AnsibleFilterError(f"disk_xml: this is no LUN of hostdev.nodedev.vhba's result: {quoted(value)}")
     mapped = value.get("multipath")
     # A guest on one path would stop with that.
     path = (mapped.get("path") if isinstance(mapped, Mapping) else None) or value["by_path"] or value.get("by_id")
+    named = value["address"] if isinstance(value["address"], str) else quoted(value["address"])
     if path is None and value.get("block") is None:
-        raise AnsibleFilterError(f"disk_xml: LUN {value['address']} is no disk: a guest gets it by hostdev_xml")
-    if not isinstance(path, str) or not path.startswith("/dev/"):
+        raise AnsibleFilterError(f"disk_xml: LUN {shown(named)} is no disk: a guest gets it by hostdev_xml")
+    # Other characters have no place in XML.
+    if not isinstance(path, str) or not path.isprintable() or not path.startswith("/dev/"):
         raise AnsibleFilterError(
-            f"disk_xml: LUN {value['address']} has {path!r} for multipath, by_path or by_id, not a path in /dev"
+            f"disk_xml: LUN {shown(named)} has {quoted(path)} for multipath, by_path or by_id, not a path in /dev"
         )
     return path
 

@@ -11,8 +11,15 @@ from xml.etree import ElementTree
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostdev.nodedev.plugins.module_utils import elements, hostdev
-from ansible_collections.hostdev.nodedev.plugins.module_utils.elements import Element
+from ansible_collections.hostdev.nodedev.plugins.module_utils.elements import (
+    LONGEST,
+    MISSHAPEN,
+    Element,
+    number,
+    quoted,
+)
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils.text import shown
 
 Device = Mapping[str, Any]
 SUBCHANNEL = re.compile(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}")
@@ -20,6 +27,13 @@ VHOST_WWPN = re.compile(r"(?:naa\.)?([0-9a-fA-F]{16})")
 USB_ID = re.compile(r"(?:0x)?[0-9a-fA-F]{1,4}")
 # H:C:T:L, the kernel's name of a SCSI unit.
 UNIT = re.compile(r"([0-9]+):([0-9]+):([0-9]+):([0-9]+)")
+# The digits and the largest number of each part of a PCI function's address.
+ADDRESS = {"domain": (4, 0xFFFFFFFF), "bus": (2, 0xFF), "slot": (2, 0x1F), "function": (1, 7)}
+BITS_32, BITS_64 = (1 << 32) - 1, (1 << 64) - 1
+NO_DEVICE = (
+    "this is no device of hostdev.nodedev.nodedev_facts, no mdev of hostdev.nodedev.mdev's result and no LUN of"
+    " hostdev.nodedev.vhba's"
+)
 USB_BY = ("product", "address", "both")
 
 
@@ -29,26 +43,42 @@ def hostdev_xml(value: object, managed: bool | None = None, usb: str = "product"
     ``managed`` replaces what the device's kind asks for. Raises AnsibleFilterError naming the device when it
     cannot be given to a domain, or is none.
     """
-    device = _device(value)
-    name = device.get("name") or device.get("uuid")
-    kind = device["capability"].get("type") if "capability" in device else "mdev"
-    if kind not in KINDS:
-        raise AnsibleFilterError(
-            f"hostdev_xml: {name} is a device of kind {kind!r}; a domain gets devices of the kinds {', '.join(KINDS)}"
-        )
-    if usb not in USB_BY:
-        raise AnsibleFilterError(f"hostdev_xml: usb is {usb!r}, not one of {', '.join(USB_BY)}")
     try:
-        element = KINDS[kind](device, {"usb": usb, "wwpn": wwpn})
+        is_managed = None if managed is None else elements.flag("managed", managed)
+        device = _device(value)
     except BadInput as error:
-        raise AnsibleFilterError(f"hostdev_xml: {name}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise AnsibleFilterError(
-            f"hostdev_xml: {name} lacks what a {kind} device has, or has it wrong: {error}"
-        ) from error
-    if managed is not None:
-        element.set("managed", "yes" if managed else "no")
+        raise AnsibleFilterError(f"hostdev_xml: {shown(error, LONGEST)}") from None
+    except MISSHAPEN as error:
+        raise AnsibleFilterError(f"hostdev_xml: {NO_DEVICE}: {quoted(value)} ({quoted(error)})") from None
+    element = _element(device, {"usb": usb, "wwpn": wwpn})
+    if is_managed is not None:
+        element.set("managed", "yes" if is_managed else "no")
     return elements.text(element)
+
+
+def _element(device: Device, options: Mapping[str, Any]) -> Element:
+    name = _name(device)
+    kind = device["capability"].get("type") if "capability" in device else "mdev"
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise AnsibleFilterError(
+            f"hostdev_xml: {name} is a device of kind {quoted(kind)}; a domain gets devices of the kinds"
+            f" {', '.join(KINDS)}"
+        )
+    if options["usb"] not in USB_BY:
+        raise AnsibleFilterError(f"hostdev_xml: usb is {quoted(options['usb'])}, not one of {', '.join(USB_BY)}")
+    try:
+        return KINDS[kind](device, options)
+    except BadInput as error:
+        raise AnsibleFilterError(f"hostdev_xml: {name}: {shown(error, LONGEST)}") from None
+    except MISSHAPEN as error:
+        raise AnsibleFilterError(
+            f"hostdev_xml: {name} lacks what a {kind} device has, or has it wrong: {shown(error)}"
+        ) from None
+
+
+def _name(device: Device) -> str:
+    name = device.get("name") or device.get("uuid")
+    return shown(name) if isinstance(name, str) else quoted(name)
 
 
 def _device(value: object) -> Device:
@@ -60,21 +90,22 @@ def _device(value: object) -> Device:
         if {"address", "by_path"} <= set(value):
             return _unit(value["address"])
         device = value.get("mdev", value)
-        if isinstance(device, Mapping) and (
-            isinstance(device.get("capability"), Mapping) or {"uuid", "device_api"} <= set(device)
-        ):
+        if isinstance(device, Mapping) and _is_device(device):
             return device
-    raise AnsibleFilterError(
-        "hostdev_xml: this is no device of hostdev.nodedev.nodedev_facts, no mdev of hostdev.nodedev.mdev's result and"
-        f" no LUN of hostdev.nodedev.vhba's: {repr(value)[:200]}"
-    )
+    raise AnsibleFilterError(f"hostdev_xml: {NO_DEVICE}: {quoted(value)}")
+
+
+def _is_device(value: Device) -> bool:
+    if "capability" in value:
+        return isinstance(value["capability"], Mapping)
+    return {"uuid", "device_api"} <= set(value)
 
 
 def _unit(address: object) -> Device:
     """A LUN of the vhba module's result as nodedev_facts has it."""
     numbers = UNIT.fullmatch(address) if isinstance(address, str) else None
     if numbers is None:
-        raise AnsibleFilterError(f"hostdev_xml: a LUN's address is {address!r}, not like 9:0:0:1")
+        raise AnsibleFilterError(f"hostdev_xml: a LUN's address is {quoted(address)}, not like 9:0:0:1")
     return {
         "name": address,
         "capability": {"type": "scsi", **dict(zip(("host", "bus", "target", "lun"), numbers.groups()))},
@@ -83,8 +114,14 @@ def _unit(address: object) -> Device:
 
 def _mdev(device: Device, _options: Mapping[str, Any]) -> Element:
     said = device.get("capability", device)
-    model = device.get("device_api") or device.get("extra", {}).get("device_api") or _model(str(said["parent_addr"]))
+    model = device.get("device_api") or _extra(device).get("device_api") or _model(str(said["parent_addr"]))
     return ElementTree.fromstring(hostdev.mdev(str(said["uuid"]), model))
+
+
+def _extra(device: Device) -> Mapping[str, Any]:
+    """What libvirt does not say of a device."""
+    more: Mapping[str, Any] = device.get("extra") or {}
+    return more
 
 
 def _model(parent: str) -> str:
@@ -96,14 +133,13 @@ def _model(parent: str) -> str:
 
 def _pci(device: Device, _options: Mapping[str, Any]) -> Element:
     said = device["capability"]
-    nested = {inner.get("type") for inner in said.get("capability", ())}
-    if nested & {"pci-bridge", "cardbus-bridge"}:
-        raise AnsibleFilterError(f"hostdev_xml: {device.get('name')} is a bridge: a domain gets endpoints only")
+    nested = [inner.get("type") for inner in said.get("capability") or ()]
+    if "pci-bridge" in nested or "cardbus-bridge" in nested:
+        raise AnsibleFilterError(f"hostdev_xml: {_name(device)} is a bridge: a domain gets endpoints only")
     # A VF that carries a vGPU stays with the vendor's driver: libvirt must not bind it to another.
-    vgpu = int(device.get("extra", {}).get("current_vgpu_type") or 0) != 0
+    vgpu = number(_extra(device).get("current_vgpu_type") or 0, BITS_32) != 0
     element, source = elements.hostdev("pci", managed="no" if vgpu else "yes")
-    widths = {"domain": 4, "bus": 2, "slot": 2, "function": 1}
-    address = {key: f"0x{int(said[key]):0{width}x}" for key, width in widths.items()}
+    address = {key: f"0x{number(said[key], most):0{width}x}" for key, (width, most) in ADDRESS.items()}
     ElementTree.SubElement(source, "address", address)
     return element
 
@@ -113,21 +149,21 @@ def _usb(device: Device, options: Mapping[str, Any]) -> Element:
     element, source = elements.hostdev("usb")
     if options["usb"] != "address":
         for key in ("vendor", "product"):
-            number = said[key]["id"]
-            if not USB_ID.fullmatch(number):
-                raise ValueError(f"{key} id {number!r}")
-            ElementTree.SubElement(source, key, id=number)
+            id = said[key]["id"]
+            if not USB_ID.fullmatch(id):
+                raise ValueError(f"{key} id {quoted(id)}")
+            ElementTree.SubElement(source, key, id=id)
     if options["usb"] != "product":
-        ElementTree.SubElement(source, "address", bus=str(int(said["bus"])), device=str(int(said["device"])))
+        ElementTree.SubElement(source, "address", {key: str(number(said[key], BITS_32)) for key in ("bus", "device")})
     return element
 
 
 def _scsi(device: Device, _options: Mapping[str, Any]) -> Element:
     said = device["capability"]
     element, source = elements.hostdev("scsi")
-    ElementTree.SubElement(source, "adapter", name=f"scsi_host{int(said['host'])}")
+    ElementTree.SubElement(source, "adapter", name=f"scsi_host{number(said['host'], BITS_32)}")
     unit = {"bus": said["bus"], "target": said["target"], "unit": said["lun"]}
-    ElementTree.SubElement(source, "address", {key: str(int(value)) for key, value in unit.items()})
+    ElementTree.SubElement(source, "address", {key: str(number(value, BITS_64)) for key, value in unit.items()})
     return element
 
 
@@ -135,11 +171,11 @@ def _scsi_host(device: Device, options: Mapping[str, Any]) -> Element:
     if options["wwpn"] is None:
         raise AnsibleFilterError(
             "hostdev_xml: libvirt gives a domain a SCSI host by vhost-scsi only: set wwpn to the WWPN of the target"
-            f" in the kernel's configfs, or give the domain the units of {device.get('name')}, such as scsi_3_0_0_1"
+            f" in the kernel's configfs, or give the domain the units of {_name(device)}, such as scsi_3_0_0_1"
         )
     match = VHOST_WWPN.fullmatch(str(options["wwpn"]))
     if match is None:
-        raise ValueError(f"wwpn {options['wwpn']!r}, which is not naa. and 16 hexadecimal digits")
+        raise ValueError(f"wwpn {quoted(options['wwpn'])}, which is not naa. and 16 hexadecimal digits")
     element, source = elements.hostdev("scsi_host")
     source.attrib.update(protocol="vhost", wwpn=f"naa.{match[1].lower()}")
     return element

@@ -8,8 +8,10 @@ import re
 from collections.abc import Callable
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.hostdev.nodedev.plugins.module_utils.elements import LONGEST, quoted
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
 from ansible_collections.hostdev.nodedev.plugins.module_utils.names import UUID, checked_address, device_name, mdev_name
+from ansible_collections.hostdev.nodedev.plugins.module_utils.text import shown
 
 PCI = re.compile(r"([0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-1][0-9a-f]\.[0-7]")
 CCW = re.compile(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}")
@@ -19,26 +21,29 @@ PARENT = re.compile(r"(?:pci|css|ccwgroup|ap|mtty)_([A-Za-z0-9_]+)")
 
 def nodedev_name(value: object, parent: str | None = None, subsystem: str | None = None) -> str:
     """libvirt's name of the device with this address or UUID; AnsibleFilterError when it is neither."""
+    if subsystem is not None and not isinstance(subsystem, str):
+        raise AnsibleFilterError(f"nodedev_name: subsystem is {quoted(subsystem)}, not the name of a subsystem")
     text = value.lower() if isinstance(value, str) else ""
     try:
         if UUID.fullmatch(text):
             return _mdev(text, parent)
         if parent is not None:
             raise AnsibleFilterError(
-                f"nodedev_name: parent goes with the UUID of a mediated device, not with {value!r}"
+                f"nodedev_name: parent goes with the UUID of a mediated device, not with {quoted(value)}"
             )
         if subsystem is not None and isinstance(value, str):
             return device_name(checked_address("subsystem", subsystem), checked_address("address", value))
     except BadInput as error:
-        raise AnsibleFilterError(f"nodedev_name: {error}") from error
+        raise AnsibleFilterError(f"nodedev_name: {shown(error, LONGEST)}") from None
     if PCI.fullmatch(text):
         # As lspci does, an address without a domain is in the first one.
         return device_name("pci", text if text.count(":") > 1 else f"0000:{text}")
     if CCW.fullmatch(text):
         return device_name("ccw", text)
     raise AnsibleFilterError(
-        f"nodedev_name: {value!r} is no PCI address (0000:06:00.0), no CCW address (0.0.0815; with subsystem='css' of a"
-        " subchannel) and no UUID of a mediated device; other devices need subsystem=, as in 'card0a' with 'ap'"
+        f"nodedev_name: {quoted(value)} is no PCI address (0000:06:00.0), no CCW address (0.0.0815; with"
+        " subsystem='css' of a subchannel) and no UUID of a mediated device; other devices need subsystem=, as in"
+        " 'card0a' with 'ap'"
     )
 
 

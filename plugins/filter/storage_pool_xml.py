@@ -6,18 +6,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 from xml.etree import ElementTree
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostdev.nodedev.plugins.module_utils import elements
+from ansible_collections.hostdev.nodedev.plugins.module_utils.elements import LONGEST, MISSHAPEN, Element, quoted
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
 from ansible_collections.hostdev.nodedev.plugins.module_utils.names import checked_wwn
+from ansible_collections.hostdev.nodedev.plugins.module_utils.text import shown
 
 # The order in which libvirt writes them.
 NAMES = ("parent_wwnn", "parent_wwpn", "wwnn", "wwpn")
 # The grammar of libvirt's names, none of which begins with a blank here, and of its paths.
 NAME = re.compile(r"[^\s/][^/]*")
 PATH = re.compile(r"/.+")
+NO_VHBA = "this is no vHBA of hostdev.nodedev.vhba's result or of hostdev.nodedev.vhba_facts"
 
 
 def storage_pool_xml(value: object, name: str, target: str = "/dev/disk/by-path", managed: bool = False) -> str:
@@ -25,34 +29,48 @@ def storage_pool_xml(value: object, name: str, target: str = "/dev/disk/by-path"
 
     AnsibleFilterError naming what is wrong with it.
     """
+    try:
+        return elements.text(_pool(value, name, target, elements.flag("managed", managed)))
+    except BadInput as error:
+        raise AnsibleFilterError(f"storage_pool_xml: {shown(error, LONGEST)}") from None
+    except MISSHAPEN as error:
+        raise AnsibleFilterError(f"storage_pool_xml: {NO_VHBA}: {quoted(value)} ({quoted(error)})") from None
+
+
+def _pool(value: object, name: str, target: str, managed: bool) -> Element:
     vhba = value.get("vhba", value) if isinstance(value, Mapping) else None
     if not isinstance(vhba, Mapping) or not {"wwnn", "wwpn"} <= set(vhba):
-        raise AnsibleFilterError(
-            "storage_pool_xml: this is no vHBA of hostdev.nodedev.vhba's result or of hostdev.nodedev.vhba_facts: "
-            + repr(value)[:200]
-        )
+        raise AnsibleFilterError(f"storage_pool_xml: {NO_VHBA}: {quoted(value)}")
     for option, text, grammar in (("name", name, NAME), ("target", target, PATH)):
         # Other characters have no place in XML.
         if not isinstance(text, str) or not text.isprintable() or not grammar.fullmatch(text):
             what = "a name without a slash" if option == "name" else "an absolute path"
-            raise AnsibleFilterError(f"storage_pool_xml: {option} is {text!r}, not {what}")
+            raise AnsibleFilterError(f"storage_pool_xml: {option} is {quoted(text)}, not {what}")
     missing = [key for key in NAMES if vhba.get(key) is None]
     if missing:
         raise AnsibleFilterError(
-            f"storage_pool_xml: vHBA {vhba['wwpn']} has no {' and no '.join(missing)}: its HBA has to be there, or"
+            f"storage_pool_xml: vHBA {_named(vhba)} has no {' and no '.join(missing)}: its HBA has to be there, or"
             " libvirt might make the vHBA on another one"
         )
-    try:
-        names = {key: checked_wwn(key, str(vhba[key])) for key in NAMES}
-    except BadInput as error:
-        raise AnsibleFilterError(f"storage_pool_xml: {error}") from error
+    names = {key: checked_wwn(key, _text(key, vhba[key])) for key in NAMES}
     pool = ElementTree.Element("pool", type="scsi")
     ElementTree.SubElement(pool, "name").text = name
     source = ElementTree.SubElement(pool, "source")
     kept = "yes" if managed else "no"
     ElementTree.SubElement(source, "adapter", {"type": "fc_host", "managed": kept, **names})
     ElementTree.SubElement(ElementTree.SubElement(pool, "target"), "path").text = target
-    return elements.text(pool)
+    return pool
+
+
+def _named(vhba: Mapping[str, Any]) -> str:
+    return shown(vhba["wwpn"]) if isinstance(vhba["wwpn"], str) else quoted(vhba["wwpn"])
+
+
+def _text(key: str, value: object) -> str:
+    """A name as text; YAML takes one that stands without quotes and has no letters for a number."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise BadInput(key, value, "a World Wide Name is text: quote it")
+    return str(value)
 
 
 class FilterModule:

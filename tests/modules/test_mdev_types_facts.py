@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import CARD, OTHER, OTHER_CARD, UUID, Host
+from conftest import CARD, OTHER, OTHER_CARD, UUID, Host, warnings
 
 NAME, OTHER_NAME = "pci_0000_3d_00_0", "pci_0000_af_00_0"
 
@@ -62,3 +63,87 @@ def test_narrowed(host: Host, options: dict[str, str], parents: list[str], types
     known = facts(host, **options)
     assert list(known) == parents
     assert {len(parent["types"]) for parent in known.values()} <= {types}
+
+
+AVAILABLE = f"/sys/class/mdev_bus/{CARD}/mdev_supported_types/nvidia-231/available_instances"
+OF_CARD = f"/sys/bus/pci/devices/{CARD}"
+
+
+def odd(host: Host, **options: Any) -> tuple[dict[str, Any], str]:
+    """The facts and the only warning."""
+    result = host.done("mdev_types_facts", **options)
+    (told,) = warnings(result)
+    known: dict[str, Any] = result["ansible_facts"]["mdev_types"]
+    return known, told
+
+
+@pytest.mark.parametrize("value", ["N/A", "", "0x10", "-1", "9" * 4000])
+def test_a_number_that_is_none_is_one_warning(host: Host, value: str) -> None:
+    before = facts(host)
+    host.fault(AVAILABLE, op="read", content=f"{value}\n")
+    known, told = odd(host)
+    assert "available_instances" not in known[NAME]["types"]["nvidia-231"]
+    before[NAME]["types"]["nvidia-231"].pop("available_instances")
+    assert known == before
+    assert "nvidia-231/available_instances is '" in told
+    assert value[:100] in told
+
+
+def test_a_node_that_is_none_is_one_warning(host: Host) -> None:
+    before = facts(host)
+    host.fault(f"{OF_CARD}/numa_node", op="read", content="\n")
+    known, told = odd(host)
+    before[NAME].pop("numa_node")
+    assert known == before
+    assert told.endswith(f"/{CARD}/numa_node is '', which is not a number that makes sense there")
+
+
+@pytest.mark.parametrize("file", ["vendor", "mdev_supported_types/nvidia-231/name"])
+def test_what_cannot_be_read_is_one_warning(host: Host, file: str) -> None:
+    host.fault(f"{OF_CARD}/{file}", op="read", errno="EIO")
+    known, told = odd(host)
+    assert list(known) == [NAME, OTHER_NAME]
+    assert f"{file} failed with EIO" in told
+
+
+@pytest.mark.parametrize("errno", ["ELOOP", "EACCES"])
+@pytest.mark.parametrize(
+    ("op", "path", "left"),
+    [
+        ("read", f"{OF_CARD}/driver", [NAME, OTHER_NAME]),
+        ("read", f"class/mdev_bus/{CARD}", [OTHER_NAME]),
+        ("list", f"{OF_CARD}/mdev_supported_types", [NAME, OTHER_NAME]),
+        ("list", f"{OF_CARD}/mdev_supported_types/nvidia-231/devices", [NAME, OTHER_NAME]),
+        ("list", "/sys/class/mdev_bus", []),
+    ],
+)
+def test_a_folder_or_link_that_cannot_be_read_is_one_warning(
+    host: Host, errno: str, op: str, path: str, left: list[str]
+) -> None:
+    # Through a path of the class, a rule would stand for the device.
+    host.fault(path.removeprefix("/sys/") if path.startswith("/sys/class") else path, op=op, errno=errno)
+    known, told = odd(host)
+    assert list(known) == left
+    assert f"failed with {errno}" in told
+
+
+def test_texts_that_are_not_utf_8(host: Host) -> None:
+    for name in ("name", "description", "device_api"):
+        host.fault(f"{OF_CARD}/mdev_supported_types/nvidia-231/{name}", op="read", content="T4\udcff\udcfe\x1b[31m\n")
+    known = facts(host)[NAME]["types"]["nvidia-231"]
+    for name in ("name", "description", "device_api"):
+        assert known[name] == "T4\ufffd\ufffd\x1b[31m"
+
+
+def test_a_vendors_name_with_a_slash(start: Callable[..., Host]) -> None:
+    host = start("s390x")
+    name = "I/O subchannel (Non-QDIO)"
+    host.fault("vfio_ccw-io/name", op="read", content=f"{name}\n")
+    known = facts(host, type=name)
+    assert known
+    parent = next(iter(known.values()))
+    assert parent["types"]["vfio_ccw-io"]["name"] == name
+    made = host.done("mdev", uuid=UUID, parent=parent["name"], type=name)["mdev"]
+    assert (made["type"], made["active"]) == ("vfio_ccw-io", True)
+    pool = host.pool(type=name, count=1, adopt=True)
+    assert [each["type"] for each in pool["instances"]] == ["vfio_ccw-io"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import CARD, OTHER, OTHER_CARD, ROOT, UUID, Host
+from conftest import CARD, OTHER, OTHER_CARD, ROOT, UUID, Host, warnings
 
 CARD_NAME, OTHER_NAME, NIC = "pci_0000_3d_00_0", "pci_0000_af_00_0", "pci_0000_3b_00_0"
 MDEV = f"mdev_{UUID.replace('-', '_')}_0000_3d_00_0"
@@ -182,6 +182,119 @@ def test_a_damaged_definition_is_a_warning(used: Host) -> None:
     result = used.module("nodedev_facts", include="all")
     assert DEFINED not in result["ansible_facts"]["nodedev"]["devices"]
     assert [OTHER in warning for warning in result["warnings"]] == [True]
+
+
+def odd(host: Host, **options: Any) -> tuple[Facts, list[str]]:
+    """The facts with the warnings; it must succeed."""
+    result = host.done("nodedev_facts", **options)
+    found: Facts = result["ansible_facts"]["nodedev"]
+    return found, warnings(result)
+
+
+OF_CARD = f"/sys/bus/pci/devices/{CARD}"
+
+
+@pytest.mark.parametrize(
+    ("file", "value", "told"),
+    [
+        ("mdev_supported_types/nvidia-231/available_instances", "N/A", "available_instances is 'N/A'"),
+        ("mdev_supported_types/nvidia-231/available_instances", "", "available_instances is ''"),
+        ("mdev_supported_types/nvidia-231/available_instances", "0x10", "available_instances is '0x10'"),
+        ("numa_node", "", "numa_node is ''"),
+        ("iommu_group", "../../kernel/iommu_groups/7x", "iommu_group is '7x'"),
+        ("iommu_group", "../../kernel/iommu_groups/99", "its IOMMU group 99 is not there"),
+        ("vendor", "N/A", "vendor is 'N/A'"),
+        ("vendor", "9" * 4000, "vendor is '99999"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_one_warning(used: Host, file: str, value: str, told: str) -> None:
+    """libvirt does not list such a device; all others are there as before."""
+    before = facts(used)["devices"]
+    # No newline ends the target of a link.
+    used.fault(f"{OF_CARD}/{file}", op="read", content=value if file == "iommu_group" else f"{value}\n")
+    found, (warning,) = odd(used)
+    del before[CARD_NAME]
+    before[MDEV]["parent"] = "computer"
+    assert found["devices"] == before
+    assert f"/{CARD} is not listed: " in warning
+    assert told in warning
+    assert len(warning) < 800
+
+
+def test_values_of_a_mediated_device_that_make_no_sense(used: Host) -> None:
+    group = f"/sys/bus/mdev/devices/{UUID}/iommu_group"
+    for content, told in (("../../../kernel/iommu_groups/7x", "iommu_group is '7x'"), ("../../gone", "leads nowhere")):
+        used.fault(group, op="read", content=content)
+        found, (warning,) = odd(used)
+        assert MDEV not in found["devices"]
+        assert CARD_NAME in found["devices"]
+        assert told in warning
+        used.clear_faults()
+
+
+@pytest.mark.parametrize(("kind", "lost"), [("bus/pci/devices", "pci"), ("bus/mdev/devices", "mdev")])
+@pytest.mark.parametrize("errno", ["ELOOP", "EACCES"])
+def test_a_folder_that_cannot_be_listed_is_one_warning(used: Host, errno: str, kind: str, lost: str) -> None:
+    before = facts(used, include="all")["devices"]
+    used.fault(kind, op="list", errno=errno)
+    found, told = odd(used, include="all")
+    # What is below a device leads to it, also where its own folder does not.
+    assert {name for name, each in before.items() if each["capability"]["type"] != lost} <= set(found["devices"])
+    assert [f"/sys/{kind} failed with {errno}" in warning for warning in told] == [True]
+
+
+def test_definitions_that_cannot_be_listed_are_warnings(used: Host) -> None:
+    before = facts(used)["devices"]
+    used.run(["sh", "-c", "rm -r /etc/mdevctl.d && ln -s mdevctl.d /etc/mdevctl.d"])
+    found, told = odd(used, include="all")
+    assert sorted(found["devices"]) == sorted(before)
+    assert told
+    assert ["/etc/mdevctl.d" in warning for warning in told] == [True] * len(told)
+
+
+def test_what_is_merely_not_libvirts_is_no_warning(start: Callable[..., Host]) -> None:
+    for scenario in ("nvidia-sriov", "s390x", "fc"):
+        found, told = odd(start(scenario), unlisted=True)
+        assert (scenario, told, "unlisted" in found) == (scenario, [], True)
+
+
+def test_texts_that_are_not_utf_8(start: Callable[..., Host]) -> None:
+    odd_text = {"hex": b"A\xff\xfe\n".hex()}
+    vpd_data = {"hex": bytes.fromhex(vpd("Good")["hex"]).replace(b"Good", b"G\xffod").hex()}
+    types = {"name": odd_text, "device_api": odd_text, "available_instances": 1}
+    host = start(
+        {
+            "devices": [
+                {"path": "devices/virtual/dmi/id", "class": "dmi", "attributes": {"product_name": odd_text}},
+                {
+                    "pci": {"address": "0000:01:00.0"},
+                    "attributes": {"vpd": vpd_data, **{f"mdev_supported_types/t/{k}": v for k, v in types.items()}},
+                },
+                {
+                    "path": "devices/virtual/net/e0",
+                    "class": "net",
+                    "attributes": {"address": odd_text, "operstate": "up"},
+                }
+                | {"uevent": {"INTERFACE": "e0", "IFINDEX": "9"}},
+                {"path": "devices/x/host3", "bus": "scsi", "uevent": {"DEVTYPE": "scsi_host"}},
+                {
+                    "path": "devices/x/host3/fc_host/host3",
+                    "class": "fc_host",
+                    "attributes": {
+                        **dict.fromkeys(("node_name", "port_name", "fabric_name", "port_state", "port_type"), odd_text)
+                    },
+                },
+            ]
+        }
+    )
+    devices = facts(host, xml=True)["devices"]
+    assert devices["computer"]["capability"]["product"] == "A\ufffd\ufffd"
+    (kind,) = devices["pci_0000_01_00_0"]["capability"]["capability"][0]["types"]
+    assert (kind["name"], kind["deviceAPI"]) == ("A\ufffd\ufffd", "A\ufffd\ufffd")
+    port = devices["scsi_host3"]
+    (said,) = port["capability"]["capability"]
+    assert {said["wwnn"], said["wwpn"], said["fabric_wwn"]} == {"A\ufffd\ufffd"}
+    assert port["extra"]["port_state"] == "A\ufffd\ufffd"
 
 
 def test_the_examples(used: Host) -> None:

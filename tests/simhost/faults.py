@@ -15,7 +15,7 @@ from typing import Any
 
 from simhost.tree import Attribute, Node, Tree
 
-OPERATIONS = ("read", "write", "open", "any")
+OPERATIONS = ("read", "write", "open", "list", "any")
 _ALIAS = re.compile(r"^/sys/(?:bus/[^/]+/devices|class/[^/]+)/(.+)$")
 
 
@@ -127,7 +127,7 @@ class Faults:
                 if rule.errno is not None and number is None:
                     number = errno_number(rule.errno)
                 if rule.content is not None and op == "read":
-                    content = rule.content.encode()
+                    content = rule.content.encode("utf-8", "surrogateescape")
         return Effect(number, delay, content)
 
     def new_node(self, node: Node) -> None:

@@ -96,13 +96,14 @@ class SysfsOperations(mfusepy.Operations):  # type: ignore[misc]
         node = self.running.tree.get(path)
         if not isinstance(node, Link):
             raise failure(errno.EINVAL, path)
-        self._before("read", path)
-        return node.target
+        effect = self._before("read", path)
+        return node.target if effect.content is None else os.fsdecode(effect.content)
 
     def readdir(self, path: str, fh: int) -> Iterator[tuple[str, int, int]]:
         node = self.running.tree.get(path)
         if not isinstance(node, Directory):
             raise failure(errno.ENOTDIR, path)
+        self._before("list", path)
         now = time.monotonic()
         yield ".", stat.S_IFDIR, 0
         yield "..", stat.S_IFDIR, 0

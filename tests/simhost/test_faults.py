@@ -51,6 +51,22 @@ def test_a_lie(host: SimHost) -> None:
     assert available(host, CARD, "nvidia-231") == 99
 
 
+def test_a_lie_that_is_not_utf_8(host: SimHost) -> None:
+    host.fault(types(CARD, "nvidia-231", "name"), content="GRID\udcff\n")
+    assert host.path(types(CARD, "nvidia-231", "name")).read_bytes() == b"GRID\xff\n"
+
+
+def test_a_link_that_lies(host: SimHost) -> None:
+    host.fault("0000:3d:00.0/iommu_group", content="../../kernel/iommu_groups/7x")
+    assert os.readlink(host.path(f"{CARD}/iommu_group")) == "../../kernel/iommu_groups/7x"
+
+
+def test_a_directory_that_cannot_be_listed(host: SimHost) -> None:
+    host.fault("class/mdev_bus", op="list", errno="ELOOP")
+    assert refused(os.listdir, host.path("/sys/class/mdev_bus")) == errno.ELOOP
+    assert available(host, CARD, "nvidia-231") == 8
+
+
 def test_a_delayed_create_is_done_before_it_returns(host: SimHost) -> None:
     host.fault(types(CARD, "nvidia-231", "create"), op="write", delay=0.4)
     writer = threading.Thread(target=create, args=(host, CARD, "nvidia-231", UUIDS[1]))

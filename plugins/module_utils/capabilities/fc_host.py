@@ -57,7 +57,7 @@ def oddities(host: int) -> list[str]:
     port = f"{sysfs.SYS}/class/fc_host/host{host}"
     if not sysfs.exists(port):
         return []
-    return [*_odd(port, NAMES, value), *_odd(port, COUNTS, _count)]
+    return _odd(port, NAMES, value) or _odd(port, COUNTS, _count)
 
 
 def _odd(port: str, attributes: tuple[str, ...], read: Callable[[str, str], object]) -> list[str]:

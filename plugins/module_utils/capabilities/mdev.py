@@ -31,12 +31,12 @@ def read(device: Device) -> dict[str, Any]:
     kind, group = device.link("mdev_type"), device.link("iommu_group")
     if kind is None or group is None:
         raise Foreign(f"it has no {'mdev_type' if kind is None else 'iommu_group'}")
-    for name in ("mdev_type", "iommu_group"):
-        if not sysfs.exists(f"{device.path}/{name}"):
-            raise Dropped(f"it has no {name}: its link leads nowhere")
     number = group_number(group)
     if number is None:
         raise Dropped(f"it has no iommu_group: {unnumbered(f'{device.path}/iommu_group', group)}")
+    for name in ("mdev_type", "iommu_group"):
+        if not sysfs.exists(f"{device.path}/{name}"):
+            raise Dropped(f"it has no {name}: its link leads nowhere")
     return capability(kind, device.sysname, os.path.basename(os.path.dirname(device.path)), number, ())
 
 

@@ -174,7 +174,8 @@ def _parent(
     path = path_of(address)
     if path is None or parent not in (None, address, name_of(path)):
         return None
-    if driver not in (None, sysfs.link_name(f"{path}/driver")):
+    if driver is not None and driver != oddities.link_name(f"{path}/driver"):
         return None
-    types = {id: said for id, said in types_of(path, oddities).items() if kind in (None, id, said.get("name"))}
+    offers = oddities.attempt(partial(types_of, path, oddities)) or {}
+    types = {id: said for id, said in offers.items() if kind in (None, id, said.get("name"))}
     return {**describe(address, path, oddities), "types": types} if types or kind is None else None
