@@ -192,23 +192,23 @@ def write_document(path: str, values: Document) -> None:
 def write(path: str, text: str | bytes, mode: int) -> None:
     """Replace or make a file in one step: at any moment, also in a crash, it has the old text or the new one."""
     folder = os.path.dirname(path)
-    temporary = _temporary(path)
+    unfinished = temporary(path)
     try:
         data = text if isinstance(text, bytes) else text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise NodedevError(f"{shown(path)} cannot be written: {shown(error)}") from error
     with explained(path):
-        file = _opened(temporary)
+        file = _opened(unfinished)
         try:
             with file:
                 os.fchmod(file.fileno(), mode)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            os.replace(unfinished, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
+                os.unlink(unfinished)
             raise
         sync(folder)
 
@@ -233,7 +233,7 @@ def _new(path: str) -> BinaryIO:
     return open(os.open(path, flags, MODE), "wb")
 
 
-def _temporary(path: str) -> str:
+def temporary(path: str) -> str:
     """A file's name while it is written: always the same, so that a later run clears up after one that was killed."""
     folder, name = os.path.split(path)
     return os.path.join(folder, TEMPORARY + name)
@@ -243,7 +243,7 @@ def remove(path: str) -> None:
     """Remove a file, and its folder when that is empty then; no file is no error."""
     folder = os.path.dirname(path)
     with explained(path):
-        for name in (path, _temporary(path)):
+        for name in (path, temporary(path)):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
         try:
@@ -261,10 +261,10 @@ def remove(path: str) -> None:
 
 def clear_up(path: str) -> None:
     """Remove what a killed run left of writing this file, where that can be; a file that is complete stays."""
-    temporary = _temporary(path)
-    if os.path.lexists(temporary):
+    unfinished = temporary(path)
+    if os.path.lexists(unfinished):
         with contextlib.suppress(NodedevError):
-            remove(temporary)
+            remove(unfinished)
 
 
 def sync(folder: str) -> None:

@@ -159,13 +159,10 @@ def _found(wanted: str | None) -> tuple[list[Definition], list[DamagedDefinition
         return [], [error]
     for parent in parents:
         try:
-            files = _files(parent)
+            for uuid, names in _files(parent, wanted).items():
+                _read(uuid, parent, names, found, damaged)
         except DamagedDefinition as error:
             damaged.append(error)
-            continue
-        for uuid, names in files.items():
-            if wanted in (None, uuid):
-                _read(uuid, parent, names, found, damaged)
     return found, damaged
 
 
@@ -173,18 +170,19 @@ def _is_parent(name: str) -> bool:
     return name != SCRIPT_FOLDER and not name.startswith(".") and "/" not in name
 
 
-def _files(parent: str) -> dict[str, list[str]]:
-    """The names of a parent's files by UUID, in its order, that which mdevctl writes before all others."""
+def _files(parent: str, wanted: str | None) -> dict[str, list[str]]:
+    """The names of a parent's files by UUID, mdevctl's own first; of the UUID that is wanted, or of all."""
     folder = os.path.join(STORE, parent)
-    if os.path.islink(folder):
-        # Where it leads to a file or nowhere, it is nobody's parent.
-        if definitions.entries(folder):
-            raise DamagedDefinition(folder, "it is a link, which mdevctl does not follow")
-        return {}
+    names = definitions.entries(folder)
+    if names and os.path.islink(folder):
+        raise DamagedDefinition(folder, "it is a link, which mdevctl does not follow")
+    if wanted is not None:
+        # Of many files, few are looked at closely.
+        names = [name for name in names if wanted[-12:] in name.lower()]
     files: dict[str, list[str]] = {}
-    for name in definitions.entries(folder):
+    for name in names:
         uuid = uuid_of(name)
-        if uuid is not None and _is_file(os.path.join(folder, name)):
+        if uuid is not None and wanted in (None, uuid) and _is_file(os.path.join(folder, name)):
             files.setdefault(uuid, []).append(name)
     return {uuid: sorted(files[uuid], key=lambda name: name != uuid) for uuid in sorted(files)}
 

@@ -15,11 +15,15 @@ UNDO = 60.0
 
 @dataclass(frozen=True)
 class Step:
-    """One change. ``undo`` takes back what ``apply`` did, and is None where nothing can or need be taken back."""
+    """One change. ``undo`` takes back what ``apply`` did, and is None where nothing can or need be taken back.
+
+    ``finish`` does away with what was kept for that, once the whole plan has been carried out.
+    """
 
     description: str
     apply: Callable[[], None]
     undo: Callable[[], None] | None = None
+    finish: Callable[[], None] | None = None
 
 
 class StepFailed(NodedevError):
@@ -59,6 +63,9 @@ def apply(steps: Sequence[Step]) -> None:
                 raise
             raise StepFailed(step, error, undone, left) from error
         done.append(step)
+    for step in done:
+        if step.finish is not None:
+            step.finish()
 
 
 def _undo(done: Sequence[Step]) -> tuple[list[str], list[str]]:

@@ -11,8 +11,8 @@ description:
   - Ensures that a mediated device exists, is only defined, or is gone.
   - Its definition is kept in C(/etc/mdevctl.d) in the form of mdevctl, so that mdevctl and libvirt know the device too,
     and a device that was made by either of them is the same device here.
-  - Neither libvirt nor mdevctl is needed on the host. Where mdevctl has callout scripts installed, devices are started
-    and stopped through mdevctl, so that the scripts are asked.
+  - Neither libvirt nor mdevctl is needed on the host. mdevctl's callout scripts are asked where there are any, when a
+    device is defined, changed, undefined, started or stopped; O(force=true) passes over what they refuse.
 extends_documentation_fragment:
   - hostdev.nodedev.state
   - hostdev.nodedev.attributes
@@ -41,9 +41,10 @@ options:
     description:
       - Attributes to write to the device after it was made, in this order; a name may stand more than once.
       - Each item is a mapping of one name, which is the path of a file below the device, to one value.
-      - Without this option, the attributes of the definition stay as they are. Attributes of a running device cannot
-        be read back, so other attributes than the defined ones change the definition only, with a warning,
-        unless O(replace=true). A device that runs without a definition and is idle gets them when it is defined.
+      - Without this option, the attributes of the definition stay as they are; of a device that runs without one, those
+        are defined that a callout script tells. Attributes of a running device cannot be read back otherwise, so other
+        attributes than the defined ones change the definition only, with a warning, unless O(replace=true).
+        A device that runs without a definition and is idle gets them when it is defined.
     type: list
     elements: dict
   autostart:
@@ -55,6 +56,7 @@ options:
     description:
       - Whether a device that exists with another type, parent or other defined attributes may be removed and made anew.
       - It is removed only when nobody uses it, unless O(force=true).
+      - Where a callout script can change attributes of a running device, it does that instead.
     type: bool
     default: false
 seealso:

@@ -13,6 +13,8 @@ description:
     run, another controller or a restored host means the same instances. They may be listed instead.
   - Each instance is defined in C(/etc/mdevctl.d) as mdevctl does it, the pool in C(/etc/nodedev.d/pool).
   - Instances that others made are never taken or removed. A failure half way undoes what this run did.
+  - mdevctl's callout scripts are asked about each instance where there are any; O(force=true) passes over what they
+    refuse. An instance that is adopted while it runs undefined keeps the attributes that a script tells of it.
 extends_documentation_fragment:
   - hostdev.nodedev.state
   - hostdev.nodedev.attributes

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import CARD, OTHER, OTHER_CARD, UUID, Host, ids, warnings
+from conftest import CARD, OTHER, OTHER_CARD, UUID, Host, definitions, ids, warnings
 
 DEVICE = f"/sys/bus/mdev/devices/{UUID}"
 REAL = f"/sys/devices/pci0000:3d/{CARD}/{UUID}"
@@ -113,7 +113,9 @@ def test_a_damaged_definition_is_named_and_left(host: Host) -> None:
     for state in ("present", "inactive"):
         assert f"the definition {DEFINITION} is damaged (no JSON" in host.refused(state=state)
     assert not host.mdev(uuid=OTHER)["changed"]
+    # It is just the thing that is meant not to be there.
     assert host.mdev(state="absent")["plan"] == [f"remove the damaged definition of mdev {UUID}, {DEFINITION}"]
+    assert definitions(host) == [OTHER]
 
 
 def test_an_ambiguous_name(start: Callable[..., Host]) -> None:
@@ -320,30 +322,6 @@ def test_two_runs_at_once_make_one_device(host: Host) -> None:
         results = list(pool.map(lambda _run: host.mdev(), range(3)))
     assert sorted(result["changed"] for result in results) == [False, False, True]
     assert len({json.dumps(result["mdev"]) for result in results}) == 1
-
-
-def test_mdevctls_callout_scripts_are_asked(host: Host) -> None:
-    folder = "/etc/mdevctl.d/scripts.d"
-    script = '#!/bin/sh\ncat > /dev/null\necho "$@" >> /etc/asked\n[ ! -e /etc/refuse ]\n'
-    host.run(["mkdir", "-p", f"{folder}/callouts", f"{folder}/notifiers"])
-    host.write(f"{folder}/callouts/check", script)
-    host.run(["chmod", "755", f"{folder}/callouts/check"])
-    made = host.mdev(attrs=[{"nvidia/vgpu_params": "a=1"}])
-    assert made["plan"][0] == (
-        f"create mdev {UUID} of type nvidia-231 on {CARD}, nvidia/vgpu_params=a=1, asking the callout scripts"
-    )
-    assert host.read(f"{DEVICE}/nvidia/vgpu_params") == "a=1\n"
-    assert not host.mdev()["changed"]
-    host.mdev(state="inactive")
-    asked = [line.split(" -a ")[1].split()[0] for line in host.read("/etc/asked").splitlines() if "-e pre" in line]
-    assert asked == ["start", "define", "stop"]
-    host.mdev()
-    with host.hold(UUID):
-        forced = host.module("mdev", uuid=UUID, state="absent", force=True, wait_timeout=0.5)
-        assert "the kernel still waits for the users of" in forced["msg"]
-    host.mdev(state="inactive")
-    host.write("/etc/refuse", "")
-    assert f"{folder}/callouts/check refuses the start of mdev {UUID}" in host.refused()
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils import damaged, definitions
 from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition, LaterVersion
+from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import Step, StepFailed, apply
 
 
 def state(folder: Path) -> dict[str, object]:
@@ -21,7 +22,22 @@ def state(folder: Path) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\0", b"x" * definitions.LARGEST])
+def carried_out(step: Step) -> None:
+    apply([step])
+
+
+def fail() -> None:
+    raise NodedevError("it fails")
+
+
+def undone(step: Step) -> None:
+    """Carry it out with one after it that fails."""
+    with pytest.raises(StepFailed) as failure:
+        apply([step, Step("fail", fail)])
+    assert failure.value.left == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\0", b"x" * (definitions.LARGEST + 1)])
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o400])
 def test_it_is_put_back_byte_for_byte(tmp_path: Path, content: bytes, mode: int) -> None:
     folder = tmp_path / "kind"
@@ -31,11 +47,10 @@ def test_it_is_put_back_byte_for_byte(tmp_path: Path, content: bytes, mode: int)
     before = state(folder)
     step = damaged.removal(DamagedDefinition(str(folder / "x.json"), "no JSON"), "pool x")
     assert step.description == f"remove the damaged definition of pool x, {folder}/x.json"
-    step.apply()
-    assert not folder.exists()
-    assert step.undo is not None
-    step.undo()
+    undone(step)
     assert state(folder) == before
+    carried_out(step)
+    assert not folder.exists()
 
 
 def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
@@ -43,38 +58,36 @@ def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "x.json").symlink_to("other")
     before = state(tmp_path)
     step = damaged.removal(DamagedDefinition(str(tmp_path / "x.json"), "no JSON"), "pool x")
-    step.apply()
-    assert state(tmp_path) == {"other": before["other"]}
-    assert step.undo is not None
-    step.undo()
+    undone(step)
     assert state(tmp_path) == before
+    carried_out(step)
+    assert state(tmp_path) == {"other": before["other"]}
+
+
+def test_a_pipe_is_removed_without_being_opened(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    os.mkfifo(path)
+    inode = path.stat().st_ino
+    step = damaged.removal(DamagedDefinition(str(path), "it is not a regular file"), "pool x")
+    undone(step)
+    assert path.stat().st_ino == inode
+    carried_out(step)
+    assert not os.path.lexists(path)
 
 
 def test_one_that_is_gone_already_is_not_put_back(tmp_path: Path) -> None:
-    step = damaged.removal(DamagedDefinition(str(tmp_path / "x.json"), "no JSON"), "pool x")
-    step.apply()
-    assert step.undo is not None
-    step.undo()
+    undone(damaged.removal(DamagedDefinition(str(tmp_path / "x.json"), "no JSON"), "pool x"))
     assert state(tmp_path) == {}
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        os.mkfifo,
-        os.mkdir,
-        lambda path: Path(path).write_bytes(b"x" * (definitions.LARGEST + 1)),
-    ],
-    ids=["a FIFO", "a folder", "too long"],
-)
-def test_what_could_not_be_put_back_stays(tmp_path: Path, make: Callable[[str], object]) -> None:
-    path = str(tmp_path / "x.json")
-    make(path)
-    error = DamagedDefinition(path, "it is not a regular file")
+def test_a_folder_stays(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.mkdir()
+    error = DamagedDefinition(str(path), "it is not a regular file")
     with pytest.raises(DamagedDefinition) as refused:
         damaged.removal(error, "pool x").apply()
     assert refused.value is error
-    assert os.path.lexists(path)
+    assert path.is_dir()
 
 
 def test_what_a_later_release_wrote_is_not_damaged(tmp_path: Path) -> None:

@@ -77,6 +77,22 @@ def test_whatever_an_undo_raises_the_others_follow() -> None:
     assert host.done == ["a", "b", "undo a"]
 
 
+def test_what_was_kept_for_an_undo_goes_when_none_can_come() -> None:
+    host = Host("c")
+
+    def kept(name: str) -> Step:
+        return Step(
+            f"make {name}", lambda: host.do(name), lambda: host.do(f"undo {name}"), lambda: host.do(f"end {name}")
+        )
+
+    apply([kept("a"), kept("b")])
+    assert host.done == ["a", "b", "end a", "end b"]
+    host.done.clear()
+    with pytest.raises(StepFailed):
+        apply([kept("a"), kept("c")])
+    assert host.done == ["a", "undo a"]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
 def test_what_ends_the_process_undoes_and_goes_on_its_way(error: BaseException) -> None:
     host = Host("b", error=error)

@@ -307,7 +307,8 @@ def _target(wish: Wish, seen: Observation) -> Definition:
     else:
         raise BadInput("type", None, f"mdev {wish.uuid} is not known here, so a type is needed; {_offer(seen)}")
     attrs = wish.attrs if wish.attrs is not None else former.attrs if former is not None else ()
-    if wish.attrs is None and former is None and running is not None and running.type == kind:
+    undefined = running is not None and running.type == kind and former is None
+    if undefined and wish.attrs is None and wish.persistent:
         if isinstance(seen.told, Refused):
             raise seen.told
         attrs = seen.told

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from .. import mdevctl, sysfs
@@ -49,10 +48,18 @@ def _kept(definition: Definition) -> Kept:
 
 
 def _wish(definition: Definition) -> Wish:
-    """The wish that a definition is, whoever wrote it: its names under our rules, its values as they are."""
-    names = [{name: "any"} for name, _value in definition.attrs]
-    wish = Wish.checked(names, uuid=definition.uuid, parent=definition.parent, type=definition.type)
-    return replace(wish, attrs=definition.attrs, autostart=definition.autostart)
+    """The wish that a definition is, whoever wrote it.
+
+    It was checked when it was read: the kernel's names may be others than a person would give. The names of attributes
+    are checked where they are written.
+    """
+    return Wish(
+        definition.uuid,
+        type=definition.type,
+        parent=definition.parent,
+        attrs=definition.attrs,
+        autostart=definition.autostart,
+    )
 
 
 def _facts(definition: Definition) -> dict[str, Any]:

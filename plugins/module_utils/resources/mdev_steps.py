@@ -42,8 +42,8 @@ class Terms:
         return callouts.asked(self.scripts, action, device, self.seconds, self.force)
 
     def described(self, step: str) -> str:
-        """The description of a step that asks the scripts, if there are any."""
-        return f"{step}{ASKING}" if self.scripts else step
+        """The description of a step that asks the scripts, if there are any that may refuse."""
+        return f"{step}{ASKING}" if self.scripts and self.scripts.callouts else step
 
 
 def create(target: Definition, terms: Terms) -> list[Step]:
