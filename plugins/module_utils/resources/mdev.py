@@ -134,7 +134,8 @@ def _told(
     try:
         return callouts.attributes(scripts, Definition(wish.uuid, active.parent, active.type, False), wish.wait_timeout)
     except Refused as error:
-        return error
+        # What is not kept need not be known.
+        return error if wish.persistent and wish.attrs is None else ()
 
 
 def _changeable(
@@ -274,8 +275,7 @@ def _target(wish: Wish, seen: Observation) -> Definition:
     else:
         raise BadInput("type", None, f"mdev {wish.uuid} is not known here, so a type is needed; {_offer(seen)}")
     attrs = wish.attrs if wish.attrs is not None else known.attrs if known is not None else ()
-    undefined = running is not None and running.type == kind and known is None
-    if undefined and wish.attrs is None and wish.persistent:
+    if wish.attrs is None and known is None and running is not None and running.type == kind:
         if isinstance(seen.told, Refused):
             raise seen.told
         attrs = seen.told

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from .. import mdevctl, sysfs
@@ -26,18 +27,12 @@ def kept() -> tuple[list[Kept], list[DamagedDefinition]]:
 
 def _kept(definition: Definition) -> Kept:
     def restored(check_mode: bool) -> dict[str, Any]:
+        options = {"uuid": definition.uuid, "parent": definition.parent, "type": definition.type}
         for name, value in definition.attrs:
             # Others may define an empty value, of which nothing is written.
             checked_attribute(name, value or "-")
-        # All else was checked when it was read: the kernel's names may be others than a person would give.
-        wish = Wish(
-            definition.uuid,
-            type=definition.type,
-            parent=definition.parent,
-            attrs=definition.attrs,
-            autostart=definition.autostart,
-        )
-        return ensure(wish, check_mode)
+        wish = Wish.checked(autostart=definition.autostart, **options)
+        return ensure(replace(wish, attrs=definition.attrs), check_mode)
 
     return Kept(
         id=definition.uuid,
