@@ -36,12 +36,7 @@ def test_a_damaged_file_of_an_instance_goes_with_the_pool() -> None:
     path = f"/etc/mdevctl.d/{PARENTS['A']}/{IDS[0].upper()}"
     seen = observed(recorded("0A", "1B"), runs("1B"), defined("1B"), damaged=(DamagedDefinition(path, "no JSON"),))
     planned = plan(wished(state="absent"), seen)
-    assert shortly(planned) == [
-        planned.steps[0].description.replace(PARENTS["A"], "A"),
-        "undefine #1 on B",
-        "remove #1 from B",
-        "remove the record of pool x, STORE",
-    ]
+    assert shortly(planned)[1:] == ["undefine #1 on B", "remove #1 from B", "remove the record of pool x, STORE"]
     assert planned.steps[0].description.startswith("remove the damaged definition")
     assert path in planned.steps[0].description
     assert planned.warnings == ()

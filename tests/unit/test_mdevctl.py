@@ -291,24 +291,6 @@ def test_what_killed_runs_left_is_no_definition_and_is_cleared_up(store: Path) -
     assert not (store / "matrix").exists()
 
 
-@pytest.mark.parametrize(
-    "command", [f"printf x > {UUID}", f"mkfifo {UUID}", f"ln -s {OTHER} {UUID}", f"truncate -s 3G {UUID}"]
-)
-def test_what_is_set_aside_is_put_back_or_cleared_up(store: Path, command: str) -> None:
-    kept = Definition(OTHER, "mtty", "t", True)
-    mdevctl.define(kept)
-    subprocess.run(["bash", "-c", command], cwd=store / "mtty", check=True)
-    path = store / "mtty" / UUID
-    former = path.lstat()
-    definitions.set_aside(str(path))
-    assert mdevctl.all_defined() == ([kept], [])
-    definitions.put_back(str(path))
-    assert (path.lstat().st_ino, path.lstat().st_mode) == (former.st_ino, former.st_mode)
-    definitions.set_aside(str(path))
-    mdevctl.clear_up(["mtty"])
-    assert [path.name for path in (store / "mtty").iterdir()] == [OTHER]
-
-
 def test_no_store_is_no_definition(store: Path) -> None:
     assert mdevctl.all_defined() == ([], [])
     assert definitions.read(str(store / "gone")) is None
