@@ -77,6 +77,7 @@ def whats(host: Host) -> list[str]:
 def mdevctls() -> dict[str, list[str]]:
     """The commands of the real mdevctl by release: this machine's, of Debian 12, and Debian 13's (get_mdevctl.sh)."""
     root = ROOT / ".build" / "mdevctl-1.4"
+    assert (root / "release").exists(), f"{root} is not there: run make setup"
     (loader,) = root.glob("usr/lib/*/ld-linux-*.so.*")
     libraries = f"{loader.parent}:/lib/{loader.parent.name}:/usr/lib/{loader.parent.name}"
     return {

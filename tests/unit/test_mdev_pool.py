@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.callouts import Refused, Scripts
+from ansible_collections.hostdev.nodedev.plugins.module_utils.callouts import Scripts
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.mdev import Mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import RUNTIME, DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
@@ -630,40 +630,6 @@ def test_a_damaged_definition_of_others_is_told() -> None:
     damage = DamagedDefinition(f"/etc/mdevctl.d/p/{U}", "no JSON")
     for wish in (wished(), wished(state="absent")):
         assert plan(wish, observed(*PAIR, damaged=(damage,))).warnings == (str(damage),)
-
-
-def test_what_scripts_tell_of_an_adopted_instance_is_kept() -> None:
-    scripts = Scripts(("/x",))
-    told: dict[str, Any] = {U: (("a", "1"), ("b", "2"))}
-    adopting = new(uuids=[U], adopt=True)
-    planned = plan(adopting, observed(active=runs("uA"), callouts=scripts, told=told))
-    asking = ", asking the callout scripts"
-    assert shortly(planned)[1:] == [f"define #u on A, a=1, b=2{asking}"]
-    assert planned.warnings == ()
-    # What a person says is not asked.
-    given_ones = new(uuids=[U], adopt=True, attrs=[{"c": "3"}])
-    assert shortly(plan(given_ones, observed(active=runs("uA"), callouts=scripts)))[1:] == [
-        f"define #u on A, c=3{asking}"
-    ]
-    refused = Refused("the script says nothing")
-    with pytest.raises(Refused, match="the script says nothing"):
-        plan(adopting, observed(active=runs("uA"), callouts=scripts, told={U: refused}))
-
-
-def test_a_damaged_file_of_an_instance_goes_with_the_pool() -> None:
-    path = f"/etc/mdevctl.d/{PARENTS['A']}/{IDS[0].upper()}"
-    seen = observed(recorded("0A", "1B"), runs("1B"), defined("1B"), damaged=(DamagedDefinition(path, "no JSON"),))
-    planned = plan(wished(state="absent"), seen)
-    assert shortly(planned) == [
-        f"remove the damaged definition of #0, /etc/mdevctl.d/A/{IDS[0].upper()}",
-        "undefine #1 on B",
-        "remove #1 from B",
-        "remove the record of pool x, STORE",
-    ]
-    assert planned.warnings == ()
-    for wish in (wished(), wished(count=1), wished(state="inactive")):
-        with pytest.raises(DamagedDefinition, match="no JSON"):
-            plan(wish, seen)
 
 
 places = st.sampled_from("AB")

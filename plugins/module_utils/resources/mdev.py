@@ -156,7 +156,8 @@ def _told(
     try:
         return callouts.attributes(scripts, Definition(wish.uuid, active.parent, active.type, False), wish.wait_timeout)
     except Refused as error:
-        return error
+        # What is not kept need not be known.
+        return error if wish.persistent and wish.attrs is None else ()
 
 
 def _changeable(
