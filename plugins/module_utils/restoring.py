@@ -68,7 +68,7 @@ def restore(wanted: Sequence[Kept], wait: float, limit: float) -> Iterator[Resul
             if time.monotonic() >= end:
                 for card in cards:
                     yield from card.given_up(OVER, OVER)
-            cards = [card for card in cards if card.pending or card.child is not None]
+            cards = [card for card in cards if card.pending]
     finally:
         for card in cards:
             card.leave()
@@ -106,13 +106,13 @@ class _Card:
                 self._later.append(self.pending.pop(0))
             else:
                 yield Result(self.pending.pop(0), how, reason)
-        if self.child.ended:
+        if self.child.ended or not self.pending:
             yield from self._after(self.child.complete, self.leave())
         elif time.monotonic() >= self.due:
             yield from self.given_up(f"it has not ended after {self._limit:g} s", UNTRIED)
 
     def _after(self, complete: bool, how: str) -> Iterator[Result]:
-        """What follows from a child that has ended."""
+        """What follows from a child that has ended, or has told of all that it had to make."""
         if not self.pending:
             self._go_on(self._pause)
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
