@@ -8,8 +8,8 @@ from typing import Any
 
 from .definitions import DamagedDefinition
 from .kept import Kept
-from .pools import record
-from .resources import mdev_kept, vhba_kept
+from .pools import mdev_wish, placement, record, vhba_wish
+from .resources import mdev_kept, vhba, vhba_kept
 
 # By the name that users choose a kind by. Each gives its definitions and the files that cannot be understood.
 KINDS: dict[str, Callable[[], tuple[list[Kept], list[DamagedDefinition]]]] = {
@@ -17,10 +17,20 @@ KINDS: dict[str, Callable[[], tuple[list[Kept], list[DamagedDefinition]]]] = {
     vhba_kept.KIND: vhba_kept.kept,
 }
 POOL = record.KIND
-# What may be said of a pool, by the kind of its instances; its size is a count or a list of UUIDs.
-WISHES = {
-    mdev_kept.KIND: ("type", "parents", "placement", "attrs", "autostart", "identity"),
-    vhba_kept.KIND: ("parents", "placement", "require_online", "oui", "identity"),
+# What understands the wish in a pool's record, by the kind of its instances.
+WISHES: dict[str, Callable[[record.Record], object]] = {
+    mdev_wish.KIND: mdev_wish.kept,
+    vhba_wish.KIND: vhba_wish.kept,
+}
+# What holds for new instances of a pool that was not told otherwise, by their kind.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    mdev_kept.KIND: {"parents": {}, "placement": placement.SPREAD, "attrs": [], "autostart": True},
+    vhba_kept.KIND: {
+        "parents": {"online": True},
+        "placement": placement.SPREAD,
+        "require_online": True,
+        "oui": vhba.OUI,
+    },
 }
 
 
@@ -39,7 +49,7 @@ def facts(kinds: Collection[str] | None) -> dict[str, Any]:
     """The answer of definition_facts: by kind what is defined, and what is damaged; of these kinds, or of all."""
     said: dict[str, Any] = {}
     damaged: list[DamagedDefinition] = []
-    records, files = record.all_records()
+    records, files = _pools()
     pool_of = {one.id: each.name for each in records for one in each.instances}
     for kind, read in KINDS.items():
         if kinds is None or kind in kinds:
@@ -53,8 +63,23 @@ def facts(kinds: Collection[str] | None) -> dict[str, Any]:
     return {"ansible_facts": {"nodedev_definitions": said}, "warnings": [str(each) for each in damaged]}
 
 
+def _pools() -> tuple[list[record.Record], list[DamagedDefinition]]:
+    """The records of pools that can be understood, wish and all, and the files that cannot."""
+    found: list[record.Record] = []
+    listed, damaged = record.all_records()
+    for each in listed:
+        understood = WISHES.get(each.kind)
+        try:
+            if understood is not None:
+                understood(each)
+        except DamagedDefinition as error:
+            damaged.append(error)
+        else:
+            found.append(each)
+    return found, damaged
+
+
 def _pool(pool: record.Record) -> dict[str, Any]:
     instances = [{"index": one.index, "id": one.id, "parent_addr": one.parent} for one in pool.instances]
-    # What the pool was not told is null, so that each of a kind has the same keys.
-    wish = {**dict.fromkeys(WISHES.get(pool.kind, ())), **pool.wish}
+    wish = {**DEFAULTS.get(pool.kind, {}), **pool.wish}
     return {"name": pool.name, "kind": pool.kind, **wish, "path": pool.path, "instances": instances}
