@@ -11,8 +11,8 @@ from typing import Any
 from .definitions import DamagedDefinition
 from .errors import NodedevError
 from .kept import Damaged, Kept
-from .pools import record
-from .resources import mdev_kept, vhba_kept
+from .pools import mdev_wish, placement, record, vhba_wish
+from .resources import mdev_kept, vhba, vhba_kept
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,20 @@ KINDS = {
     vhba_kept.KIND: Kind(vhba_kept.kept, vhba_kept.may_concern),
 }
 POOL = record.KIND
-# What may be said of a pool, by the kind of its instances; its size is a count or a list of UUIDs.
-WISHES = {
-    mdev_kept.KIND: ("type", "parents", "placement", "attrs", "autostart", "identity"),
-    vhba_kept.KIND: ("parents", "placement", "require_online", "oui", "identity"),
+# What understands the wish in a pool's record, by the kind of its instances.
+WISHES: dict[str, Callable[[record.Record], object]] = {
+    mdev_wish.KIND: mdev_wish.kept,
+    vhba_wish.KIND: vhba_wish.kept,
+}
+# What holds for new instances of a pool that was not told otherwise, by their kind.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    mdev_kept.KIND: {"parents": {}, "placement": placement.SPREAD, "attrs": [], "autostart": True},
+    vhba_kept.KIND: {
+        "parents": {"online": True},
+        "placement": placement.SPREAD,
+        "require_online": True,
+        "oui": vhba.OUI,
+    },
 }
 
 
@@ -60,7 +70,7 @@ def facts(kinds: Collection[str] | None) -> dict[str, Any]:
     said: dict[str, Any] = {}
     damaged: list[DamagedDefinition] = []
     warnings: list[str] = []
-    records, files = record.all_records()
+    records, files = _pools()
     pool_of = {one.id: each.name for each in records for one in each.instances}
     for name, kind in KINDS.items():
         if kinds is None or name in kinds:
@@ -82,8 +92,23 @@ def facts(kinds: Collection[str] | None) -> dict[str, Any]:
     }
 
 
+def _pools() -> tuple[list[record.Record], list[DamagedDefinition]]:
+    """The records of pools that can be understood, wish and all, and the files that cannot."""
+    found: list[record.Record] = []
+    listed, damaged = record.all_records()
+    for each in listed:
+        understood = WISHES.get(each.kind)
+        try:
+            if understood is not None:
+                understood(each)
+        except DamagedDefinition as error:
+            damaged.append(error)
+        else:
+            found.append(each)
+    return found, damaged
+
+
 def _pool(pool: record.Record) -> dict[str, Any]:
     instances = [{"index": one.index, "id": one.id, "parent_addr": one.parent} for one in pool.instances]
-    # What the pool was not told is null, so that each of a kind has the same keys.
-    wish = {**dict.fromkeys(WISHES.get(pool.kind, ())), **pool.wish}
+    wish = {**DEFAULTS.get(pool.kind, {}), **pool.wish}
     return {"name": pool.name, "kind": pool.kind, **wish, "path": pool.path, "instances": instances}

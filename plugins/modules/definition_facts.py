@@ -92,8 +92,8 @@ ansible_facts:
               pool: null
         pool:
           description:
-            - The pools with what they were told, null where they were not told, and their instances by index, id and
-              parent.
+            - The pools with what they were told, or else what holds for new instances, and their instances by index, id
+              and parent. C(identity) is there only where one was told.
           type: list
           elements: dict
           sample:
@@ -102,10 +102,9 @@ ansible_facts:
               type: GRID T4-1Q
               count: 1
               parents: {driver: nvidia}
-              placement: null
-              attrs: null
-              autostart: null
-              identity: null
+              placement: spread
+              attrs: []
+              autostart: true
               path: /etc/nodedev.d/pool/desktops.json
               instances:
                 - {index: 0, id: 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00, parent_addr: "0000:3d:00.0"}

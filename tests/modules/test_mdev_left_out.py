@@ -270,6 +270,8 @@ def test_a_record_with_nonsense_is_one_damaged_file(host: Host, text: str) -> No
     host.write(RECORD, text)
     for wish in ({"count": 1}, {"state": "inactive"}):
         assert f"the definition {RECORD} is damaged (" in host.pool_refused(**wish)
+    facts = host.done("definition_facts")["ansible_facts"]["nodedev_definitions"]
+    assert (facts["pool"], [each["path"] for each in facts["damaged"]]) == ([], [RECORD])
     assert host.pool(name="y", type=TYPE, count=1)["changed"]
     assert host.pool(state="absent")["plan"] == [f"remove the damaged definition of pool x, {RECORD}"]
 

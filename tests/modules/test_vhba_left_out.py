@@ -216,14 +216,16 @@ def test_a_damaged_pool_is_removed_by_its_name(fc: Host) -> None:
 
 
 def test_absent_tells_of_another_wwnn(fc: Host) -> None:
-    fc.vhba()
+    fc.vhba(persistent=False)
     told = f"wwpn: '{WWPN}' cannot be used: vHBA scsi_host8 has it already, with WWNN {WWNN} instead of {OTHER}"
     for state in ("present", "inactive", "absent"):
         assert told in fc.failed("vhba", wwnn=OTHER, wwpn=WWPN, state=state)
         assert told in fc.failed("nodedev", xml=XML.replace(WWNN, OTHER), state=state)
     assert fc.vhba(state="absent", force=True)["plan"][-1] == DELETE
-    fc.vhba(state="inactive")
+    fc.vhba()
     defined = f"wwnn: '{OTHER}' cannot be used: vHBA {WWPN} is defined with WWNN {WWNN}"
+    assert defined in fc.failed("vhba", wwnn=OTHER, wwpn=WWPN, state="absent")
+    fc.vhba(state="inactive", force=True)
     assert defined in fc.failed("vhba", wwnn=OTHER, wwpn=WWPN, state="absent")
     own = f"wwpn: '{HBAS[3]}' cannot be used: it is the port's own name of HBA scsi_host3"
     assert own in fc.failed("vhba", wwnn=OTHER, wwpn=HBAS[3], state="absent")

@@ -60,12 +60,11 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     if planned.record is not None:
         # Where a new instance is to be defined, a file may stand that cannot be understood.
         _check_damaged(seen, {one.id for one in planned.record.instances})
-    left = {*seen.damaged} - {*_damaged(seen, own)} if wish.state == "absent" else seen.damaged
-    doubts = machine.doubts(seen.machine, f"the WWNs of pool {wish.name}") if wish.identity is None else []
-    return replace(
-        planned,
-        warnings=(*(str(damage) for damage in seen.damaged if damage in left), *doubts, *planned.warnings),
-    )
+    removed = _damaged(seen, own) if wish.state == "absent" else []
+    warnings = [str(damage) for damage in seen.damaged if damage not in removed]
+    if wish.identity is None:
+        warnings += machine.doubts(seen.machine, f"the WWNs of pool {wish.name}")
+    return replace(planned, warnings=(*warnings, *planned.warnings))
 
 
 def _damaged(seen: Observation, own: Sequence[Member]) -> list[DamagedDefinition]:

@@ -165,10 +165,11 @@ def plan(wish: Wish, seen: Observation) -> Plan:
     if seen.damaged is not None and wish.state != "absent":
         raise seen.damaged
     steps.refuse_if_several(seen.wwnn, seen.wwpn, seen.ports)
+    forget = _forgotten(seen) if wish.state == "absent" else []
     others = [port for port in seen.ports if port is not seen.active]
     steps.refuse_if_taken("wwpn", seen.wwnn, seen.wwpn, others)
     if wish.state == "absent":
-        return Plan((*_forgotten(seen), *_removal(wish, seen)), None, False, None, {})
+        return Plan((*forget, *_removal(wish, seen)), None, False, None, {})
     hba: Port | None
     not_taken: dict[str, str]
     known = seen.definition
