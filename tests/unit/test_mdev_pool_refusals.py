@@ -228,7 +228,6 @@ def test_a_record_whose_instances_are_none_is_damaged(one: Recorded) -> None:
         ({"type": "a/../b"}, r"type: 'a/\.\./b'"),
         ({"count": "-1"}, "count: '-1' cannot be used: a number from 0 to 4096, or 'max'"),
         ({"count": "4097"}, "count: '4097'"),
-        ({"count": "9" * 5000}, "count: '9999"),
         ({"count": "1.5"}, "count: '1.5'"),
         ({"count": ""}, "count: ''"),
         ({"count": "٣"}, "count: '٣'"),

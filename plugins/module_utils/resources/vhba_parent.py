@@ -11,7 +11,7 @@ from ..capabilities.fc_port import ONLINE, Port
 from ..errors import BadInput
 from ..names import checked_wwn
 
-NAME = re.compile(r"(?:scsi_)?host([0-9]{1,10})")
+NAME = re.compile(r"(?:scsi_)?host([0-9]+)")
 
 
 def checked_host(option: str, value: str) -> str:

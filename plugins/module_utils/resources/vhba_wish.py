@@ -16,7 +16,7 @@ from . import vhba_definition as definition
 from .vhba import OUI, Wish
 from .vhba_parent import Asked
 
-NAME = re.compile(r"scsi_host(0|[1-9][0-9]{0,9})")
+NAME = re.compile(r"scsi_host(0|[1-9][0-9]*)")
 
 
 def from_device(device: dict[str, Any], **options: Any) -> Wish:
