@@ -346,7 +346,6 @@ def test_an_instance_whose_uuid_is_not_as_the_kernel_has_it_is_damaged(id: str) 
         ({"type": "a/../b"}, r"type: 'a/\.\./b'"),
         ({"count": "-1"}, "count: '-1' cannot be used: a number from 0 to 4096, or 'max'"),
         ({"count": "4097"}, "count: '4097'"),
-        ({"count": "9" * 5000}, "count: '9999"),
         ({"count": "1.5"}, "count: '1.5'"),
         ({"count": ""}, "count: ''"),
         ({"count": "٣"}, "count: '٣'"),
