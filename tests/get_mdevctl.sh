@@ -19,11 +19,12 @@ die() {
 echo "setup: mdevctl $release of Debian $suite in $folder"
 [ -e "$keyring" ] || die "$keyring is missing: install the package debian-archive-keyring"
 
-# The mirror that the virtual machine's packages come from, or this machine's if it is a Debian; else Debian's own.
+# The mirror that the virtual machine's packages come from, or this machine's if it is a Debian.
 # shellcheck disable=SC2016
 mirror=$(apt-get indextargets --format '$(ORIGIN) $(COMPONENT) $(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
     sed -n 's/^Debian main [a-z]* //p' | head -n 1)
-mirror=${KERNELHOST_MIRROR:-${mirror:-http://deb.debian.org/debian}}
+mirror=${KERNELHOST_MIRROR:-$mirror}
+[ -n "$mirror" ] || die "this machine has no mirror of Debian: name one in KERNELHOST_MIRROR"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
