@@ -21,6 +21,7 @@ from .nodes import Identity
 from .text import shown
 
 BLOCK = "/sys/class/block"
+MAPPER = "/dev/mapper"
 # Where the kernel has the character devices of SCSI units: disks, tapes, changers, and what passes commands on.
 CHARACTERS = tuple(f"/sys/class/{name}" for name in ("scsi_generic", "scsi_tape", "scsi_changer", "bsg"))
 # Its mounts have numbers of their own, but it names its disks here.
@@ -57,9 +58,10 @@ class Use:
 
 @dataclass(frozen=True)
 class Map:
-    """A multipath map: its name for its tools, and the kernel's, such as dm-0."""
+    """A multipath map: its name for its tools, its node by that name, and the kernel's, such as /dev/dm-0."""
 
     name: str
+    path: str
     block: str
 
 
@@ -223,12 +225,13 @@ def maps_of(disk: str) -> list[str]:
 def multipath(disk: str) -> list[Map]:
     """The multipath maps that a disk is a path of; there is one at most but while it is changed."""
     holders = sysfs.names(f"{BLOCK}/{os.path.basename(disk)}/holders")
-    return [Map(sysfs.read(f"{BLOCK}/{name}/dm/name") or name, name) for name in holders if _is_multipath(name)]
+    titles = {name: sysfs.read(f"{BLOCK}/{name}/dm/name") or name for name in holders if _is_multipath(name)}
+    return [Map(title, f"{MAPPER}/{title}", f"/dev/{name}") for name, title in titles.items()]
 
 
-def paths_of(name: str) -> list[str]:
+def paths_of(block: str) -> list[str]:
     """The disks that are paths of a map now, by the kernel's names; a path that was removed may still be listed."""
-    folder = f"{BLOCK}/{name}/slaves"
+    folder = f"{BLOCK}/{os.path.basename(block)}/slaves"
     return [path for path in sysfs.names(folder) if sysfs.exists(f"{folder}/{path}")]
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils import disk_users
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import fc_port, lun
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.fc_port import Port
 from devices import Host
@@ -61,6 +62,7 @@ def look_below(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PORTS", "VPORTS", "RPORTS", "SCSI_HOSTS"):
         monkeypatch.setattr(fc_port, name, getattr(fc_port, name).replace("/sys", str(host.sys)))
     monkeypatch.setattr(lun, "DEVICES", lun.DEVICES.replace("/sys", str(host.sys)))
+    monkeypatch.setattr(disk_users, "BLOCK", f"{host.sys}/class/block")
 
 
 def make_hba(host: Host, number: int = 3, unreadable: str = "", **attributes: str | None) -> None:

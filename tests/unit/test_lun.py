@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils import udev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import lun
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.lun import Lun
+from ansible_collections.hostdev.nodedev.plugins.module_utils.disk_users import Map
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_port import of_luns
 from devices import Host
 
@@ -53,14 +54,13 @@ def test_what_is_no_disk(fibre: Host) -> None:
 
 def test_a_disk_in_a_multipath_map(fibre: Host) -> None:
     path = make_unit(fibre, "8:0:0:0", "sdb")
-    below = f"devices/{BELOW}/8:0:0:0/block/sdb/holders"
     for name, uuid in (("dm-1", "LVM-1"), ("dm-2", "mpath-1"), ("md0", None)):
-        fibre.link(f"{below}/{name}", f"devices/virtual/block/{name}")
+        fibre.attributes(f"class/block/sdb/holders/{name}", {})
         if uuid is not None:
-            fibre.attributes(f"devices/virtual/block/{name}/dm", {"uuid": uuid, "name": f"{uuid}\\x20name"})
+            fibre.attributes(f"class/block/{name}/dm", {"uuid": uuid, "name": f"{uuid}\\x20name"})
     (unit,) = lun.of_host(8)
     assert unit.path == path
-    assert unit.multipath == lun.Map(r"mpath-1\x20name", r"/dev/mapper/mpath-1\x20name", "/dev/dm-2")
+    assert unit.multipath == Map(r"mpath-1\x20name", r"/dev/mapper/mpath-1\x20name", "/dev/dm-2")
     (described,) = of_luns([unit])
     assert described["multipath"] == {
         "name": r"mpath-1\x20name",
@@ -171,5 +171,6 @@ def test_a_path_is_complete_in_its_map(
     (number,) = fibre.records.iterdir()
     fibre.write(number, f"E:{record}\n".encode())
     if mapped:
-        fibre.attributes(f"devices/{BELOW}/8:0:0:0/block/sdb/holders/dm-0/dm", {"uuid": "mpath-1", "name": "mpatha"})
+        fibre.attributes("class/block/sdb/holders/dm-0", {})
+        fibre.attributes("class/block/dm-0/dm", {"uuid": "mpath-1", "name": "mpatha"})
     assert [lun.is_complete(unit) for unit in lun.of_host(8)] == [complete]

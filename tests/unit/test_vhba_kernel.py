@@ -18,7 +18,6 @@ from devices import Host
 @pytest.fixture
 def unit(fibre: Host, monkeypatch: pytest.MonkeyPatch) -> Lun:
     """A unit whose disk is a path of a map."""
-    monkeypatch.setattr(disk_users, "BLOCK", str(fibre.sys / "class" / "block"))
     fibre.attributes("class/block/sdzzx/holders/dm-900", {})
     fibre.attributes("class/block/dm-900", {"dm/name": "mpatha", "dm/uuid": "mpath-1"})
     fibre.attributes("devices/8:0:0:0", {"delete": ""})

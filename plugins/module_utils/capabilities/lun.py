@@ -13,22 +13,12 @@ from .storage import SECTOR
 DEVICES = "/sys/bus/scsi/devices"
 BY_PATH = "/dev/disk/by-path/"
 BY_ID = "/dev/disk/by-id/"
-MAPPER = "/dev/mapper/"
 # The SCSI types that the kernel's disk driver takes: disks, optical memory, and disks by reduced and by zone commands.
 DISKS = ("0", "7", "14", "20")
 # The classes of the other devices that a unit is to programs: a tape has several, for each way of moving it.
 CHARACTERS = ("scsi_tape", "scsi_changer", "bsg")
 # What udev's rules for multipath give a disk that is to be a path of a map.
 PATH_OF_MAP = "DM_MULTIPATH_DEVICE_PATH"
-
-
-@dataclass(frozen=True)
-class Map:
-    """The multipath map that a disk is a path of: its name, its node by that name, and the kernel's, /dev/dm-0."""
-
-    name: str
-    path: str
-    block: str
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,7 @@ class Lun:
     size: int | None
     by_path: str | None
     by_id: str | None = None
-    multipath: Map | None = None
+    multipath: disk_users.Map | None = None
     others: tuple[str, ...] = ()
 
     @property
@@ -96,18 +86,9 @@ def _read(address: str) -> Lun | None:
         size=None if sectors is None else sectors * SECTOR,
         by_path=next((link for link in links if link.startswith(BY_PATH) and _leads(link) in (None, block)), None),
         by_id=next((link for link in links if link.startswith(BY_ID)), None),
-        multipath=None if block is None else _map(f"{path}/block/{block}/holders"),
+        multipath=None if block is None else next(iter(disk_users.multipath(block)), None),
         others=tuple(node for kind in CHARACTERS for node in _nodes(f"{path}/{kind}")),
     )
-
-
-def _map(holders: str) -> Map | None:
-    """The map among what is built on a disk."""
-    for name in sysfs.names(holders):
-        if (sysfs.read(f"{holders}/{name}/dm/uuid") or "").startswith(disk_users.MULTIPATH):
-            title = sysfs.read(f"{holders}/{name}/dm/name") or name
-            return Map(title, f"{MAPPER}{title}", f"/dev/{name}")
-    return None
 
 
 def _nodes(folder: str) -> list[str]:

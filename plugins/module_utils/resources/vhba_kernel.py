@@ -159,7 +159,7 @@ def _flush(disk: str, each: disk_users.Map, seconds: float, force: bool) -> None
 
     if programs.find("multipath") is None or gone(0):
         return
-    uses = disk_users.of_disks([f"/dev/{each.block}"])
+    uses = disk_users.of_disks([each.block])
     if uses and not force:
         raise InUse(f"the multipath map {shown(each.name)} is in use now: {', '.join(map(str, uses))}")
     if not uses and not wait_for(lambda: gone(PAUSE), seconds) and not force:
