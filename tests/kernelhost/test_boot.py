@@ -168,9 +168,9 @@ def test_a_driver_that_is_reloaded_while_its_devices_are_restored(
     machine.run(
         f"touch /run/hold && rmmod mtty && modprobe mtty && timeout {LIMIT} sh -c 'until {there}; do sleep 0.2; done'"
     )
-    gone = f"test -e {ARRIVED} && ! test -e /sys/bus/mdev/devices/{first[0]}"
-    again = f"rmmod mtty && modprobe mtty && udevadm settle && {gone} && rm /run/hold"
-    after = observe(machine, list(provisioned), again)
+    waits = f"test -e {ARRIVED} && ! test -e /sys/bus/mdev/devices/{first[0]}"
+    reload = f"rmmod mtty && modprobe mtty && udevadm settle && {waits}"
+    after = observe(machine, list(provisioned), f"{reload} && rm /run/hold")
     machine.run(f"rm {SCRIPT} && ! test -e {ARRIVED}")
     assert after["running"] == provisioned
     assert after["failed"] == ""
