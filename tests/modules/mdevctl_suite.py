@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PARAMS = "nvidia/vgpu_params"
-# What is defined where a case says so, and what another document has.
+# What is defined where a case says so, and what another document has. The driver wants whole lines, and mdevctl writes
+# a value as it is.
 DEFINED: dict[str, Any] = {
     "mdev_type": "T",
     "start": "manual",
-    "attrs": [{PARAMS: "a=1"}, {PARAMS: "b=2"}, {PARAMS: "c=3"}],
+    "attrs": [{PARAMS: "a=1\n"}, {PARAMS: "b=2\n"}, {PARAMS: "c=3\n"}],
 }
-MODIFIED: dict[str, Any] = {"mdev_type": "T", "start": "auto", "attrs": [{PARAMS: "d=4"}, {PARAMS: "e=5"}]}
+MODIFIED: dict[str, Any] = {"mdev_type": "T", "start": "auto", "attrs": [{PARAMS: "d=4\n"}, {PARAMS: "e=5\n"}]}
 CHANGED: dict[str, Any] = {"attrs": MODIFIED["attrs"], "autostart": True}
 OLD_ATTRS = DEFINED["attrs"]
 

@@ -44,7 +44,7 @@ RESET = (
 )
 STATE = (
     "cd /etc/mdevctl.d; find . -mindepth 2 -type f ! -path './scripts.d/*' | while read -r file; do"
-    ' echo "F $file $(tr -d "\\n" < $file)"; done;'
+    ' printf "%s\\n" "F $file $(tr -d "\\n" < $file)"; done;'
     "cd /sys/bus/mdev/devices; for each in *; do [ ! -e $each ] || "
     'echo "D $each $(basename $(dirname $(readlink -f $each))) $(basename $(readlink $each/mdev_type))'
     f' $(cat $each/{PARAMS})"; done;'
@@ -74,6 +74,9 @@ def given(words: str, folder: str = NEW) -> str:
             commands.append(f"echo {made[0]} > /sys/class/mdev_bus/{parent}/mdev_supported_types/{made[1]}/create;")
         elif kind in ("defined", "bare"):
             what = DEFINED if kind == "defined" else {"mdev_type": names[1], "start": "auto"}
+            if device:
+                # Those that are only listed have no line feeds, which mdevctl does not escape.
+                what = json.loads(json.dumps(what).replace("\\n", ""))
             path = f"/etc/mdevctl.d/{filled(names[0])}"
             commands.append(f"mkdir -p {path}; printf '%s' {shlex.quote(document(what))} > {path}/{uuid};")
         else:
