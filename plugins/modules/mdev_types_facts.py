@@ -55,7 +55,8 @@ ansible_facts:
     mdev_types:
       description:
         - The parents by libvirt's device name. A key is absent where the kernel or pci.ids says nothing of it, such as
-          a vendor for a parent that is no PCI function.
+          a vendor for a parent that is no PCI function, and where what a driver says makes no sense, of which a
+          warning tells.
       type: dict
       sample:
         pci_0000_3d_00_0:

@@ -124,7 +124,12 @@ def test_no_option_ends_in_a_traceback(name: str, options: Any) -> None:
         ("hostdev_xml", RESULT, {"managed": "maybe"}, "managed: 'maybe' cannot be used: it is true or false"),
         ("disk_xml", LUN, {"target": "sda", "readonly": 2}, "readonly: 2 cannot be used: it is true or false"),
         ("disk_xml", {**LUN, "by_path": "/dev/x\x01"}, {"target": "sda"}, r"has '/dev/x\x01' for multipath, by_path"),
-        ("disk_xml", {**LUN, "address": "9\n", "by_path": 7}, {"target": "sda"}, r"LUN 9\n has 7 for multipath, by_path"),
+        (
+            "disk_xml",
+            {**LUN, "address": "9\n", "by_path": 7},
+            {"target": "sda"},
+            r"LUN 9\n has 7 for multipath, by_path",
+        ),
         (
             "storage_pool_xml",
             {**POOL, "wwpn": ["x"]},
