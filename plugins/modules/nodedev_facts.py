@@ -214,8 +214,8 @@ ansible_facts:
             - "      +- pci_0000_3d_00_4"
         unlisted:
           description:
-            - Devices that libvirt does not list, by their folder, and why. Of those that it would list if what the kernel
-              says of them made sense, a warning tells too.
+            - Devices that libvirt does not list, by their folder, and why. Of those that it would list if what the
+              kernel says of them made sense, a warning tells too.
           returned: O(unlisted=true)
           type: list
           elements: dict

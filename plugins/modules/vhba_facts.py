@@ -50,8 +50,8 @@ ansible_facts:
         hbas:
           description:
             - The HBAs by libvirt's name. C(hindrance) says why no vHBA can be made there now, null where one can.
-              C(vports) is how many there are, C(vhbas) their names. Numbers of a driver that are none count as 0, with a
-              warning.
+              C(vports) is how many there are, C(vhbas) their names. Numbers of a driver that are none count as 0, with
+              a warning.
           type: dict
           sample:
             scsi_host3:
