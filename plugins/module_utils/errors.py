@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from .text import shown
 
+# Bits of a number that is written out in a message.
+LONGEST = 4096
+
 
 class NodedevError(Exception):
     """Something the user can act on; ``str()`` of it is the message."""
@@ -22,11 +25,15 @@ class BadInput(NodedevError):
 
 
 def _quoted(value: object) -> str:
+    # Newer releases of Python write no number of more than some thousand digits, also not in a list; older ones take
+    # their time.
+    long = "a number of thousands of digits"
+    if isinstance(value, int) and value.bit_length() > LONGEST:
+        return long
     try:
         return shown(repr(value))
     except ValueError:
-        # Python writes no number of more than some thousand digits.
-        return "a number of thousands of digits"
+        return long
 
 
 class InUse(NodedevError):
