@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import disk_users, processes, programs
+from ansible_collections.hostdev.nodedev.plugins.module_utils import processes, programs
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.lun import Lun
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import InUse, NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import vhba_kernel
