@@ -280,7 +280,7 @@ class Inventory:
                 said.update({"attr": mdev.attributes(attrs)} if attrs else {})
         if refused:
             more = f" (and of {len(refused) - 1} more)" if len(refused) > 1 else ""
-            self.warnings.append(f"the attributes of a device are not told: {refused[0]}{more}")
+            self.oddities.add(f"the attributes of a device are not told: {refused[0]}{more}")
 
     def _inactive(self, definitions: dict[tuple[str, str], mdevctl.Definition]) -> None:
         """The mediated devices that are defined and do not run."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .errors import NodedevError
 from .text import shown
-from .waiting import left
+from .waiting import GRACE, left
 
 FOLDERS = "/usr/sbin:/usr/bin:/sbin:/bin"
 # What a program gets to see: none of the settings of whoever runs the task.
@@ -45,10 +45,11 @@ def run(
 ) -> Answer:
     """Run a program in / with a clean environment, ``document`` on its standard input, and wait for its end.
 
-    Raises NoAnswer when it has not ended after ``seconds``, or after what the run has left (waiting.within()), and
-    NodedevError where it cannot be started.
+    Raises NoAnswer when it has not ended after ``seconds``, or after what the run has left (waiting.within()), GRACE at
+    least, and NodedevError where it cannot be started.
     """
     called = shown(" ".join(command))
+    limit = min(seconds, max(left(seconds), GRACE))
     try:
         # The library runs without Ansible too, and then has no run_command.
         process = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
@@ -63,7 +64,7 @@ def run(
     except OSError as error:
         raise NodedevError(f"{called} could not be started: {error.strerror}") from error
     try:
-        output, errors = process.communicate(document.encode("utf-8", "surrogateescape"), timeout=left(seconds))
+        output, errors = process.communicate(document.encode("utf-8", "surrogateescape"), timeout=limit)
     except subprocess.TimeoutExpired as error:
         raise NoAnswer(f"{called} has not ended after {seconds:g} s and was killed") from error
     finally:

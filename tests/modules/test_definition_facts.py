@@ -48,7 +48,7 @@ def test_a_definition(host: Host) -> None:
 def test_what_runs_otherwise_than_defined(host: Host) -> None:
     host.mdev(type=KIND, attrs=[{"nvidia/vgpu_params": "a=1"}])
     device = f"/sys/bus/mdev/devices/{UUID}"
-    host.write(f"{device}/nvidia/vgpu_params", "a=2")
+    host.write(f"{device}/nvidia/vgpu_params", "a=2\n")
     drift = {"what": "attribute nvidia/vgpu_params", "defined": "a=1", "running": "a=2"}
     assert facts(host)["mdev"][0]["drift"] == [drift]
     host.run(["sed", "-i", f"s/{KIND}/nvidia-231/", f"{FOLDER}/{UUID}"])

@@ -245,11 +245,11 @@ def test_hostile_documents(host: Host, text: str) -> None:
         (document(parent="../x"), "by libvirt's name such as pci_0000_06_00_0"),
         (document(parent=CARD), "by libvirt's name such as pci_0000_06_00_0"),
         (document(parent="pci_0000_77_00_0"), "parent: 'pci_0000_77_00_0' cannot be used: the registered parents are"),
-        (document(uuid="x"), "uuid: 'x' cannot be used"),
+        (document(uuid="x"), "xml: 'x' cannot be used: <uuid> holds a UUID"),
         (document("<attr name='a'/>"), "an <attr> has a name and a value"),
         (document("<attr/>"), "an <attr> has a name and a value"),
         (document(attr("../remove", "1")), "attrs: '../remove' cannot be used"),
-        (document(attr("nvidia/vgpu_params", "")), "attrs: 'nvidia/vgpu_params=' cannot be used"),
+        (document(attr("nvidia/vgpu_params", "")), "attrs: {'nvidia/vgpu_params': ''} cannot be used"),
     ],
 )
 def test_bad_documents(host: Host, text: str, message: str) -> None:

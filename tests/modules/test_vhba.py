@@ -312,5 +312,6 @@ def test_another_wwnn_removes_nothing(fc: Host) -> None:
     fc.vhba()
     assert f"is defined with WWNN {WWNN}" in fc.vhba_refused(wwnn=NEW["wwnn"], state="absent")
     fc.vhba("a3", persistent=False)
-    assert not fc.vhba("a3", wwnn=NEW["wwnn"], state="absent")["changed"]
+    message = fc.vhba_refused("a3", wwnn=NEW["wwnn"], state="absent")
+    assert "has it already, with WWNN 5001a4a1000000a3 instead of" in message
     assert vports(fc) == ["host3 a1 Active", "host4 a3 Active"]
