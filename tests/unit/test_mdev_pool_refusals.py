@@ -185,6 +185,13 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         f"pool x has mdev #u on {PARENTS['C']}, which is not among the parents that are chosen",
     ),
     (
+        "adopted, inactive, its parent not chosen",
+        new(uuids=[U], adopt=True, state="inactive", parents={"addresses": [PARENTS["A"]]}),
+        observed(definitions=defined("uB"), capacity={"A": 4}, registered=tuple(PARENTS.values())),
+        NodedevError,
+        "pool x has mdev #u on B, which is not among the parents that are chosen",
+    ),
+    (
         "adopted, its parent full",
         new(uuids=[U], adopt=True),
         observed(None, runs("vA"), defined("uA"), {"A": 1, "B": 1}),

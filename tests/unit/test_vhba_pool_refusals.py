@@ -170,6 +170,20 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         )
         for wish in (wished(), wished(state="inactive"), wished(state="absent"))
     ],
+    (
+        "absent, recorded alone and there with another WWNN",
+        wished(state="absent"),
+        observed(told("0A"), ports=(A, a_vhba(WWPNS[0], OTHERS, "A", 20))),
+        BadInput,
+        f"wwpn: '{WWPNS[0]}' cannot be used: vHBA scsi_host20 has it already, with WWNN {OTHERS} instead of {WWNNS[0]}",
+    ),
+    (
+        "inactive, HBAs by names that are not there, and none were chosen before",
+        wished(state="inactive", parents={"scsi_hosts": ["scsi_host3"]}),
+        observed(told("0B"), (), ["0B"], hbas="B"),
+        BadInput,
+        "parents: 'scsi_host3' cannot be used: it is not there",
+    ),
     *[
         (
             f"the record cannot be understood, {wish.state}",

@@ -240,7 +240,8 @@ class _Wanted:
     def _check_stay(self, stay: Sequence[Member]) -> None:
         for member in stay:
             parent = self.parents.get(member.parent or "")
-            if parent is None and (member.active or (self.runs and member.id in self._adopted_ids)):
+            adopted = member.id in self._adopted_ids
+            if parent is None and (member.active or (adopted and (self.runs or not member.rests))):
                 raise NodedevError(
                     f"pool {self.wish.name} has mdev {member.id} on {member.parent}, which is not among the parents"
                     f" that are chosen and have type {self.wish.type}: choose it too, or remove the pool first with"

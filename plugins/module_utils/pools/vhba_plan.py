@@ -82,7 +82,7 @@ def _check_damaged(seen: Observation, wwpns: Collection[str]) -> None:
 
 def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
     for member in own:
-        _refuse_if_taken("wwpn", seen, member.id)
+        _refuse_if_taken("wwpn", wish, seen, member)
     change = members.resized(wish.name, own, 0, wish.force, "with", FORCE)
     gone = [
         *record.forget_damaged(wish.name, seen.damaged_records),
@@ -94,11 +94,14 @@ def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
     return Plan(tuple(gone), (), None, {}, _without(seen.definitions, change.go), warnings)
 
 
-def _refuse_if_taken(option: str, seen: Observation, wwpn: str) -> None:
+def _refuse_if_taken(option: str, wish: Wish, seen: Observation, member: Member) -> None:
     """Raise BadInput where an instance does not run, and its WWPN is that of a port with another WWNN."""
-    known = seen.definitions.get(wwpn)
-    if wwpn not in seen.active and known is not None:
-        steps.refuse_if_taken(option, known.wwnn, wwpn, seen.ports)
+    if member.id in seen.active:
+        return
+    known = seen.definitions.get(member.id)
+    wwnn = known.wwnn if known else wish.wwnn(seen.machine, member.index) if seen.machine else None
+    if wwnn is not None:
+        steps.refuse_if_taken(option, wwnn, member.id, seen.ports)
 
 
 def _without(definitions: Mapping[str, Definition], go: Sequence[Member]) -> dict[str, Definition]:
@@ -192,9 +195,9 @@ class _Wanted:
         try:
             self._check_names()
         except BadInput:
-            if self.seen.record is None:
+            if self.seen.record is None or "parents" not in self.seen.record.wish:
                 raise
-            return {**self.wish.document(()), "parents": self.seen.record.wish.get("parents", {})}
+            return {**self.wish.document(()), "parents": self.seen.record.wish["parents"]}
         return self.wish.document(self.seen.hbas)
 
     def plan(self) -> Plan:
@@ -244,7 +247,7 @@ class _Wanted:
 
     def _check_stay(self, stay: Sequence[Member]) -> None:
         for member in stay:
-            _refuse_if_taken("name", self.seen, member.id)
+            _refuse_if_taken("name", self.wish, self.seen, member)
             hba = self.hbas.get(member.parent or "")
             if member.active and hba is not None and self.wish.selector.excludes(hba):
                 raise NodedevError(
