@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from . import warm
 from .machine import Machine
 from .playbooks import Playbooks
 
@@ -18,7 +19,7 @@ def machine() -> Iterator[Machine]:
         yield up
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def playbooks(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Playbooks:
-    """Runs playbooks on the machine."""
-    return Playbooks(machine, tmp_path_factory.mktemp("playbooks"))
+    """Runs playbooks on the machine by a warm interpreter, which test_warm.py compares with the guest's own."""
+    return Playbooks(machine, tmp_path_factory.mktemp("playbooks"), warm.install(machine))

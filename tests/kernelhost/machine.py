@@ -24,6 +24,7 @@ BOOT_LIMIT = 600.0
 POWEROFF_LIMIT = 90.0
 KILL_LIMIT = 10.0
 COMMAND_LIMIT = 600.0
+PYTHON = "/usr/bin/python3"
 # Under emulation on a busy machine the key exchange alone can take many seconds.
 CONNECT_LIMIT = 60
 # A probe that the guest missed while it had no network is answered late or never: better to ask again.
@@ -176,8 +177,8 @@ class Machine:
         """The ssh command line to the guest; append the remote command."""
         return [tool("ssh"), *self._ssh_options(), "-p", str(self._port()), "root@127.0.0.1"]
 
-    def inventory(self) -> str:
-        """An Ansible inventory in YAML with the one host `kernelhost`."""
+    def inventory(self, python: str = PYTHON) -> str:
+        """An Ansible inventory in YAML with the one host `kernelhost`, for its own or another Python."""
         return "\n".join(
             [
                 "all:",
@@ -189,7 +190,7 @@ class Machine:
                 f"      ansible_ssh_private_key_file: {json.dumps(str(self.key))}",
                 f"      ansible_ssh_args: {json.dumps(shlex.join(self._ssh_options()))}",
                 "      ansible_pipelining: true",
-                "      ansible_python_interpreter: /usr/bin/python3",
+                f"      ansible_python_interpreter: {python}",
                 "",
             ]
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Playbooks:
-    """Runs playbooks on a machine; the test fails with their output when they do."""
+    """Runs playbooks on a machine, by this Python of its; the test fails with their output when they do."""
 
-    def __init__(self, machine: Machine, folder: Path) -> None:
+    def __init__(self, machine: Machine, folder: Path, python: str) -> None:
         self.folder = folder
         self.inventory = folder / "kernelhost.yml"
-        self.inventory.write_text(machine.inventory())
+        self.inventory.write_text(machine.inventory(python))
 
     def run(self, playbook: Path, **variables: Any) -> str:
         """Run a playbook file with these variables; returns what it prints."""
         done = subprocess.run(
             [
-                "ansible-playbook",
+                *(sys.executable, "-m", "ansible", "playbook"),
                 "--inventory",
                 str(self.inventory),
                 "--extra-vars",

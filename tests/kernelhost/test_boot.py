@@ -7,6 +7,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -176,40 +177,57 @@ def test_a_driver_that_is_reloaded_while_its_devices_are_restored(
     assert after["failed"] == ""
 
 
-def test_a_boot_with_a_damaged_definition_and_parents_that_are_not_there(
-    machine: Machine, provisioned: dict[str, list[str]]
-) -> None:
-    """All others are back, the unit says what is not and why; what has its parent late comes with the parent."""
-    damaged = next(name for name, said in provisioned.items() if said[0] == "mtty")
-    file = f"/etc/mdevctl.d/mtty/{damaged}"
-    late, lost = str(uuid.uuid4()), str(uuid.uuid4())
+@dataclass(frozen=True)
+class Boot:
+    """A boot with one definition damaged, one whose parent appears later and one whose parent is gone."""
+
+    others: dict[str, list[str]]
+    file: str
+    late: str
+    lost: str
+    seen: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def damaged(machine: Machine, provisioned: dict[str, list[str]]) -> Iterator[Boot]:
+    """One reboot for all that is asked after it; mended, all runs again."""
+    name = next(name for name, said in provisioned.items() if said[0] == "mtty")
+    file, late, lost = f"/etc/mdevctl.d/mtty/{name}", str(uuid.uuid4()), str(uuid.uuid4())
     define = "mdevctl define --auto --uuid"
     machine.run(
         f"cp {file} /root/intact && echo '{{' > {file}"
         f" && {define} {late} --parent {VF} --type vgpusim-12 && {define} {lost} --parent {GONE} --type vgpusim-12"
     )
     machine.reboot()
-    others = {name: said for name, said in provisioned.items() if name != damaged}
-    after = observe(machine, list(others))
-    assert after["running"] == others
-    assert UNIT in after["failed"]
-    assert f"{file} is damaged (no JSON" in after["journal"]
-    for name, parent in ((late, VF), (lost, GONE)):
-        assert f"{name} of type vgpusim-12 on {parent}: its parent {parent} is not there" in after["journal"]
-    assert machine.run(f"cat {file}").stdout == "{\n"
-
-    appears = (
-        "cd /sys/bus/pci/devices && echo 0 > 0000:01:00.0/sriov_drivers_autoprobe && echo 1 > 0000:01:00.0/sriov_numvfs"
-        f" && echo vgpusim > {VF}/driver_override && echo {VF} > ../drivers_probe"
-    )
-    after = observe(machine, [*others, late], appears)
-    assert after["running"] == {**others, late: [VF, "vgpusim-12", ""]}
-
-    machine.run(
+    others = {other: said for other, said in provisioned.items() if other != name}
+    yield Boot(others, file, late, lost, observe(machine, list(others)))
+    mend = (
         f"mv /root/intact {file} && mdevctl undefine --uuid {lost} && systemctl restart 'nodedev-restore*'"
         f" && mdevctl stop --uuid {late} && mdevctl undefine --uuid {late}"
         " && echo 0 > /sys/bus/pci/devices/0000:01:00.0/sriov_numvfs"
     )
-    after = observe(machine, list(provisioned))
+    after = observe(machine, list(provisioned), mend)
     assert after["running"] == provisioned
     assert after["failed"] == ""
+
+
+def test_after_a_damaged_boot_all_others_are_back(damaged: Boot) -> None:
+    assert damaged.seen["running"] == damaged.others
+
+
+def test_after_a_damaged_boot_the_unit_says_what_is_not_and_why(machine: Machine, damaged: Boot) -> None:
+    assert UNIT in damaged.seen["failed"]
+    assert f"{damaged.file} is damaged (no JSON" in damaged.seen["journal"]
+    for name, parent in ((damaged.late, VF), (damaged.lost, GONE)):
+        why = f"{name} of type vgpusim-12 on {parent}: its parent {parent} is not there"
+        assert why in damaged.seen["journal"]
+    assert machine.run(f"cat {damaged.file}").stdout == "{\n"
+
+
+def test_after_a_damaged_boot_what_is_late_comes_with_its_parent(machine: Machine, damaged: Boot) -> None:
+    appears = (
+        "cd /sys/bus/pci/devices && echo 0 > 0000:01:00.0/sriov_drivers_autoprobe && echo 1 > 0000:01:00.0/sriov_numvfs"
+        f" && echo vgpusim > {VF}/driver_override && echo {VF} > ../drivers_probe"
+    )
+    after = observe(machine, [*damaged.others, damaged.late], appears)
+    assert after["running"] == {**damaged.others, damaged.late: [VF, "vgpusim-12", ""]}

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The warm interpreter, by which the playbooks of the other files run, does what the guest's own Python does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .machine import PYTHON, Machine
+from .playbooks import ROOT, Playbooks
+from .warm import INTERPRETER
+
+SEEN = """
+import json, os, sys
+os.environ.pop("_")
+print(json.dumps([sys.argv, sys.path, dict(os.environ), os.getcwd(), os.umask(0), __name__, sys.executable]))
+print(globals().get("__file__"), sorted(os.listdir("/proc/self/fd")), os.getsid(0) == os.getpgid(0))
+print(sys.stdin.read(), flush=True)
+"""
+SCRIPTS = {
+    "what it sees": SEEN,
+    "an exit code": "raise SystemExit(3)",
+    "a message at the end": "import sys; sys.exit('no')",
+    "an exception": "print(1, flush=True)\n1/0",
+    "a signal": "import os; os.kill(os.getpid(), 9)",
+    "what runs at the end": "import atexit; atexit.register(print, 'end')",
+    "no Python": "1 +",
+}
+TEST = {"uuid": "5a0b5e7c-3f0e-4a56-9d1c-0d6f2f6e7a04", "type": "mtty-1", "parent": "mtty"}
+VHBA = {"wwnn": "5001a4a1000000e4", "wwpn": "5001a4a0000000e4", "require_online": False}
+# Each module once, with whatever it can do on a host that has no fabric.
+MODULES: dict[str, dict[str, Any]] = {
+    "boot_engine": {},
+    "definition_facts": {},
+    "mdev": TEST,
+    "mdev_pool": {"name": "warm", "type": "mtty-2", "count": 3},
+    "mdev_types_facts": {},
+    "nodedev": {
+        "xml": "<device><parent>mtty_mtty</parent><capability type='mdev'><type id='mtty-1'/></capability></device>"
+    },
+    "nodedev_facts": {"capabilities": ["mdev_types", "fc_host"], "xml": True},
+    "vhba": VHBA,
+    "vhba_facts": {},
+    "vhba_pool": {"name": "warm", "count": 2},
+}
+
+
+def run_by(machine: Machine, python: str, script: str, arguments: str = "") -> tuple[str, list[str]]:
+    """What a script says, its exit code as a shell sees it, and the last of its errors: tracebacks differ."""
+    done = machine.run(f"cd /usr && umask 27 && A='b c' {python} {arguments}; echo $?", stdin=script)
+    return done.stdout, [line for line in done.stderr.splitlines() if not line.startswith("bash: ")][-1:]
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+def test_a_script_on_standard_input(machine: Machine, playbooks: Playbooks, script: str) -> None:
+    assert run_by(machine, INTERPRETER, script) == run_by(machine, PYTHON, script)
+
+
+@pytest.mark.parametrize("arguments", ["/run/script.py", "/run/script.py 'a b' -c", "-c 'print(1)'"])
+def test_arguments(machine: Machine, playbooks: Playbooks, arguments: str) -> None:
+    machine.write("/run/script.py", SEEN)
+    assert run_by(machine, INTERPRETER, "input", arguments) == run_by(machine, PYTHON, "input", arguments)
+
+
+def test_every_module_by_both(machine: Machine, playbooks: Playbooks) -> None:
+    """A user's Ansible runs each module here; what it says is what the other tests, which are warm, would be told."""
+    assert {path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")} == set(MODULES)
+    tasks: list[dict[str, Any]] = []
+    for module, options in MODULES.items():
+        for name, python in (("own", PYTHON), ("warm", INTERPRETER)):
+            task = {f"hostdev.nodedev.{module}": options, "check_mode": True, "register": name}
+            # A refusal, of what needs a fabric, has to be the same one.
+            tasks.append({**task, "failed_when": False, "vars": {"ansible_python_interpreter": python}})
+        tasks.append({"assert": {"that": "own == warm"}})
+    assert "failed=0" in playbooks.tasks(tasks)
