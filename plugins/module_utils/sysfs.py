@@ -196,13 +196,20 @@ def _link(path: str) -> str | None:
 
 def real(path: str) -> str | None:
     """Where a path leads; None where it leads nowhere."""
-    target = os.path.realpath(path)
+    target = _resolved(path)
     return target if os.path.exists(target) else None
+
+
+def _resolved(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except OSError as error:
+        raise SysfsError("following the links of", path, error.errno or 0) from error
 
 
 def is_direct(path: str) -> bool:
     """Whether no link is on the way to a path, be there such a file or not."""
-    return os.path.realpath(path) == path
+    return _resolved(path) == path
 
 
 def size(path: str) -> int | None:

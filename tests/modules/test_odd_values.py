@@ -170,3 +170,11 @@ def test_a_document_with_a_uuid_of_libvirts_form(host: Host) -> None:
         f"<uuid>\n  {UUID.replace('-', '').upper()}<!-- ours --> </uuid></capability></device>"
     )
     assert host.done("nodedev", xml=document)["mdev"]["uuid"] == UUID
+
+
+def test_a_port_that_cannot_be_followed_hides_no_other(fc: Host) -> None:
+    fc.fault("*/fc_host/host3", op="read", errno="EIO")
+    found = hbas(fc)[0]
+    assert "scsi_host3" not in found
+    assert "scsi_host4" in found
+    assert fc.vhba(parent="scsi_host4")["changed"]

@@ -196,7 +196,9 @@ def test_a_damaged_definition_is_removed_by_its_name(fc: Host) -> None:
     fc.run(["sh", "-c", f"mkdir -p /etc/nodedev.d/vhba; echo '{{\"version\": 2}}' > {DEFINITION}"])
     assert "its version is 2, and this release knows 1 only" in fc.vhba_refused(state="absent")
     fc.run(["sh", "-c", f"rm {DEFINITION}; mkfifo {DEFINITION}"])
-    assert "it is not a regular file" in fc.module("vhba", wwnn=WWNN, wwpn=WWPN, state="absent")["msg"]
+    assert "it is not a regular file" in fc.module("vhba", wwnn=WWNN, wwpn=WWPN)["msg"]
+    assert fc.vhba(state="absent")["changed"]
+    assert kept(fc) == []
 
 
 def test_a_damaged_pool_is_removed_by_its_name(fc: Host) -> None:

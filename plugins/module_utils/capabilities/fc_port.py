@@ -87,7 +87,7 @@ def ports() -> list[Port]:
 def read(host: int) -> Port | None:
     """The port of this host; None where there is none, as for other SCSI hosts."""
     folder = f"{PORTS}/host{host}"
-    path = sysfs.real(f"{folder}/device")
+    path = _device(folder)
     wwnn, wwpn = wwn(folder, "node_name"), wwn(folder, "port_name")
     if path is None or wwnn is None or wwpn is None:
         return None
@@ -109,6 +109,14 @@ def read(host: int) -> Port | None:
         parent=parent,
         oddities=tuple(oddities.warnings),
     )
+
+
+def _device(folder: str) -> str | None:
+    """The folder of the SCSI host; a port that does not tell it is as one that is not there, and hides no other."""
+    try:
+        return sysfs.real(f"{folder}/device")
+    except sysfs.SysfsError:
+        return None
 
 
 def of_capability(path: str, capability: Mapping[str, Any]) -> Port | None:
