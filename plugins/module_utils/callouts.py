@@ -19,6 +19,7 @@ from .errors import NodedevError
 from .mdevctl import Attrs, Definition
 from .programs import Answer, NoAnswer
 from .text import shown
+from .waiting import anew, left
 
 # Of mdevctl 1.4, and of 1.2, where 1.4 looks after its own.
 FOLDERS = ("/usr/lib/mdevctl/scripts.d", "/etc/mdevctl.d/scripts.d")
@@ -30,6 +31,8 @@ EVENTS = ("pre", "post", "notify", "get", "live")
 NOT_MINE = 2
 # Seconds that a script has at least: none could answer in a wait_timeout of 0.
 LEAST = 1.0
+# Seconds that one has to hear what came of it, whatever time the run has left; a notifier has no more.
+TELLING = 5.0
 DENIALS = {"pre": "refuses the", "get": "does not tell the", "live": "refuses the live"}
 HINTS = {"pre": "; force: true passes over it", "get": "; say what they are with attrs"}
 
@@ -161,7 +164,7 @@ def _unversioned(path: str) -> Spokesman:
 
 def _after(scripts: Scripts, question: _Question, spokesman: Spokesman | None) -> None:
     """Tell what came of it; the answer is of no interest, as for mdevctl."""
-    with contextlib.suppress(Refused):
+    with contextlib.suppress(Refused), anew(max(left(question.seconds), TELLING)):
         if spokesman is None:
             _first(scripts, question)
         elif spokesman.understands(question.event, question.action):
@@ -171,7 +174,7 @@ def _after(scripts: Scripts, question: _Question, spokesman: Spokesman | None) -
 def _notify(scripts: Scripts, question: _Question) -> None:
     for path in scripts.notifiers:
         if path not in scripts.silent:
-            with contextlib.suppress(Refused):
+            with contextlib.suppress(Refused), anew(TELLING):
                 _answer(scripts, path, question)
 
 

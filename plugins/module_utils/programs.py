@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import selectors
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +23,9 @@ FOLDERS = "/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"PATH": FOLDERS, "LC_ALL": "C.UTF-8"}
 # Seconds for the end of a program that was killed: it may be blocked in the kernel, where nothing ends it.
 LAST_WAIT = 1.0
+# Bytes of what a program prints that are kept, of output and errors each: one may print without end.
+LARGEST = 1 << 24
+CHUNK = 1 << 16
 
 
 class NoAnswer(NodedevError):
@@ -28,7 +34,7 @@ class NoAnswer(NodedevError):
 
 @dataclass(frozen=True)
 class Answer:
-    """How a program ended: its exit status, negative for a signal, and what it printed."""
+    """How a program ended: its exit status, negative for a signal, and what it printed, LARGEST bytes at most."""
 
     status: int
     output: str
@@ -64,12 +70,59 @@ def run(
     except OSError as error:
         raise NodedevError(f"{called} could not be started: {error.strerror}") from error
     try:
-        output, errors = process.communicate(document.encode("utf-8", "surrogateescape"), timeout=limit)
+        output, errors = _exchanged(process, document.encode("utf-8", "surrogateescape"), limit)
     except subprocess.TimeoutExpired as error:
         raise NoAnswer(f"{called} has not ended after {seconds:g} s and was killed") from error
     finally:
         _end(process)
     return Answer(process.returncode, _decoded(output), _decoded(errors))
+
+
+def _exchanged(process: subprocess.Popen[bytes], document: bytes, seconds: float) -> tuple[bytes, bytes]:
+    """Give a program its document and take what it prints until it has ended; TimeoutExpired after ``seconds``.
+
+    As Popen.communicate() does, but for what is more than LARGEST: that is read, so that the program can go on, and
+    forgotten.
+    """
+    deadline = time.monotonic() + seconds
+    pipes = {pipe.fileno(): pipe for pipe in (process.stdin, process.stdout, process.stderr) if pipe is not None}
+    kept = {handle: bytearray() for handle in pipes}
+    inlet, outlet, complaints = pipes
+    rest = memoryview(document)
+    with selectors.DefaultSelector() as selector:
+        for handle in pipes:
+            selector.register(handle, selectors.EVENT_WRITE if handle == inlet else selectors.EVENT_READ)
+        while selector.get_map():
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise subprocess.TimeoutExpired(process.args, seconds)
+            for key, _events in selector.select(remaining):
+                if key.fd == inlet:
+                    rest = rest[_written(inlet, rest) :]
+                    ended = not rest
+                else:
+                    ended = not _read(key.fd, kept[key.fd])
+                if ended:
+                    selector.unregister(key.fd)
+                    pipes[key.fd].close()
+    process.wait(max(deadline - time.monotonic(), 0))
+    return bytes(kept[outlet]), bytes(kept[complaints])
+
+
+def _written(pipe: int, rest: memoryview) -> int:
+    """How many bytes of the rest are done with: all of them where the program reads no more."""
+    try:
+        # So many never block a pipe that can be written to.
+        return os.write(pipe, rest[: select.PIPE_BUF])
+    except BrokenPipeError:
+        return len(rest)
+
+
+def _read(pipe: int, kept: bytearray) -> bool:
+    """Take what is there, and whether anything was."""
+    chunk = os.read(pipe, CHUNK)
+    kept += chunk[: max(LARGEST - len(kept), 0)]
+    return bool(chunk)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

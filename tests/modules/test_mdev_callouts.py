@@ -280,7 +280,7 @@ def test_a_script_that_never_ends(checked: Host, body: str) -> None:
 
 def test_a_notifier_that_never_ends(checked: Host) -> None:
     install(checked, "hear", "sleep 600", kind="notifiers", folder=OLD)
-    assert checked.mdev(wait_timeout=1)["changed"]
+    assert checked.mdev()["changed"]
     assert running(checked) == [UUID]
 
 

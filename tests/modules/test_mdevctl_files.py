@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -302,6 +303,20 @@ def test_absent_leaves_a_damaged_file_of_another_parent(host: Host) -> None:
     assert removed["changed"]
     assert any(f"the definition {other} is damaged" in text for text in warnings(removed))
     assert host.run(["find", STORE, "-type", "f"]).stdout.split() == [other]
+
+
+def test_a_parent_of_a_name_that_nobody_would_give(start: Callable[..., Host]) -> None:
+    odd = "odd,parent+1"
+    types = {"t-1": {"device_api": "vfio-pci"}}
+    parent = {"mdev_parent": {"driver": "x", "units": 2, "types": types}}
+    host = start({"devices": [{"path": f"devices/platform/{odd}", "bus": "platform", "behaviour": parent}]})
+    install_engine(host)
+    assert host.mdev(parent="platform_odd_parent_1", type="t-1")["mdev"]["parent_addr"] == odd
+    host.reboot()
+    done = restore(host)
+    assert (done.returncode, running(host)) == (0, [UUID]), done.stderr
+    assert host.mdev(parent=None, type=None, state="absent")["changed"]
+    assert host.run(["find", STORE, "-type", "f"]).stdout == ""
 
 
 def test_what_could_not_be_read_again_is_not_written(host: Host) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import callouts
+from ansible_collections.hostdev.nodedev.plugins.module_utils import callouts, waiting
 from ansible_collections.hostdev.nodedev.plugins.module_utils.callouts import Refused, asked, attributes, found
 from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Definition
 
@@ -38,6 +39,7 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
     folders = (tmp_path / NEW, tmp_path / OLD)
     monkeypatch.setattr(callouts, "FOLDERS", tuple(map(str, folders)))
     monkeypatch.setattr(callouts, "LEAST", 0.3)
+    monkeypatch.setattr(callouts, "TELLING", 2.0)
 
     def put(name: str, body: str = "exit 0", folder: str = NEW, kind: str = "callouts", versions: str = "") -> Path:
         path = tmp_path / folder / kind / name
@@ -247,6 +249,15 @@ def test_one_that_never_ends(put: Put, tmp_path: Path, body: str) -> None:
     assert log(tmp_path) == ["a pre start none", "a post start failure", "n notify start none"]
     do("stop", scripts, 0.3, force=True)
     assert log(tmp_path) == ["n notify stop success"]
+
+
+def test_one_hears_of_the_end_when_the_time_of_the_run_is_up(put: Put, tmp_path: Path) -> None:
+    put("a")
+    put("n", kind="notifiers")
+    with waiting.within(0.5), pytest.raises(KeyError), asked(found(), "start", DEVICE, 30, False):
+        time.sleep(0.6)
+        raise KeyError("the step")
+    assert log(tmp_path) == ["a pre start none", "a post start failure", "n notify start failure"]
 
 
 def test_one_that_never_ends_is_passed_over_with_force(put: Put, tmp_path: Path) -> None:

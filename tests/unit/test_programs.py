@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from pathlib import Path
 
@@ -31,6 +32,16 @@ def script(text: str) -> list[str]:
 )
 def test_what_it_answers(text: str, document: str, answer: Answer) -> None:
     assert programs.run(script(text), 30, document) == answer
+
+
+def test_of_what_is_printed_without_end_little_is_kept() -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(NoAnswer):
+        programs.run(["/usr/bin/yes"], 2)
+    answer = programs.run(script("head -c 100000000 /dev/zero; head -c 100000000 /dev/zero >&2; exit 3"), 60)
+    assert (answer.status, len(answer.output), len(answer.errors)) == (3, programs.LARGEST, programs.LARGEST)
+    # Kibibytes.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
 
 
 def test_nothing_of_the_caller_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:

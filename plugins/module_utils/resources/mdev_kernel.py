@@ -98,6 +98,11 @@ def set_attribute(uuid: str, name: str, value: str, seconds: float) -> None:
     path = mdev.own_file(uuid, name)
     if path is None:
         raise NodedevError(f"{mdev.BUS}/{uuid}/{name} is not a file of the device itself; nothing was written to it")
+    if not value:
+        # Others may define an empty value. Of it the kernel hears nothing, as with mdevctl, but the file must be there.
+        if not sysfs.exists(path):
+            raise NodedevError(f"{path} is not there: {ATTRIBUTE_MEANINGS[errno.ENOENT]}")
+        return
     sysfs.write(path, value if value.endswith("\n") else f"{value}\n", seconds, ATTRIBUTE_MEANINGS)
 
 
