@@ -29,7 +29,8 @@ USB_ID = re.compile(r"(?:0x)?[0-9a-fA-F]{1,4}")
 UNIT = re.compile(r"([0-9]+):([0-9]+):([0-9]+):([0-9]+)")
 # The digits and the largest number of each part of a PCI function's address.
 ADDRESS = {"domain": (4, 0xFFFFFFFF), "bus": (2, 0xFF), "slot": (2, 0x1F), "function": (1, 7)}
-BITS_32, BITS_64 = (1 << 32) - 1, (1 << 64) - 1
+BITS_32 = (1 << 32) - 1
+BITS_64 = (1 << 64) - 1
 NO_DEVICE = (
     "this is no device of hostdev.nodedev.nodedev_facts, no mdev of hostdev.nodedev.mdev's result and no LUN of"
     " hostdev.nodedev.vhba's"

@@ -18,7 +18,7 @@ from . import definitions, mdevctl, programs
 from .errors import NodedevError
 from .mdevctl import Attrs, Definition
 from .programs import Answer, NoAnswer
-from .text import shown
+from .text import is_number, shown
 from .waiting import anew, left
 
 # Of mdevctl 1.4, and of 1.2, where 1.4 looks after its own.
@@ -257,7 +257,7 @@ def _supports(path: str, answer: Answer) -> Spokesman | None:
     except (ValueError, LookupError, TypeError):
         return None
     listed = [*actions, *events] if isinstance(actions, list) and isinstance(events, list) else [None]
-    if type(version) is not int or version < 0 or not all(isinstance(word, str) for word in listed):
+    if not is_number(version) or version < 0 or not all(isinstance(word, str) for word in listed):
         return None
     return Spokesman(path, frozenset(actions), frozenset(events))
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, NoReturn
 
 from .errors import NodedevError
-from .text import cleaned, shown
+from .text import cleaned, is_number, shown
 
 STORE = "/etc/nodedev.d"
 RUNTIME = "/run/nodedev.d"
@@ -171,9 +171,8 @@ def document(path: str) -> Document | None:
         return None
     found = from_json(path, text)
     version = found.pop("version", None)
-    if version != VERSION or type(version) is not int:
-        later = type(version) is int and version > VERSION
-        kind = LaterVersion if later else DamagedDefinition
+    if version != VERSION or not is_number(version):
+        kind = LaterVersion if is_number(version) and version > VERSION else DamagedDefinition
         raise kind(path, f"its version is {version!r}, and this release knows {VERSION} only")
     return found
 

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .errors import NodedevError
@@ -46,9 +46,7 @@ def find(name: str) -> str | None:
     return shutil.which(name, path=FOLDERS)
 
 
-def run(
-    command: Sequence[str], seconds: float, document: str = "", environment: Mapping[str, str] = ENVIRONMENT
-) -> Answer:
+def run(command: Sequence[str], seconds: float, document: str = "") -> Answer:
     """Run a program in / with a clean environment, ``document`` on its standard input, and wait for its end.
 
     Raises NoAnswer when it has not ended after ``seconds``, or after what the run has left (waiting.within()), GRACE at
@@ -64,7 +62,7 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd="/",
-            env=dict(environment),
+            env=ENVIRONMENT,
             start_new_session=True,
         )
     except OSError as error:

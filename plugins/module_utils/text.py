@@ -32,6 +32,11 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def is_number(value: object) -> bool:
+    """Whether a value is a whole number; true and false are numbers to Python, and to nobody else."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def as_json(value: Any) -> str:
     """JSON that every reader takes: bytes that are not UTF-8 become replacement characters."""
     text = json.dumps(value)

@@ -90,7 +90,7 @@ def test_nothing_of_the_callers_is_imported(engine: Host) -> None:
 def test_another_release_and_what_was_left_of_others_are_replaced(engine: Host) -> None:
     first = engine.done("boot_engine")["diff"]["after"]
     old = f"{ENGINE}/release-0123456789abcdef"
-    engine.run(["sh", "-c", f"mv {ENGINE}/{first['release']} {old} && ln -sfn {old.split('/')[-1]}/nodedev {LINK}"])
+    engine.run(["sh", "-c", f"mv {ENGINE}/{first['release']} {old} && ln -sfn {old.rpartition('/')[2]}/nodedev {LINK}"])
     engine.write(f"{old}/nodedev/restore.py", "raise ImportError\n")
     engine.run(["sh", "-c", f"mkdir -p {ENGINE}/release-half/nodedev {ENGINE}/foreign; ln -s x {ENGINE}/.nodedev-link"])
     done = engine.done("boot_engine")

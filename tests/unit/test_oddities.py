@@ -63,7 +63,7 @@ def test_what_cannot_be_read_is_told_once(tmp_path: Path) -> None:
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     oddities = Oddities()
-    for _ in range(3):
+    for _time in range(3):
         assert oddities.text(str(loop)) is None
         assert oddities.attempt(lambda: sysfs.names(str(loop))) is None
     assert [("ELOOP" in told, told.isprintable()) for told in oddities.warnings] == [(True, True)] * 2

@@ -116,7 +116,7 @@ def test_processes_and_files_that_come_and_go(proc: Proc, monkeypatch: pytest.Mo
         assert held.stdout is not None
         held.stdout.readline()
         monkeypatch.setattr(processes, "PROC", "/proc")
-        short = [threading.Thread(target=subprocess.run, args=([sys.executable, "-c", churn],)) for _ in range(3)]
+        short = [threading.Thread(target=subprocess.run, args=([sys.executable, "-c", churn],)) for _each in range(3)]
         for each in short:
             each.start()
         looks = [proc.opened()]

@@ -73,6 +73,6 @@ def mappings(fields: Fields, key: str, within: str = "") -> list[dict[str, Any]]
 def _typed(fields: Fields, key: str, within: str, kind: type, words: str) -> Any:
     found = fields.get(key)
     # True is a number to Python, and to nobody else.
-    if found is not None and type(found) is not kind:
+    if found is not None and (not isinstance(found, kind) or isinstance(found, bool) != (kind is bool)):
         raise BadInput(f"{within}{key}", found, f"{key} is {words}")
     return found

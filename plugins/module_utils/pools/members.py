@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import BadInput, InUse
+from ..text import is_number
 
 # No pool has more: it bounds the search for instances whose identity follows from the pool's name.
 MOST = 4096
@@ -49,7 +50,7 @@ class Change:
 
 def checked_count(value: object) -> int | str:
     """The size of a pool, a number or MAX; else BadInput."""
-    if type(value) is int and 0 <= value <= MOST:
+    if isinstance(value, int) and is_number(value) and 0 <= value <= MOST:
         return value
     text = value if isinstance(value, str) else ""
     if text == MAX:

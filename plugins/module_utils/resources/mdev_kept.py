@@ -27,7 +27,7 @@ def kept() -> tuple[list[Kept], list[DamagedDefinition]]:
 
 def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
     """Whether what cannot be understood may be of a device on this parent: its folder, a file in it, or all folders."""
-    folder = os.path.relpath(damage.path, mdevctl.STORE).split("/")[0]
+    folder = os.path.relpath(damage.path, mdevctl.STORE).partition("/")[0]
     return folder in (arrived, ".")
 
 

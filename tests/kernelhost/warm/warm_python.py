@@ -87,7 +87,7 @@ def take_the_place_of(pid: int) -> list[str]:
     os.umask(int((of / "status").read_text().partition("Umask:")[2].split()[0], 8))
     os.environ.clear()
     for entry in filter(None, (of / "environ").read_bytes().split(b"\0")):
-        name, _, value = entry.partition(b"=")
+        name, value = entry.split(b"=", 1)
         os.environb[name] = value
     # As Python does where nothing else is set (PEP 538).
     if not os.environ.keys() & {"LANG", "LC_ALL", "LC_CTYPE"}:
