@@ -62,7 +62,7 @@ def run_facts(options: dict[str, Any], answer: Answer) -> NoReturn:
 def _answered(
     options: dict[str, Any], answer: Answer, libraries: Iterable[str], **rules: Any
 ) -> tuple[AnsibleModule, dict[str, Any]]:
-    module = AnsibleModule(argument_spec=options, supports_check_mode=True, **rules)
+    module = _module(options, **rules)
     try:
         for library in libraries:
             _import(library)
@@ -73,6 +73,16 @@ def _answered(
     except NodedevError as error:
         module.fail_json(msg=_line(error))
     return module, result
+
+
+def _module(options: dict[str, Any], **rules: Any) -> AnsibleModule:
+    """Ansible's part of the module; it stumbles over some values of wrong types itself, and that is told too."""
+    try:
+        return AnsibleModule(argument_spec=options, supports_check_mode=True, **rules)
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        message = f"the options cannot be understood, one has a value of a wrong type: {_line(error)}"
+        sys.stdout.write(as_json({"failed": True, "msg": message}))
+        raise SystemExit(1) from error
 
 
 def _line(text: object) -> str:

@@ -178,3 +178,8 @@ def test_a_port_that_cannot_be_followed_hides_no_other(fc: Host) -> None:
     assert "scsi_host3" not in found
     assert "scsi_host4" in found
     assert fc.vhba(parent="scsi_host4")["changed"]
+
+
+@pytest.mark.parametrize("options", [{"parents": False}, {"wait_timeout": 10**400}], ids=["parents", "wait_timeout"])
+def test_values_over_which_ansible_itself_stumbles(host: Host, options: dict[str, Any]) -> None:
+    assert "the options cannot be understood, one has a value of a wrong type: " in host.pool_refused(**options)

@@ -63,6 +63,9 @@ def _offered(device: Device, kind: str) -> dict[str, Any]:
     free = integer(left, 10)
     if free is None:
         raise Dropped(unnumbered(f"{device.path}/{folder}/available_instances", left))
+    if name is None and sysfs.exists(f"{device.path}/{folder}/name"):
+        # A type may have none, but libvirt gives up where it is there and cannot be read.
+        raise Dropped(f"{shown(folder)}/name has nothing that can be read")
     return {"id": kind} | ({} if name is None else {"name": name}) | {"deviceAPI": api, "availableInstances": free}
 
 
