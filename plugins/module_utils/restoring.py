@@ -19,11 +19,14 @@ from .errors import NodedevError
 from .kept import Kept
 from .sysfs import SysfsError
 from .text import shown
+from .waiting import within
 
 # Cards that are worked on at once: what blocks takes no processor, and the others little.
 AT_ONCE = 16
 # Seconds between two tries of a parent that is not ready, at first and at most.
 PAUSE, LONGEST_PAUSE = 0.5, 3.0
+# Seconds for making one device; what is begun is taken back beyond them (plan.UNDO), within the device's limit.
+MAKING = 30.0
 # A failure that took so many seconds says that the card does not answer: the next one would take as long.
 PATIENCE = 20.0
 # What a driver answers while its own services are still starting.
@@ -198,7 +201,8 @@ def _tried(each: Kept, late: bool) -> tuple[str, str]:
 def _made(each: Kept) -> bool:
     """Whether the device had to be made; mdevctl's rule may have made it while this tried to."""
     try:
-        return bool(each.ensure(False)["changed"])
+        with within(MAKING):
+            return bool(each.ensure(False)["changed"])
     except Exception:
         with contextlib.suppress(Exception):
             if not each.ensure(True)["changed"]:

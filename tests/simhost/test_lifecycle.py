@@ -61,12 +61,18 @@ def staying(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_start_is_fast() -> None:
-    times = []
+    """It takes no longer than some starts of Python at the same moment, whatever else the machine does."""
+    ratios = []
     for _time in range(5):
         start = time.monotonic()
         with SimHost("nvidia-mdev"):
-            times.append(time.monotonic() - start)
-    assert min(times) < 0.5
+            started = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import subprocess"], check=True)
+        plain = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import subprocess"], check=True)
+        ratios.append((started - start) / (time.monotonic() - plain))
+    print(f"ratios {ratios}")
+    assert min(ratios) < 25
 
 
 def test_a_large_host_starts_in_seconds() -> None:
