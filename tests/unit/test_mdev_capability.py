@@ -68,6 +68,28 @@ def test_the_nodes_of_one_that_runs(
     assert found.nodes == (nodes if number is None else (*nodes, "/dev/vfio/devices/vfio3"))
 
 
+@pytest.mark.parametrize(
+    ("links", "number", "lacking"),
+    [
+        (None, None, "its folder"),
+        (GROUP, None, "its type"),
+        (TYPE, None, "its VFIO group (is the vfio driver loaded?)"),
+        ({**TYPE, **GROUP}, None, None),
+        (TYPE, "511:3", None),
+    ],
+)
+def test_what_a_device_lacks_while_the_kernel_makes_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch, links: dict[str, str] | None, number: str | None, lacking: str | None
+) -> None:
+    monkeypatch.setattr(mdev, "BUS", f"{host.sys}/bus/mdev/devices")
+    if links is not None:
+        device = host.make_device("mdev", UUID, links=links, below="mtty")
+        place = os.path.relpath(device.path, host.sys)
+        host.link(f"bus/mdev/devices/{UUID}", place)
+        host.attributes(f"{place}/vfio-dev/vfio3", {} if number is None else {"dev": number})
+    assert mdev.lacking(UUID) == lacking
+
+
 @pytest.mark.parametrize("name", ["mdev_type", "iommu_group"])
 def test_a_link_that_leads_nowhere_is_none(host: Host, name: str) -> None:
     links = {key: target for key, target in {**TYPE, **GROUP}.items() if key != name}

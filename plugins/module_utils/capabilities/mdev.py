@@ -90,6 +90,21 @@ def running() -> list[Mdev]:
     return [device for uuid in sysfs.names(BUS) if (device := _found(uuid, apis, cdevs)) is not None]
 
 
+def lacking(uuid: str) -> str | None:
+    """What a device has not got while the kernel is making it, in words; None where it is complete.
+
+    Reads nothing else, as it is asked of each device that is made.
+    """
+    path = sysfs.target(f"{BUS}/{uuid}")
+    if path is None:
+        return "its folder"
+    if sysfs.link_name(f"{path}/mdev_type") is None:
+        return "its type"
+    if sysfs.link_name(f"{path}/iommu_group") is None and not holders.cdevs_of(path):
+        return "its VFIO group (is the vfio driver loaded?)"
+    return None
+
+
 def own_file(uuid: str, name: str) -> str | None:
     """The path of an attribute of a device, be there one or not; None where the name is not of the device's own files.
 

@@ -61,21 +61,15 @@ def make(target: Definition, seconds: float) -> None:
 
 
 def _await(target: Definition, seconds: float) -> None:
-    def complete() -> bool:
-        made = mdev.find(target.uuid)
-        return made is not None and made.type != "" and bool(made.nodes)
-
     try:
-        if wait_for(complete, seconds):
+        if wait_for(lambda: mdev.lacking(target.uuid) is None, seconds):
             return
-        made = mdev.find(target.uuid)
+        lacking = mdev.lacking(target.uuid)
     except BaseException as error:
         raise NodedevError(f"{mdev.BUS}/{target.uuid} cannot be read: {error}; {_taken_back(target.uuid)}") from error
-    lacking = (
-        "its folder" if made is None else "its type" if not made.type else "its VFIO group (is the vfio driver loaded?)"
-    )
-    what = f"{mdev.BUS}/{target.uuid} has not got {lacking} after {seconds:g} s"
-    raise NodedevError(f"{what}; {_taken_back(target.uuid)}")
+    if lacking is not None:
+        what = f"{mdev.BUS}/{target.uuid} has not got {lacking} after {seconds:g} s"
+        raise NodedevError(f"{what}; {_taken_back(target.uuid)}")
 
 
 def _taken_back(uuid: str) -> str:
