@@ -10,7 +10,8 @@ from typing import Any
 from . import holders, sysfs
 from .capabilities import mdev, pci
 from .mdevctl import Definition
-from .udev import Device, integer
+from .numbers import integer
+from .udev import Device
 
 NVIDIA = "0x10de"
 

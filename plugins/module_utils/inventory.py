@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from . import callouts, extras, kinds, mdevctl, names, sysfs, udev
-from .capabilities import fc_host, mdev, mdev_types, pci, scsi_host
+from . import callouts, extras, kinds, mdev_parents, mdevctl, names, sysfs, udev
+from .capabilities import fc_host, mdev, pci, scsi_host
 from .errors import Foreign, NodedevError
 from .oddities import Oddities
 from .text import shown
@@ -99,7 +99,7 @@ class Inventory:
         found = [device for folder, subsystem in folders.items() for device in self._of_subsystem(folder, subsystem)]
         if "mdev_types" in self.wanted.capabilities:
             # Of the many devices that might offer types, only those that do are registered.
-            paths = self.oddities.attempt(partial(sysfs.linked, mdev_types.BUS)) or []
+            paths = self.oddities.attempt(partial(sysfs.linked, mdev_parents.BUS)) or []
             found += [device for path in paths if (device := udev.device_at(path)) is not None]
         return sorted({device.path: device for device in found}.values(), key=lambda device: device.path.split("/"))
 

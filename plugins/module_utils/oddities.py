@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from . import sysfs
 from .errors import NodedevError
+from .numbers import integer
 from .text import shown
-from .udev import integer
 
 T = TypeVar("T")
 # Characters of one warning: a path and a value, each as long as a message takes it.

@@ -1,68 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""udev's part: what it knows of a device, and, through pyudev, when it has dealt with one.
+"""What udev knows of a device, read without pyudev.
 
-What it knows is read here without pyudev: the kernel's uevent file and, only for what that lacks, udev's own record of
-the device in /run/udev/data (sd-device's format: a line "S:" a link, "E:" a property). libudev does the same, with
-three more opens a device and a lookup of the subsystem that we have come from.
+That is the kernel's uevent file and, only for what that lacks, udev's own record of the device in /run/udev/data
+(sd-device's format: a line "S:" a link, "E:" a property). libudev does the same, with three more opens a device and a
+lookup of the subsystem that we have come from.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import time
-import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from . import sysfs
-from .errors import Dropped, MissingLibrary
-from .text import shown
-from .waiting import left, wait_for
+from .errors import Dropped
+from .numbers import integer
 
-# udevd listens here while it runs; without it no event would ever be dealt with.
-CONTROL = "/run/udev/control"
-# Here while it has events that are not dealt with.
-QUEUE = "/run/udev/queue"
 # A file a device: properties and links that udev's rules gave it.
 RECORDS = "/run/udev/data"
-# Bytes for events that nobody has read yet: some thousand devices may come before they are asked for.
-BUFFER = 4 << 20
 # More than any record has: a device of many links has some kilobytes.
 LONGEST = 1 << 20
 
-INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX](?=[0-9a-fA-F]))?([0-9a-zA-Z]+)")
 # What libvirt takes out of attributes; tab, line feed and carriage return stay.
 CONTROL_CHARACTERS = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f]+")
-
-
-def integer(text: str, base: int, bits: int = 32, signed: bool = False) -> int | None:
-    """A number as C's strtol reads it and libvirt checks it: all of the text, within ``bits``; else None.
-
-    ``base`` is 10, 16 or 0 (0x for hexadecimal, 0 for octal). A negative unsigned number wraps, as in libvirt.
-    """
-    sign, prefix, digits = None, None, text
-    if not base or not (text.isalnum() and text.isascii()):
-        # Rarer than a plain number, which Python itself reads as strtol does.
-        parts = INTEGER.fullmatch(text)
-        if parts is None:
-            return None
-        sign, prefix, digits = parts.groups()
-    if base == 0:
-        base = 16 if prefix else 8 if digits.startswith("0") else 10
-    elif prefix and base != 16:
-        return None
-    try:
-        value = int(digits, base)
-    except ValueError:
-        return None
-    if sign == "-":
-        value = -value
-    if signed:
-        return value if -(1 << bits - 1) <= value < 1 << bits - 1 else None
-    return value % (1 << bits) if abs(value) < 1 << bits else None
 
 
 @dataclass(frozen=True)
@@ -247,56 +209,3 @@ def _subsystem(path: str) -> str | None:
 def of_subsystem(folder: str, subsystem: str) -> list[Device]:
     """The devices that are linked in a folder such as /sys/bus/pci/devices, in the kernel's order."""
     return [Device(path, subsystem, sysname(path)) for path in sysfs.linked(folder)]
-
-
-def settle(seconds: float) -> bool:
-    """Wait until udev has dealt with all events that it knows of, for so long at most; whether it has.
-
-    As udevadm settle does.
-    """
-    return wait_for(lambda: not os.path.exists(QUEUE), seconds)
-
-
-class Watch:
-    """udev's events of one subsystem from the moment this is made on, so that none is missed by asking too late.
-
-    Raises MissingLibrary where pyudev is not installed.
-    """
-
-    def __init__(self, subsystem: str) -> None:
-        # Here, so that those who only look at devices do without it: its import takes longer than many a subset.
-        try:
-            import pyudev
-        except ImportError as error:
-            raise MissingLibrary("pyudev", traceback.format_exc()) from error
-
-        self._monitor: Any = None
-        if os.path.exists(CONTROL):
-            self._monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="udev")
-            self._monitor.filter_by(subsystem)
-            self._monitor.set_receive_buffer_size(BUFFER)
-            self._monitor.start()
-
-    def wait_added(self, sysnames: Collection[str], seconds: float) -> list[str]:
-        """Wait until udev's rules have run for these new devices, for so many seconds at most.
-
-        Returns the warning that names those for which they have not; none where udevd does not run, and no rules do.
-        """
-        awaited = set() if self._monitor is None else set(sysnames)
-        deadline = time.monotonic() + left(seconds)
-        while awaited and (device := self._next(deadline)) is not None:
-            if device.action == "add":
-                awaited.discard(device.sys_name)
-        if not awaited:
-            return []
-        return [
-            f"udev has not dealt with {shown(', '.join(sorted(awaited)))} in time: links, owners and modes that its"
-            " rules give may come later"
-        ]
-
-    def _next(self, deadline: float) -> Any:
-        """The next event that comes before the deadline; None where none does, or where events were lost."""
-        try:
-            return self._monitor.poll(max(deadline - time.monotonic(), 0))
-        except OSError:
-            return None

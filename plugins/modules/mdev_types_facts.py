@@ -78,7 +78,7 @@ ansible_facts:
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import run_facts
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.mdev_types import facts
+from ansible_collections.hostdev.nodedev.plugins.module_utils.mdev_types_facts import facts
 
 OPTIONS = {
     "parent": {"type": "str"},

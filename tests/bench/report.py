@@ -72,7 +72,7 @@ def goals(asked: Iterable[Goal]) -> list[str]:
     lines = ["| goal | at most | measured | |", "|---|---|---|---|"]
     for name, figure, limit in asked:
         verdict = "not measured" if figure is None else "met" if figure <= limit else "**missed**"
-        lines.append(f"| {name} | {limit:g} | {'' if figure is None else f'{figure:.2f}'} | {verdict} |")
+        lines.append(f"| {name} | {limit:g} | {'' if figure is None else f'{figure:.3g}'} | {verdict} |")
     return lines
 
 

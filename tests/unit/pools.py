@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.mdev import Mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import STORE
 from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Attrs, Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevs import Mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.names import pool_uuid
 from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import describe
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_plan import Plan

@@ -14,12 +14,12 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils import (
     holders,
     inventory,
     kinds,
+    mdev_parents,
     mdevctl,
     nodes,
     pci_ids,
     sysfs,
 )
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev_types
 from ansible_collections.hostdev.nodedev.plugins.module_utils.inventory import Filter
 from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Definition
 from ansible_collections.hostdev.nodedev.plugins.module_utils.udev import Device
@@ -58,7 +58,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(pci_ids, "PCI_IDS", ())
     monkeypatch.setattr(mdevctl, "STORE", str(tmp_path / "mdevctl.d"))
     monkeypatch.setattr(callouts, "FOLDERS", ())
-    monkeypatch.setattr(mdev_types, "BUS", f"{machine.sys}/class/mdev_bus")
+    monkeypatch.setattr(mdev_parents, "BUS", f"{machine.sys}/class/mdev_bus")
     monkeypatch.setattr(holders, "GROUPS", f"{machine.sys}/class/vfio")
     monkeypatch.setattr(holders, "CDEVS", f"{machine.sys}/class/vfio-dev")
     pci_ids.names_of.cache_clear()

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import udev
+from ansible_collections.hostdev.nodedev.plugins.module_utils import udev_events
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import lun
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.lun import Lun
 from ansible_collections.hostdev.nodedev.plugins.module_utils.disk_users import Map
@@ -143,7 +143,7 @@ def test_a_unit_is_complete_with_its_disk_and_udevs_record_of_it(
     complete: bool,
 ) -> None:
     control = tmp_path / "control"
-    monkeypatch.setattr(udev, "CONTROL", str(control))
+    monkeypatch.setattr(udev_events, "CONTROL", str(control))
     if runs:
         control.touch()
     make_unit(fibre, "8:0:0:0", disk, links=links)
@@ -166,7 +166,7 @@ def test_a_path_is_complete_in_its_map(
     fibre: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str, mapped: bool, complete: bool
 ) -> None:
     (tmp_path / "control").touch()
-    monkeypatch.setattr(udev, "CONTROL", str(tmp_path / "control"))
+    monkeypatch.setattr(udev_events, "CONTROL", str(tmp_path / "control"))
     make_unit(fibre, "8:0:0:0", "sdb", links=("disk/by-id/x",))
     (number,) = fibre.records.iterdir()
     fibre.write(number, f"E:{record}\n".encode())

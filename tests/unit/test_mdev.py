@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils.callouts import Refused, Scripts
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.mdev import Mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevs import Mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import describe
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.mdev import Observation, Wish, plan
 from hypothesis import given

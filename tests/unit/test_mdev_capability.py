@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import holders
+from ansible_collections.hostdev.nodedev.plugins.module_utils import holders, mdevs
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
 from devices import Host
@@ -53,7 +53,7 @@ def test_the_nodes_of_one_that_runs(
     host: Host, monkeypatch: pytest.MonkeyPatch, group: bool, number: str | None
 ) -> None:
     """A kernel without character devices for VFIO has their folders too; what has a number is a device."""
-    monkeypatch.setattr(mdev, "BUS", f"{host.sys}/bus/mdev/devices")
+    monkeypatch.setattr(mdevs, "BUS", f"{host.sys}/bus/mdev/devices")
     monkeypatch.setattr(holders, "CDEVS", f"{host.sys}/class/vfio-dev")
     place = f"devices/mtty/{UUID}"
     host.link(f"bus/mdev/devices/{UUID}", place)
@@ -61,7 +61,7 @@ def test_the_nodes_of_one_that_runs(
     host.link("class/vfio-dev/vfio3", f"{place}/vfio-dev/vfio3")
     if group:
         host.link(f"{place}/iommu_group", "kernel/iommu_groups/12")
-    found, (one,) = mdev.find(UUID), mdev.running()
+    found, (one,) = mdevs.find(UUID), mdevs.running()
     assert found == one
     assert found is not None
     nodes = ("/dev/vfio/12",) if group else ()
@@ -81,13 +81,13 @@ def test_the_nodes_of_one_that_runs(
 def test_what_a_device_lacks_while_the_kernel_makes_it(
     host: Host, monkeypatch: pytest.MonkeyPatch, links: dict[str, str] | None, number: str | None, lacking: str | None
 ) -> None:
-    monkeypatch.setattr(mdev, "BUS", f"{host.sys}/bus/mdev/devices")
+    monkeypatch.setattr(mdevs, "BUS", f"{host.sys}/bus/mdev/devices")
     if links is not None:
         device = host.make_device("mdev", UUID, links=links, below="mtty")
         place = os.path.relpath(device.path, host.sys)
         host.link(f"bus/mdev/devices/{UUID}", place)
         host.attributes(f"{place}/vfio-dev/vfio3", {} if number is None else {"dev": number})
-    assert mdev.lacking(UUID) == lacking
+    assert mdevs.lacking(UUID) == lacking
 
 
 @pytest.mark.parametrize("name", ["mdev_type", "iommu_group"])
@@ -106,11 +106,11 @@ def test_a_link_that_leads_nowhere_is_none(host: Host, name: str) -> None:
 def test_a_device_with_any_name_of_a_group(
     host: Host, monkeypatch: pytest.MonkeyPatch, group: str, number: int | None
 ) -> None:
-    monkeypatch.setattr(mdev, "BUS", f"{host.sys}/bus/mdev/devices")
+    monkeypatch.setattr(mdevs, "BUS", f"{host.sys}/bus/mdev/devices")
     links = {**TYPE, "iommu_group": f"kernel/iommu_groups/{group}"}
     device = host.make_device("mdev", UUID, links=links, below="mtty")
     host.link(f"bus/mdev/devices/{UUID}", os.path.relpath(device.path, host.sys))
-    found = mdev.find(UUID)
+    found = mdevs.find(UUID)
     assert found is not None
     assert (found.type, found.iommu_group) == ("nvidia-231", number)
     name = group or "iommu_groups"

@@ -6,8 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import mdevctl
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev, mdev_types
+from ansible_collections.hostdev.nodedev.plugins.module_utils import mdev_parents, mdevctl, mdevs
 from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
 from ansible_collections.hostdev.nodedev.plugins.module_utils.kept import Hindrance, Kept
@@ -23,8 +22,8 @@ CARD, OTHER_CARD = "0000:3d:00.0", "0000:af:00.0"
 @pytest.fixture
 def cards(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     """Two cards of one type, no definition and no device."""
-    monkeypatch.setattr(mdev_types, "BUS", str(host.sys / "class" / "mdev_bus"))
-    monkeypatch.setattr(mdev, "BUS", str(host.sys / "bus" / "mdev" / "devices"))
+    monkeypatch.setattr(mdev_parents, "BUS", str(host.sys / "class" / "mdev_bus"))
+    monkeypatch.setattr(mdevs, "BUS", str(host.sys / "bus" / "mdev" / "devices"))
     monkeypatch.setattr(mdevctl, "STORE", str(tmp_path / "mdevctl.d"))
     for card in (CARD, OTHER_CARD):
         host.make_device("pci", card)
@@ -140,7 +139,7 @@ def test_a_device_that_cannot_be_read_is_still_told_of(cards: Host) -> None:
     # A link to itself fails with ELOOP, whoever reads it.
     api.symlink_to("device_api")
     with pytest.raises(SysfsError, match="ELOOP"):
-        mdev.find(UUID)
+        mdevs.find(UUID)
     assert (define().facts()["active"], define().facts()["drift"]) == (False, [])
 
 
@@ -172,7 +171,7 @@ def test_which_files_are_the_devices_own(cards: Host, name: str, own: bool) -> N
     run(cards, vendor__params="a=1")
     cards.link(f"devices/{CARD}/{UUID}/link", f"devices/{OTHER_CARD}")
     cards.link(f"devices/{CARD}/{UUID}/vendor/up", f"devices/{CARD}")
-    assert mdev.own_file(UUID, name) == (f"{mdev.BUS}/{UUID}/{name}" if own else None)
+    assert mdevs.own_file(UUID, name) == (f"{mdevs.BUS}/{UUID}/{name}" if own else None)
 
 
 def test_an_attribute_that_is_not_the_devices_own_is_no_drift(cards: Host) -> None:

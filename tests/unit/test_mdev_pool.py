@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils.callouts import Scripts
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.mdev import Mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import RUNTIME, DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevs import Mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_plan import Plan, plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_wish import Wish

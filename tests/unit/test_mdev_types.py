@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils import mdev_parents
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev_types
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
 from ansible_collections.hostdev.nodedev.plugins.module_utils.oddities import Oddities
@@ -41,7 +42,7 @@ def make_type(parent: Path, kind: str, files: dict[str, str], instances: list[st
 def test_a_type(tmp_path: Path, files: dict[str, str], instances: list[str], expected: dict[str, Any]) -> None:
     make_type(tmp_path, "nvidia-222", files, instances)
     oddities = Oddities()
-    assert mdev_types.types_of(str(tmp_path), oddities) == {"nvidia-222": expected}
+    assert mdev_parents.types_of(str(tmp_path), oddities) == {"nvidia-222": expected}
     assert oddities.warnings == []
 
 
@@ -50,7 +51,7 @@ def test_a_number_that_makes_no_sense_is_left_out_and_told(tmp_path: Path, left:
     make_type(tmp_path, "nvidia-222", {**FULL, "available_instances": left}, UUIDS)
     make_type(tmp_path, "nvidia-223", FULL, [])
     oddities = Oddities()
-    assert mdev_types.types_of(str(tmp_path), oddities) == {
+    assert mdev_parents.types_of(str(tmp_path), oddities) == {
         "nvidia-222": {
             **{key: value for key, value in FULL.items() if key != "available_instances"},
             "instances": UUIDS,
@@ -70,12 +71,12 @@ def test_what_cannot_be_read_of_a_type_is_left_out_and_told(tmp_path: Path, unre
     oddities = Oddities()
     known = {**FULL, "available_instances": 8, "instances": []}
     del known[unreadable]
-    assert mdev_types.types_of(str(tmp_path), oddities) == {"t": known}
+    assert mdev_parents.types_of(str(tmp_path), oddities) == {"t": known}
     assert [str(file) in told for told in oddities.warnings] == [True]
 
 
 def test_a_parent_whose_types_are_not_there_yet(tmp_path: Path) -> None:
-    assert mdev_types.types_of(str(tmp_path), Oddities()) == {}
+    assert mdev_parents.types_of(str(tmp_path), Oddities()) == {}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_describe_leaves_out_what_is_not_there(
     (parent / "numa_node").write_text(f"{node}\n")
     expected = {"name": "mtty_mtty", "address": "mtty", "path": str(parent), **known}
     oddities = Oddities()
-    assert mdev_types.describe("mtty", str(parent), oddities) == expected
+    assert mdev_parents.describe("mtty", str(parent), oddities) == expected
     assert [f"{parent}/numa_node {text}" in warning for text, warning in zip(told, oddities.warnings)] == [True] * len(
         told
     )
@@ -112,7 +113,7 @@ def test_describe_leaves_out_what_is_not_there(
 def test_a_group_of_any_name(tmp_path: Path, group: str, known: dict[str, int]) -> None:
     (tmp_path / "iommu_group").symlink_to(f"../iommu_groups/{group}")
     oddities = Oddities()
-    found = mdev_types.describe("x", str(tmp_path), oddities)
+    found = mdev_parents.describe("x", str(tmp_path), oddities)
     assert {key: value for key, value in found.items() if key == "iommu_group"} == known
     assert [f"{tmp_path}/iommu_group is '{group}'" in told for told in oddities.warnings] == [True] * (not known)
 
@@ -150,7 +151,7 @@ def test_a_type_without_what_each_must_have_drops(host: Host, missing: str) -> N
 
 
 def test_the_sample_driver_must_be_registered(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mdev_types, "BUS", f"{host.sys}/class/mdev_bus")
+    monkeypatch.setattr(mdev_parents, "BUS", f"{host.sys}/class/mdev_bus")
     device = host.make_device("mtty", "mtty", below="virtual/mtty")
     with pytest.raises(Dropped, match="no link to it"):
         mdev_types.read(device)

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import pci_ids
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev_types
+from ansible_collections.hostdev.nodedev.plugins.module_utils import mdev_parents, pci_ids
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
 from ansible_collections.hostdev.nodedev.plugins.module_utils.oddities import Oddities
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.parents import Parent, Selector, choose
@@ -32,7 +31,7 @@ def parent(host: Host, subsystem: str, name: str, types: Mapping[str, Mapping[st
 @pytest.fixture
 def cards(host: Host, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """A card, a virtual function of another, and the kernel's sample driver."""
-    monkeypatch.setattr(mdev_types, "BUS", str(host.sys / "class" / "mdev_bus"))
+    monkeypatch.setattr(mdev_parents, "BUS", str(host.sys / "class" / "mdev_bus"))
     ids = host.root / "pci.ids"
     ids.write_text("10de  NVIDIA Corporation\n\t1eb8  TU104GL [Tesla T4]\n\t25b6  GA107GL [A2 / A16]\n")
     monkeypatch.setattr(pci_ids, "PCI_IDS", (str(ids),))
@@ -71,8 +70,8 @@ def test_what_a_selector_takes(cards: Host, chosen: dict[str, Any], expected: li
     selector = Selector.checked(chosen)
     found = [
         address
-        for address in mdev_types.addresses()
-        if (path := mdev_types.path_of(address)) is not None and selector.takes(address, path, Oddities())
+        for address in mdev_parents.addresses()
+        if (path := mdev_parents.path_of(address)) is not None and selector.takes(address, path, Oddities())
     ]
     assert found == sorted(expected)
 

@@ -7,7 +7,7 @@ import ctypes
 import os
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import udev
+from ansible_collections.hostdev.nodedev.plugins.module_utils import numbers, udev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
 from devices import Host
 from hypothesis import given
@@ -87,7 +87,7 @@ def test_what_cannot_be_read_is_none(host: Host) -> None:
     ],
 )
 def test_integer(text: str, base: int, bits: int, signed: bool, number: int | None) -> None:
-    assert udev.integer(text, base, bits, signed) == number
+    assert numbers.integer(text, base, bits, signed) == number
 
 
 @given(
@@ -102,7 +102,7 @@ def test_integer_is_as_strtol_has_it(text: str, base: int) -> None:
     number = libc.strtoll(raw, ctypes.byref(end), base)
     whole = any(map(str.isalnum, text)) and not end.value
     expected = number if whole and -(1 << 31) <= number < 1 << 31 else None
-    assert udev.integer(text, base, signed=True) == expected
+    assert numbers.integer(text, base, signed=True) == expected
 
 
 def test_a_number_that_is_none_drops(host: Host) -> None:

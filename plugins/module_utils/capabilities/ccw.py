@@ -8,7 +8,8 @@ from typing import Any
 
 from .. import names, sysfs
 from ..errors import Dropped
-from ..udev import Device, integer
+from ..numbers import integer
+from ..udev import Device
 
 TYPE = "ccw"
 STATES = {0: "offline", 1: "online"}

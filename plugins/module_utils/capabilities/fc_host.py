@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import sysfs
+from ..numbers import integer
 from ..oddities import unnumbered
-from ..udev import integer
 
 # What a port, and one on which virtual ones can be made, must say.
 NAMES, COUNTS = ("node_name", "port_name"), ("max_npiv_vports", "npiv_vports_inuse")

@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from .. import disk_users, sysfs, udev
-from ..udev import Device, integer
+from .. import disk_users, sysfs, udev_events
+from ..numbers import integer
+from ..udev import Device
 from .storage import SECTOR
 
 DEVICES = "/sys/bus/scsi/devices"
@@ -59,7 +60,7 @@ def is_complete(unit: Lun) -> bool:
     """
     if unit.block is None:
         return sysfs.read(f"{unit.path}/type") not in DISKS
-    if not os.path.exists(udev.CONTROL):
+    if not os.path.exists(udev_events.CONTROL):
         return True
     name = os.path.basename(unit.block)
     disk = Device(f"{unit.path}/block/{name}", "block", name)

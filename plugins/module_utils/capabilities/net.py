@@ -9,7 +9,8 @@ from typing import Any
 
 from .. import devlink, ethtool, names, sysfs
 from ..errors import Dropped, Foreign
-from ..udev import Device, integer
+from ..numbers import integer
+from ..udev import Device
 
 TYPE = "net"
 # The words of the kernel's Documentation/networking/operstates.rst.

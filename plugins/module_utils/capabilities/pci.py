@@ -10,8 +10,9 @@ from typing import Any
 
 from .. import pci_ids, sysfs
 from ..errors import Dropped
+from ..numbers import integer
 from ..oddities import unnumbered
-from ..udev import Device, integer
+from ..udev import Device
 from . import mdev_types, pci_config, vpd
 
 TYPE = "pci"

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import Dropped
-from ..udev import Device, integer
+from ..numbers import integer
+from ..udev import Device
 
 TYPE = "scsi"
 ADDRESS = ("host", "bus", "target", "lun")

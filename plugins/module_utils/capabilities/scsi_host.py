@@ -7,7 +7,8 @@ from typing import Any
 
 from .. import sysfs
 from ..errors import Dropped
-from ..udev import Device, integer
+from ..numbers import integer
+from ..udev import Device
 from . import fc_host
 
 TYPE = "scsi_host"

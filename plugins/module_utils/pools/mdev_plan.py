@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from .. import holders, machine, mdevctl
 from ..callouts import Refused
-from ..capabilities.mdev import Mdev
 from ..definitions import DamagedDefinition
 from ..errors import BadInput, NodedevError
 from ..mdevctl import Attrs, Definition
+from ..mdevs import Mdev
 from ..names import pool_uuid
 from ..plan import Step
 from ..resources import mdev_steps as steps

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from .. import boot, hostdev, mdevctl, sysfs, udev
+from .. import boot, hostdev, mdevctl, sysfs, udev_events
 from ..errors import NodedevError
 from ..names import mdev_name
 from ..plan import StepFailed, apply, describe
@@ -47,7 +47,7 @@ def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observati
             return None
         mdevctl.clear_up(before.cards)
         planned = plan(wish, before, ceilings.found)
-        watch = udev.Watch("mdev") if planned.creates else None
+        watch = udev_events.Watch("mdev") if planned.creates else None
         try:
             apply(planned.steps)
         except StepFailed as error:
@@ -57,8 +57,10 @@ def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observati
         if watch is not None:
             late = watch.wait_added([target.uuid for target in planned.creates], wish.wait_timeout)
             planned = replace(planned, warnings=(*planned.warnings, *late))
-        # What the wish leaves open stands in the record, which may be gone now.
-        return before, planned, observe(wish.filled(before.record)) if planned.steps else before
+        if not planned.steps:
+            return before, planned, before
+        # What the wish leaves open stands in the record, which may be gone now. What this run made nobody uses yet.
+        return before, planned, observe(wish.filled(before.record), before.holders)
 
 
 def _predicted(before: Observation, planned: Plan) -> Observation:

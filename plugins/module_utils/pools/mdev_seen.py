@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from .. import callouts, holders, machine, mdevctl
+from .. import callouts, holders, machine, mdev_parents, mdevctl, mdevs
 from ..callouts import Refused, Scripts
-from ..capabilities import mdev, mdev_types
-from ..capabilities.mdev import Mdev
 from ..definitions import DamagedDefinition
 from ..mdevctl import Attrs, Definition
+from ..mdevs import Mdev
 from ..names import pool_uuid
 from ..resources import mdev_leaving
 from ..resources.mdev_leaving import Leaving
@@ -57,11 +56,14 @@ class Observation:
         return self.definitions.get(uuid, ())
 
 
-def observe(wish: Wish) -> Observation:
-    """Read what the wish touches: the record, the parents, all that runs and is defined, and who uses members."""
+def observe(wish: Wish, held: Mapping[str, tuple[holders.Holder, ...]] | None = None) -> Observation:
+    """Read what the wish touches: the record, the parents, all that runs and is defined, and who uses members.
+
+    ``held`` are the holders by UUID where those have been looked at before.
+    """
     known, broken = record.look(wish.name, KIND, kept)
     wish = wish.filled(known)
-    active = {device.uuid: device for device in mdev.running()}
+    active = {device.uuid: device for device in mdevs.running()}
     listed, damaged = mdevctl.all_defined()
     defined: dict[str, tuple[Definition, ...]] = {}
     for each in listed:
@@ -73,20 +75,21 @@ def observe(wish: Wish) -> Observation:
     derived = members.derived(others, partial(pool_uuid, host, wish.name)) if host else {}
     chosen = choose(wish.parents or Selector(), wish.type)
     nodes = {uuid: active[uuid].nodes for uuid in {*own, *derived, *(wish.uuids or ())} if uuid in active}
-    held = _held(wish, nodes, {*own, *derived})
+    if held is None:
+        held = _held(wish, nodes, {*own, *derived})
     scripts = callouts.found()
     return Observation(
         machine=host,
         record=known,
         choice=chosen,
-        registered=tuple(mdev_types.addresses()),
+        registered=tuple(mdev_parents.addresses()),
         cards=_cards(known, (device.parent for device in active.values())),
         active=active,
         definitions=defined,
         damaged=tuple(damaged),
         owners=owners,
         derived=derived,
-        holders={uuid: tuple(held_by for held_by in held if held_by["node"] in own) for uuid, own in nodes.items()},
+        holders={uuid: held.get(uuid, ()) for uuid in nodes},
         callouts=scripts,
         leaving=tuple(_leaving(record.known(known, derived), active, defined)),
         damaged_records=tuple(broken),
@@ -132,16 +135,20 @@ def cards(wish: Wish) -> set[str]:
 
 def _cards(known: Record | None, others: Iterable[str] = ()) -> dict[str, str]:
     recorded = {one.parent for one in known.instances} if known else set()
-    return {address: mdev_types.card_of(address) for address in {*mdev_types.addresses(), *recorded, *others}}
+    return {address: mdev_parents.card_of(address) for address in {*mdev_parents.addresses(), *recorded, *others}}
 
 
-def _held(wish: Wish, nodes: Mapping[str, Sequence[str]], known: set[str]) -> list[holders.Holder]:
-    """Who holds which node; where none will be removed, without opening a node, which would keep out a guest."""
+def _held(wish: Wish, nodes: Mapping[str, Sequence[str]], known: set[str]) -> dict[str, tuple[holders.Holder, ...]]:
+    """Who holds the nodes of which device.
+
+    Where none will be removed, it is found out without opening a node, which would keep out a guest.
+    """
     every = [node for own in nodes.values() for node in own]
     shrinks = isinstance(wish.count, int) and wish.count < len(known)
     drops = wish.uuids is not None and not known.issubset(wish.uuids)
     look = holders.of_nodes if wish.state != "present" or shrinks or drops else holders.seen
-    return look(every) if every else []
+    held = look(every) if every else []
+    return {uuid: tuple(holder for holder in held if holder["node"] in own) for uuid, own in nodes.items()}
 
 
 def members_of(seen: Observation) -> list[Member]:

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import pci_ids, sysfs
-from ..capabilities import mdev_types
+from .. import mdev_parents, pci_ids, sysfs
 from ..errors import BadInput
 from ..names import checked_address, device_name
 from ..oddities import Oddities
@@ -55,7 +54,7 @@ class Selector:
 
     def takes(self, address: str, path: str, oddities: Oddities) -> bool:
         """Whether the parent in this folder is chosen; reads what is asked for and nothing else."""
-        listed = address in self.addresses or (self.names and mdev_types.name_of(path) in self.names)
+        listed = address in self.addresses or (self.names and mdev_parents.name_of(path) in self.names)
         if (self.names or self.addresses) and not listed:
             return False
         if self.driver is not None and sysfs.link_name(f"{path}/driver") != self.driver:
@@ -129,13 +128,13 @@ def choose(selector: Selector, wanted: str | None) -> Choice:
     titles: dict[str, str | None] = {}
     seen: set[str] = set()
     oddities = Oddities()
-    for address in mdev_types.addresses():
-        path = mdev_types.path_of(address)
+    for address in mdev_parents.addresses():
+        path = mdev_parents.path_of(address)
         if path is None or not selector.takes(address, path, oddities):
             continue
-        name = mdev_types.name_of(path)
+        name = mdev_parents.name_of(path)
         seen.update((address, name))
-        kinds = mdev_types.kinds(path)
+        kinds = mdev_parents.kinds(path)
         kind = wanted if wanted in kinds else _called(wanted, address, path, kinds, titles)
         if kind is None:
             offers[address] = tuple(f"{kind} ({titles[kind]})" if titles.get(kind) else kind for kind in kinds)
@@ -151,7 +150,7 @@ def _called(
     """The type of this name; ``titles`` keeps the names that were read, since cards of one kind have the same."""
     for kind in kinds:
         if kind not in titles:
-            titles[kind] = mdev_types.title(path, kind)
+            titles[kind] = mdev_parents.title(path, kind)
     called = [kind for kind in kinds if wanted is not None and titles[kind] == wanted]
     if len(called) > 1:
         raise BadInput("type", wanted, f"{address} has several types of that name, use an id: {', '.join(called)}")
@@ -159,14 +158,14 @@ def _called(
 
 
 def _parent(address: str, name: str, path: str, kind: str, oddities: Oddities) -> Parent:
-    card = mdev_types.card_of(address)
+    card = mdev_parents.card_of(address)
     return Parent(
         address=address,
         name=name,
         card=card,
         type=kind,
         device_api=sysfs.read(f"{path}/mdev_supported_types/{kind}/device_api"),
-        free=mdev_types.free(path, kind, oddities) or 0,
+        free=mdev_parents.free(path, kind, oddities) or 0,
         # A parent that is its own card knows what is free.
-        most=None if card == address else mdev_types.most_on_card(path, kind),
+        most=None if card == address else mdev_parents.most_on_card(path, kind),
     )

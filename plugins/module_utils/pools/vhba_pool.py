@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from .. import boot, sysfs, udev
+from .. import boot, sysfs, udev_events
 from ..capabilities import fc_port
 from ..capabilities.fc_port import Port
 from ..errors import NodedevError
@@ -50,7 +50,7 @@ def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observati
         if not locked.issuperset(_locks(before.ports)):
             return None
         planned = plan(wish, before, ceilings.found)
-        watch = udev.Watch("scsi_host") if planned.creates else None
+        watch = udev_events.Watch("scsi_host") if planned.creates else None
         try:
             apply(planned.steps)
         except StepFailed as error:

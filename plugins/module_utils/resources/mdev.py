@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import boot, callouts, holders, locks, mdevctl, sysfs, udev, wishes
+from .. import boot, callouts, holders, locks, mdev_parents, mdevctl, mdevs, sysfs, udev_events, wishes
 from ..callouts import Refused, Scripts
-from ..capabilities import mdev, mdev_types
 from ..definitions import DamagedDefinition
 from ..errors import BadInput, NodedevError
 from ..mdevctl import Attrs, Definition
@@ -73,10 +72,10 @@ class Observation:
 
     address: str | None
     parent: str | None
-    types: mdev_types.Types
+    types: mdev_parents.Types
     registered: tuple[str, ...]
     cards: Mapping[str, str]
-    active: mdev.Mdev | None
+    active: mdevs.Mdev | None
     leaving: bool
     definitions: tuple[Definition, ...]
     damaged: tuple[DamagedDefinition, ...]
@@ -97,36 +96,36 @@ class Plan:
     """The steps, and what will be there after them, as far as that can be known: a new device has no group yet."""
 
     steps: tuple[Step, ...]
-    active: mdev.Mdev | None
+    active: mdevs.Mdev | None
     definitions: tuple[Definition, ...]
     warnings: tuple[str, ...] = ()
 
 
 def observe(wish: Wish) -> Observation:
     """Read what the wish touches: the device, its definitions, its parent with the types, and who uses it."""
-    active = mdev.find(wish.uuid)
+    active = mdevs.find(wish.uuid)
     definitions, damaged = mdevctl.defined(wish.uuid)
-    registered = tuple(mdev_types.addresses())
+    registered = tuple(mdev_parents.addresses())
     known = [definition.parent for definition in definitions]
     known += [parent for parent, uuid in map(mdevctl.place_of, damaged) if uuid is not None and parent not in known]
     address = _address(wish, active, known, registered)
     leaving = mdev_leaving.find(wish.uuid, _left_by(wish, address, registered)) if active is None else None
     if address is None and leaving is not None:
         address = leaving.parent
-    path = mdev_types.path_of(address) if address else None
+    path = mdev_parents.path_of(address) if address else None
     held_by = holders.of_nodes(active.nodes) if active else leaving.holders if leaving else ()
     oddities = Oddities()
-    types = mdev_types.types_of(path, oddities) if path else {}
+    types = mdev_parents.types_of(path, oddities) if path else {}
     if active is not None and active.oddity is not None:
         oddities.add(active.oddity)
     concerned = {address, active.parent if active else None, *(definition.parent for definition in definitions)}
     scripts = callouts.found()
     return Observation(
         address=address,
-        parent=mdev_types.name_of(path) if path else None,
+        parent=mdev_parents.name_of(path) if path else None,
         types=types,
         registered=registered,
-        cards={parent: mdev_types.card_of(parent) for parent in concerned if parent is not None},
+        cards={parent: mdev_parents.card_of(parent) for parent in concerned if parent is not None},
         active=active,
         leaving=leaving is not None,
         definitions=tuple(definitions),
@@ -147,7 +146,7 @@ def _left_by(wish: Wish, address: str | None, registered: Sequence[str]) -> Sequ
 
 
 def _told(
-    wish: Wish, active: mdev.Mdev | None, definitions: Sequence[Definition], scripts: Scripts | None
+    wish: Wish, active: mdevs.Mdev | None, definitions: Sequence[Definition], scripts: Scripts | None
 ) -> Attrs | Refused:
     """What the scripts tell of a device that runs undefined, where that is to be kept or put back."""
     wanted = wish.state != "absent" and (wish.replace or (wish.persistent and wish.attrs is None))
@@ -161,7 +160,7 @@ def _told(
 
 
 def _changeable(
-    wish: Wish, active: mdev.Mdev | None, definitions: Sequence[Definition], scripts: Scripts | None
+    wish: Wish, active: mdevs.Mdev | None, definitions: Sequence[Definition], scripts: Scripts | None
 ) -> bool:
     """Whether a device that runs with other attributes than it is to have can get them so."""
     known = next((known for known in definitions if active is not None and known.parent == active.parent), None)
@@ -172,7 +171,7 @@ def _changeable(
     return False
 
 
-def _address(wish: Wish, active: mdev.Mdev | None, known: Sequence[str], registered: Sequence[str]) -> str | None:
+def _address(wish: Wish, active: mdevs.Mdev | None, known: Sequence[str], registered: Sequence[str]) -> str | None:
     if wish.parent is None:
         if active is not None:
             return active.parent
@@ -180,8 +179,8 @@ def _address(wish: Wish, active: mdev.Mdev | None, known: Sequence[str], registe
     if wish.parent in registered or wish.parent in known:
         return wish.parent
     for address in registered:
-        path = mdev_types.path_of(address)
-        if path is not None and mdev_types.name_of(path) == wish.parent:
+        path = mdev_parents.path_of(address)
+        if path is not None and mdev_parents.name_of(path) == wish.parent:
             return address
     # A parent that is gone has no folder to take its subsystem from, so its name is compared by its end.
     return next((address for address in known if wish.parent.endswith(device_name("", address))), None)
@@ -280,7 +279,7 @@ def _wanted(wish: Wish, seen: Observation) -> Plan:
         late = (outdated and not change) or (unset and not sets)
         return Plan((*change, *sets, *define), active, definitions, (told,) if late else ())
     _check_room(seen, target)
-    made = mdev.Mdev(target.uuid, target.parent, target.type, seen.types[target.type].get("device_api"), None, ())
+    made = mdevs.Mdev(target.uuid, target.parent, target.type, seen.types[target.type].get("device_api"), None, ())
     return Plan((*remove, *_create(wish, seen, target), *define), made, definitions)
 
 
@@ -416,7 +415,7 @@ def _change(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
     return [steps.change(target, seen.definition.attrs, _terms(wish, seen))]
 
 
-def _remove(wish: Wish, seen: Observation, active: mdev.Mdev) -> Step:
+def _remove(wish: Wish, seen: Observation, active: mdevs.Mdev) -> Step:
     steps.refuse_if_held(active, seen.holders, wish.force)
     known = next((known for known in seen.definitions if known.parent == active.parent), None)
     told = () if isinstance(seen.told, Refused) else seen.told
@@ -441,7 +440,7 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
             before = observe(wish) if mdev_leaving.await_end(leaving, wish.wait_timeout) else before
         planned = plan(wish, before)
         new = planned.active is not None and planned.active is not before.active
-        watch = udev.Watch("mdev") if new else None
+        watch = udev_events.Watch("mdev") if new else None
         apply(planned.steps)
         mdevctl.clear_up(before.cards)
         if watch is not None:

@@ -7,12 +7,11 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from .. import mdevctl, sysfs
-from ..capabilities import mdev, mdev_types
-from ..capabilities.mdev import Mdev
+from .. import mdev_parents, mdevctl, mdevs, sysfs
 from ..definitions import DamagedDefinition
 from ..kept import Hindrance, Kept
 from ..mdevctl import Definition
+from ..mdevs import Mdev
 from ..names import mdev_name
 from .mdev import Wish, ensure
 
@@ -39,7 +38,7 @@ def _kept(definition: Definition) -> Kept:
         id=definition.uuid,
         name=f"mdev {definition.uuid} of type {definition.type} on {definition.parent}",
         autostart=definition.autostart,
-        card=lambda: mdev_types.card_of(definition.parent),
+        card=lambda: mdev_parents.card_of(definition.parent),
         facts=lambda: _facts(definition),
         concerns=lambda arrived: arrived == definition.parent,
         hindrance=lambda: _hindrance(definition),
@@ -64,11 +63,11 @@ def _wish(definition: Definition) -> Wish:
 
 def _facts(definition: Definition) -> dict[str, Any]:
     device = _running(definition.uuid)
-    path = mdev_types.path_of(definition.parent)
+    path = mdev_parents.path_of(definition.parent)
     return {
         "uuid": definition.uuid,
         "name": mdev_name(definition.uuid, definition.parent),
-        "parent": mdev_types.name_of(path) if path else None,
+        "parent": mdev_parents.name_of(path) if path else None,
         "parent_addr": definition.parent,
         "parent_missing": path is None,
         "type": definition.type,
@@ -82,7 +81,7 @@ def _facts(definition: Definition) -> dict[str, Any]:
 def _running(uuid: str) -> Mdev | None:
     """The device of this UUID, and None where it cannot be read: whoever restores it hears why."""
     try:
-        return mdev.find(uuid)
+        return mdevs.find(uuid)
     except sysfs.SysfsError:
         return None
 
@@ -102,7 +101,7 @@ def _drift(definition: Definition, device: Mdev) -> Iterator[dict[str, str]]:
 
 
 def _attribute(uuid: str, name: str) -> str | None:
-    path = mdev.own_file(uuid, name)
+    path = mdevs.own_file(uuid, name)
     try:
         return None if path is None else sysfs.read(path)
     except sysfs.SysfsError:
@@ -112,14 +111,14 @@ def _attribute(uuid: str, name: str) -> str | None:
 
 def _hindrance(definition: Definition) -> Hindrance | None:
     address, kind = definition.parent, definition.type
-    path = mdev_types.path_of(address)
-    if path is None and not mdev_types.device_exists(address):
+    path = mdev_parents.path_of(address)
+    if path is None and not mdev_parents.device_exists(address):
         return Hindrance(f"its parent {address} is not there; it is restored when the parent arrives", passing=False)
     if path is None:
         return Hindrance(
             f"its parent {address} is not registered for mediated devices: is its driver bound?", passing=True
         )
-    kinds = mdev_types.kinds(path)
+    kinds = mdev_parents.kinds(path)
     if kind not in kinds:
         return Hindrance(
             f"its parent {address} does not have type {kind}, only {', '.join(kinds) or 'none'}", passing=True

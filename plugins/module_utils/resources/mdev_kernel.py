@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from .. import sysfs
-from ..capabilities import mdev, mdev_types
+from .. import mdev_parents, mdevs, sysfs
 from ..errors import InUse, NodedevError, NoRoom
 from ..mdevctl import Definition
 from ..plan import UNDO
@@ -43,32 +42,40 @@ def make(target: Definition, seconds: float) -> None:
     """Create the device and wait until the VFIO driver has it.
 
     Raises NoRoom where the parent has no instance left now, whatever it said before: on many cards another's device,
-    or this run's own before it, takes the room. A device that does not become complete is removed again, and a
-    NodedevError says what it lacks.
+    or this run's own before it, takes the room, and not every driver has an errno of its own for that. A device that
+    does not become complete is removed again, and a NodedevError says what it lacks.
     """
-    folder = f"{mdev_types.BUS}/{target.parent}/mdev_supported_types/{target.type}"
-    if sysfs.read(f"{folder}/available_instances") == "0":
-        raise NoRoom(target.uuid, target.parent, f"{folder}/available_instances is 0")
+    folder = f"{mdev_parents.BUS}/{target.parent}/mdev_supported_types/{target.type}"
     try:
         sysfs.write(f"{folder}/create", target.uuid, seconds, CREATE_MEANINGS)
     except sysfs.SysfsError as error:
         if error.errno in FULL:
             raise NoRoom(target.uuid, target.parent, str(error)) from error
+        if error.errno != errno.EEXIST and _is_full(folder):
+            raise NoRoom(target.uuid, target.parent, f"{error}; {folder}/available_instances is 0") from error
         raise
     except sysfs.NoAnswer as error:
         raise NodedevError(f"{error}; {_taken_back(target.uuid)}") from error
     _await(target, seconds)
 
 
+def _is_full(folder: str) -> bool:
+    """Whether the parent says now that no instance of the type in this folder is left."""
+    try:
+        return sysfs.read(f"{folder}/available_instances") == "0"
+    except sysfs.SysfsError:
+        return False
+
+
 def _await(target: Definition, seconds: float) -> None:
     try:
-        if wait_for(lambda: mdev.lacking(target.uuid) is None, seconds):
+        if wait_for(lambda: mdevs.lacking(target.uuid) is None, seconds):
             return
-        lacking = mdev.lacking(target.uuid)
+        lacking = mdevs.lacking(target.uuid)
     except BaseException as error:
-        raise NodedevError(f"{mdev.BUS}/{target.uuid} cannot be read: {error}; {_taken_back(target.uuid)}") from error
+        raise NodedevError(f"{mdevs.BUS}/{target.uuid} cannot be read: {error}; {_taken_back(target.uuid)}") from error
     if lacking is not None:
-        what = f"{mdev.BUS}/{target.uuid} has not got {lacking} after {seconds:g} s"
+        what = f"{mdevs.BUS}/{target.uuid} has not got {lacking} after {seconds:g} s"
         raise NodedevError(f"{what}; {_taken_back(target.uuid)}")
 
 
@@ -76,7 +83,7 @@ def _taken_back(uuid: str) -> str:
     """Remove a device that was not made as it should be; what came of it in words."""
     with anew(UNDO):
         try:
-            if not sysfs.exists(f"{mdev.BUS}/{uuid}"):
+            if not sysfs.exists(f"{mdevs.BUS}/{uuid}"):
                 return "no such device has appeared"
             remove(uuid, UNDO)
         except NodedevError as error:
@@ -89,9 +96,9 @@ def set_attribute(uuid: str, name: str, value: str, seconds: float) -> None:
 
     Raises NodedevError where the name leads out of the device, as the kernel's links do.
     """
-    path = mdev.own_file(uuid, name)
+    path = mdevs.own_file(uuid, name)
     if path is None:
-        raise NodedevError(f"{mdev.BUS}/{uuid}/{name} is not a file of the device itself; nothing was written to it")
+        raise NodedevError(f"{mdevs.BUS}/{uuid}/{name} is not a file of the device itself; nothing was written to it")
     if not value:
         # Others may define an empty value. Of it the kernel hears nothing, as with mdevctl, but the file must be there.
         if not sysfs.exists(path):
@@ -106,7 +113,7 @@ def remove(uuid: str, seconds: float) -> None:
     Raises InUse when its users have not let go after ``seconds``: the removal cannot be called off then.
     """
     # The kernel takes the link away at once, but the folder only when the last user has let go.
-    path = sysfs.real(f"{mdev.BUS}/{uuid}")
+    path = sysfs.real(f"{mdevs.BUS}/{uuid}")
     if path is None:
         return
     if not _removed(path, seconds):

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .. import holders, sysfs
-from ..capabilities import mdev, mdev_types
+from .. import holders, mdev_parents, mdevs, sysfs
 from ..errors import InUse
 from ..holders import Holder
 from ..waiting import wait_for
@@ -34,10 +33,10 @@ def find(uuid: str, parents: Iterable[str]) -> Leaving | None:
 
     It has a folder below its parent then, and is in the list of all mediated devices no more.
     """
-    if sysfs.exists(f"{mdev.BUS}/{uuid}"):
+    if sysfs.exists(f"{mdevs.BUS}/{uuid}"):
         return None
     for parent in parents:
-        path = f"{mdev_types.BUS}/{parent}/{uuid}"
+        path = f"{mdev_parents.BUS}/{parent}/{uuid}"
         if sysfs.exists(path):
             group = sysfs.link_name(f"{path}/iommu_group")
             nodes = [] if group is None else [f"/dev/vfio/{group}"]
@@ -50,6 +49,6 @@ def await_end(leaving: Iterable[Leaving], seconds: float) -> bool:
     moments = [each for each in leaving if not each.holders]
 
     def ended() -> bool:
-        return all(not sysfs.exists(f"{mdev_types.BUS}/{each.parent}/{each.uuid}") for each in moments)
+        return all(not sysfs.exists(f"{mdev_parents.BUS}/{each.parent}/{each.uuid}") for each in moments)
 
     return bool(moments) and wait_for(ended, seconds)

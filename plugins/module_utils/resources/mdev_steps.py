@@ -13,10 +13,10 @@ from functools import partial
 
 from .. import callouts, damaged, holders, mdevctl
 from ..callouts import Scripts
-from ..capabilities.mdev import Mdev
 from ..definitions import DamagedDefinition
 from ..errors import InUse, NodedevError
 from ..mdevctl import Attrs, Definition
+from ..mdevs import Mdev
 from ..names import checked_attribute_name
 from ..plan import Step
 from ..text import shown

@@ -7,8 +7,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from .. import mdevctl
-from ..capabilities import mdev, mdev_types
+from .. import mdev_parents, mdevctl, mdevs
 from ..errors import BadInput
 from ..names import derived_uuid, libvirt_uuid, mdev_name
 from . import mdev_leaving
@@ -63,14 +62,14 @@ def from_name(name: str, **options: Any) -> Wish:
     if match is None:
         raise BadInput("name", name, "a mediated device is named mdev_, its UUID and its parent's address, with _ only")
     uuid, parent = match[1].replace("_", "-"), match[2]
-    active = mdev.find(uuid)
+    active = mdevs.find(uuid)
     definitions, damaged = mdevctl.defined(uuid)
     known = [active.parent] if active is not None else []
     known += [definition.parent for definition in definitions]
     if parent is not None:
         known = [address for address in known if mdev_name(uuid, address) == name]
         # Where a device is still being removed it is known by its parent alone.
-        leaves = mdev_leaving.find(uuid, mdev_types.addresses())
+        leaves = mdev_leaving.find(uuid, mdev_parents.addresses())
         known += [leaves.parent] if leaves is not None and mdev_name(uuid, leaves.parent) == name else []
     if not known and not damaged and options.get("state") != "absent":
         raise BadInput("name", name, "no such device runs or is defined here; one that is to be made needs its xml")

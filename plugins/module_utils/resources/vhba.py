@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .. import boot, disk_users, locks, machine, sysfs, udev, wishes
+from .. import boot, disk_users, locks, machine, sysfs, udev_events, wishes
 from ..capabilities import fc_port, lun
 from ..capabilities.fc_port import Port
 from ..capabilities.lun import Lun
@@ -277,7 +277,7 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
         if not _touched(wish, before) <= touched:
             raise NodedevError(f"vHBA {before.wwpn} was defined on another HBA meanwhile: try again")
         planned = plan(wish, before)
-        watch = udev.Watch("scsi_host") if planned.active and before.active is None else None
+        watch = udev_events.Watch("scsi_host") if planned.active and before.active is None else None
         apply(planned.steps)
         after = observe(wish)
         if watch is not None and after.active is not None:

@@ -11,7 +11,7 @@ import errno
 import os
 from collections.abc import Collection
 
-from .. import disk_users, programs, sysfs, udev
+from .. import disk_users, programs, sysfs, udev_events
 from ..capabilities import fc_port, lun
 from ..capabilities.fc_port import Port
 from ..capabilities.lun import Lun
@@ -128,10 +128,10 @@ def remove_lun(unit: Lun, seconds: float, going: Collection[str] = (), force: bo
     its path fails with the unit. Nor is it done, without ``force``, while udev still looks into new disks: a read that
     is under way then can harm the kernel, as was seen with fcoe.
     """
-    if not udev.settle(seconds) and not force:
+    if not udev_events.settle(seconds) and not force:
         raise NodedevError(
-            f"udev still deals with events after {seconds:g} s ({udev.QUEUE}), and may be reading the disk: look at its"
-            " journal, or set force: true to take the disk away all the same"
+            f"udev still deals with events after {seconds:g} s ({udev_events.QUEUE}), and may be reading the disk:"
+            " look at its journal, or set force: true to take the disk away all the same"
         )
     if unit.block is not None:
         # To flush it through a handle for writing would make udev look into it once more.
