@@ -28,7 +28,7 @@ def extras(device: Device, capability: dict[str, Any], oddities: Oddities) -> di
     port = fc_port.of_capability(device.path, capability)
     if port is None:
         return {}
-    told = of_port(port, tuple(lun.of_host(port.host)))
+    told = of_port(port, tuple(lun.readable(port.host, oddities)))
     said = {"port_type": port.port_type, **{key: told[key] for key in OF_BOTH}}
     if port.vport is not None:
         return {**said, **{key: told[key] for key in OF_VHBA}, **_definition(port, oddities)}

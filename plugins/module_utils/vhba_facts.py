@@ -59,7 +59,7 @@ def _names_of_parent(port: Port, ports: list[Port]) -> dict[str, str | None]:
 def _said(port: Port, oddities: Oddities) -> dict[str, Any]:
     """What there is to say of a port; what it sees is left out where that cannot be read."""
     parent = None if port.parent is None else f"scsi_host{port.parent}"
-    luns = tuple(oddities.attempt(partial(lun.of_host, port.host)) or ())
+    luns = tuple(lun.readable(port.host, oddities))
     told = oddities.attempt(partial(of_port, port, luns))
     known = {"host": port.host, "name": port.name, "vport": port.vport}
     known.update({"fabric_wwn": port.fabric_wwn, "port_state": port.port_state})

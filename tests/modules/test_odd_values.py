@@ -134,6 +134,22 @@ def test_a_vport_whose_state_cannot_be_read_is_told_without_it(fc: Host) -> None
     assert ["vport_state failed with EIO" in each for each in warnings(result)] == [True]
 
 
+@pytest.mark.parametrize("module", ["vhba_facts", "nodedev_facts"])
+def test_a_unit_that_cannot_be_read_hides_no_other(fc: Host, module: str) -> None:
+    made = fc.vhba(wait_luns=2)["vhba"]
+    lost, *others = made["luns"]
+    fc.fault(f"{lost['address']}/block/*/size", op="read", errno="EIO")
+    result = fc.done(module)
+    found = result["ansible_facts"]
+    port = (
+        found["vhba"]["vhbas"][made["name"]]
+        if module == "vhba_facts"
+        else found["nodedev"]["devices"][made["name"]]["extra"]
+    )
+    assert port["luns"] == others
+    assert ["/size failed with EIO" in each for each in warnings(result)] == [True]
+
+
 def test_definitions_that_cannot_be_listed_are_a_warning(fc: Host) -> None:
     before, _none = hbas(fc)
     fc.run(["sh", "-c", "mkdir -p /etc/nodedev.d && ln -s vhba /etc/nodedev.d/vhba"])

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 
 from .. import disk_users, sysfs, udev_events
 from ..numbers import integer
+from ..oddities import Oddities
 from ..udev import Device
 from .storage import SECTOR
 
@@ -49,8 +51,13 @@ class Lun:
 
 def of_host(host: int) -> list[Lun]:
     """The units below this host, by their addresses; one that vanishes while it is read is none."""
-    names = [name for name in sysfs.entries(DEVICES) if name.startswith(f"{host}:")]
-    return [unit for name in sorted(names, key=_numbers) if (unit := _read(name)) is not None]
+    return [unit for address in _addresses(host) if (unit := _read(address)) is not None]
+
+
+def readable(host: int, oddities: Oddities) -> list[Lun]:
+    """The same but for those that cannot be read: that is told in ``oddities``."""
+    addresses = oddities.attempt(partial(_addresses, host)) or []
+    return [unit for address in addresses if (unit := oddities.attempt(partial(_read, address))) is not None]
 
 
 def is_complete(unit: Lun) -> bool:
@@ -65,6 +72,10 @@ def is_complete(unit: Lun) -> bool:
     name = os.path.basename(unit.block)
     disk = Device(f"{unit.path}/block/{name}", "block", name)
     return disk.is_recorded and (unit.multipath is not None or disk.record.properties.get(PATH_OF_MAP) != "1")
+
+
+def _addresses(host: int) -> list[str]:
+    return sorted((name for name in sysfs.entries(DEVICES) if name.startswith(f"{host}:")), key=_numbers)
 
 
 def _numbers(address: str) -> tuple[int, ...]:
