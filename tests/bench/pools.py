@@ -62,7 +62,7 @@ def asked(results: dict[str, Any]) -> list[Goal]:
     """The goals of pools, of the tasks' own durations."""
     seconds = {name: playbook["tasks"]["median"] for name, playbook in results["playbooks"].items()}
     return [
-        (f"{results['instances']} instances against loops of mdevctl", ratio(seconds["pool"], seconds["loops"]), 1 / 40),
+        (f"{results['instances']} instances against loops", ratio(seconds["pool"], seconds["loops"]), 1 / 40),
         ("nothing to do against ansible.builtin.ping", ratio(seconds["idle"], seconds["ping"]), 1.5),
     ]
 
