@@ -18,7 +18,7 @@ from ..plan import StepFailed, apply, describe
 from ..resources import mdev_leaving
 from .attempts import Ceilings, alone
 from .mdev_plan import Plan, plan
-from .mdev_seen import Observation, cards, members_of, observe
+from .mdev_seen import Observation, cards, chosen, members_of, observe
 from .mdev_wish import Wish
 from .members import Member
 from .parents import Parent
@@ -57,10 +57,15 @@ def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observati
         if watch is not None:
             late = watch.wait_added([target.uuid for target in planned.creates], wish.wait_timeout)
             planned = replace(planned, warnings=(*planned.warnings, *late))
-        if not planned.steps:
-            return before, planned, before
-        # What the wish leaves open stands in the record, which may be gone now. What this run made nobody uses yet.
-        return before, planned, observe(wish.filled(before.record), before.holders)
+        return before, planned, _after(wish, before, planned) if planned.steps else before
+
+
+def _after(wish: Wish, before: Observation, planned: Plan) -> Observation:
+    """What is there when all steps have been taken: each has looked at what came of it, and the parents tell the room.
+
+    What the wish leaves open stands in the record, which may be gone now.
+    """
+    return replace(_predicted(before, planned), choice=chosen(wish.filled(before.record)))
 
 
 def _predicted(before: Observation, planned: Plan) -> Observation:

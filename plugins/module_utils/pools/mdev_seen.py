@@ -56,11 +56,8 @@ class Observation:
         return self.definitions.get(uuid, ())
 
 
-def observe(wish: Wish, held: Mapping[str, tuple[holders.Holder, ...]] | None = None) -> Observation:
-    """Read what the wish touches: the record, the parents, all that runs and is defined, and who uses members.
-
-    ``held`` are the holders by UUID where those have been looked at before.
-    """
+def observe(wish: Wish) -> Observation:
+    """Read what the wish touches: the record, the parents, all that runs and is defined, and who uses members."""
     known, broken = record.look(wish.name, KIND, kept)
     wish = wish.filled(known)
     active = {device.uuid: device for device in mdevs.running()}
@@ -73,15 +70,12 @@ def observe(wish: Wish, held: Mapping[str, tuple[holders.Holder, ...]] | None = 
     owners = record.owners(wish.name)
     others = {uuid for uuid in {*active, *defined} - {*own} - {*owners} if uuid[14] == "5"}
     derived = members.derived(others, partial(pool_uuid, host, wish.name)) if host else {}
-    chosen = choose(wish.parents or Selector(), wish.type)
     nodes = {uuid: active[uuid].nodes for uuid in {*own, *derived, *(wish.uuids or ())} if uuid in active}
-    if held is None:
-        held = _held(wish, nodes, {*own, *derived})
     scripts = callouts.found()
     return Observation(
         machine=host,
         record=known,
-        choice=chosen,
+        choice=chosen(wish),
         registered=tuple(mdev_parents.addresses()),
         cards=_cards(known, (device.parent for device in active.values())),
         active=active,
@@ -89,12 +83,17 @@ def observe(wish: Wish, held: Mapping[str, tuple[holders.Holder, ...]] | None = 
         damaged=tuple(damaged),
         owners=owners,
         derived=derived,
-        holders={uuid: held.get(uuid, ()) for uuid in nodes},
+        holders=_held(wish, nodes, {*own, *derived}),
         callouts=scripts,
         leaving=tuple(_leaving(record.known(known, derived), active, defined)),
         damaged_records=tuple(broken),
         told=_told(wish, scripts, [active[uuid] for uuid in nodes], defined),
     )
+
+
+def chosen(wish: Wish) -> Choice:
+    """The parents that the wish chooses, with the room that they say they have now."""
+    return choose(wish.parents or Selector(), wish.type)
 
 
 def _leaving(
