@@ -34,7 +34,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: The steps that were taken, or in check mode would be, in order.
+  description: As RV(hostdev.nodedev.mdev#module:plan).
   returned: success
   type: list
   elements: str

@@ -101,7 +101,8 @@ plan:
     - create mdev 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01 of type nvidia-232 on 0000:3d:00.0
     - define mdev 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01 with type nvidia-232 on 0000:3d:00.0, start auto
 diff:
-  description: What runs (C(runtime)) and what is kept for the next boot (C(boot)), before and after.
+  description:
+    - What is there (C(runtime)) and what is kept for the next boot (C(boot)), before and after; of a pool by instance.
   returned: success
   type: dict
   sample:
@@ -115,7 +116,7 @@ mdev:
   type: dict
   contains:
     name:
-      description: libvirt's name of the device; null when no parent of it is known.
+      description: libvirt's name of the device; null where it has none now.
       type: str
       sample: mdev_9a2c9c9e_6c1f_4f0e_8b2b_2d1c1a5f3a01_0000_3d_00_0
     uuid:
@@ -123,7 +124,7 @@ mdev:
       type: str
       sample: 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01
     parent:
-      description: libvirt's name of the parent; null where the parent is not there.
+      description: libvirt's name of the parent; null where that is not there.
       type: str
       sample: pci_0000_3d_00_0
     parent_addr:
@@ -131,7 +132,7 @@ mdev:
       type: str
       sample: "0000:3d:00.0"
     type:
-      description: The kernel's id of the type.
+      description: The kernel's id of the type; null where that is not known.
       type: str
       sample: nvidia-232
     device_api:
@@ -143,7 +144,7 @@ mdev:
       type: int
       sample: 12
     active:
-      description: Whether the device runs.
+      description: Whether the device is there now.
       type: bool
       sample: true
     persistent:

@@ -162,7 +162,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: The steps that were taken, or in check mode would be, in order.
+  description: As RV(hostdev.nodedev.mdev#module:plan).
   returned: success
   type: list
   elements: str
@@ -171,7 +171,7 @@ plan:
     - create mdev 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00 of type nvidia-230 on 0000:3d:00.0
     - define mdev 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00 with type nvidia-230 on 0000:3d:00.0, start auto
 diff:
-  description: By UUID, which instances run (C(runtime)) and which are kept for the next boot (C(boot)).
+  description: As RV(hostdev.nodedev.mdev#module:diff).
   returned: success
   type: dict
   sample:
@@ -183,48 +183,26 @@ diff:
         1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00:
           {type: nvidia-230, parent: "0000:3d:00.0", autostart: true, attrs: []}
 instances:
-  description: The instances of the pool afterwards, by index.
+  description:
+    - The instances of the pool afterwards, by index. In check mode, what is known only once they are there is null.
   returned: success
   type: list
   elements: dict
   contains:
     index:
-      description: The index, from which the UUID follows; with O(uuids), the place in that list.
+      description: The index, from which UUID or WWNs follow; with a list of UUIDs, the place in that.
       type: int
       sample: 0
-    uuid:
-      description: The UUID.
-      type: str
-      sample: 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00
-    name:
-      description: libvirt's name of the device.
-      type: str
-      sample: mdev_1f9d6c0e_7a55_5c6b_9d0f_0a4e3c2b1a00_0000_3d_00_0
-    parent:
-      description: libvirt's name of the parent; null where the parent is not there.
-      type: str
-      sample: pci_0000_3d_00_0
-    parent_addr:
-      description: The parent's address in sysfs.
-      type: str
-      sample: "0000:3d:00.0"
-    type:
-      description: The kernel's id of the type; null for an instance that neither runs nor is defined.
-      type: str
-      sample: nvidia-230
+    uuid: {description: As RV(hostdev.nodedev.mdev#module:mdev.uuid)., type: str}
+    name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str}
+    parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str}
+    parent_addr: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent_addr)., type: str}
+    type: {description: As RV(hostdev.nodedev.mdev#module:mdev.type)., type: str}
     state:
       description: V(active) where the instance runs, else V(inactive).
       type: str
       sample: active
-    holders:
-      description:
-        - The processes that hold the instance open, with the domain where one is a guest.
-        - C(pid) is null where a process cannot be seen, or where it cannot be told whether any has it open, so that it
-          is not known to be free.
-      type: list
-      elements: dict
-      sample:
-        - {pid: 4711, command: qemu-system-x86, node: /dev/vfio/12, domain: workstation-3}
+    holders: {description: As RV(hostdev.nodedev.mdev#module:mdev.holders)., type: list, elements: dict}
     hostdev_xml:
       description: The C(<hostdev>) element by which a domain gets the instance; null where its API is not known.
       type: str

@@ -139,7 +139,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: The steps that were taken, or in check mode would be, in order.
+  description: As RV(hostdev.nodedev.mdev#module:plan).
   returned: success
   type: list
   elements: str
@@ -147,7 +147,7 @@ plan:
     - create vHBA 2101001b32a9da5e (WWNN 2001001b32a9da5e) on scsi_host3 (WWPN 2100001b32a9da4e)
     - define vHBA 2101001b32a9da5e (WWNN 2001001b32a9da5e) on the HBA with WWPN 2100001b32a9da4e
 diff:
-  description: What runs (C(runtime)) and what is kept for the next boot (C(boot)), before and after.
+  description: As RV(hostdev.nodedev.mdev#module:diff).
   returned: success
   type: dict
   sample:
@@ -171,33 +171,21 @@ vhba:
   type: dict
   contains:
     wwnn:
-      description: The World Wide Node Name, 16 hexadecimal digits.
+      description: The World Wide Node Name, 16 hexadecimal digits; null where that is not known.
       type: str
       sample: 2001001b32a9da5e
     wwpn:
       description: The World Wide Port Name.
       type: str
       sample: 2101001b32a9da5e
-    active:
-      description: Whether it is there now.
-      type: bool
-      sample: true
-    persistent:
-      description: Whether it is defined.
-      type: bool
-      sample: true
+    active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
+    persistent: {description: As RV(hostdev.nodedev.mdev#module:mdev.persistent)., type: bool}
     host:
       description: The number of its SCSI host; another after every boot.
       type: int
       sample: 9
-    name:
-      description: libvirt's name of it.
-      type: str
-      sample: scsi_host9
-    parent:
-      description: libvirt's name of the HBA; null where that is not there.
-      type: str
-      sample: scsi_host3
+    name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str}
+    parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str}
     parent_wwnn:
       description: The WWNN of the HBA; null where that is not there.
       type: str

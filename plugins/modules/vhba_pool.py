@@ -157,7 +157,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 plan:
-  description: The steps that were taken, or in check mode would be, in order.
+  description: As RV(hostdev.nodedev.mdev#module:plan).
   returned: success
   type: list
   elements: str
@@ -166,7 +166,7 @@ plan:
     - create vHBA 5001a4a3c5d2e1f0 (WWNN 5001a4a90b8a7c6d) on scsi_host3 (WWPN 10000090fa1234a0)
     - define vHBA 5001a4a3c5d2e1f0 (WWNN 5001a4a90b8a7c6d) on the HBA with WWPN 10000090fa1234a0
 diff:
-  description: By WWPN, which vHBAs are there (C(runtime)) and which are kept for the next boot (C(boot)).
+  description: As RV(hostdev.nodedev.mdev#module:diff).
   returned: success
   type: dict
   sample:
@@ -181,65 +181,22 @@ diff:
           parent_wwpn: 10000090fa1234a0
           require_online: true
 instances:
-  description: The vHBAs of the pool afterwards, by index. In check mode, what is known only once they exist is null.
+  description: As RV(hostdev.nodedev.mdev_pool#module:instances).
   returned: success
   type: list
   elements: dict
   contains:
-    index:
-      description: The index, from which the WWNs follow.
-      type: int
-      sample: 0
-    wwnn:
-      description: The World Wide Node Name, 16 hexadecimal digits; null for one that is neither there nor defined.
-      type: str
-      sample: 5001a4a90b8a7c6d
-    wwpn:
-      description: The World Wide Port Name.
-      type: str
-      sample: 5001a4a3c5d2e1f0
-    state:
-      description: V(active) where the vHBA is there, else V(inactive).
-      type: str
-      sample: active
-    host:
-      description: The number of its SCSI host; another after every boot.
-      type: int
-      sample: 8
-    name:
-      description: libvirt's name of it.
-      type: str
-      sample: scsi_host8
-    parent:
-      description: libvirt's name of the HBA; null where that is not there.
-      type: str
-      sample: scsi_host3
-    parent_wwnn:
-      description: The WWNN of the HBA; null where that is not there.
-      type: str
-      sample: 20000090fa1234a0
-    parent_wwpn:
-      description: The WWPN of the HBA.
-      type: str
-      sample: 10000090fa1234a0
-    vport_state:
-      description: What the vport says, such as V(Active) or V(Linkdown).
-      type: str
-      sample: Active
-    luns:
-      description:
-        - Its LUNs, by address. The size is in bytes; what is no disk has no block device. C(multipath) is the multipath
-          map that the disk is a path of, by its name and its nodes, null where it is in none.
-      type: list
-      elements: dict
-      sample:
-        - address: 8:0:0:0
-          block: /dev/sdb
-          generic: /dev/sg2
-          size: 10737418240
-          by_path: /dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-0
-          by_id: /dev/disk/by-id/wwn-0x600601601234000000000000000000a0
-          multipath: {name: mpatha, path: /dev/mapper/mpatha, block: /dev/dm-0}
+    index: {description: As RV(hostdev.nodedev.mdev_pool#module:instances.index)., type: int}
+    wwnn: {description: As RV(hostdev.nodedev.vhba#module:vhba.wwnn)., type: str}
+    wwpn: {description: As RV(hostdev.nodedev.vhba#module:vhba.wwpn)., type: str}
+    state: {description: As RV(hostdev.nodedev.mdev_pool#module:instances.state)., type: str}
+    host: {description: As RV(hostdev.nodedev.vhba#module:vhba.host)., type: int}
+    name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str}
+    parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str}
+    parent_wwnn: {description: As RV(hostdev.nodedev.vhba#module:vhba.parent_wwnn)., type: str}
+    parent_wwpn: {description: As RV(hostdev.nodedev.vhba#module:vhba.parent_wwpn)., type: str}
+    vport_state: {description: As RV(hostdev.nodedev.vhba#module:vhba.vport_state)., type: str}
+    luns: {description: As RV(hostdev.nodedev.vhba#module:vhba.luns)., type: list, elements: dict}
     holders:
       description:
         - Who uses its LUNs, in words. A multipath map that nobody uses is none; one that is used is, even where it has

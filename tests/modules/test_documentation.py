@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
 SIMULATED = [module for module in MODULES if module.stem != "boot_engine"]
 # The hosts that examples are written for, where that is not one with vGPUs.
 SCENARIOS = {"vhba": "fc", "vhba_facts": "fc", "vhba_pool": "fc"}
+REFERENCE = re.compile(r"As RV\(hostdev\.nodedev\.(?P<module>\w+)#module:(?P<path>[\w.]+)\)\.")
+# Facts are trees of their own, and the boot engine is no device.
+ANSWERS_OF_THEIR_OWN = ("boot_engine", "definition_facts", "mdev_types_facts", "nodedev_facts", "vhba_facts")
+# What a pool has room for is counted by type where parents have types.
+OF_EACH_KIND = ("capacity", "holders")
 
 
 def documentation(module: Path, name: str) -> Any:
@@ -38,6 +44,47 @@ def test_examples_run(start: Callable[..., Host], module: Path, tmp_path: Path) 
     assert f"ok={len(tasks)}" in play(host, playbook, tmp_path)
 
 
+def returned(module: str) -> dict[str, Any]:
+    """The RETURN section of a module; where it refers to another's for a key, with what stands there."""
+    found: dict[str, Any] = documentation(ROOT / "plugins" / "modules" / f"{module}.py", "RETURN")
+    return {key: resolved(value) for key, value in found.items()}
+
+
+def resolved(value: dict[str, Any]) -> dict[str, Any]:
+    """A key's documentation with what it refers to; its own sample is the one that counts."""
+    reference = REFERENCE.fullmatch(paragraphs(value)[0])
+    if reference is not None:
+        there = {"contains": returned(reference["module"])}
+        for key in reference["path"].split("."):
+            there = there["contains"][key]
+        value = {**there, **value}
+    if "contains" in value:
+        value = {**value, "contains": {key: resolved(part) for key, part in value["contains"].items()}}
+    return value
+
+
+def paragraphs(value: dict[str, Any]) -> list[str]:
+    text = value["description"]
+    return [text] if isinstance(text, str) else list(text)
+
+
+def texts(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each key that is documented and does not refer to another module's, with its text."""
+    for key, value in values.items():
+        if REFERENCE.fullmatch(paragraphs(value)[0]) is None:
+            yield key, " ".join(paragraphs(value))
+        yield from texts(value.get("contains", {}))
+
+
+def test_what_several_modules_return_is_documented_once() -> None:
+    found: dict[str, set[str]] = {}
+    for module in MODULES:
+        if module.stem not in ANSWERS_OF_THEIR_OWN:
+            for key, text in texts(documentation(module, "RETURN")):
+                found.setdefault(key, set()).add(text)
+    assert {key: told for key, told in found.items() if len(told) > 1 and key not in OF_EACH_KIND} == {}
+
+
 def shape(contains: dict[str, Any]) -> set[str]:
     """The keys that a RETURN section lists, each of which has a sample."""
     assert [key for key, said in contains.items() if "sample" not in said and "contains" not in said] == []
@@ -45,14 +92,26 @@ def shape(contains: dict[str, Any]) -> set[str]:
 
 
 def test_the_mdev_module_returns_what_it_documents(host: Host) -> None:
-    known = documentation(ROOT / "plugins" / "modules" / "mdev.py", "RETURN")
+    known = returned("mdev")
     made = host.mdev(uuid=UUID)
     assert set(made) - {"changed", "invocation", "warnings"} == shape(known)
     assert set(made["mdev"]) == shape(known["mdev"]["contains"])
 
 
+def test_the_nodedev_module_returns_what_it_documents(host: Host, fc: Host) -> None:
+    known = returned("nodedev")
+    name = host.mdev(uuid=UUID)["mdev"]["name"]
+    made = host.done("nodedev", name=name)
+    assert set(made) - {"changed", "invocation", "warnings"} == shape(known) - {"vhba", "not_taken"}
+    assert set(made["mdev"]) == shape(known["mdev"]["contains"])
+    vhba = fc.vhba()["vhba"]
+    found = fc.done("nodedev", name=vhba["name"])
+    assert set(found) - {"changed", "invocation", "warnings"} == shape(known) - {"mdev"}
+    assert set(found["vhba"]) == shape(known["vhba"]["contains"])
+
+
 def test_the_mdev_types_facts_module_returns_what_it_documents(host: Host) -> None:
-    known = documentation(ROOT / "plugins" / "modules" / "mdev_types_facts.py", "RETURN")
+    known = returned("mdev_types_facts")
     sample = known["ansible_facts"]["contains"]["mdev_types"]["sample"]["pci_0000_3d_00_0"]
     facts = host.module("mdev_types_facts")["ansible_facts"]["mdev_types"]["pci_0000_3d_00_0"]
     assert set(facts) == set(sample)
@@ -60,7 +119,7 @@ def test_the_mdev_types_facts_module_returns_what_it_documents(host: Host) -> No
 
 
 def test_the_mdev_pool_module_returns_what_it_documents(host: Host) -> None:
-    known = documentation(ROOT / "plugins" / "modules" / "mdev_pool.py", "RETURN")
+    known = returned("mdev_pool")
     made = host.pool(type="nvidia-232", count=1)
     assert set(made) - {"changed", "invocation", "warnings"} == shape(known)
     assert set(made["instances"][0]) == shape(known["instances"]["contains"])
@@ -71,7 +130,7 @@ def test_the_mdev_pool_module_returns_what_it_documents(host: Host) -> None:
 
 
 def test_the_definition_facts_module_returns_what_it_documents(host: Host) -> None:
-    known = documentation(ROOT / "plugins" / "modules" / "definition_facts.py", "RETURN")
+    known = returned("definition_facts")
     contains = known["ansible_facts"]["contains"]["nodedev_definitions"]["contains"]
     host.pool(type="nvidia-232", count=1, attrs=[{"nvidia/vgpu_params": "a=1"}])
     host.mdev(type="nvidia-232", attrs=[{"nvidia/vgpu_params": "a=1"}])
@@ -87,7 +146,7 @@ def test_the_definition_facts_module_returns_what_it_documents(host: Host) -> No
 
 
 def test_the_boot_engine_module_returns_what_it_documents(host: Host) -> None:
-    known = documentation(ROOT / "plugins" / "modules" / "boot_engine.py", "RETURN")
+    known = returned("boot_engine")
     made = host.done("boot_engine")
     assert set(made) - {"changed", "invocation"} == shape(known)
     assert {frozenset(side) for side in made["diff"].values()} == {frozenset({"release", "files", "faults"})}
@@ -95,7 +154,7 @@ def test_the_boot_engine_module_returns_what_it_documents(host: Host) -> None:
 
 
 def test_the_vhba_module_returns_what_it_documents(fc: Host) -> None:
-    known = documentation(ROOT / "plugins" / "modules" / "vhba.py", "RETURN")
+    known = returned("vhba")
     made = fc.vhba(wait_luns=3)
     assert set(made) - {"changed", "invocation", "warnings"} == shape(known)
     contains = known["vhba"]["contains"]
@@ -110,7 +169,7 @@ def test_the_vhba_module_returns_what_it_documents(fc: Host) -> None:
 
 
 def test_the_vhba_facts_module_returns_what_it_documents(fc: Host) -> None:
-    known = documentation(ROOT / "plugins" / "modules" / "vhba_facts.py", "RETURN")
+    known = returned("vhba_facts")
     contains = known["ansible_facts"]["contains"]["vhba"]["contains"]
     fc.vhba(wait_luns=3)
     found = fc.done("vhba_facts")["ansible_facts"]["vhba"]
@@ -124,7 +183,7 @@ def test_the_vhba_facts_module_returns_what_it_documents(fc: Host) -> None:
 
 
 def test_the_definition_facts_module_returns_of_vhbas_what_it_documents(fc: Host) -> None:
-    known = documentation(ROOT / "plugins" / "modules" / "definition_facts.py", "RETURN")
+    known = returned("definition_facts")
     (sample,) = known["ansible_facts"]["contains"]["nodedev_definitions"]["contains"]["vhba"]["sample"]
     fc.vhba()
     (said,) = fc.done("definition_facts", kinds=["vhba"])["ansible_facts"]["nodedev_definitions"]["vhba"]
