@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from . import nodes, processes, programs, sysfs
 from .errors import NodedevError
 from .nodes import Identity
-from .text import shown
+from .processes import Holder
 
 BLOCK = "/sys/class/block"
 MAPPER = "/dev/mapper"
@@ -45,18 +45,6 @@ PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
-class Use:
-    """One use of a disk, a partition or a map on it; ``pid`` is of the process where it is one."""
-
-    node: str
-    by: str
-    pid: int | None = None
-
-    def __str__(self) -> str:
-        return f"{shown(self.node)} is {shown(self.by)}"
-
-
-@dataclass(frozen=True)
 class Map:
     """A multipath map: its name for its tools, its node by that name, and the kernel's, such as /dev/dm-0."""
 
@@ -65,7 +53,7 @@ class Map:
     block: str
 
 
-def of_disks(disks: Collection[str], characters: Collection[str] = (), probe: bool = True) -> list[Use]:
+def of_disks(disks: Collection[str], characters: Collection[str] = (), probe: bool = True) -> list[Holder]:
     """The uses of these disks (/dev/sdb), with what is built on them, and of character nodes (/dev/sg3, /dev/nst0).
 
     All of them are taken to be removed together, which matters to the maps upon them. What cannot be told is a use
@@ -76,7 +64,7 @@ def of_disks(disks: Collection[str], characters: Collection[str] = (), probe: bo
     return _uses(names, _spared(names), characters, [*disks, *characters][:1], probe)
 
 
-def of_each(units: Mapping[str, tuple[str | None, Collection[str]]], probe: bool = True) -> dict[str, list[Use]]:
+def of_each(units: Mapping[str, tuple[str | None, Collection[str]]], probe: bool = True) -> dict[str, list[Holder]]:
     """The uses of several units, each with its disk, if it has one, and its character nodes; as of_disks() of all.
 
     Whatever their number, the processes are looked at once.
@@ -96,7 +84,7 @@ def _disk_nodes(disk: str | None, spared: Collection[str]) -> list[str]:
 
 def _uses(
     disks: Collection[str], spared: Collection[str], characters: Collection[str], asked: Collection[str], probe: bool
-) -> list[Use]:
+) -> list[Holder]:
     """``spared`` are maps that are no business of ours, ``asked`` the nodes of which a doubt is told."""
     # A map may be built on several of the disks, and then uses each of them.
     built = [*dict.fromkeys(pair for disk in disks for pair in _tree(disk, spared))]
@@ -106,9 +94,9 @@ def _uses(
     direct = _direct(blocks, characters, asked)
     used = {use.node for use in direct}
     if probe:
-        direct += [Use(f"/dev/{name}", claim) for name in blocks if _is_free(name, used) and (claim := _claim(name))]
+        direct += [claim for name in blocks if _is_free(name, used) and (claim := _claim(f"/dev/{name}"))]
     idle = _idle(built, {use.node for use in direct})
-    held = [Use(f"/dev/{lower}", f"held by {_called(name)}") for name, lower in built if lower and name not in idle]
+    held = [Holder(f"/dev/{lower}", _called(name), "held by") for name, lower in built if lower and name not in idle]
     return held + direct
 
 
@@ -119,7 +107,7 @@ def _is_free(name: str, used: Collection[str]) -> bool:
     )
 
 
-def _direct(blocks: Collection[str], characters: Collection[str], asked: Collection[str]) -> list[Use]:
+def _direct(blocks: Collection[str], characters: Collection[str], asked: Collection[str]) -> list[Holder]:
     """What is on the blocks and the character nodes themselves, not on what is built on them."""
     wanted = {
         identity: f"/dev/{name}"
@@ -128,21 +116,18 @@ def _direct(blocks: Collection[str], characters: Collection[str], asked: Collect
     }
     mounts, unread = processes.mounts()
     places = dict.fromkeys((wanted.get(_numbered(each.number)), each.place) for each in mounts)
-    found = [Use(node, f"mounted on {place}") for node, place in places if node is not None]
-    found += [Use(node, "used for swap") for node in dict.fromkeys(_swaps(wanted)) if node in wanted.values()]
-    found += [Use(node, f"used by the loop device {loop}") for node, loop in _loops(wanted)]
-    found += [Use(f"/dev/{name}", f"part of the btrfs {system}") for system, name in _btrfs() if name in blocks]
+    found = [Holder(node, place, "mounted on") for node, place in places if node is not None]
+    found += [Holder(node, "swap", "used for") for node in dict.fromkeys(_swaps(wanted)) if node in wanted.values()]
+    found += [Holder(node, f"the loop device {loop}", "used by") for node, loop in _loops(wanted)]
+    found += [Holder(f"/dev/{name}", f"the btrfs {system}", "part of") for system, name in _btrfs() if name in blocks]
     wanted.update((identity, node) for node in characters for identity in _character(node))
     look = processes.opened(wanted)
-    found += [
-        Use(each.node, f"open by process {each.pid} ({processes.command(each.pid)})", each.pid)
-        for each in look.opened
-        if not processes.is_daemon(each.pid, WATCHERS)
-    ]
+    found += [processes.holder(each) for each in look.opened if not processes.is_daemon(each.pid, WATCHERS)]
     doubt = look.doubt or unread
     used = {use.node for use in found}
-    doubtful = [] if doubt is None else [node for node in asked if node not in used]
-    return found + [Use(node, f"possibly used by {doubt}") for node in doubtful]
+    if doubt is None:
+        return found
+    return found + [Holder(node, doubt, "possibly used by") for node in asked if node not in used]
 
 
 def _numbered(text: str) -> Identity:
@@ -297,9 +282,8 @@ def _btrfs() -> Iterator[tuple[str, str]]:
             yield sysfs.read(f"{BTRFS}/{system}/label") or system, name
 
 
-def _claim(name: str) -> str | None:
+def _claim(node: str) -> Holder | None:
     """That something within the kernel has the disk for itself: it cannot be opened exclusively then (open(2))."""
-    node = f"/dev/{name}"
     try:
         if not stat.S_ISBLK(os.stat(node).st_mode):
             return None
@@ -307,7 +291,9 @@ def _claim(name: str) -> str | None:
     except OSError as error:
         number = error.errno or errno.EIO
         if number == errno.EBUSY:
-            return "claimed by the kernel"
+            return Holder(node, "the kernel", "claimed by")
         if number in (errno.EACCES, errno.EPERM):
-            return f"possibly claimed by the kernel, since it cannot be opened ({errno.errorcode[number]})"
+            return Holder(
+                node, f"the kernel, since it cannot be opened ({errno.errorcode[number]})", "possibly claimed by"
+            )
     return None

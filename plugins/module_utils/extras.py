@@ -85,7 +85,7 @@ def add_holders(devices: Iterable[dict[str, Any]]) -> None:
     held = holders.seen({node for found in nodes.values() for node in found})
     for device in devices:
         if device["name"] in nodes:
-            own = [holder for holder in held if holder["node"] in nodes[device["name"]]]
+            own = [holder.document() for holder in held if holder.node in nodes[device["name"]]]
             device.setdefault("extra", {})["holders"] = own
 
 

@@ -7,11 +7,10 @@ import errno
 import os
 import stat
 from collections.abc import Collection
-from typing import Any
 
 from . import nodes as identities
 from . import processes, sysfs
-from .text import shown
+from .processes import Holder
 
 VFIO = "/dev/vfio"
 # The groups of VFIO and the character devices of its own that devices have on newer kernels, by their names.
@@ -20,18 +19,16 @@ CDEVS = "/sys/class/vfio-dev"
 # What the opening of a node says where nobody can have it open: it is gone, or its device is.
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO)
 
-Holder = dict[str, Any]
-
 
 def of_nodes(nodes: Collection[str]) -> list[Holder]:
-    """The processes that hold one of these device nodes open: pid, command, node, and the domain where it is a guest.
+    """The processes that hold one of these device nodes open.
 
-    A node that is busy although no process that we can see holds it has pid None, as in a container without the host's
-    processes; so has one of which it cannot be told whether anybody holds it.
+    A node that is busy although no process that we can see holds it has a holder without a pid, as in a container
+    without the host's processes; so has one of which it cannot be told whether anybody holds it.
     """
     found = seen(nodes)
-    held = {holder["node"] for holder in found}
-    return found + [_unseen(node, who) for node in nodes if node not in held and (who := _busy(node)) is not None]
+    held = {holder.node for holder in found}
+    return found + [Holder(node, who) for node in nodes if node not in held and (who := _busy(node)) is not None]
 
 
 def seen(nodes: Collection[str]) -> list[Holder]:
@@ -47,8 +44,8 @@ def seen(nodes: Collection[str]) -> list[Holder]:
     held = {opened.node for opened in look.opened}
     doubtful = [] if look.doubt is None else [node for node in nodes if node in wanted.values() and node not in held]
     return [
-        *(_holder(opened.pid, opened.node) for opened in look.opened),
-        *(_unseen(node, f"possibly {look.doubt}") for node in doubtful),
+        *(processes.holder(opened) for opened in look.opened),
+        *(Holder(node, f"possibly {look.doubt}") for node in doubtful),
     ]
 
 
@@ -84,16 +81,6 @@ def _identities(node: str) -> set[identities.Identity]:
     return identities.of_device(node.removeprefix("/dev/"), stat.S_IFCHR, f"{place}/{name}")
 
 
-def _holder(pid: int, node: str) -> Holder:
-    holder: Holder = {"pid": pid, "command": processes.command(pid), "node": node}
-    guest = processes.guest(pid)
-    return holder if guest is None else {**holder, "domain": guest}
-
-
-def _unseen(node: str, who: str) -> Holder:
-    return {"pid": None, "command": who, "node": node}
-
-
 def _busy(node: str) -> str | None:
     """Who holds a node by libvirt's test, None where nobody does: a group opens once only. It is closed at once."""
     try:
@@ -115,10 +102,4 @@ def _meaning(number: int) -> str:
 
 def named(holders: Collection[Holder]) -> str:
     """The holders in words, for a message."""
-    return ", ".join(_named(holder) for holder in holders)
-
-
-def _named(holder: Holder) -> str:
-    command = shown(holder.get("command") or "without a name")
-    who = command if holder.get("pid") is None else f"process {holder['pid']} ({command})"
-    return f"{who} of domain {shown(holder['domain'])}" if "domain" in holder else who
+    return ", ".join(holder.who for holder in holders)

@@ -23,6 +23,35 @@ LONGEST = 1 << 20
 
 
 @dataclass(frozen=True)
+class Holder:
+    """Who uses a node of a device, and how, as in '/dev/sdb is mounted on /srv'.
+
+    ``by`` is a process's name where there is a ``pid``, of a guest with its ``domain``, and says all there is to say of
+    any other user. All are texts of others, to be shown as they are only in data.
+    """
+
+    node: str
+    by: str
+    how: str = "open by"
+    pid: int | None = None
+    domain: str | None = None
+
+    @property
+    def who(self) -> str:
+        """The user in words."""
+        name = shown(self.by or "without a name")
+        user = name if self.pid is None else f"process {self.pid} ({name})"
+        return user if self.domain is None else f"{user} of domain {shown(self.domain)}"
+
+    def __str__(self) -> str:
+        return f"{shown(self.node)} is {self.how} {self.who}"
+
+    def document(self) -> dict[str, str | int | None]:
+        """The same as data."""
+        return {"node": self.node, "how": self.how, "by": self.by, "pid": self.pid, "domain": self.domain}
+
+
+@dataclass(frozen=True)
 class Opened:
     """A process that has a node open."""
 
@@ -176,6 +205,11 @@ def _is_no_device(handle: str, error: OSError) -> bool:
 def command(pid: int) -> str:
     """The name of a process, which is anybody's choice; empty when it has ended."""
     return _text(pid, "comm").removesuffix("\n")
+
+
+def holder(opened: Opened) -> Holder:
+    """A process that has a node open as who uses it."""
+    return Holder(opened.node, command(opened.pid), pid=opened.pid, domain=guest(opened.pid))
 
 
 def guest(pid: int) -> str | None:

@@ -38,7 +38,7 @@ def facts(parent: str | None = None) -> dict[str, Any]:
 
 def _hba(port: Port, ports: list[Port], oddities: Oddities) -> dict[str, Any]:
     said = _said(port, oddities)
-    for key in ("vport", "vport_state", "parent"):
+    for key in ("vport", "vport_state", "parent", "parent_addr"):
         del said[key]
     return {
         **said,
@@ -64,4 +64,5 @@ def _said(port: Port, oddities: Oddities) -> dict[str, Any]:
     known = {"host": port.host, "name": port.name, "vport": port.vport}
     known.update({"fabric_wwn": port.fabric_wwn, "port_state": port.port_state})
     own = {"wwnn": port.wwnn, "wwpn": port.wwpn, "port_type": port.port_type, "parent": parent}
+    own["parent_addr"] = None if port.parent is None else f"host{port.parent}"
     return {**own, **(told if told is not None else {**of_port(None, luns), **known})}

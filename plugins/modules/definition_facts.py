@@ -85,6 +85,7 @@ ansible_facts:
               require_online: true
               name: scsi_host9
               parent: scsi_host3
+              parent_addr: host3
               parent_missing: false
               autostart: true
               active: true

@@ -108,8 +108,8 @@ diff:
   sample:
     before: {runtime: {}, boot: {}}
     after:
-      runtime: {type: nvidia-232, parent: "0000:3d:00.0"}
-      boot: {type: nvidia-232, parent: "0000:3d:00.0", autostart: true, attrs: []}
+      runtime: {type: nvidia-232, parent_addr: "0000:3d:00.0"}
+      boot: {type: nvidia-232, parent_addr: "0000:3d:00.0", autostart: true, attrs: []}
 mdev:
   description: The device afterwards. In check mode, what is known only once the device exists is null.
   returned: success
@@ -128,7 +128,7 @@ mdev:
       type: str
       sample: pci_0000_3d_00_0
     parent_addr:
-      description: The parent's address in sysfs.
+      description: The kernel's name of the parent; null where that is not there.
       type: str
       sample: "0000:3d:00.0"
     type:
@@ -163,13 +163,14 @@ mdev:
         - nvidia/vgpu_params: frame_rate_limiter=0
     holders:
       description:
-        - The processes that hold the device open, with the domain where one is a guest.
-        - C(pid) is null where a process cannot be seen, or where it cannot be told whether any has it open, so that it
-          is not known to be free.
+        - Who uses the device (C(by)), how, and by which node. Of a process C(by) is its name, and C(domain) that of the
+          guest if it is one. What does not apply is null.
+        - C(pid) is null too where a process cannot be seen, or where it cannot be told whether any has it open, so that
+          it is not known to be free.
       type: list
       elements: dict
       sample:
-        - {pid: 4711, command: qemu-system-x86, node: /dev/vfio/12, domain: workstation-3}
+        - {node: /dev/vfio/12, how: open by, by: qemu-system-x86, pid: 4711, domain: workstation-3}
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run

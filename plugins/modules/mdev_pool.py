@@ -178,10 +178,10 @@ diff:
     before: {runtime: {}, boot: {}}
     after:
       runtime:
-        1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00: {type: nvidia-230, parent: "0000:3d:00.0"}
+        1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00: {type: nvidia-230, parent_addr: "0000:3d:00.0"}
       boot:
         1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00:
-          {type: nvidia-230, parent: "0000:3d:00.0", autostart: true, attrs: []}
+          {type: nvidia-230, parent_addr: "0000:3d:00.0", autostart: true, attrs: []}
 instances:
   description:
     - The instances of the pool afterwards, by index. In check mode, what is known only once they are there is null.
@@ -198,10 +198,7 @@ instances:
     parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str}
     parent_addr: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent_addr)., type: str}
     type: {description: As RV(hostdev.nodedev.mdev#module:mdev.type)., type: str}
-    state:
-      description: V(active) where the instance runs, else V(inactive).
-      type: str
-      sample: active
+    active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
     holders: {description: As RV(hostdev.nodedev.mdev#module:mdev.holders)., type: list, elements: dict}
     hostdev_xml:
       description: The C(<hostdev>) element by which a domain gets the instance; null where its API is not known.

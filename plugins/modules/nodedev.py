@@ -118,7 +118,7 @@ vhba:
     - Null where O(name) of a SCSI host that is not there was to be absent.
   returned: for a vHBA
   type: dict
-not_taken: {description: As RV(hostdev.nodedev.vhba#module:not_taken)., returned: for a vHBA, type: dict}
+hindrances: {description: As RV(hostdev.nodedev.vhba#module:hindrances)., returned: for a vHBA, type: dict}
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run

@@ -159,7 +159,7 @@ diff:
         wwpn: 2101001b32a9da5e
         parent_wwpn: 2100001b32a9da4e
         require_online: true
-not_taken:
+hindrances:
   description: Why each other HBA is not the parent, by libvirt's name.
   returned: success
   type: dict
@@ -186,6 +186,7 @@ vhba:
       sample: 9
     name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str}
     parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str}
+    parent_addr: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent_addr)., type: str}
     parent_wwnn:
       description: The WWNN of the HBA; null where that is not there.
       type: str

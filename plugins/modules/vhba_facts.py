@@ -80,6 +80,7 @@ ansible_facts:
               wwnn: 2001001b32a9da5e
               wwpn: 2101001b32a9da5e
               parent: scsi_host3
+              parent_addr: host3
               parent_wwnn: 20000090fa1234a0
               parent_wwpn: 10000090fa1234a0
               fabric_wwn: 100000051e000001

@@ -40,7 +40,7 @@ options:
         listed.
     type: dict
     suboptions:
-      scsi_hosts:
+      names:
         description:
           - HBAs by libvirt's names, such as V(scsi_host3). The pool keeps them by WWPN, since the numbers change from
             boot to boot.
@@ -48,7 +48,7 @@ options:
         elements: str
       wwpns:
         description:
-          - HBAs by WWPN, in addition to O(parents.scsi_hosts). One that is not there is passed over.
+          - HBAs by WWPN, in addition to O(parents.names). One that is not there is passed over.
         type: list
         elements: str
       fabric_wwn:
@@ -137,7 +137,7 @@ EXAMPLES = r"""
     name: backup
     count: max
     parents:
-      scsi_hosts: [scsi_host4]
+      names: [scsi_host4]
 
 - name: Two in one fabric, also on HBAs whose link is down, as before the switch answers
   hostdev.nodedev.vhba_pool:
@@ -186,35 +186,37 @@ instances:
   type: list
   elements: dict
   contains:
-    index: {description: As RV(hostdev.nodedev.mdev_pool#module:instances.index)., type: int}
+    index: {description: As RV(hostdev.nodedev.mdev_pool#module:instances[].index)., type: int}
     wwnn: {description: As RV(hostdev.nodedev.vhba#module:vhba.wwnn)., type: str}
     wwpn: {description: As RV(hostdev.nodedev.vhba#module:vhba.wwpn)., type: str}
-    state: {description: As RV(hostdev.nodedev.mdev_pool#module:instances.state)., type: str}
+    active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
     host: {description: As RV(hostdev.nodedev.vhba#module:vhba.host)., type: int}
     name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str}
     parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str}
+    parent_addr: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent_addr)., type: str}
     parent_wwnn: {description: As RV(hostdev.nodedev.vhba#module:vhba.parent_wwnn)., type: str}
     parent_wwpn: {description: As RV(hostdev.nodedev.vhba#module:vhba.parent_wwpn)., type: str}
     vport_state: {description: As RV(hostdev.nodedev.vhba#module:vhba.vport_state)., type: str}
     luns: {description: As RV(hostdev.nodedev.vhba#module:vhba.luns)., type: list, elements: dict}
     holders:
       description:
-        - Who uses its LUNs, in words. A multipath map that nobody uses is none; one that is used is, even where it has
-          a path by way of another instance.
+        - As RV(hostdev.nodedev.mdev#module:mdev.holders).
+        - C(lun) is the address of the LUN that is used. A multipath map that nobody uses is no holder; one that is used
+          is, even where it has a path by way of another instance.
       type: list
-      elements: str
+      elements: dict
       sample:
-        - "LUN 8:0:0:0: /dev/sdb is held by the multipath map mpatha (dm-0)"
-        - "LUN 8:0:0:0: /dev/dm-0 is open by process 4711 (qemu-system-x86)"
+        - {node: /dev/sdb, how: held by, by: the multipath map mpatha (dm-0), pid: null, domain: null, lun: "8:0:0:0"}
+        - {node: /dev/dm-0, how: open by, by: qemu-system-x86, pid: 4711, domain: database, lun: "8:0:0:0"}
 capacity:
   description:
     - By HBA that is chosen, how many vHBAs the pool and others have there (C(pool), C(others)), how many more it can
-      take (C(free)), and why it is used for no new ones of the pool (C(not_counted)), null where it is.
+      take (C(free)), and why it is used for no new ones of the pool (C(hindrance)), null where it is.
   returned: success
   type: dict
   sample:
-    scsi_host3: {free: 3, pool: 1, others: 0, not_counted: null}
-    scsi_host5: {free: 4, pool: 0, others: 0, not_counted: "its port is Linkdown, not Online"}
+    scsi_host3: {free: 3, pool: 1, others: 0, hindrance: null}
+    scsi_host5: {free: 4, pool: 0, others: 0, hindrance: "its port is Linkdown, not Online"}
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run
@@ -228,7 +230,7 @@ OPTIONS = {
     "parents": {
         "type": "dict",
         "options": {
-            "scsi_hosts": {"type": "list", "elements": "str"},
+            "names": {"type": "list", "elements": "str"},
             "wwpns": {"type": "list", "elements": "str"},
             "fabric_wwn": {"type": "str"},
             "online": {"type": "bool", "default": True},

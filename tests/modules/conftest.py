@@ -33,6 +33,11 @@ def warnings(result: Result) -> list[str]:
     return [each["event"]["msg"] if isinstance(each, dict) else each for each in result.get("warnings", [])]
 
 
+def open_by(pid: int, node: str) -> dict[str, Any]:
+    """The holder that has a node open by the program that Host.hold() starts."""
+    return {"node": node, "how": "open by", "by": "simhost-guest", "pid": pid, "domain": None}
+
+
 def vhba_names(end: str, name: str | None = None, **_others: Any) -> dict[str, str]:
     """The WWNN and WWPN of the scenario fc that end so; none for a vHBA with a name."""
     return {} if name is not None else {"wwnn": f"5001a4a1000000{end}", "wwpn": f"5001a4a0000000{end}"}

@@ -20,11 +20,11 @@ MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
 SIMULATED = [module for module in MODULES if module.stem != "boot_engine"]
 # The hosts that examples are written for, where that is not one with vGPUs.
 SCENARIOS = {"vhba": "fc", "vhba_facts": "fc", "vhba_pool": "fc"}
-REFERENCE = re.compile(r"As RV\(hostdev\.nodedev\.(?P<module>\w+)#module:(?P<path>[\w.]+)\)\.")
+REFERENCE = re.compile(r"As RV\(hostdev\.nodedev\.(?P<module>\w+)#module:(?P<path>[\w.\[\]]+)\)\.")
 # Facts are trees of their own, and the boot engine is no device.
 ANSWERS_OF_THEIR_OWN = ("boot_engine", "definition_facts", "mdev_types_facts", "nodedev_facts", "vhba_facts")
 # What a pool has room for is counted by type where parents have types.
-OF_EACH_KIND = ("capacity", "holders")
+OF_EACH_KIND = ("capacity",)
 
 
 def documentation(module: Path, name: str) -> Any:
@@ -55,7 +55,7 @@ def resolved(value: dict[str, Any]) -> dict[str, Any]:
     reference = REFERENCE.fullmatch(paragraphs(value)[0])
     if reference is not None:
         there = {"contains": returned(reference["module"])}
-        for key in reference["path"].split("."):
+        for key in reference["path"].replace("[]", "").split("."):
             there = there["contains"][key]
         value = {**there, **value}
     if "contains" in value:
@@ -102,7 +102,7 @@ def test_the_nodedev_module_returns_what_it_documents(host: Host, fc: Host) -> N
     known = returned("nodedev")
     name = host.mdev(uuid=UUID)["mdev"]["name"]
     made = host.done("nodedev", name=name)
-    assert set(made) - {"changed", "invocation", "warnings"} == shape(known) - {"vhba", "not_taken"}
+    assert set(made) - {"changed", "invocation", "warnings"} == shape(known) - {"vhba", "hindrances"}
     assert set(made["mdev"]) == shape(known["mdev"]["contains"])
     vhba = fc.vhba()["vhba"]
     found = fc.done("nodedev", name=vhba["name"])

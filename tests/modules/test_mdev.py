@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import CARD, OTHER, OTHER_CARD, UUID, Host, definitions, ids, warnings
+from conftest import CARD, OTHER, OTHER_CARD, UUID, Host, definitions, ids, open_by, warnings
 
 DEVICE = f"/sys/bus/mdev/devices/{UUID}"
 REAL = f"/sys/devices/pci0000:3d/{CARD}/{UUID}"
@@ -39,10 +39,10 @@ def test_what_is_returned(host: Host) -> None:
         "attrs": [{"nvidia/vgpu_params": "a=1"}],
         "holders": [],
     }
-    boot = {"type": "nvidia-231", "parent": CARD, "autostart": True, "attrs": [{"nvidia/vgpu_params": "a=1"}]}
+    boot = {"type": "nvidia-231", "parent_addr": CARD, "autostart": True, "attrs": [{"nvidia/vgpu_params": "a=1"}]}
     assert made["diff"] == {
         "before": {"runtime": {}, "boot": {}},
-        "after": {"runtime": {"type": "nvidia-231", "parent": CARD}, "boot": boot},
+        "after": {"runtime": {"type": "nvidia-231", "parent_addr": CARD}, "boot": boot},
     }
     assert host.read(f"{DEVICE}/nvidia/vgpu_params") == "a=1\n"
 
@@ -182,7 +182,7 @@ def test_a_guest_with_a_node_of_its_own(host: Host) -> None:
     script = f'mount --bind {node_of(host)} /run/own; exec "$@"'
     with host.hold("/run/own", program=["unshare", "-m", "sh", "-c", script, "sh", host.python]) as pid:
         (holder,) = host.mdev()["mdev"]["holders"]
-        assert holder == {"pid": pid, "command": "simhost-guest", "node": node_of(host)}
+        assert holder == open_by(pid, node_of(host))
         assert f"is in use by process {pid} (simhost-guest): stop that first" in host.refused(state="absent")
     assert host.mdev(state="absent")["changed"]
 
@@ -224,8 +224,8 @@ def test_who_may_not_look_at_processes_is_told_so(host: Host, user: str, why: st
     words = f"whose open files cannot be read{why} (EACCES, Permission denied)"
     (holder,) = host.mdev(check_mode=True)["mdev"]["holders"]
     assert (holder["pid"], holder["node"]) == (None, node_of(host))
-    assert holder["command"].startswith("possibly process 1 (")
-    assert holder["command"].endswith(words)
+    assert holder["by"].startswith("possibly process 1 (")
+    assert holder["by"].endswith(words)
     for state in ("inactive", "absent"):
         assert f"{words}: stop that first, or set force: true" in host.refused(state=state, check_mode=True)
         assert host.mdev(state=state, check_mode=True, force=True)["changed"]

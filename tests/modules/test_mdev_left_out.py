@@ -155,7 +155,7 @@ def test_a_pool_of_none_on_a_full_host(host: Host) -> None:
     host.pool(type=TYPE, count=0)
     unchanged(host, type=TYPE, count=0)
     made = host.pool(type=TYPE, count=2, state="inactive")
-    assert [each["state"] for each in made["instances"]] == ["inactive"] * 2
+    assert [each["active"] for each in made["instances"]] == [False] * 2
     unchanged(host, type=TYPE, count=2, state="inactive")
     assert "pool x needs 2 more instances of type GRID T4-4Q and there is room for 0" in host.pool_refused()
 

@@ -61,7 +61,7 @@ def test_what_is_returned(host: Host) -> None:
         "parent": "pci_0000_af_00_0",
         "parent_addr": OTHER_CARD,
         "type": KIND,
-        "state": "active",
+        "active": True,
         "holders": [],
         "hostdev_xml": '<hostdev mode="subsystem" type="mdev" model="vfio-pci">\n  <source>\n'
         f'    <address uuid="{uuids[1]}" />\n  </source>\n</hostdev>',
@@ -314,7 +314,7 @@ def test_another_host_has_other_uuids(host: Host) -> None:
 
 def test_inactive_and_back(host: Host) -> None:
     made = host.pool(type=TYPE, count=3, state="inactive", attrs=ATTRS)
-    assert [(each["state"], each["holders"]) for each in made["instances"]] == [("inactive", [])] * 3
+    assert [(each["active"], each["holders"]) for each in made["instances"]] == [(False, [])] * 3
     assert made["instances"][0]["hostdev_xml"]
     assert (running(host), definitions(host)) == ([], sorted(ids(made)))
     active = host.pool(attrs=ATTRS)

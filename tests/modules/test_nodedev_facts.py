@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import CARD, OTHER, OTHER_CARD, ROOT, UUID, Host, warnings
+from conftest import CARD, OTHER, OTHER_CARD, ROOT, UUID, Host, open_by, warnings
 
 CARD_NAME, OTHER_NAME, NIC = "pci_0000_3d_00_0", "pci_0000_af_00_0", "pci_0000_3b_00_0"
 MDEV = f"mdev_{UUID.replace('-', '_')}_0000_3d_00_0"
@@ -61,7 +61,7 @@ def test_all_there_is(used: Host) -> None:
     assert (extra["active"], extra["device_api"]) == (True, "vfio-pci")
     assert extra["definition"] == {"type": "nvidia-231", "autostart": True, "attrs": []}
     node = f"/dev/vfio/{mdev['capability']['iommuGroup']['number']}"
-    assert extra["holders"] == [{"pid": pid, "command": "simhost-guest", "node": node}]
+    assert extra["holders"] == [open_by(pid, node)]
 
 
 def test_looking_does_not_keep_a_guest_out(used: Host) -> None:
@@ -74,7 +74,7 @@ def test_who_may_not_look_at_processes_is_told_so(used: Host) -> None:
     used.user = ["setpriv", "--reuid=65534", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
     (holder,) = facts(used, capabilities=["mdev"])["devices"][MDEV]["extra"]["holders"]
     assert holder["pid"] is None
-    assert holder["command"].startswith("possibly process 1 (")
+    assert holder["by"].startswith("possibly process 1 (")
 
 
 def test_the_holder_of_a_function(start: Callable[..., Host]) -> None:
@@ -85,7 +85,7 @@ def test_the_holder_of_a_function(start: Callable[..., Host]) -> None:
     with host.hold("0000:05:00.0") as pid:
         found = facts(host)["devices"]
     node = f"/dev/vfio/{found['pci_0000_05_00_0']['capability']['iommuGroup']['number']}"
-    assert found["pci_0000_05_00_0"]["extra"]["holders"] == [{"pid": pid, "command": "simhost-guest", "node": node}]
+    assert found["pci_0000_05_00_0"]["extra"]["holders"] == [open_by(pid, node)]
     assert "extra" not in found["pci_0000_06_00_0"]
 
 

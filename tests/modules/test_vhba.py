@@ -40,7 +40,7 @@ def test_what_is_returned(fc: Host) -> None:
         "before": {"runtime": {}, "boot": {}},
         "after": {"runtime": RUNTIME, "boot": BOOT},
     }
-    assert made["not_taken"] == {
+    assert made["hindrances"] == {
         "scsi_host4": "scsi_host3 has as many free vports and the lower number",
         "scsi_host5": "its port is Linkdown, not Online",
         "scsi_host6": "it says of no fabric, scsi_host3 does",
@@ -103,7 +103,7 @@ def test_foretold_made_again_and_foretold_again(fc: Host, wish: dict[str, Any]) 
     assert made["changed"]
     assert not again["changed"]
     assert again["plan"] == []
-    for key in ("plan", "diff", "not_taken"):
+    for key in ("plan", "diff", "hindrances"):
         assert foretold[key] == made[key]
     for key in ("wwnn", "wwpn", "active", "persistent"):
         assert foretold["vhba"][key] == made["vhba"][key] == again["vhba"][key]
@@ -260,9 +260,9 @@ def test_the_hba_with_most_vports_left(fc: Host) -> None:
     made_by_hand(fc, "b1")
     first = fc.vhba()
     assert first["vhba"]["parent"] == "scsi_host4"
-    assert first["not_taken"]["scsi_host3"] == "it has 3 free vports, scsi_host4 has 4"
+    assert first["hindrances"]["scsi_host3"] == "it has 3 free vports, scsi_host4 has 4"
     assert fc.vhba("a2")["vhba"]["parent"] == "scsi_host3"
-    assert fc.vhba()["not_taken"]["scsi_host3"] == "the vHBA is on scsi_host4"
+    assert fc.vhba()["hindrances"]["scsi_host3"] == "the vHBA is on scsi_host4"
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_the_hba_with_most_vports_left(fc: Host) -> None:
 )
 def test_the_hba_that_is_asked_for(fc: Host, asked: dict[str, str]) -> None:
     made = fc.vhba(**asked)
-    assert (made["vhba"]["parent"], made["not_taken"]["scsi_host3"]) == ("scsi_host4", "another one was asked for")
+    assert (made["vhba"]["parent"], made["hindrances"]["scsi_host3"]) == ("scsi_host4", "another one was asked for")
     assert document(fc)["parent_wwpn"] == HBAS[4]
     assert not fc.vhba(**asked)["changed"]
     assert not fc.vhba()["changed"]

@@ -118,7 +118,7 @@ def test_a_state_that_cannot_be_read_takes_the_vhba_back(fc: Host) -> None:
 def test_a_port_that_cannot_be_read_does_not_stop_others(fc: Host) -> None:
     fc.fault("fc_host/host4/port_state", op="read", errno="EIO")
     made = fc.vhba()
-    assert (made["vhba"]["parent"], made["not_taken"]["scsi_host4"]) == (
+    assert (made["vhba"]["parent"], made["hindrances"]["scsi_host4"]) == (
         "scsi_host3",
         "its port does not tell its state",
     )

@@ -119,14 +119,14 @@ def test_a_pool_that_is_not_there_needs_no_place_and_no_hba(fc: Host, plight: An
 def test_a_new_pool_that_is_not_to_be_there(fc: Host, plight: Any) -> None:
     plight(fc)
     made = pool(fc, count=2, state="inactive")
-    assert [each["state"] for each in made["instances"]] == ["inactive"] * 2
+    assert [each["active"] for each in made["instances"]] == [False] * 2
     unchanged(fc, "vhba_pool", name="x", count=2, state="inactive")
     pool(fc, name="y", count=0)
     unchanged(fc, "vhba_pool", name="y", count=0)
 
 
 def test_hbas_by_names_that_are_not_there_any_more(fc: Host) -> None:
-    wish: dict[str, Any] = {"count": 2, "state": "inactive", "parents": {"scsi_hosts": ["scsi_host3"]}}
+    wish: dict[str, Any] = {"count": 2, "state": "inactive", "parents": {"names": ["scsi_host3"]}}
     pool(fc, **wish)
     chosen = document(fc, RECORD)["parents"]
     fc.reload("host3")
@@ -163,10 +163,10 @@ def test_an_hba_that_its_driver_has_not_named(fc: Host, name: str, state: str) -
     told = "by which no HBA can be found again: its driver has not named it"
     assert told in fc.vhba_refused(parent="scsi_host3", state=state)
     assert told in fc.failed("nodedev", xml=XML, state=state)
-    assert told in fc.failed("vhba_pool", name="x", count=1, parents={"scsi_hosts": ["scsi_host3"]}, state=state)
+    assert told in fc.failed("vhba_pool", name="x", count=1, parents={"names": ["scsi_host3"]}, state=state)
     made = fc.vhba(state=state)
     assert made["vhba"]["parent"] == "scsi_host4"
-    assert told in made["not_taken"]["scsi_host3"]
+    assert told in made["hindrances"]["scsi_host3"]
 
 
 def test_what_runs_on_an_hba_without_a_name_is_not_defined(fc: Host) -> None:
@@ -285,7 +285,7 @@ LONG = "1" * 5000
         ],
         ("vhba", {"wwnn": WWNN, "wwpn": WWPN, "parent": f"scsi_host{LONG}"}, "an HBA is named as libvirt does"),
         ("vhba_pool", {"name": "x", "count": LONG}, "a number from 0 to 4096"),
-        ("vhba_pool", {"name": "x", "count": 1, "parents": {"scsi_hosts": [f"host{LONG}"]}}, "an HBA is named as"),
+        ("vhba_pool", {"name": "x", "count": 1, "parents": {"names": [f"host{LONG}"]}}, "an HBA is named as"),
         ("nodedev", {"name": f"scsi_host{LONG}"}, "a vHBA is named scsi_host and the number of its SCSI host"),
         ("nodedev", {"xml": XML.replace("scsi_host3", f"scsi_host{LONG}")}, "the <parent> of a vHBA is its HBA"),
         ("vhba", {"name": "x", "identity": "a b"}, "it is text of 1 to 255 characters without blanks"),

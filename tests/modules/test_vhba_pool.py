@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.hostdev.nodedev.plugins.module_utils.names import derived_wwn
-from conftest import ROOT, Host
+from conftest import ROOT, Host, open_by
 from simhost.scenario import FOLDER
 from simhost.testing import create_vport, eventually
 from test_documentation import documentation, shape
@@ -115,10 +115,11 @@ def test_what_is_returned(host: Host) -> None:
         "index": 0,
         "wwnn": WWNNS[0],
         "wwpn": WWPNS[0],
-        "state": "active",
+        "active": True,
         "host": 8,
         "name": "scsi_host8",
         "parent": "scsi_host3",
+        "parent_addr": "host3",
         "parent_wwnn": "20000090fa1234a0",
         "parent_wwpn": HBA,
         "vport_state": "Active",
@@ -127,12 +128,12 @@ def test_what_is_returned(host: Host) -> None:
     }
     assert [unit["block"] for unit in second["luns"]] == ["/dev/sdb", "/dev/sdd", "/dev/sdc"]
     assert second["holders"] == [
-        f"LUN 9:0:{target}:0: /dev/{use}"
+        {"node": f"/dev/{node}", "how": how, "by": by, "pid": None, "domain": None, "lun": f"9:0:{target}:0"}
         for target, disk in enumerate(("sdb", "sdc"))
-        for use in (f"{disk} is held by the multipath map mpatha (dm-0)", "dm-0 is mounted on /srv")
+        for node, how, by in ((disk, "held by", "the multipath map mpatha (dm-0)"), ("dm-0", "mounted on", "/srv"))
     ]
-    assert made["capacity"]["scsi_host3"] == {"free": 3, "pool": 1, "others": 0, "not_counted": None}
-    assert made["capacity"]["scsi_host5"]["not_counted"] == "its port is Linkdown, not Online"
+    assert made["capacity"]["scsi_host3"] == {"free": 3, "pool": 1, "others": 0, "hindrance": None}
+    assert made["capacity"]["scsi_host5"]["hindrance"] == "its port is Linkdown, not Online"
     assert made["diff"]["before"] == {"runtime": {}, "boot": {}}
     assert made["diff"]["after"]["runtime"][WWPNS[1]] == {"wwnn": WWNNS[1], "parent_wwpn": OTHER_HBA}
     assert made["diff"]["after"]["boot"][WWPNS[1]] == {
@@ -198,7 +199,7 @@ def test_max_takes_what_others_leave(host: Host) -> None:
     create_vport(host, FOREIGN, "host4")
     made = pool(host, count="max")
     assert Counter(parents(made)) == {HBA: 4, OTHER_HBA: 3}
-    assert made["capacity"]["scsi_host4"] == {"free": 0, "pool": 3, "others": 1, "not_counted": None}
+    assert made["capacity"]["scsi_host4"] == {"free": 0, "pool": 3, "others": 1, "hindrance": None}
     assert pool(host, state="absent", force=True)["instances"] == []
     assert there(host) == {FOREIGN.partition(":")[0]: OTHER_HBA}
 
@@ -217,7 +218,7 @@ def test_too_many_are_refused_before_anything_is_made(host: Host) -> None:
 
 
 def test_an_offline_hba_is_taken_when_asked_for(host: Host) -> None:
-    down: dict[str, Any] = {"scsi_hosts": ["scsi_host5"]}
+    down: dict[str, Any] = {"names": ["scsi_host5"]}
     assert "scsi_host5: its port is Linkdown, not Online" in refused(host, count=1, parents=down)
     down["online"] = False
     assert "that goes with require_online: false" in refused(host, count=1, parents=down)
@@ -230,7 +231,7 @@ def test_an_offline_hba_is_taken_when_asked_for(host: Host) -> None:
 
 
 def test_an_hba_without_a_fabric_fails_when_it_is_listed(host: Host) -> None:
-    message = refused(host, count=2, parents={"scsi_hosts": ["scsi_host3", "scsi_host6"]})
+    message = refused(host, count=2, parents={"names": ["scsi_host3", "scsi_host6"]})
     assert "on scsi_host6 was turned away: its vport_state is 'No Fabric Support'; it was deleted again" in message
     assert f"undone: create vHBA {WWPNS[0]}" in message
 
@@ -265,9 +266,9 @@ def test_a_process_that_has_a_disk_open(host: Host, arguments: dict[str, Any]) -
     pool(host, count=2)
     host.unmap("mpatha")
     with host.hold("sdd") as pid:
-        held = [f"LUN 9:0:0:1: /dev/sdd is open by process {pid} (simhost-guest)"]
-        assert pool(host)["instances"][1]["holders"] == held
-        assert held[0] in refused(host, **arguments)
+        assert pool(host)["instances"][1]["holders"] == [{**open_by(pid, "/dev/sdd"), "lun": "9:0:0:1"}]
+        held = f"LUN 9:0:0:1: /dev/sdd is open by process {pid} (simhost-guest)"
+        assert held in refused(host, **arguments)
     assert pool(host, **arguments)["changed"]
     assert there(host) == {}
 
@@ -327,14 +328,14 @@ def test_an_hba_that_is_full_before_it_says_so_is_found_out(host: Host) -> None:
 
 
 def test_one_that_is_full_for_good_is_refused(host: Host) -> None:
-    only = {"scsi_hosts": ["scsi_host3"]}
+    only = {"names": ["scsi_host3"]}
     host.fault(f"{CREATE.replace('*', '*/host3/*')}", op="write", errno="ENOSPC")
     assert f"room for 0; free are scsi_host3 (WWPN {HBA}): 0; not counted" in refused(host, count=2, parents=only)
     assert pool(host, count="max", parents=only)["instances"] == []
 
 
 def test_after_a_reboot_they_come_back_on_their_hbas(host: Host) -> None:
-    before = pool(host, count=3, parents={"scsi_hosts": ["scsi_host3", "scsi_host4"]})
+    before = pool(host, count=3, parents={"names": ["scsi_host3", "scsi_host4"]})
     places = there(host)
     host.reboot()
     assert there(host) == {}

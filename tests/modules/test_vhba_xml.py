@@ -225,7 +225,7 @@ def test_without_wwns_and_parent_it_stays_where_it_is(host: Host) -> None:
     text = document("", None, None)
     first = made(host, xml=text)
     assert first["vhba"]["parent"] == "scsi_host3"
-    assert first["not_taken"]["scsi_host5"] == "its port is Linkdown, not Online"
+    assert first["hindrances"]["scsi_host5"] == "its port is Linkdown, not Online"
     # Now another HBA has more room.
     assert made(host, xml=text, state="inactive")["changed"]
     made(host, xml=document())

@@ -16,6 +16,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_seen im
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_wish import Wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.parents import Choice, Parent
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.record import Record, Recorded
+from ansible_collections.hostdev.nodedev.plugins.module_utils.processes import Holder
 
 MACHINE = "0123456789abcdef0123456789abcdef"
 TYPE = "nvidia-1"
@@ -23,7 +24,7 @@ PARENTS = {"A": "0000:06:00.0", "B": "0000:07:00.0", "C": "0000:08:00.0"}
 IDS = [pool_uuid(MACHINE, "x", index) for index in range(12)]
 # Instances that are not of the pool, by the letter that stands in the place of the index.
 OTHERS = {letter: f"83b8f4f2-509f-382f-3c1e-e6bfe0fa100{number}" for number, letter in enumerate("uvwx")}
-HOLDER = {"pid": 4711, "command": "qemu-system-x86", "node": "/dev/vfio/12", "domain": "desk"}
+HOLDER = Holder("/dev/vfio/12", "qemu-system-x86", pid=4711, domain="desk")
 
 
 def uuid(name: str) -> str:

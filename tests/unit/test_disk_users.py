@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils import disk_users, nodes, processes, programs
-from ansible_collections.hostdev.nodedev.plugins.module_utils.disk_users import Use
+from ansible_collections.hostdev.nodedev.plugins.module_utils.processes import Holder
 from devices import Host
 
 DISK, OTHER = "sdzzx", "sdzzy"
@@ -112,7 +112,7 @@ def test_nobody(machine: Machine) -> None:
 )
 def test_mounted(machine: Machine, written: str, place: str) -> None:
     machine.mount(("8:1", written))
-    assert disk_users.of_disks([f"/dev/{DISK}"]) == [Use(f"/dev/{DISK}", f"mounted on {place}")]
+    assert disk_users.of_disks([f"/dev/{DISK}"]) == [Holder(f"/dev/{DISK}", place, "mounted on")]
 
 
 def test_a_mounted_partition(machine: Machine) -> None:
@@ -216,10 +216,10 @@ def test_open_nodes(machine: Machine) -> None:
     machine.process(9, "sg_turs", ("/dev/sgzz1", "/dev/sgzz2"))
     found = disk_users.of_disks([f"/dev/{DISK}"], ["/dev/sgzz1"])
     assert sorted(found, key=str) == [
-        Use(f"/dev/{DISK}", "open by process 7 (qemu-system-x86)", 7),
-        Use(f"/dev/{DISK}1", "open by process 8 (dd)", 8),
-        Use("/dev/sgzz1", "open by process 7 (qemu-system-x86)", 7),
-        Use("/dev/sgzz1", "open by process 9 (sg_turs)", 9),
+        Holder(f"/dev/{DISK}", "qemu-system-x86", pid=7),
+        Holder(f"/dev/{DISK}1", "dd", pid=8),
+        Holder("/dev/sgzz1", "qemu-system-x86", pid=7),
+        Holder("/dev/sgzz1", "sg_turs", pid=9),
     ]
     assert used("sdzzgone", generic=("/dev/sgzz2",)) == ["/dev/sgzz2 is open by process 9 (sg_turs)"]
 
@@ -274,7 +274,7 @@ def test_a_node_of_another_name(machine: Machine) -> None:
     machine.process(8, "tar", ("/tmp/dev/sgzz1", str(machine.host.root / "sgzz1")))
     machine.host.write(machine.host.root / "sgzz1", b"")
     found = disk_users.of_disks([], ["/dev/sgzz1", "/dev/nstzz0"])
-    assert found == [Use("/dev/sgzz1", "open by process 7 (qemu)", 7)]
+    assert found == [Holder("/dev/sgzz1", "qemu", pid=7)]
 
 
 def test_a_node_that_is_another_device_now(machine: Machine) -> None:
@@ -333,7 +333,7 @@ def test_mounts_are_lines_as_the_kernel_ends_them(machine: Machine, text: str) -
     [
         ("qemu\x1b[2J", "qemu\\x1b[2J"),
         ("a\nb", "a\\nb"),
-        ("", ""),
+        ("", "without a name"),
     ],
 )
 def test_names_cannot_write_to_a_terminal(machine: Machine, name: str, words: str) -> None:
@@ -493,13 +493,18 @@ class TestDoubt:
         self.machine = machine
 
     def test_a_disk_is_possibly_used(self) -> None:
-        words = "possibly used by process 7 (sleep), whose open files cannot be read (ENOTDIR, Not a directory)"
-        assert used(generic=("/dev/sgzz1",)) == [f"/dev/{DISK} is {words}"]
-        assert disk_users.of_disks([], ["/dev/sgzz1"]) == [Use("/dev/sgzz1", words)]
+        doubt = "process 7 (sleep), whose open files cannot be read (ENOTDIR, Not a directory)"
+        how = "possibly used by"
+        assert used(generic=("/dev/sgzz1",)) == [f"/dev/{DISK} is {how} {doubt}"]
+        assert disk_users.of_disks([], ["/dev/sgzz1"]) == [Holder("/dev/sgzz1", doubt, how)]
         found = disk_users.of_each(
             {"a": (f"/dev/{DISK}", ["/dev/sgzz1"]), "b": (None, ["/dev/sgzz2"]), "c": (None, ())}
         )
-        assert found == {"a": [Use(f"/dev/{DISK}", words)], "b": [Use("/dev/sgzz2", words)], "c": []}
+        assert found == {
+            "a": [Holder(f"/dev/{DISK}", doubt, how)],
+            "b": [Holder("/dev/sgzz2", doubt, how)],
+            "c": [],
+        }
 
     def test_a_use_that_is_known_says_enough(self) -> None:
         self.machine.mount(("8:1", "/srv"))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils import holders, nodes, processes
+from ansible_collections.hostdev.nodedev.plugins.module_utils.processes import Holder
 from devices import Host
 
 
@@ -28,11 +29,11 @@ def test_the_holder_is_named(tmp_path: Path) -> None:
         looked = holders.of_nodes([str(node), str(other), str(tmp_path / "gone")])
         child.communicate()
     # Who runs this test may not be allowed to look at all processes.
-    found = [holder for holder in looked if holder["pid"] is not None]
-    assert {holder["node"] for holder in looked} <= {str(node), str(other)}
+    found = [holder for holder in looked if holder.pid is not None]
+    assert {holder.node for holder in looked} <= {str(node), str(other)}
     command = Path(os.path.realpath(sys.executable)).name[:15]
-    assert [(holder["pid"], holder["node"], holder["domain"]) for holder in found] == [(child.pid, str(node), "desk")]
-    assert found[0]["command"] in (command, Path(sys.executable).name[:15])
+    assert [(holder.pid, holder.node, holder.domain) for holder in found] == [(child.pid, str(node), "desk")]
+    assert found[0].by in (command, Path(sys.executable).name[:15])
 
 
 @contextmanager
@@ -69,7 +70,7 @@ def test_a_device_that_is_open_under_another_name(opened: str, node: str | None)
     # No node of these names is there: they were removed, or are in another mount namespace alone.
     with holding(opened) as pid:
         found = holders.seen([GROUP, CDEV, "/dev/vfio/13"])
-    assert [holder["node"] for holder in found if holder["pid"] == pid] == ([] if node is None else [node])
+    assert [holder.node for holder in found if holder.pid == pid] == ([] if node is None else [node])
 
 
 def test_a_file_of_a_nodes_name_is_no_node(vfio: Host, tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_a_file_of_a_nodes_name_is_no_node(vfio: Host, tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "12").touch()
     with holding(tmp_path / "mine" / "vfio" / "12") as pid, holding(vfio.dev / "vfio" / "12") as other:
-        found = {holder["pid"]: holder["node"] for holder in holders.seen([GROUP])}
+        found = {holder.pid: holder.node for holder in holders.seen([GROUP])}
     assert pid not in found
     assert found[other] == GROUP
 
@@ -97,13 +98,13 @@ def test_of_whom_it_is_not_known(vfio: Host, monkeypatch: pytest.MonkeyPatch) ->
     (vfio.root / "proc" / "7" / "fd").rmdir()
     (vfio.root / "proc" / "7" / "fd").touch()
     words = "possibly process 7 (sleep), whose open files cannot be read (ENOTDIR, Not a directory)"
-    doubtful = [{"pid": None, "command": words, "node": node} for node in (GROUP, CDEV)]
+    doubtful = [Holder(node, words) for node in (GROUP, CDEV)]
     assert holders.seen([GROUP, CDEV]) == holders.of_nodes([GROUP, CDEV]) == doubtful
     assert holders.seen([GROUP, "/dev/vfio/13"]) == doubtful[:1]
     assert holders.named(doubtful[:1]) == words
     vfio.write(vfio.root / "proc" / "1" / "cmdline", b"qemu\0-name\0guest=a,,b\0")
     (vfio.root / "proc" / "1" / "fd" / "5").symlink_to("/dev/zero")
-    held = {"pid": 1, "command": "init", "node": GROUP, "domain": "a,b"}
+    held = Holder(GROUP, "init", pid=1, domain="a,b")
     assert holders.seen([GROUP, CDEV]) == [held, doubtful[1]]
 
 
@@ -125,7 +126,7 @@ def test_a_node_that_cannot_be_opened(
     node = tmp_path / "12"
     node.symlink_to(target)
     found = holders.of_nodes([str(node)])
-    assert [holder["command"].startswith(words) for holder in found] == ([] if words is None else [True])
+    assert [holder.by.startswith(words) for holder in found] == ([] if words is None else [True])
 
 
 def test_nobody_holds_what_is_not_there(tmp_path: Path) -> None:
@@ -135,19 +136,16 @@ def test_nobody_holds_what_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        ([{"pid": 7, "command": "qemu", "node": "/dev/vfio/1"}], "process 7 (qemu)"),
-        ([{"pid": 7, "command": "qemu", "node": "n", "domain": "desk"}], "process 7 (qemu) of domain desk"),
+        ([Holder("/dev/vfio/1", "qemu", pid=7)], "process 7 (qemu)"),
+        ([Holder("n", "qemu", pid=7, domain="desk")], "process 7 (qemu) of domain desk"),
+        ([Holder("n", "qemu", pid=7), Holder("n", "a process")], "process 7 (qemu), a process"),
         (
-            [{"pid": 7, "command": "qemu", "node": "n"}, {"pid": None, "command": "a process", "node": "n"}],
-            "process 7 (qemu), a process",
-        ),
-        (
-            [{"pid": 7, "command": "qe\x1b[2Jmu\n", "node": "n", "domain": "a\nb"}],
+            [Holder("n", "qe\x1b[2Jmu\n", pid=7, domain="a\nb")],
             r"process 7 (qe\x1b[2Jmu\n) of domain a\nb",
         ),
-        ([{"pid": 7, "command": "", "node": "n"}, {"node": "n"}], "process 7 (without a name), without a name"),
-        ([{"command": "x" * 300, "node": "n"}], "x" * 200 + "..."),
+        ([Holder("n", "", pid=7), Holder("n", "")], "process 7 (without a name), without a name"),
+        ([Holder("n", "x" * 300)], "x" * 200 + "..."),
     ],
 )
-def test_holders_in_words(found: list[holders.Holder], words: str) -> None:
+def test_holders_in_words(found: list[Holder], words: str) -> None:
     assert holders.named(found) == words

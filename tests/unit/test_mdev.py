@@ -12,6 +12,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadI
 from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Definition
 from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevs import Mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import describe
+from ansible_collections.hostdev.nodedev.plugins.module_utils.processes import Holder
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.mdev import Observation, Wish, plan
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +26,7 @@ TYPES: dict[str, dict[str, Any]] = {
     "nvidia-10": {"name": "GRID T4-9", "device_api": "vfio-pci", "available_instances": 1, "instances": []},
     "nvidia-16": {"name": "GRID T4-16Q", "device_api": "vfio-pci", "available_instances": 0, "instances": []},
 }
-HOLDER = {"pid": 4711, "command": "qemu-system-x86", "node": "/dev/vfio/12", "domain": "desk"}
+HOLDER = Holder("/dev/vfio/12", "qemu-system-x86", pid=4711, domain="desk")
 
 CREATE = f"create mdev {UUID} of type nvidia-4 on {CARD}"
 REMOVE = f"remove mdev {UUID} of type nvidia-4 from {CARD}"

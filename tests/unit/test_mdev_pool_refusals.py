@@ -387,5 +387,5 @@ def test_what_is_no_wish(options: dict[str, Any], message: str) -> None:
 
 
 def test_holders_are_told_with_their_domain() -> None:
-    with pytest.raises(InUse, match=f"process {HOLDER['pid']} .{HOLDER['command']}. of domain {HOLDER['domain']}"):
+    with pytest.raises(InUse, match=f"process {HOLDER.pid} .{HOLDER.by}. of domain {HOLDER.domain}"):
         plan(wished(count=0), observed(*PAIR, held="0"))

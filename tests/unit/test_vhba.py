@@ -234,7 +234,7 @@ def test_a_second_plan_has_nothing_to_do(wish: Wish, seen: Observation) -> None:
     ],
 )
 def test_why_other_hbas_are_not_taken(wish: Wish, seen: Observation, expected: dict[str, str]) -> None:
-    assert plan(wish, seen).not_taken == expected
+    assert plan(wish, seen).hindrances == expected
 
 
 @pytest.mark.parametrize("oui", ["00163E", "00:16:3e"])

@@ -27,6 +27,7 @@ FACTS: dict[str, Any] = {
     "require_online": True,
     "name": "scsi_host8",
     "parent": "scsi_host3",
+    "parent_addr": "host3",
     "parent_missing": False,
     "autostart": True,
     "active": True,
@@ -70,12 +71,12 @@ def test_it_does_not_run(fibre: Host) -> None:
 def test_its_hba_has_another_number(fibre: Host) -> None:
     make_hba(fibre, 14, port_name=f"0x{HBA}")
     make_vhba(fibre, 15, parent=14)
-    assert kept().facts() == {**FACTS, "name": "scsi_host15", "parent": "scsi_host14"}
+    assert kept().facts() == {**FACTS, "name": "scsi_host15", "parent": "scsi_host14", "parent_addr": "host14"}
 
 
 def test_its_hba_is_missing(fibre: Host) -> None:
     make_hba(fibre, 4)
-    assert kept().facts() == {**INACTIVE, "parent": None, "parent_missing": True}
+    assert kept().facts() == {**INACTIVE, "parent": None, "parent_addr": None, "parent_missing": True}
     assert kept().hindrance() == Hindrance("its HBA is not there; it is restored when the HBA arrives", passing=False)
 
 

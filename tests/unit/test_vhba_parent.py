@@ -184,14 +184,14 @@ CHOICES: list[tuple[str, dict[str, str], list[Port], str, dict[str, str]]] = [
 )
 def test_choice(options: dict[str, str], ports: list[Port], name: str, reasons: dict[str, str]) -> None:
     for order in (ports, ports[::-1]):
-        best, not_taken = choose(asked(**options), order, True)
+        best, hindrances = choose(asked(**options), order, True)
         assert best is not None
-        assert (best.name, not_taken) == (name, reasons)
+        assert (best.name, hindrances) == (name, reasons)
 
 
 def test_a_link_that_is_down_is_no_matter_where_it_need_not_be_up() -> None:
-    best, not_taken = choose(Asked(), [FULL, OFFLINE], False)
-    assert (best, not_taken) == (OFFLINE, {"scsi_host4": "all of its 4 vports are in use"})
+    best, hindrances = choose(Asked(), [FULL, OFFLINE], False)
+    assert (best, hindrances) == (OFFLINE, {"scsi_host4": "all of its 4 vports are in use"})
 
 
 HBAS = "the HBAs with NPIV are: scsi_host3 (WWPN 10000090fa123403), scsi_host4 (WWPN 10000090fa123404)"

@@ -144,7 +144,7 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ),
     (
         "by libvirt's name",
-        wished(count=2, parents={"scsi_hosts": ["scsi_host4"]}),
+        wished(count=2, parents={"names": ["scsi_host4"]}),
         observed(hbas="AB"),
         [step.replace("A", "B") for step in NEW],
     ),
@@ -295,7 +295,7 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ),
     (
         "inactive, new, an HBA without a link by name",
-        wished(count=1, state="inactive", parents={"scsi_hosts": [DOWN]}),
+        wished(count=1, state="inactive", parents={"names": [DOWN]}),
         observed(hbas="AC"),
         ["record pool x with 1 instances in STORE", "define #0 on C"],
     ),
@@ -319,7 +319,7 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ),
     (
         "inactive, HBAs by names that are not there now: those that were chosen are kept",
-        wished(state="inactive", parents={"scsi_hosts": ["scsi_host3"]}),
+        wished(state="inactive", parents={"names": ["scsi_host3"]}),
         observed(told("0A", parents={"wwpns": [A.wwpn], "online": True}), (), ["0A"], hbas=""),
         [],
     ),
@@ -374,7 +374,7 @@ def _kept(planned: Plan) -> tuple[Recorded, ...]:
 
 
 def test_a_selection_by_name_is_kept_by_wwpn() -> None:
-    planned = plan(wished(count=1, parents={"scsi_hosts": ["host4"], "wwpns": [A.wwpn]}), observed())
+    planned = plan(wished(count=1, parents={"names": ["host4"], "wwpns": [A.wwpn]}), observed())
     assert planned.record is not None
     assert planned.record.wish["parents"] == {"wwpns": [A.wwpn, B.wwpn], "online": True}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition, LaterVersion
-from ansible_collections.hostdev.nodedev.plugins.module_utils.disk_users import Use
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils.processes import Holder
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba import Observation, Wish, plan
 from fibre import FABRIC, OTHER_FABRIC, WWNN, WWPN, hba, names, vhba
 from vhba_wishes import DISK, HBA, HBA4, MOUNT, OFFLINE, OTHER, defined, observed, there, wished
@@ -119,7 +119,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     (
         "absent in use",
         wished(state="absent"),
-        there(defined(), luns=(DISK,), uses=(MOUNT, Use("/dev/sg3", "open by process 7 (tar)", 7))),
+        there(defined(), luns=(DISK,), uses=(MOUNT, Holder("/dev/sg3", "tar", pid=7))),
         InUse,
         f"vHBA {WWPN} (scsi_host8) is in use, /dev/sdb is mounted on /srv, /dev/sg3 is open by process 7 (tar): stop",
     ),

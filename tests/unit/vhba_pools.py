@@ -16,6 +16,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_plan im
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_seen import Observation, Running
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_wish import Wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import Definition
+from vhba_wishes import MOUNT
 
 MACHINE = "0123456789abcdef0123456789abcdef"
 FABRIC, OTHER_FABRIC = "100000051e000001", "100000051e000002"
@@ -114,7 +115,7 @@ def observed(
                 HBAS[each[1]].wwpn,
                 vhbas[each[0]],
                 (),
-                ("LUN 10:0:0:0: /dev/sdb is mounted on /srv",) if each[0] in held else (),
+                (("10:0:0:0", MOUNT),) if each[0] in held else (),
             )
             for each in active
         },

@@ -7,7 +7,7 @@ from typing import Any
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.fc_port import Port
 from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.lun import Lun
-from ansible_collections.hostdev.nodedev.plugins.module_utils.disk_users import Use
+from ansible_collections.hostdev.nodedev.plugins.module_utils.processes import Holder
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba import Observation, Wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import Definition
 from fibre import WWNN, WWPN, hba, names, vhba
@@ -15,7 +15,7 @@ from fibre import WWNN, WWPN, hba, names, vhba
 OTHER = "5001a4a1000000b2"
 HBA, HBA4 = names(3)[1], names(4)[1]
 DISK = Lun("8:0:0:0", "/sys/devices/x/8:0:0:0", "/dev/sdb", "/dev/sg2", 1 << 30, None)
-MOUNT = Use("/dev/sdb", "mounted on /srv")
+MOUNT = Holder("/dev/sdb", "/srv", "mounted on")
 OFFLINE = hba(5, port_state="Linkdown", fabric_wwn=None)
 
 

@@ -14,14 +14,14 @@ from ..resources.vhba_parent import checked_host, unfit
 from . import fields
 from .parents import refuse_if_empty
 
-KEYS = ("scsi_hosts", "wwpns", "fabric_wwn", "online")
+KEYS = ("names", "wwpns", "fabric_wwn", "online")
 
 
 @dataclass(frozen=True)
 class Selector:
-    """What an HBA must be; what is empty or None does not matter. ``scsi_hosts`` are libvirt's names."""
+    """What an HBA must be; what is empty or None does not matter. ``names`` are libvirt's names."""
 
-    scsi_hosts: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     wwpns: tuple[str, ...] = ()
     fabric_wwn: str | None = None
     online: bool = True
@@ -33,7 +33,7 @@ class Selector:
         if set(given) - set(KEYS):
             raise BadInput("parents", values, f"what can be chosen by is: {', '.join(KEYS)}")
         fields.flag(given, "online", "parents.")
-        for key, checked in (("scsi_hosts", checked_host), ("wwpns", checked_wwn)):
+        for key, checked in (("names", checked_host), ("wwpns", checked_wwn)):
             listed = fields.texts(given, key, "parents.")
             if listed is not None:
                 refuse_if_empty(key, listed)
@@ -45,17 +45,17 @@ class Selector:
 
     def document(self, hbas: Sequence[Port]) -> dict[str, Any]:
         """What was chosen by, as it is kept: HBAs by WWPN alone, since the numbers of hosts change with every boot."""
-        named = {hba.wwpn for hba in hbas if hba.name in self.scsi_hosts}
+        named = {hba.wwpn for hba in hbas if hba.name in self.names}
         said: dict[str, Any] = {"wwpns": sorted({*self.wwpns, *named}), "fabric_wwn": self.fabric_wwn}
         return {**{key: value for key, value in said.items() if value}, "online": self.online}
 
     def lists(self, hba: Port) -> bool:
         """Whether the HBA is named, by one name or the other."""
-        return hba.name in self.scsi_hosts or hba.wwpn in self.wwpns
+        return hba.name in self.names or hba.wwpn in self.wwpns
 
     def excludes(self, hba: Port) -> str | None:
         """Why the HBA is another one than those meant; None where it is meant, or may be when its link is up."""
-        if (self.scsi_hosts or self.wwpns) and not self.lists(hba):
+        if (self.names or self.wwpns) and not self.lists(hba):
             return "another one was asked for"
         if self.fabric_wwn is not None and hba.fabric_wwn not in (None, self.fabric_wwn):
             return f"it is in fabric {hba.fabric_wwn}"
@@ -63,7 +63,7 @@ class Selector:
 
     def may_take(self, wwpn: str) -> bool:
         """Whether an HBA that is not there may be one of those that are meant, by all that its WWPN tells."""
-        return not (self.scsi_hosts or self.wwpns) or wwpn in self.wwpns
+        return not (self.names or self.wwpns) or wwpn in self.wwpns
 
     def why_not(self, hba: Port, logged_in: bool) -> str | None:
         """Why no new vHBA of the pool goes to this HBA; None where one does as long as there is room.

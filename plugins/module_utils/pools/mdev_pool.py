@@ -112,12 +112,12 @@ def _state(seen: Observation) -> dict[str, Any]:
     for member in _ordered(seen):
         device = seen.active.get(member.id)
         if device is not None:
-            runtime[member.id] = {"type": device.type, "parent": device.parent}
+            runtime[member.id] = {"type": device.type, "parent_addr": device.parent}
         for known in seen.defined(member.id):
             attrs = [{name: value} for name, value in known.attrs]
             boots[member.id] = {
                 "type": known.type,
-                "parent": known.parent,
+                "parent_addr": known.parent,
                 "autostart": known.autostart,
                 "attrs": attrs,
             }
@@ -136,8 +136,8 @@ def _instance(member: Member, seen: Observation) -> dict[str, Any]:
         "parent": parent.name if parent else None,
         "parent_addr": member.parent,
         "type": device.type if device else known.type if known else None,
-        "state": "active" if device else "inactive",
-        "holders": list(seen.holders.get(member.id, ())) if device else [],
+        "active": device is not None,
+        "holders": [holder.document() for holder in seen.holders.get(member.id, ())] if device else [],
         "hostdev_xml": hostdev.mdev(member.id, api) if api in hostdev.MODELS else None,
     }
 

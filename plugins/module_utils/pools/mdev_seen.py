@@ -13,6 +13,7 @@ from ..definitions import DamagedDefinition
 from ..mdevctl import Attrs, Definition
 from ..mdevs import Mdev
 from ..names import pool_uuid
+from ..processes import Holder
 from ..resources import mdev_leaving
 from ..resources.mdev_leaving import Leaving
 from . import members, record
@@ -45,7 +46,7 @@ class Observation:
     damaged: tuple[DamagedDefinition, ...]
     owners: Mapping[str, str]
     derived: Mapping[str, int]
-    holders: Mapping[str, tuple[holders.Holder, ...]]
+    holders: Mapping[str, tuple[Holder, ...]]
     callouts: Scripts | None
     leaving: tuple[Leaving, ...] = ()
     damaged_records: tuple[DamagedDefinition, ...] = ()
@@ -137,7 +138,7 @@ def _cards(known: Record | None, others: Iterable[str] = ()) -> dict[str, str]:
     return {address: mdev_parents.card_of(address) for address in {*mdev_parents.addresses(), *recorded, *others}}
 
 
-def _held(wish: Wish, nodes: Mapping[str, Sequence[str]], known: set[str]) -> dict[str, tuple[holders.Holder, ...]]:
+def _held(wish: Wish, nodes: Mapping[str, Sequence[str]], known: set[str]) -> dict[str, tuple[Holder, ...]]:
     """Who holds the nodes of which device.
 
     Where none will be removed, it is found out without opening a node, which would keep out a guest.
@@ -147,7 +148,7 @@ def _held(wish: Wish, nodes: Mapping[str, Sequence[str]], known: set[str]) -> di
     drops = wish.uuids is not None and not known.issubset(wish.uuids)
     look = holders.of_nodes if wish.state != "present" or shrinks or drops else holders.seen
     held = look(every) if every else []
-    return {uuid: tuple(holder for holder in held if holder["node"] in own) for uuid, own in nodes.items()}
+    return {uuid: tuple(holder for holder in held if holder.node in own) for uuid, own in nodes.items()}
 
 
 def members_of(seen: Observation) -> list[Member]:

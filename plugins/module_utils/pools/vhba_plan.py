@@ -122,7 +122,7 @@ def _stop(wish: Wish, seen: Observation, wwpn: str) -> list[Step]:
     hba = next((hba for hba in seen.hbas if running and hba.wwpn == running.parent), None)
     if running is None or running.port is None or hba is None:
         return []
-    steps.refuse_if_used(running.port, running.uses, wish.force)
+    steps.refuse_if_used(running.port, running.held_by, wish.force)
     return steps.remove(running.port, hba, running.luns, wish.wait_timeout, wish.force)
 
 
@@ -170,7 +170,7 @@ class _Wanted:
 
     def _check_names(self) -> None:
         hbas = {hba.name: hba for hba in self.seen.hbas}
-        for name in self.wish.selector.scsi_hosts:
+        for name in self.wish.selector.names:
             if name not in hbas:
                 what = "is no HBA" if self.seen.scsi_hosts.get(name) else "is not there"
                 listed = with_npiv(self.seen.hbas)
@@ -187,7 +187,7 @@ class _Wanted:
         if hba is not None:
             return not selector.excludes(hba)
         # An HBA that is named and not there may be this one.
-        named = {*selector.scsi_hosts} - {each.name for each in self.seen.hbas}
+        named = {*selector.names} - {each.name for each in self.seen.hbas}
         return bool(named) or selector.may_take(member.parent)
 
     def _kept_wish(self) -> dict[str, Any]:

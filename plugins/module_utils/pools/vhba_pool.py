@@ -116,15 +116,16 @@ def _instance(member: Member, seen: Observation) -> dict[str, Any]:
         "index": member.index,
         "wwnn": known.wwnn if known else None,
         "wwpn": member.id,
-        "state": "active" if running else "inactive",
+        "active": running is not None,
         "host": port.host if port else None,
         "name": port.name if port else None,
         "parent": hba.name if hba else None,
+        "parent_addr": f"host{hba.host}" if hba else None,
         "parent_wwnn": hba.wwnn if hba else None,
         "parent_wwpn": member.parent,
         "vport_state": port.vport_state if port else None,
         "luns": of_luns(running.luns) if running else [],
-        "holders": list(running.uses) if running else [],
+        "holders": [{**use.document(), "lun": lun} for lun, use in running.uses] if running else [],
     }
 
 
@@ -139,6 +140,6 @@ def _capacity(wish: Wish, seen: Observation) -> dict[str, dict[str, Any]]:
             "free": hba.free,
             "pool": own,
             "others": max(hba.used - own, 0),
-            "not_counted": wish.selector.why_not(hba, wish.logged_in),
+            "hindrance": wish.selector.why_not(hba, wish.logged_in),
         }
     return found

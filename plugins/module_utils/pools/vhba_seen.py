@@ -12,6 +12,7 @@ from ..capabilities import fc_port, lun
 from ..capabilities.fc_port import Port
 from ..capabilities.lun import Lun
 from ..definitions import DamagedDefinition
+from ..processes import Holder
 from ..resources import vhba_definition
 from ..resources.vhba import OUI
 from ..resources.vhba_definition import Definition
@@ -23,9 +24,10 @@ from .vhba_wish import KIND, Wish, kept
 
 @dataclass(frozen=True)
 class Running:
-    """An instance that is there; ``parent`` is the WWPN of its HBA. ``uses`` says in words who uses its LUNs.
+    """An instance that is there; ``parent`` is the WWPN of its HBA.
 
-    ``port`` is None of one that is only foretold.
+    ``uses`` are the addresses of its LUNs that are in use, each with who uses it. ``port`` is None of one that is only
+    foretold.
     """
 
     wwnn: str
@@ -33,7 +35,12 @@ class Running:
     parent: str
     port: Port | None = None
     luns: tuple[Lun, ...] = ()
-    uses: tuple[str, ...] = ()
+    uses: tuple[tuple[str, Holder], ...] = ()
+
+    @property
+    def held_by(self) -> list[str]:
+        """Who uses it, in words."""
+        return [f"LUN {lun}: {use}" for lun, use in self.uses]
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def observe(wish: Wish) -> Observation:
         machine=host,
         record=known,
         ports=ports,
-        scsi_hosts={name: fc_port.is_scsi_host(int(name[len("scsi_host") :])) for name in wish.selector.scsi_hosts},
+        scsi_hosts={name: fc_port.is_scsi_host(int(name[len("scsi_host") :])) for name in wish.selector.names},
         active=_active(ports, names, _may_remove(wish, len(names))),
         definitions=defined,
         damaged=tuple(damaged),
@@ -126,7 +133,7 @@ def _active(ports: tuple[Port, ...], names: Mapping[str, str | None], removes: b
             parent=hba.wwpn,
             port=port,
             luns=luns[wwpn],
-            uses=tuple(f"LUN {unit.address}: {use}" for unit in luns[wwpn] for use in uses[unit.address]),
+            uses=tuple((unit.address, use) for unit in luns[wwpn] for use in uses[unit.address]),
         )
         for wwpn, (port, hba) in found.items()
     }
@@ -138,5 +145,5 @@ def members_of(seen: Observation) -> list[Member]:
     for wwpn, (index, recorded) in record.known(seen.record, seen.derived).items():
         running, defined = seen.active.get(wwpn), seen.definitions.get(wwpn)
         parent = running.parent if running else defined.parent_wwpn if defined else recorded
-        found.append(Member(index, wwpn, parent, running is not None, ", ".join(running.uses) if running else ""))
+        found.append(Member(index, wwpn, parent, running is not None, ", ".join(running.held_by) if running else ""))
     return sorted(found, key=lambda member: member.index)

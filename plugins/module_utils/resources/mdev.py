@@ -19,6 +19,7 @@ from ..mdevctl import Attrs, Definition
 from ..names import checked_address, checked_attrs, checked_type, checked_uuid, device_name, mdev_name
 from ..oddities import Oddities
 from ..plan import Step, apply, describe
+from ..processes import Holder
 from . import mdev_leaving
 from . import mdev_steps as steps
 from .mdev_leaving import Leaving
@@ -79,7 +80,7 @@ class Observation:
     leaving: bool
     definitions: tuple[Definition, ...]
     damaged: tuple[DamagedDefinition, ...]
-    holders: tuple[holders.Holder, ...]
+    holders: tuple[Holder, ...]
     callouts: Scripts | None
     oddities: tuple[str, ...] = ()
     told: Attrs | Refused = ()
@@ -470,11 +471,11 @@ def _result(uuid: str, before: Observation, planned: Plan, after: Observation) -
 def _state(seen: Observation) -> dict[str, Any]:
     """What runs and what is kept, apart, as a diff shows them."""
     known = _kept(seen)
-    runtime = {"type": seen.active.type, "parent": seen.active.parent} if seen.active else {}
+    runtime = {"type": seen.active.type, "parent_addr": seen.active.parent} if seen.active else {}
     boot = (
         {
             "type": known.type,
-            "parent": known.parent,
+            "parent_addr": known.parent,
             "autostart": known.autostart,
             "attrs": [{name: value} for name, value in known.attrs],
         }
@@ -505,5 +506,5 @@ def _described(uuid: str, before: Observation, after: Observation) -> dict[str, 
         "persistent": known is not None,
         "autostart": known.autostart if known else None,
         "attrs": [{name: value} for name, value in known.attrs] if known else [],
-        "holders": list(after.holders),
+        "holders": [holder.document() for holder in after.holders],
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .. import holders, mdev_parents, mdevs, sysfs
 from ..errors import InUse
-from ..holders import Holder
+from ..processes import Holder
 from ..waiting import wait_for
 
 

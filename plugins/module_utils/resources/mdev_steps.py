@@ -19,6 +19,7 @@ from ..mdevctl import Attrs, Definition
 from ..mdevs import Mdev
 from ..names import checked_attribute_name
 from ..plan import Step
+from ..processes import Holder
 from ..text import shown
 from . import mdev_kernel as kernel
 
@@ -130,7 +131,7 @@ def remove(active: Mdev, attrs: Attrs, terms: Terms) -> Step:
     )
 
 
-def refuse_if_held(active: Mdev, held_by: Collection[holders.Holder], force: bool) -> None:
+def refuse_if_held(active: Mdev, held_by: Collection[Holder], force: bool) -> None:
     """Raise InUse, naming the holders, when the device has any and may not be removed from under them."""
     if held_by and not force:
         raise InUse(

@@ -16,10 +16,10 @@ from ..capabilities import fc_port, lun
 from ..capabilities.fc_port import Port
 from ..capabilities.lun import Lun
 from ..definitions import DamagedDefinition
-from ..disk_users import Use
 from ..errors import BadInput, NodedevError
 from ..names import checked_oui, checked_wwn, derived_wwn
 from ..plan import Step, apply, describe
+from ..processes import Holder
 from . import vhba_definition as definition
 from . import vhba_kernel as kernel
 from . import vhba_steps as steps
@@ -105,7 +105,7 @@ class Observation:
     definition: Definition | None
     damaged: DamagedDefinition | None
     luns: tuple[Lun, ...]
-    uses: tuple[Use, ...]
+    uses: tuple[Holder, ...]
     scsi_hosts: Mapping[str, bool]
 
     @property
@@ -117,13 +117,13 @@ class Observation:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps, and what will be there after them; ``not_taken`` says of each other HBA why it is not the parent."""
+    """The steps, and what will be there after them; ``hindrances`` says of each other HBA why it is not the parent."""
 
     steps: tuple[Step, ...]
     hba: Port | None
     active: bool
     definition: Definition | None
-    not_taken: Mapping[str, str]
+    hindrances: Mapping[str, str]
     warnings: tuple[str, ...] = ()
 
 
@@ -154,7 +154,7 @@ def observe(wish: Wish) -> Observation:
     )
 
 
-def used(luns: tuple[Lun, ...]) -> list[Use]:
+def used(luns: tuple[Lun, ...]) -> list[Holder]:
     """Who uses these units."""
     disks = [unit.block for unit in luns if unit.block is not None]
     return disk_users.of_disks(disks, [node for unit in luns for node in unit.characters])
@@ -171,21 +171,21 @@ def plan(wish: Wish, seen: Observation) -> Plan:
     if wish.state == "absent":
         return Plan((*forget, *_removal(wish, seen)), None, False, None, {})
     hba: Port | None
-    not_taken: dict[str, str]
+    hindrances: dict[str, str]
     known = seen.definition
     if wish.state == "inactive" and seen.active is None and known is not None and _stays(wish.asked, known, seen):
         # Its HBA need not be there to be remembered.
-        hba, parent, not_taken = _defined_on(known, seen), known.parent_wwpn, {}
+        hba, parent, hindrances = _defined_on(known, seen), known.parent_wwpn, {}
     else:
-        hba, not_taken = _parent(wish, seen)
+        hba, hindrances = _parent(wish, seen)
         parent = hba.wwpn
     target = Definition(seen.wwpn, seen.wwnn, parent, _online(wish, known))
     define = [definition.define(target, known)] if wish.persistent and known != target else []
     kept = target if wish.persistent else known
     if wish.state == "inactive":
-        return Plan((*define, *_removal(wish, seen)), hba, False, kept, not_taken)
+        return Plan((*define, *_removal(wish, seen)), hba, False, kept, hindrances)
     make = [] if seen.active or hba is None else [steps.create(target, hba, wish.wait_timeout)]
-    return Plan((*make, *define), hba, True, kept, not_taken)
+    return Plan((*make, *define), hba, True, kept, hindrances)
 
 
 def _forgotten(seen: Observation) -> list[Step]:
@@ -243,10 +243,10 @@ def _parent(wish: Wish, seen: Observation) -> tuple[Port, dict[str, str]]:
         if asked.nothing:
             missing = f"the HBA with WWPN {known.parent_wwpn}, which is not here now"
             raise BadInput("parent", None, f"vHBA {seen.wwpn} is defined on {missing}")
-    hba, not_taken = choose(asked, seen.ports, online, making)
+    hba, hindrances = choose(asked, seen.ports, online, making)
     if hba is None:
         raise refusal(asked, seen.ports, seen.scsi_hosts, online, making)
-    return hba, not_taken
+    return hba, hindrances
 
 
 def _other(port: Port, taken: Port) -> bool:
@@ -330,7 +330,7 @@ def _result(wish: Wish, before: Observation, planned: Plan, after: Observation) 
         "plan": describe(planned.steps),
         "diff": {"before": _state(before, before.hba), "after": _state(after, planned.hba if planned.active else None)},
         "vhba": _described(after, planned),
-        "not_taken": dict(planned.not_taken),
+        "hindrances": dict(planned.hindrances),
         "warnings": [*planned.warnings, *_doubts(wish), *(boot.warning(f"vHBA {after.wwpn}") if written else [])],
     }
 
@@ -351,6 +351,7 @@ def _described(seen: Observation, planned: Plan) -> dict[str, Any]:
     hba = seen.hba or planned.hba
     known = {"wwnn": seen.wwnn, "wwpn": seen.wwpn, "active": planned.active, "persistent": seen.definition is not None}
     known["parent"] = hba.name if hba else None
+    known["parent_addr"] = f"host{hba.host}" if hba else None
     known["parent_wwnn"] = hba.wwnn if hba else None
     known["parent_wwpn"] = hba.wwpn if hba else None
     return {**known, **of_port(seen.active, seen.luns)}

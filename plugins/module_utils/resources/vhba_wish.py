@@ -120,5 +120,5 @@ def ensure(wish: Wish | None, check_mode: bool) -> dict[str, Any]:
         "plan": [],
         "diff": {"before": nothing, "after": nothing},
         "vhba": None,
-        "not_taken": {},
+        "hindrances": {},
     }
