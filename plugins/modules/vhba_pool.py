@@ -186,7 +186,7 @@ instances:
   type: list
   elements: dict
   contains:
-    index: {description: As RV(hostdev.nodedev.mdev_pool#module:instances[].index)., type: int}
+    index: {description: "As RV(hostdev.nodedev.mdev_pool#module:instances[].index).", type: int}
     wwnn: {description: As RV(hostdev.nodedev.vhba#module:vhba.wwnn)., type: str}
     wwpn: {description: As RV(hostdev.nodedev.vhba#module:vhba.wwpn)., type: str}
     active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}

@@ -72,7 +72,7 @@ def test_what_is_returned(host: Host) -> None:
         "pci_0000_3d_00_0": {KIND: {"free": 2, "pool": 2, "others": 0}},
         "pci_0000_af_00_0": {KIND: {"free": 3, "pool": 1, "others": 0}},
     }
-    runtime = {uuid: {"type": KIND, "parent": parent} for uuid, parent in zip(uuids, places, strict=True)}
+    runtime = {uuid: {"type": KIND, "parent_addr": parent} for uuid, parent in zip(uuids, places, strict=True)}
     boot = {uuid: {**said, "autostart": True, "attrs": ATTRS} for uuid, said in runtime.items()}
     assert made["diff"] == {
         "before": {"runtime": {}, "boot": {}},

@@ -63,6 +63,7 @@ def test_what_is_returned(fc: Host) -> None:
         "host": 8,
         "name": "scsi_host8",
         "parent": "scsi_host3",
+        "parent_addr": "host3",
         "parent_wwnn": "20000090fa1234a0",
         "parent_wwpn": HBAS[3],
         "fabric_wwn": "100000051e000001",

@@ -123,6 +123,7 @@ def test_a_definition(fc: Host) -> None:
         "require_online": True,
         "name": "scsi_host8",
         "parent": "scsi_host3",
+        "parent_addr": "host3",
         "parent_missing": False,
         "autostart": True,
         "active": True,
@@ -133,7 +134,7 @@ def test_a_definition(fc: Host) -> None:
     fc.vhba(state="inactive", force=True)
     assert defined(fc) == [{**expected, "name": None, "active": False}]
     fc.write(DEFINITION, fc.read(DEFINITION).replace(HBAS[3], "10000090fa1234ff"))
-    missing = {"parent_wwpn": "10000090fa1234ff", "parent": None, "parent_missing": True}
+    missing = {"parent_wwpn": "10000090fa1234ff", "parent": None, "parent_addr": None, "parent_missing": True}
     assert defined(fc) == [{**expected, **missing, "name": None, "active": False}]
 
 

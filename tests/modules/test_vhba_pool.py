@@ -16,7 +16,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils.names import deriv
 from conftest import ROOT, Host, open_by
 from simhost.scenario import FOLDER
 from simhost.testing import create_vport, eventually
-from test_documentation import documentation, shape
+from test_documentation import returned, shape
 
 MACHINE = "0123456789abcdef0123456789abcdef"
 WWPNS, WWNNS = ([derived_wwn(MACHINE, f"x {index}", role, "001a4a") for index in range(9)] for role in ("port", "node"))
@@ -142,7 +142,7 @@ def test_what_is_returned(host: Host) -> None:
         "parent_wwpn": OTHER_HBA,
         "require_online": True,
     }
-    known = documentation(ROOT / "plugins" / "modules" / "vhba_pool.py", "RETURN")
+    known = returned("vhba_pool")
     assert set(made) - {"changed", "invocation", "warnings"} == shape(known)
     assert set(first) == shape(known["instances"]["contains"])
     assert set(made["capacity"]["scsi_host3"]) == set(known["capacity"]["sample"]["scsi_host3"])
