@@ -20,7 +20,7 @@ extends_documentation_fragment:
   - hostdev.nodedev.state
   - hostdev.nodedev.attributes
 requirements:
-  - lxml (python3-lxml)
+  - lxml (python3-lxml), for O(xml)
 options:
   xml:
     description:
@@ -140,7 +140,6 @@ def main() -> None:
     run(
         OPTIONS,
         lambda params, check_mode: ensure(check_mode, **params),
-        ("pyudev", "lxml"),
         mutually_exclusive=ONE,
         required_one_of=ONE,
     )

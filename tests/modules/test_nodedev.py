@@ -272,3 +272,14 @@ def test_bad_documents(host: Host, text: str, message: str) -> None:
 )
 def test_bad_input(host: Host, options: dict[str, Any], message: str) -> None:
     assert message in refused(host, **options)
+
+
+def test_lxml_is_needed_for_a_document_alone(
+    host: Host, library: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    made(host, xml=document())
+    hidden = tmp_path_factory.mktemp("hidden")
+    (hidden / "lxml.py").write_text("raise ImportError('no module')\n")
+    host.library = f"{hidden}:{library}"
+    assert "Failed to import the required Python library (lxml)" in refused(host, xml=document())
+    assert made(host, name=NAME, state="absent")["changed"]

@@ -67,6 +67,11 @@ def test_no_kind_waits_so_long(wish: Callable[..., Any], value: object, told: st
         wish(wait_timeout=value)
 
 
+@pytest.mark.parametrize("wish", KINDS[:-1])
+def test_a_wish_waits_as_long_as_is_documented(wish: Callable[..., Any]) -> None:
+    assert wish().wait_timeout == 30
+
+
 @EACH_KIND
 def test_nothing_is_kept_of_what_is_neither_there_nor_persistent(wish: Callable[..., Any]) -> None:
     with pytest.raises(BadInput, match=r"persistent: False cannot be used: with state 'inactive' the definitions? "):

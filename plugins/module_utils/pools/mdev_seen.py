@@ -69,6 +69,7 @@ def observe(wish: Wish) -> Observation:
     host = wish.identity or machine.known_id()
     own = {one.id: one.index for one in known.instances} if known else {}
     owners = record.owners(wish.name)
+    # Only a UUID of version 5, which its 13th digit tells, follows from a name (RFC 9562).
     others = {uuid for uuid in {*active, *defined} - {*own} - {*owners} if uuid[14] == "5"}
     derived = members.derived(others, partial(pool_uuid, host, wish.name)) if host else {}
     nodes = {uuid: active[uuid].nodes for uuid in {*own, *derived, *(wish.uuids or ())} if uuid in active}

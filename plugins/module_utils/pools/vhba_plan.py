@@ -240,9 +240,9 @@ class _Wanted:
 
     def _change(self) -> Change:
         wish = self.wish
-        most = space.most(self.members, self.runs, self._space((), self.members))
         if isinstance(wish.count, int):
             return members.resized(wish.name, self.members, wish.count, wish.force, "with", FORCE)
+        most = space.most(self.members, self.runs, self._space((), self.members))
         return members.fitted(self.members, most, self.runs)
 
     def _check_stay(self, stay: Sequence[Member]) -> None:

@@ -34,7 +34,7 @@ class Wish:
     identity: str | None = None
     persistent: bool = True
     force: bool = False
-    wait_timeout: float = 60
+    wait_timeout: float = 30
 
     @classmethod
     def checked(cls, **options: Any) -> Wish:

@@ -52,7 +52,7 @@ class Wish:
     persistent: bool = True
     force: bool = False
     require_online: bool | None = None
-    wait_timeout: float = 60
+    wait_timeout: float = 30
     wait_luns: int = 0
     rescan: bool = False
 
