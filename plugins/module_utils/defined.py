@@ -23,8 +23,8 @@ class Kind:
     may_concern: Callable[[DamagedDefinition, str], bool]
 
 
-# What names the parent of a pool's instance, by kind.
-PARENTS = {mdev_kept.KIND: "parent_addr", vhba_kept.KIND: "parent_wwpn"}
+# What names the parent of a pool's instance, for the kinds where that is not the kernel's name.
+PARENTS = {vhba_kept.KIND: "parent_wwpn"}
 # By the name that users choose a kind by.
 KINDS = {
     mdev_kept.KIND: Kind(mdev_kept.kept, mdev_kept.may_concern),
@@ -111,6 +111,7 @@ def _pools() -> tuple[list[record.Record], list[DamagedDefinition]]:
 
 
 def _pool(pool: record.Record) -> dict[str, Any]:
-    instances = [{"index": one.index, "id": one.id, PARENTS[pool.kind]: one.parent} for one in pool.instances]
+    parent = PARENTS.get(pool.kind, "parent_addr")
+    instances = [{"index": one.index, "id": one.id, parent: one.parent} for one in pool.instances]
     wish = {**DEFAULTS.get(pool.kind, {}), **pool.wish}
     return {"name": pool.name, "kind": pool.kind, **wish, "path": pool.path, "instances": instances}

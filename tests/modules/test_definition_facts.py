@@ -113,6 +113,14 @@ def test_pools(host: Host) -> None:
     assert [each["pool"] for each in found["mdev"]] == ["x", "x"]
 
 
+def test_a_pool_of_a_kind_that_is_not_known_here(host: Host) -> None:
+    document = f'{{"version": 1, "kind": "later", "instances": [{{"index": 0, "id": "{UUID}", "parent": "{CARD}"}}]}}'
+    host.run(["mkdir", "-p", "/etc/nodedev.d/pool"])
+    host.write("/etc/nodedev.d/pool/x.json", document)
+    (pool,) = facts(host)["pool"]
+    assert (pool["kind"], pool["instances"]) == ("later", [{"index": 0, "id": UUID, "parent_addr": CARD}])
+
+
 @pytest.mark.parametrize("kinds", [["mdev"], ["pool"], ["mdev", "pool"], []])
 def test_kinds(host: Host, kinds: list[str]) -> None:
     host.pool(type=KIND, count=1)
