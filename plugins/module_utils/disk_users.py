@@ -124,9 +124,9 @@ def _direct(blocks: Collection[str], characters: Collection[str], asked: Collect
     look = processes.opened(wanted)
     found += [processes.holder(each) for each in look.opened if not processes.is_daemon(each.pid, WATCHERS)]
     doubt = look.doubt or unread
-    used = {use.node for use in found}
     if doubt is None:
         return found
+    used = {use.node for use in found}
     return found + [Holder(node, doubt, "possibly used by") for node in asked if node not in used]
 
 

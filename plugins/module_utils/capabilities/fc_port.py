@@ -59,6 +59,11 @@ class Port:
         return f"scsi_host{self.host}"
 
     @property
+    def sysname(self) -> str:
+        """The kernel's name of the port's host."""
+        return f"host{self.host}"
+
+    @property
     def free(self) -> int:
         """How many more vports it takes."""
         return max(self.most - self.used, 0)

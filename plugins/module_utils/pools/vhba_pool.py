@@ -58,7 +58,7 @@ def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observati
             continue
         if watch is not None:
             made = {target.wwpn for target in planned.creates}
-            hosts = [f"host{port.host}" for port in fc_port.ports() if port.vport and port.wwpn in made]
+            hosts = [port.sysname for port in fc_port.ports() if port.vport and port.wwpn in made]
             late = watch.wait_added(hosts, wish.wait_timeout)
             planned = replace(planned, warnings=(*planned.warnings, *late))
         # What the wish leaves open stands in the record, which may be gone now.
@@ -120,7 +120,7 @@ def _instance(member: Member, seen: Observation) -> dict[str, Any]:
         "host": port.host if port else None,
         "name": port.name if port else None,
         "parent": hba.name if hba else None,
-        "parent_addr": f"host{hba.host}" if hba else None,
+        "parent_addr": hba.sysname if hba else None,
         "parent_wwnn": hba.wwnn if hba else None,
         "parent_wwpn": member.parent,
         "vport_state": port.vport_state if port else None,

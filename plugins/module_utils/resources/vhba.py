@@ -281,7 +281,7 @@ def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
         apply(planned.steps)
         after = observe(wish)
         if watch is not None and after.active is not None:
-            late = watch.wait_added([f"host{after.active.host}"], wish.wait_timeout)
+            late = watch.wait_added([after.active.sysname], wish.wait_timeout)
             planned = replace(planned, warnings=(*planned.warnings, *late))
         if after.active is not None and wish.state == "present":
             after = _with_luns(wish, before, after, after.active)
@@ -351,7 +351,7 @@ def _described(seen: Observation, planned: Plan) -> dict[str, Any]:
     hba = seen.hba or planned.hba
     known = {"wwnn": seen.wwnn, "wwpn": seen.wwpn, "active": planned.active, "persistent": seen.definition is not None}
     known["parent"] = hba.name if hba else None
-    known["parent_addr"] = f"host{hba.host}" if hba else None
+    known["parent_addr"] = hba.sysname if hba else None
     known["parent_wwnn"] = hba.wwnn if hba else None
     known["parent_wwpn"] = hba.wwpn if hba else None
     return {**known, **of_port(seen.active, seen.luns)}

@@ -62,7 +62,7 @@ def _facts(definition: Definition, ports: Sequence[Port]) -> dict[str, Any]:
         **definition.document(),
         "name": port.name if port else None,
         "parent": hba.name if hba else None,
-        "parent_addr": f"host{hba.host}" if hba else None,
+        "parent_addr": hba.sysname if hba else None,
         "parent_missing": hba is None,
         "autostart": True,
         "active": port is not None and port.wwnn == definition.wwnn,
