@@ -29,6 +29,15 @@ def settle(seconds: float) -> bool:
     return wait_for(lambda: not os.path.exists(QUEUE), seconds)
 
 
+def check_pyudev() -> None:
+    """Raise MissingLibrary where pyudev is not installed."""
+    # Here, so that those who only look at devices do without it: its import takes longer than many a subset.
+    try:
+        import pyudev  # noqa: F401
+    except ImportError as error:
+        raise MissingLibrary("pyudev", traceback.format_exc()) from error
+
+
 class Watch:
     """udev's events of one subsystem from the moment this is made on, so that none is missed by asking too late.
 
@@ -36,11 +45,8 @@ class Watch:
     """
 
     def __init__(self, subsystem: str) -> None:
-        # Here, so that those who only look at devices do without it: its import takes longer than many a subset.
-        try:
-            import pyudev
-        except ImportError as error:
-            raise MissingLibrary("pyudev", traceback.format_exc()) from error
+        check_pyudev()
+        import pyudev
 
         self._monitor: Any = None
         if os.path.exists(CONTROL):

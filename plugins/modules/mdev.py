@@ -174,7 +174,8 @@ mdev:
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.mdev import Wish, ensure
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import ensure
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import mdev
 
 OPTIONS = {
     **STATE_OPTIONS,
@@ -188,7 +189,7 @@ OPTIONS = {
 
 
 def main() -> None:
-    run(OPTIONS, lambda params, check_mode: ensure(Wish.checked(**params), check_mode))
+    run(OPTIONS, lambda params, check_mode: ensure(mdev, mdev.Wish.checked(**params), check_mode))
 
 
 if __name__ == "__main__":

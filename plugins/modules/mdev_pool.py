@@ -221,8 +221,8 @@ capacity:
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_pool import ensure
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools import mdev_pool
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import ensure
 
 OPTIONS = {
     **STATE_OPTIONS,
@@ -252,7 +252,7 @@ OPTIONS = {
 def main() -> None:
     run(
         OPTIONS,
-        lambda params, check_mode: ensure(Wish.checked(**params), check_mode),
+        lambda params, check_mode: ensure(mdev_pool, mdev_pool.Wish.checked(**params), check_mode),
         mutually_exclusive=[("count", "uuids")],
     )
 

@@ -234,7 +234,8 @@ vhba:
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba import OUI, Wish, ensure
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import ensure
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import vhba
 
 OPTIONS = {
     **STATE_OPTIONS,
@@ -242,7 +243,7 @@ OPTIONS = {
     "wwpn": {"type": "str"},
     "name": {"type": "str"},
     "identity": {"type": "str"},
-    "oui": {"type": "str", "default": OUI},
+    "oui": {"type": "str", "default": vhba.OUI},
     "parent": {"type": "str"},
     "parent_wwnn": {"type": "str"},
     "parent_wwpn": {"type": "str"},
@@ -254,7 +255,7 @@ OPTIONS = {
 
 
 def main() -> None:
-    run(OPTIONS, lambda params, check_mode: ensure(Wish.checked(**params), check_mode))
+    run(OPTIONS, lambda params, check_mode: ensure(vhba, vhba.Wish.checked(**params), check_mode))
 
 
 if __name__ == "__main__":

@@ -220,8 +220,8 @@ capacity:
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_pool import ensure
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools import vhba_pool
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import ensure
 
 OPTIONS = {
     **STATE_OPTIONS,
@@ -244,7 +244,7 @@ OPTIONS = {
 
 
 def main() -> None:
-    run(OPTIONS, lambda params, check_mode: ensure(Wish.checked(**params), check_mode))
+    run(OPTIONS, lambda params, check_mode: ensure(vhba_pool, vhba_pool.Wish.checked(**params), check_mode))
 
 
 if __name__ == "__main__":

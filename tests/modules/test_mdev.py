@@ -149,7 +149,9 @@ def test_pyudev_is_missing(host: Host, library: str, tmp_path_factory: pytest.Te
     hidden = tmp_path_factory.mktemp("hidden")
     (hidden / "pyudev.py").write_text("raise ImportError('no module')\n")
     host.library = f"{hidden}:{library}"
-    assert "Failed to import the required Python library (pyudev)" in host.refused()
+    for check_mode in (False, True):
+        assert "Failed to import the required Python library (pyudev)" in host.refused(check_mode=check_mode)
+    assert not host.mdev(state="absent")["changed"]
 
 
 def test_no_parents_at_all(start: Callable[..., Host]) -> None:

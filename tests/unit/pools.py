@@ -11,12 +11,12 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Att
 from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevs import Mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils.names import pool_uuid
 from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import describe
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_plan import Plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_wish import Wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.parents import Choice, Parent
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.record import Record, Recorded
 from ansible_collections.hostdev.nodedev.plugins.module_utils.processes import Holder
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import Plan
 
 MACHINE = "0123456789abcdef0123456789abcdef"
 TYPE = "nvidia-1"
@@ -112,7 +112,7 @@ def new(**options: Any) -> Wish:
     return wished(**{"type": TYPE, **size, **options})
 
 
-def shortly(planned: Plan) -> list[str]:
+def shortly(planned: Plan[Observation]) -> list[str]:
     """The steps with the short names of instances and parents, and without what is the same in all of them."""
     names = {value: f"#{name}" for name, value in [*enumerate(IDS), *OTHERS.items()]}
     names.update({value: letter for letter, value in PARENTS.items()})

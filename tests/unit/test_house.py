@@ -52,6 +52,7 @@ FLOORS = (
         "ansible_module",
     ),
     ("capabilities", "callouts"),
+    ("resource",),
     ("resources", "kinds", "extras", "extras_fc", "inventory", "facts", "vhba_facts", "mdev_types_facts"),
     ("pools",),
     ("defined",),

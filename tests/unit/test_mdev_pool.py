@@ -10,7 +10,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils.callouts import Sc
 from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import RUNTIME, DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevs import Mdev
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_plan import Plan, plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_plan import plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_wish import Wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.parents import Choice
@@ -584,33 +584,16 @@ def test_plan(wish: Wish, seen: Observation, steps: list[str]) -> None:
     assert shortly(plan(wish, seen)) == steps
 
 
-# What a capacity alone does not tell.
-UNLIKE = [seen.choice for _name, _wish, seen, _steps in CASES if seen.choice.missing or seen.choice.offers]
-
-
-def after(seen: Observation, planned: Plan) -> Observation:
-    """The host when the plan was carried out, as far as the plan itself says."""
-    known = [definition for each in planned.definitions.values() for definition in each]
-    total = {
-        letter: parent.free + sum(device.parent == parent.address for device in seen.active.values())
-        for letter, address in PARENTS.items()
-        for parent in seen.choice.parents
-        if parent.address == address
-    }
-    more = {"choice": seen.choice, "registered": seen.registered} if seen.choice in UNLIKE else {}
-    return observed(planned.record, [*planned.active.values()], known, total, callouts=seen.callouts, **more)
-
-
 @EACH
 def test_a_second_plan_has_nothing_to_do(wish: Wish, seen: Observation, steps: list[str]) -> None:
-    assert shortly(plan(wish, after(seen, plan(wish, seen)))) == []
+    assert shortly(plan(wish, plan(wish, seen).then)) == []
 
 
 @EACH
 def test_the_instances_of_others_stay_as_they_are(wish: Wish, seen: Observation, steps: list[str]) -> None:
     planned = plan(wish, seen)
     own = {*IDS, *(wish.uuids or ()), *(one.id for one in (seen.record.instances if seen.record else ()))}
-    for before, then in ((seen.active, planned.active), (seen.definitions, planned.definitions)):
+    for before, then in ((seen.active, planned.then.active), (seen.definitions, planned.then.definitions)):
         assert {key: value for key, value in then.items() if key not in own} == {
             key: value for key, value in before.items() if key not in own
         }
@@ -672,17 +655,17 @@ def test_every_plan_leads_to_a_state_that_needs_no_other(
         planned = plan(wish, seen)
     except (BadInput, InUse, NodedevError):
         return
-    then = after(seen, planned)
+    then = planned.then
     if wish.state != "absent" and isinstance(wish.count, int):
-        assert planned.record is not None
-        assert len(planned.record.instances) == wish.count
+        assert planned.then.record is not None
+        assert len(planned.then.record.instances) == wish.count
     if wish.state == "present":
         assert all(
-            sum(device.parent == PARENTS[letter] for device in planned.active.values()) <= most
+            sum(device.parent == PARENTS[letter] for device in planned.then.active.values()) <= most
             for letter, most in capacity.items()
         )
     assert shortly(plan(wish, then)) == []
     if options["autostart"] is None and options["attrs"] is None:
         for place in others:
-            kept = [(each.autostart, each.attrs) for each in planned.definitions.get(IDS[int(place[0])], ())]
+            kept = [(each.autostart, each.attrs) for each in planned.then.definitions.get(IDS[int(place[0])], ())]
             assert kept in ([], [(False, OWN)])

@@ -41,7 +41,9 @@ CARDS = {f"{PARENTS[letter]}.{number}": PARENTS[letter] for letter in "AB" for n
 def test_a_card_that_was_found_to_take_less(ceilings: Mapping[str, int], count: str | int, places: list[str]) -> None:
     seen = observed(choice=functions(A1=1, A2=1, B1=1, B2=1), cards=CARDS)
     planned = plan(new(count=count), seen, {PARENTS[letter]: most for letter, most in ceilings.items()})
-    assert [target.parent for target in planned.creates] == [f"{PARENTS[place[0]]}{place[1:]}" for place in places]
+    assert [planned.then.active[uuid].parent for uuid in planned.creates] == [
+        f"{PARENTS[place[0]]}{place[1:]}" for place in places
+    ]
 
 
 def test_what_a_card_says_it_takes_and_what_was_found_are_told_when_it_is_too_little() -> None:

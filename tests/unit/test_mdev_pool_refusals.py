@@ -322,8 +322,8 @@ def test_a_parent_is_recorded_by_whatever_name_the_kernel_has_for_it(parent: str
     odd = Parent(parent, "x_y", parent, TYPE, "vfio-pci", 4)
     seen = observed(choice=Choice((odd,), {}, ()), registered=(parent,), cards={parent: parent})
     planned = plan(new(), seen)
-    assert planned.record is not None
-    then = replace(seen, record=planned.record, active=planned.active, definitions=planned.definitions)
+    assert planned.then.record is not None
+    then = planned.then
     assert plan(wished(), then).steps == ()
     assert len(plan(wished(state="absent"), then).steps) == 5
 

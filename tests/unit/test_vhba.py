@@ -12,7 +12,8 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.lun i
 from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import describe
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba import Observation, Plan, Wish, plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import Plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba import Observation, Wish, plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import Definition
 from fibre import FABRIC, OTHER_FABRIC, WWNN, WWPN, hba, names, vhba
 from hypothesis import given
@@ -197,21 +198,20 @@ def test_plan(wish: Wish, seen: Observation, steps: list[str]) -> None:
     assert describe(plan(wish, seen).steps) == steps
 
 
-def after(seen: Observation, planned: Plan) -> Observation:
+def after(seen: Observation, planned: Plan[Observation]) -> Observation:
     """The host when the plan has been carried out."""
     ports = [port for port in seen.ports if port is not seen.active]
     active = None
-    if planned.active:
-        assert planned.hba is not None
-        active = seen.active or vhba(parent=planned.hba.host)
+    if planned.then.hba is not None:
+        active = seen.active or vhba(parent=planned.then.hba.host)
     change = (active is not None) - (seen.active is not None)
-    carrier = planned.hba or seen.hba
+    carrier = planned.also["hba"] or seen.hba
     ports = [replace(port, used=port.used + change) if port is carrier else port for port in ports]
     return replace(
         seen,
         ports=(*ports, *([active] if active else [])),
         active=active,
-        definition=planned.definition,
+        definition=planned.then.definition,
         damaged=None,
         luns=(),
         uses=(),
@@ -234,7 +234,7 @@ def test_a_second_plan_has_nothing_to_do(wish: Wish, seen: Observation) -> None:
     ],
 )
 def test_why_other_hbas_are_not_taken(wish: Wish, seen: Observation, expected: dict[str, str]) -> None:
-    assert plan(wish, seen).hindrances == expected
+    assert plan(wish, seen).also["hindrances"] == expected
 
 
 @pytest.mark.parametrize("oui", ["00163E", "00:16:3e"])

@@ -11,10 +11,10 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import
 from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse
 from ansible_collections.hostdev.nodedev.plugins.module_utils.names import derived_wwn
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.record import Recorded
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_plan import Plan, plan
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_pool import predicted
+from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_plan import plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import Plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import path_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -358,25 +358,25 @@ def test_plan(wish: Wish, seen: Observation, steps: list[str]) -> None:
 
 @EACH
 def test_a_second_plan_has_nothing_to_do(wish: Wish, seen: Observation, steps: list[str]) -> None:
-    assert shortly(plan(wish, predicted(seen, plan(wish, seen)))) == []
+    assert shortly(plan(wish, plan(wish, seen).then)) == []
 
 
 def test_names_are_those_of_a_single_vhba_of_that_name() -> None:
     assert [one.id for one in _kept(plan(wished(count=3), observed()))] == WWPNS[:3]
     other = plan(wished(count=1, oui="00:50:56"), observed())
     assert _kept(other)[0].id == derived_wwn(MACHINE, "x 0", "port", "005056")
-    assert other.creates[0].wwnn == derived_wwn(MACHINE, "x 0", "node", "005056")
+    assert other.then.active[other.creates[0]].wwnn == derived_wwn(MACHINE, "x 0", "node", "005056")
 
 
-def _kept(planned: Plan) -> tuple[Recorded, ...]:
-    assert planned.record is not None
-    return planned.record.instances
+def _kept(planned: Plan[Observation]) -> tuple[Recorded, ...]:
+    assert planned.then.record is not None
+    return planned.then.record.instances
 
 
 def test_a_selection_by_name_is_kept_by_wwpn() -> None:
     planned = plan(wished(count=1, parents={"names": ["host4"], "wwpns": [A.wwpn]}), observed())
-    assert planned.record is not None
-    assert planned.record.wish["parents"] == {"wwpns": [A.wwpn, B.wwpn], "online": True}
+    assert planned.then.record is not None
+    assert planned.then.record.wish["parents"] == {"wwpns": [A.wwpn, B.wwpn], "online": True}
 
 
 def test_a_ceiling_is_taken_into_account() -> None:
@@ -415,16 +415,16 @@ def test_what_any_plan_leads_to(host: Mapping[str, Any], count: object, state: s
         planned = plan(wish, seen)
     except (BadInput, InUse):
         return
-    then = predicted(seen, planned)
+    then = planned.then
     assert shortly(plan(wish, then)) == []
     assert all(
-        planned.definitions[wwpn].require_online == known.require_online
+        planned.then.definitions[wwpn].require_online == known.require_online
         for wwpn, known in seen.definitions.items()
-        if wwpn in planned.definitions
+        if wwpn in planned.then.definitions
     )
     assert all(0 <= hba.used <= hba.most for hba in then.hbas)
     assert {port for port in seen.ports if port.wwnn == OTHERS} == {port for port in then.ports if port.wwnn == OTHERS}
-    gone = {*seen.active} - {*planned.active}
+    gone = {*seen.active} - {*planned.then.active}
     assert not any(seen.active[wwpn].uses for wwpn in gone)
     if state != "absent" and isinstance(count, int):
         assert len(_kept(planned)) == count

@@ -217,7 +217,7 @@ def test_online_is_as_defined_unless_told(defined: bool | None, option: bool | N
     named = vhba_wish.from_name("scsi_host9", require_online=option)
     for wish in (vhba_wish.from_device(device(parent=BY_WWNS), require_online=option), named):
         assert wish is not None
-        planned = vhba.plan(wish, vhba.observe(wish)).definition
+        planned = vhba.plan(wish, vhba.observe(wish)).then.definition
         assert planned is not None
         assert planned.require_online is online
 

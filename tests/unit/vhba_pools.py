@@ -12,9 +12,9 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import
 from ansible_collections.hostdev.nodedev.plugins.module_utils.names import derived_wwn
 from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import describe
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.record import Record, Recorded
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_plan import Plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_seen import Observation, Running
 from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import Plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import Definition
 from vhba_wishes import MOUNT
 
@@ -130,7 +130,7 @@ def wished(**options: Any) -> Wish:
     return Wish.checked(**{"name": "x", **options})
 
 
-def shortly(planned: Plan) -> list[str]:
+def shortly(planned: Plan[Observation]) -> list[str]:
     """The steps with the short names of vHBAs and HBAs, and without what is the same in all of them."""
     names = {f"{hba.name} (WWPN {hba.wwpn})": letter for letter, hba in HBAS.items()}
     names.update({f"the HBA with WWPN {hba.wwpn}": letter for letter, hba in HBAS.items()})

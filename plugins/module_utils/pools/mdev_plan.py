@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .. import holders, machine, mdevctl
 from ..callouts import Refused
@@ -14,6 +14,7 @@ from ..mdevctl import Attrs, Definition
 from ..mdevs import Mdev
 from ..names import pool_uuid
 from ..plan import Step
+from ..resource import Plan
 from ..resources import mdev_steps as steps
 from . import members, record, space
 from .mdev_seen import Observation, members_of
@@ -26,19 +27,7 @@ from .record import Record, Recorded
 from .space import Space
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The steps, the devices that they make in that order, and what will be there: the pool and its instances."""
-
-    steps: tuple[Step, ...]
-    creates: tuple[Definition, ...]
-    record: Record | None
-    active: Mapping[str, Mdev]
-    definitions: Mapping[str, tuple[Definition, ...]]
-    warnings: tuple[str, ...] = ()
-
-
-def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan:
+def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
     """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing.
 
     ``ceilings`` is how many new instances a card has been found to take, where that is less than its parents say.
@@ -56,9 +45,9 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
         planned = _absent(wish, seen, own)
     else:
         planned = _Wanted(told, wish, seen, own, ceilings or {}).plan()
-    if planned.record is not None:
+    if planned.then.record is not None:
         # Where a new instance is to be defined, a file may stand that cannot be understood.
-        _check_damaged(damaged, {one.id for one in planned.record.instances})
+        _check_damaged(damaged, {one.id for one in planned.then.record.instances})
     warnings = [str(damage) for damage in damaged]
     if wish.identity is None and wish.uuids is None:
         warnings += machine.doubts(seen.machine, f"the UUIDs of pool {wish.name}")
@@ -77,7 +66,7 @@ def _check_damaged(damaged: Sequence[DamagedDefinition], uuids: Collection[str])
             raise damage
 
 
-def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
+def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan[Observation]:
     change = members.resized(wish.name, own, 0, wish.force)
     gone = [
         *record.forget_damaged(wish.name, seen.damaged_records),
@@ -86,13 +75,33 @@ def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
         *([record.forget(seen.record)] if seen.record else []),
     ]
     ids = {member.id for member in own}
-    return Plan(
-        tuple(gone),
-        (),
-        None,
-        {uuid: device for uuid, device in seen.active.items() if uuid not in ids},
-        {uuid: known for uuid, known in seen.definitions.items() if uuid not in ids},
-        record.only_damaged_knew(wish.name, seen.damaged_records),
+    active = {uuid: device for uuid, device in seen.active.items() if uuid not in ids}
+    defined = {uuid: known for uuid, known in seen.definitions.items() if uuid not in ids}
+    warnings = record.only_damaged_knew(wish.name, seen.damaged_records)
+    return Plan(tuple(gone), _then(seen, None, active, defined), warnings=warnings)
+
+
+def _then(
+    seen: Observation,
+    kept: Record | None,
+    active: Mapping[str, Mdev],
+    definitions: Mapping[str, tuple[Definition, ...]],
+) -> Observation:
+    """The host with this record, these devices and definitions, and with the room that the devices leave."""
+
+    def free(parent: Parent) -> int:
+        now, then = (sum(device.parent == parent.address for device in each.values()) for each in (seen.active, active))
+        return max(parent.free + now - then, 0)
+
+    parents = tuple(replace(parent, free=free(parent)) for parent in seen.choice.parents)
+    return replace(
+        seen,
+        choice=replace(seen.choice, parents=parents),
+        record=kept,
+        active=active,
+        definitions=definitions,
+        derived={},
+        damaged_records=(),
     )
 
 
@@ -191,7 +200,7 @@ class _Wanted:
             )
         return found
 
-    def plan(self) -> Plan:
+    def plan(self) -> Plan[Observation]:
         change = self._change()
         as_many_as_fit = self.wish.count == members.MAX and (self.runs or not self.members)
         if as_many_as_fit or space.wanted(change, self.runs):
@@ -221,10 +230,9 @@ class _Wanted:
         ordered = [*remove, *make, *define] if self.runs else [*define, *remove]
         return Plan(
             record.around(ordered, kept, self.seen.record, change.go),
-            creates,
-            kept,
-            active,
-            self._definitions_after(targets, go),
+            _then(self.seen, kept, active, self._definitions_after(targets, go)),
+            tuple(target.uuid for target in creates),
+            {target.uuid: self.seen.cards[target.parent] for target in creates},
             self._outdated(targets),
         )
 

@@ -8,93 +8,73 @@ instances; or they are listed. Instances of others are never touched.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from .. import boot, hostdev, mdevctl, sysfs, udev_events
-from ..errors import NodedevError
+from .. import boot, hostdev, mdevctl
 from ..names import mdev_name
-from ..plan import StepFailed, apply, describe
+from ..resource import Plan
 from ..resources import mdev_leaving
-from .attempts import Ceilings, alone
-from .mdev_plan import Plan, plan
+from . import record
+from .mdev_plan import plan
 from .mdev_seen import Observation, cards, chosen, members_of, observe
 from .mdev_wish import Wish
 from .members import Member
-from .parents import Parent
+
+__all__ = [
+    "SUBSYSTEM",
+    "Wish",
+    "clear_up",
+    "described",
+    "events",
+    "locks",
+    "look_again",
+    "observe",
+    "plan",
+    "state",
+    "touched",
+]
+
+# Of udev's events.
+SUBSYSTEM = "mdev"
 
 
-def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
-    """Make the pool as wished, or in check mode only say what would be done; the result in Ansible's shape."""
-    hindrance = sysfs.why_not_writable()
-    if check_mode or hindrance:
-        before = observe(wish)
-        planned = plan(wish, before)
-        if planned.steps and not check_mode:
-            raise NodedevError(hindrance)
-        return _result(before, planned, _predicted(before, planned))
-    return _result(*alone(wish.name, wish.wait_timeout, partial(cards, wish), partial(_applied, wish)))
+def locks(wish: Wish) -> set[str]:
+    """The pool and the cards of all parents that a plan may have to do with."""
+    return {f"pool:{wish.name}", *cards(wish)}
 
 
-def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observation] | None:
-    """What was there, the plan that was carried out, and what is there then; None where there are other cards."""
-    ceilings = Ceilings()
-    while True:
-        before = observe(wish)
-        if mdev_leaving.await_end(before.leaving, wish.wait_timeout):
-            before = observe(wish)
-        if not locked.issuperset(parent.card for parent in before.choice.parents):
-            return None
-        mdevctl.clear_up(before.cards)
-        planned = plan(wish, before, ceilings.found)
-        watch = udev_events.Watch("mdev") if planned.creates else None
-        try:
-            apply(planned.steps)
-        except StepFailed as error:
-            ceilings.learn(error, [(target.uuid, before.cards[target.parent]) for target in planned.creates])
-            continue
-        mdevctl.clear_up(before.cards)
-        if watch is not None:
-            late = watch.wait_added([target.uuid for target in planned.creates], wish.wait_timeout)
-            planned = replace(planned, warnings=(*planned.warnings, *late))
-        return before, planned, _after(wish, before, planned) if planned.steps else before
+def touched(wish: Wish, seen: Observation) -> set[str]:
+    """The same by what was seen."""
+    return {f"pool:{wish.name}", *(parent.card for parent in seen.choice.parents)}
 
 
-def _after(wish: Wish, before: Observation, planned: Plan) -> Observation:
+def clear_up(wish: Wish, seen: Observation) -> bool:
+    """Remove what killed runs have left, and wait for removals that nobody keeps to end; whether there were any."""
+    record.clear_up(wish.name)
+    mdevctl.clear_up(seen.cards)
+    return mdev_leaving.await_end(seen.leaving, wish.wait_timeout)
+
+
+def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
     """What is there when all steps have been taken: each has looked at what came of it, and the parents tell the room.
 
     What the wish leaves open stands in the record, which may be gone now.
     """
-    return replace(_predicted(before, planned), choice=chosen(wish.filled(before.record)))
+    return replace(planned.then, choice=chosen(wish.filled(before.record)))
 
 
-def _predicted(before: Observation, planned: Plan) -> Observation:
-    def free(parent: Parent) -> int:
-        now, then = (
-            sum(device.parent == parent.address for device in each.active.values()) for each in (before, planned)
-        )
-        return max(parent.free + now - then, 0)
-
-    parents = tuple(replace(parent, free=free(parent)) for parent in before.choice.parents)
-    return replace(
-        before,
-        choice=replace(before.choice, parents=parents),
-        record=planned.record,
-        active=planned.active,
-        definitions=planned.definitions,
-        derived={},
-        damaged_records=(),
-    )
+def events(planned: Plan[Observation], after: Observation) -> tuple[str, ...]:
+    """The new devices' UUIDs, which are the kernel's names of them."""
+    return planned.creates
 
 
-def _result(before: Observation, planned: Plan, after: Observation) -> dict[str, Any]:
+def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
+    """The instances afterwards, and what the parents have room for."""
     former = {known for each in before.definitions.values() for known in each}
-    written = {known for each in planned.definitions.values() for known in each if known.autostart} - former
-    unserved = boot.warning(f"pool {planned.record.name}", served_by_mdevctl=True) if written and planned.record else []
+    then = planned.then
+    written = {known for each in then.definitions.values() for known in each if known.autostart} - former
+    unserved = boot.warning(f"pool {then.record.name}", served_by_mdevctl=True) if written and then.record else []
     return {
-        "changed": bool(planned.steps),
-        "plan": describe(planned.steps),
-        "diff": {"before": _state(before), "after": _state(after)},
         "instances": [_instance(member, after) for member in _ordered(after)],
         "capacity": _capacity(after),
         "warnings": [*before.choice.oddities, *planned.warnings, *unserved],
@@ -105,7 +85,7 @@ def _ordered(seen: Observation) -> list[Member]:
     return sorted(members_of(seen), key=lambda member: member.index)
 
 
-def _state(seen: Observation) -> dict[str, Any]:
+def state(seen: Observation) -> dict[str, Any]:
     """What runs and what is kept, apart, as a diff shows them."""
     runtime: dict[str, Any] = {}
     boots: dict[str, Any] = {}

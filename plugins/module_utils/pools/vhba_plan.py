@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from .. import machine
@@ -12,6 +12,7 @@ from ..capabilities.fc_port import Port
 from ..definitions import DamagedDefinition
 from ..errors import BadInput, NodedevError
 from ..plan import Step
+from ..resource import Plan
 from ..resources import vhba_definition as definition
 from ..resources import vhba_steps as steps
 from ..resources.vhba_definition import Definition
@@ -28,19 +29,7 @@ from .vhba_wish import kept as kept_wish
 FORCE = "take the disks away all the same"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The steps, the vHBAs that they make in that order, and what will be there: the pool and its instances."""
-
-    steps: tuple[Step, ...]
-    creates: tuple[Definition, ...]
-    record: Record | None
-    active: Mapping[str, Running]
-    definitions: Mapping[str, Definition]
-    warnings: tuple[str, ...] = ()
-
-
-def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan:
+def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
     """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing.
 
     ``ceilings`` is by WWPN how many new vHBAs an HBA has been found to take, where that is less than it says.
@@ -57,9 +46,9 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
         planned = _absent(wish, seen, own)
     else:
         planned = _Wanted(told, wish, seen, own, ceilings or {}).plan()
-    if planned.record is not None:
+    if planned.then.record is not None:
         # Where a new instance is to be defined, a file may stand that cannot be understood.
-        _check_damaged(seen, {one.id for one in planned.record.instances})
+        _check_damaged(seen, {one.id for one in planned.then.record.instances})
     removed = _damaged(seen, own) if wish.state == "absent" else []
     warnings = [str(damage) for damage in seen.damaged if damage not in removed]
     if wish.identity is None:
@@ -80,7 +69,7 @@ def _check_damaged(seen: Observation, wwpns: Collection[str]) -> None:
             raise damage
 
 
-def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
+def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan[Observation]:
     for member in own:
         _refuse_if_taken("wwpn", wish, seen, member)
     change = members.resized(wish.name, own, 0, wish.force, "with", FORCE)
@@ -91,7 +80,33 @@ def _absent(wish: Wish, seen: Observation, own: Sequence[Member]) -> Plan:
         *([record.forget(seen.record)] if seen.record else []),
     ]
     warnings = record.only_damaged_knew(wish.name, seen.damaged_records)
-    return Plan(tuple(gone), (), None, {}, _without(seen.definitions, change.go), warnings)
+    then = _then(seen, None, {}, _without(seen.definitions, change.go))
+    return Plan(tuple(gone), then, warnings=warnings)
+
+
+def _then(
+    seen: Observation, kept: Record | None, active: Mapping[str, Running], definitions: Mapping[str, Definition]
+) -> Observation:
+    """The host with this record, these vHBAs and definitions, and with the room that they leave.
+
+    A new vHBA has no port yet.
+    """
+
+    def used(hba: Port) -> int:
+        now, then = (sum(each.parent == hba.wwpn for each in running.values()) for running in (seen.active, active))
+        return max(hba.used + then - now, 0)
+
+    gone = {running.port for wwpn, running in seen.active.items() if wwpn not in active}
+    ports = [port if port.vport else replace(port, used=used(port)) for port in seen.ports if port not in gone]
+    return replace(
+        seen,
+        ports=tuple(ports),
+        record=kept,
+        active=active,
+        definitions=definitions,
+        derived={},
+        damaged_records=(),
+    )
 
 
 def _refuse_if_taken(option: str, wish: Wish, seen: Observation, member: Member) -> None:
@@ -200,7 +215,7 @@ class _Wanted:
             return {**self.wish.document(()), "parents": self.seen.record.wish["parents"]}
         return self.wish.document(self.seen.hbas)
 
-    def plan(self) -> Plan:
+    def plan(self) -> Plan[Observation]:
         change = self._change()
         as_many_as_fit = self.wish.count == members.MAX and (self.runs or not self.members)
         if as_many_as_fit or space.wanted(change, self.runs):
@@ -230,12 +245,12 @@ class _Wanted:
             record.refuse_unreadable(kept, kept_wish)
         ordered = [*remove, *make, *define] if self.runs else [*define, *remove]
         definitions = _without(self.seen.definitions, change.go)
+        after = {**definitions, **targets} if self.wish.persistent else definitions
         return Plan(
             record.around(ordered, kept, self.seen.record, change.go),
-            creates,
-            kept,
-            active,
-            {**definitions, **targets} if self.wish.persistent else definitions,
+            _then(self.seen, kept, active, after),
+            tuple(target.wwpn for target in creates),
+            {target.wwpn: target.parent_wwpn for target in creates},
         )
 
     def _change(self) -> Change:

@@ -8,96 +8,78 @@ vHBAs of others are never touched.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from .. import boot, sysfs, udev_events
+from .. import boot
 from ..capabilities import fc_port
 from ..capabilities.fc_port import Port
-from ..errors import NodedevError
-from ..plan import StepFailed, apply, describe
+from ..resource import Plan
 from ..resources.vhba_port import of_luns
-from .attempts import Ceilings, alone
+from . import record
 from .members import Member
-from .vhba_plan import Plan, plan
+from .vhba_plan import plan
 from .vhba_seen import Observation, members_of, observe
 from .vhba_wish import Wish
 
+__all__ = [
+    "SUBSYSTEM",
+    "Wish",
+    "clear_up",
+    "described",
+    "events",
+    "locks",
+    "look_again",
+    "observe",
+    "plan",
+    "state",
+    "touched",
+]
 
-def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
-    """Make the pool as wished, or in check mode only say what would be done; the result in Ansible's shape."""
-    hindrance = sysfs.why_not_writable()
-    if check_mode or hindrance:
-        before = observe(wish)
-        planned = plan(wish, before)
-        if planned.steps and not check_mode:
-            raise NodedevError(hindrance)
-        return _result(wish, before, planned, predicted(before, planned))
-    return _result(wish, *alone(wish.name, wish.wait_timeout, lambda: _locks(fc_port.ports()), partial(_applied, wish)))
-
-
-def _locks(ports: Iterable[Port]) -> set[str]:
-    """What is locked: all HBAs, as for a single vHBA, which may go to any of them."""
-    return {f"fc:{port.wwpn}" for port in ports if port.vport is None}
-
-
-def _applied(wish: Wish, locked: set[str]) -> tuple[Observation, Plan, Observation] | None:
-    """What was there, the plan that was carried out, and what is there then; None where there are other HBAs."""
-    ceilings = Ceilings()
-    while True:
-        before = observe(wish)
-        if not locked.issuperset(_locks(before.ports)):
-            return None
-        planned = plan(wish, before, ceilings.found)
-        watch = udev_events.Watch("scsi_host") if planned.creates else None
-        try:
-            apply(planned.steps)
-        except StepFailed as error:
-            ceilings.learn(error, [(target.wwpn, target.parent_wwpn) for target in planned.creates])
-            continue
-        if watch is not None:
-            made = {target.wwpn for target in planned.creates}
-            hosts = [port.sysname for port in fc_port.ports() if port.vport and port.wwpn in made]
-            late = watch.wait_added(hosts, wish.wait_timeout)
-            planned = replace(planned, warnings=(*planned.warnings, *late))
-        # What the wish leaves open stands in the record, which may be gone now.
-        return before, planned, observe(wish.filled(before.record)) if planned.steps else before
+# Of udev's events.
+SUBSYSTEM = "scsi_host"
 
 
-def predicted(before: Observation, planned: Plan) -> Observation:
-    """The host when the plan is carried out, as far as the plan itself says; a new vHBA has no port yet."""
-
-    def used(hba: Port) -> int:
-        now, then = (sum(each.parent == hba.wwpn for each in seen.active.values()) for seen in (before, planned))
-        return max(hba.used + then - now, 0)
-
-    gone = {running.port for wwpn, running in before.active.items() if wwpn not in planned.active}
-    ports = [port if port.vport else replace(port, used=used(port)) for port in before.ports if port not in gone]
-    return replace(
-        before,
-        ports=tuple(ports),
-        record=planned.record,
-        active=planned.active,
-        definitions=planned.definitions,
-        derived={},
-        damaged_records=(),
-    )
+def locks(wish: Wish) -> set[str]:
+    """The pool and all HBAs, as for a single vHBA, which may go to any of them."""
+    return _locks(wish, fc_port.ports())
 
 
-def _result(wish: Wish, before: Observation, planned: Plan, after: Observation) -> dict[str, Any]:
-    written = {*planned.definitions.values()} - {*before.definitions.values()}
+def touched(wish: Wish, seen: Observation) -> set[str]:
+    """The same by what was seen."""
+    return _locks(wish, seen.ports)
+
+
+def _locks(wish: Wish, ports: Iterable[Port]) -> set[str]:
+    return {f"pool:{wish.name}", *(f"fc:{port.wwpn}" for port in ports if port.vport is None)}
+
+
+def clear_up(wish: Wish, seen: Observation) -> bool:
+    """Remove what a killed run has left of the pool's record."""
+    record.clear_up(wish.name)
+    return False
+
+
+def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
+    """What is there of the pool. What the wish leaves open stands in the record, which may be gone now."""
+    return observe(wish.filled(before.record))
+
+
+def events(planned: Plan[Observation], after: Observation) -> list[str]:
+    """The kernel's names of the new SCSI hosts."""
+    return [port.sysname for port in after.ports if port.vport and port.wwpn in planned.creates]
+
+
+def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
+    """The instances afterwards, and what the HBAs have room for."""
+    written = {*planned.then.definitions.values()} - {*before.definitions.values()}
     return {
-        "changed": bool(planned.steps),
-        "plan": describe(planned.steps),
-        "diff": {"before": _state(before), "after": _state(after)},
         "instances": [_instance(member, after) for member in members_of(after)],
         "capacity": _capacity(wish.filled(before.record), after),
         "warnings": [*planned.warnings, *(boot.warning(f"pool {wish.name}") if written else [])],
     }
 
 
-def _state(seen: Observation) -> dict[str, Any]:
+def state(seen: Observation) -> dict[str, Any]:
     """What runs and what is kept, apart, as a diff shows them."""
     own = [member.id for member in members_of(seen)]
     running = {wwpn: seen.active[wwpn] for wwpn in own if wwpn in seen.active}

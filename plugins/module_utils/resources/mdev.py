@@ -11,18 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import boot, callouts, holders, locks, mdev_parents, mdevctl, mdevs, sysfs, udev_events, wishes
+from .. import boot, callouts, holders, mdev_parents, mdevctl, mdevs, wishes
 from ..callouts import Refused, Scripts
 from ..definitions import DamagedDefinition
 from ..errors import BadInput, NodedevError
 from ..mdevctl import Attrs, Definition
 from ..names import checked_address, checked_attrs, checked_type, checked_uuid, device_name, mdev_name
 from ..oddities import Oddities
-from ..plan import Step, apply, describe
+from ..plan import Step
 from ..processes import Holder
+from ..resource import Plan
 from . import mdev_leaving
 from . import mdev_steps as steps
 from .mdev_leaving import Leaving
+
+# Of udev's events.
+SUBSYSTEM = "mdev"
 
 
 @dataclass(frozen=True)
@@ -93,17 +97,25 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The steps, and what will be there after them, as far as that can be known: a new device has no group yet."""
+class _Found:
+    """The device, its definitions, and its parent by the kernel's name, as in Observation."""
 
-    steps: tuple[Step, ...]
     active: mdevs.Mdev | None
     definitions: tuple[Definition, ...]
-    warnings: tuple[str, ...] = ()
+    damaged: tuple[DamagedDefinition, ...]
+    registered: tuple[str, ...]
+    address: str | None
+    leaving: Leaving | None
+
+    @property
+    def cards(self) -> dict[str, str]:
+        """The cards of all parents in question."""
+        parents = {self.address, *(known.parent for known in self.definitions)}
+        parents |= {self.active.parent} if self.active else set()
+        return {parent: mdev_parents.card_of(parent) for parent in parents if parent is not None}
 
 
-def observe(wish: Wish) -> Observation:
-    """Read what the wish touches: the device, its definitions, its parent with the types, and who uses it."""
+def _found(wish: Wish) -> _Found:
     active = mdevs.find(wish.uuid)
     definitions, damaged = mdevctl.defined(wish.uuid)
     registered = tuple(mdev_parents.addresses())
@@ -113,30 +125,53 @@ def observe(wish: Wish) -> Observation:
     leaving = mdev_leaving.find(wish.uuid, _left_by(wish, address, registered)) if active is None else None
     if address is None and leaving is not None:
         address = leaving.parent
-    path = mdev_parents.path_of(address) if address else None
+    return _Found(active, tuple(definitions), tuple(damaged), registered, address, leaving)
+
+
+def locks(wish: Wish) -> set[str]:
+    """The cards of all parents in question."""
+    return {*_found(wish).cards.values()}
+
+
+def touched(wish: Wish, seen: Observation) -> set[str]:
+    """The same by what was seen."""
+    return {*seen.cards.values()}
+
+
+def observe(wish: Wish) -> Observation:
+    """Read what the wish touches: the device, its definitions, its parent with the types, and who uses it."""
+    found = _found(wish)
+    active, leaving = found.active, found.leaving
+    path = mdev_parents.path_of(found.address) if found.address else None
     held_by = holders.of_nodes(active.nodes) if active else leaving.holders if leaving else ()
     oddities = Oddities()
     types = mdev_parents.types_of(path, oddities) if path else {}
     if active is not None and active.oddity is not None:
         oddities.add(active.oddity)
-    concerned = {address, active.parent if active else None, *(definition.parent for definition in definitions)}
     scripts = callouts.found()
     return Observation(
-        address=address,
+        address=found.address,
         parent=mdev_parents.name_of(path) if path else None,
         types=types,
-        registered=registered,
-        cards={parent: mdev_parents.card_of(parent) for parent in concerned if parent is not None},
+        registered=found.registered,
+        cards=found.cards,
         active=active,
         leaving=leaving is not None,
-        definitions=tuple(definitions),
-        damaged=tuple(damaged),
+        definitions=found.definitions,
+        damaged=found.damaged,
         holders=tuple(held_by),
         callouts=scripts,
         oddities=tuple(oddities.warnings),
-        told=_told(wish, active, definitions, scripts),
-        changeable=_changeable(wish, active, definitions, scripts),
+        told=_told(wish, active, found.definitions, scripts),
+        changeable=_changeable(wish, active, found.definitions, scripts),
     )
+
+
+def clear_up(wish: Wish, seen: Observation) -> bool:
+    """Remove what killed runs have left, and wait for the end of a removal that nobody keeps; whether there was one."""
+    mdevctl.clear_up(seen.cards)
+    leaving = [Leaving(wish.uuid, seen.address, seen.holders)] if seen.leaving and seen.address is not None else []
+    return mdev_leaving.await_end(leaving, wish.wait_timeout)
 
 
 def _left_by(wish: Wish, address: str | None, registered: Sequence[str]) -> Sequence[str]:
@@ -187,7 +222,7 @@ def _address(wish: Wish, active: mdevs.Mdev | None, known: Sequence[str], regist
     return next((address for address in known if wish.parent.endswith(device_name("", address))), None)
 
 
-def plan(wish: Wish, seen: Observation) -> Plan:
+def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
     """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
     for damage in seen.damaged:
         if _hinders(wish, seen, damage):
@@ -198,8 +233,9 @@ def plan(wish: Wish, seen: Observation) -> Plan:
     if seen.leaving and seen.address is not None:
         raise Leaving(wish.uuid, seen.address, seen.holders).refusal()
     planned = _absent(wish, seen) if wish.state == "absent" else _wanted(wish, seen)
-    left = (str(damage) for damage in seen.damaged if wish.state != "absent" or not _discarded(wish, seen, damage))
-    return replace(planned, warnings=(*left, *planned.warnings))
+    kept = tuple(damage for damage in seen.damaged if wish.state != "absent" or not _discarded(wish, seen, damage))
+    then = replace(planned.then, damaged=kept)
+    return replace(planned, then=then, warnings=(*map(str, kept), *planned.warnings))
 
 
 def _hinders(wish: Wish, seen: Observation, damage: DamagedDefinition) -> bool:
@@ -235,7 +271,7 @@ def _refuse_several(wish: Wish, seen: Observation) -> None:
         raise BadInput("uuid", wish.uuid, f"it {known}, name one as 'parent': {', '.join(parents)}{runs}")
 
 
-def _absent(wish: Wish, seen: Observation) -> Plan:
+def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
     def meant(parent: str) -> bool:
         return wish.parent is None or parent == seen.address
 
@@ -245,10 +281,10 @@ def _absent(wish: Wish, seen: Observation) -> Plan:
     if active is not None and meant(active.parent):
         change.append(_remove(wish, seen, active))
         active = None
-    return Plan(tuple(change), active, tuple(known for known in seen.definitions if not meant(known.parent)))
+    return _planned(seen, change, active, tuple(known for known in seen.definitions if not meant(known.parent)))
 
 
-def _wanted(wish: Wish, seen: Observation) -> Plan:
+def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
     active, defined = seen.active, seen.definition
     target = _target(wish, seen)
     strays = _strays(wish, seen, target)
@@ -271,17 +307,17 @@ def _wanted(wish: Wish, seen: Observation) -> Plan:
         active = None
     if wish.state == "inactive":
         # What cannot be taken back comes last.
-        return Plan((*define, *remove), None, definitions, _not_compared(wish, seen))
+        return _planned(seen, (*define, *remove), None, definitions, _not_compared(wish, seen))
     if active is not None:
         told = f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true"
         # One that runs undefined may be of a run that was killed before it had set them.
         unset = wish.persistent and defined is None and target.attrs not in ((), seen.told)
         sets = steps.set_attributes(target, wish.wait_timeout) if unset and not seen.holders else []
         late = (outdated and not change) or (unset and not sets)
-        return Plan((*change, *sets, *define), active, definitions, (told,) if late else ())
+        return _planned(seen, (*change, *sets, *define), active, definitions, (told,) if late else ())
     _check_room(seen, target)
     made = mdevs.Mdev(target.uuid, target.parent, target.type, seen.types[target.type].get("device_api"), None, ())
-    return Plan((*remove, *_create(wish, seen, target), *define), made, definitions)
+    return _planned(seen, (*remove, *_create(wish, seen, target), *define), made, definitions)
 
 
 def _target(wish: Wish, seen: Observation) -> Definition:
@@ -423,52 +459,40 @@ def _remove(wish: Wish, seen: Observation, active: mdevs.Mdev) -> Step:
     return steps.remove(active, known.attrs if known else told, _terms(wish, seen))
 
 
-def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
-    """Make the device as wished, or in check mode only say what would be done; the result in Ansible's shape."""
-    before = observe(wish)
-    hindrance = sysfs.why_not_writable()
-    if check_mode or hindrance:
-        planned = plan(wish, before)
-        if planned.steps and not check_mode:
-            raise NodedevError(hindrance)
-        return _result(wish.uuid, before, planned, _predicted(before, planned))
-    with locks.held(before.cards.values(), wish.wait_timeout):
-        mdevctl.clear_up(before.cards)
-        # What was seen so far may be half of another run's work; only under the lock does it count.
-        before = observe(wish)
-        if before.leaving and before.address is not None:
-            leaving = [Leaving(wish.uuid, before.address, before.holders)]
-            before = observe(wish) if mdev_leaving.await_end(leaving, wish.wait_timeout) else before
-        planned = plan(wish, before)
-        new = planned.active is not None and planned.active is not before.active
-        watch = udev_events.Watch("mdev") if new else None
-        apply(planned.steps)
-        mdevctl.clear_up(before.cards)
-        if watch is not None:
-            late = watch.wait_added([wish.uuid], wish.wait_timeout)
-            planned = replace(planned, warnings=(*planned.warnings, *late))
-        after = observe(replace(wish, parent=before.address))
-    return _result(wish.uuid, before, planned, after)
+def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
+    """What is there of the device under the parent that was meant."""
+    return observe(replace(wish, parent=before.address))
 
 
-def _predicted(before: Observation, planned: Plan) -> Observation:
-    used_by = before.holders if planned.active is before.active else ()
-    return replace(before, active=planned.active, definitions=planned.definitions, holders=used_by)
+def events(planned: Plan[Observation], after: Observation) -> tuple[str, ...]:
+    """The device's UUID, which is the kernel's name of it."""
+    return planned.creates
 
 
-def _result(uuid: str, before: Observation, planned: Plan, after: Observation) -> dict[str, Any]:
-    written = {known for known in planned.definitions if known.autostart} - {*before.definitions}
-    unserved = boot.warning(f"mdev {uuid}", served_by_mdevctl=True) if written else []
+def _planned(
+    seen: Observation,
+    steps: Sequence[Step],
+    active: mdevs.Mdev | None,
+    definitions: tuple[Definition, ...],
+    warnings: tuple[str, ...] = (),
+) -> Plan[Observation]:
+    stays = active is seen.active
+    then = replace(seen, active=active, definitions=definitions, holders=seen.holders if stays else ())
+    creates = () if active is None or stays else (active.uuid,)
+    return Plan(tuple(steps), then, creates, warnings=warnings)
+
+
+def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
+    """The device afterwards."""
+    written = {known for known in planned.then.definitions if known.autostart} - {*before.definitions}
+    unserved = boot.warning(f"mdev {wish.uuid}", served_by_mdevctl=True) if written else []
     return {
-        "changed": bool(planned.steps),
-        "plan": describe(planned.steps),
-        "diff": {"before": _state(before), "after": _state(after)},
-        "mdev": _described(uuid, before, after),
+        "mdev": _described(wish.uuid, before, after),
         "warnings": [*after.oddities, *planned.warnings, *unserved],
     }
 
 
-def _state(seen: Observation) -> dict[str, Any]:
+def state(seen: Observation) -> dict[str, Any]:
     """What runs and what is kept, apart, as a diff shows them."""
     known = _kept(seen)
     runtime = {"type": seen.active.type, "parent_addr": seen.active.parent} if seen.active else {}

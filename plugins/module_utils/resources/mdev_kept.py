@@ -13,7 +13,9 @@ from ..kept import Hindrance, Kept
 from ..mdevctl import Definition
 from ..mdevs import Mdev
 from ..names import mdev_name
-from .mdev import Wish, ensure
+from ..resource import ensure
+from . import mdev
+from .mdev import Wish
 
 KIND = "mdev"
 
@@ -32,7 +34,7 @@ def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
 
 def _kept(definition: Definition) -> Kept:
     def restored(check_mode: bool) -> dict[str, Any]:
-        return ensure(_wish(definition), check_mode)
+        return ensure(mdev, _wish(definition), check_mode)
 
     return Kept(
         id=definition.uuid,

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from .. import wishes
+from .. import resource, wishes
 from ..errors import BadInput
 from ..xml import from_xml
 from . import mdev, mdev_wish, vhba_wish
@@ -33,7 +34,13 @@ class Kind:
 
 # By the capability's type.
 KINDS = {
-    "mdev": Kind("mdev_", ("require_online", "identity"), mdev_wish.from_device, mdev_wish.from_name, mdev.ensure),
+    "mdev": Kind(
+        "mdev_",
+        ("require_online", "identity"),
+        mdev_wish.from_device,
+        mdev_wish.from_name,
+        partial(resource.ensure, mdev),
+    ),
     "scsi_host": Kind("scsi_host", ("replace",), vhba_wish.from_device, vhba_wish.from_name, vhba_wish.ensure),
 }
 

@@ -7,19 +7,20 @@ stable from boot to boot, so the definition names the HBA by its WWPN.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .. import boot, disk_users, locks, machine, sysfs, udev_events, wishes
+from .. import boot, disk_users, machine, wishes
 from ..capabilities import fc_port, lun
 from ..capabilities.fc_port import Port
 from ..capabilities.lun import Lun
 from ..definitions import DamagedDefinition
 from ..errors import BadInput, NodedevError
 from ..names import checked_oui, checked_wwn, derived_wwn
-from ..plan import Step, apply, describe
+from ..plan import Step
 from ..processes import Holder
+from ..resource import Plan
 from . import vhba_definition as definition
 from . import vhba_kernel as kernel
 from . import vhba_steps as steps
@@ -27,6 +28,8 @@ from .vhba_definition import Definition
 from .vhba_parent import Asked, choose, refusal, why_not
 from .vhba_port import of_port
 
+# Of udev's events.
+SUBSYSTEM = "scsi_host"
 # The OUI of libvirt's own WWNs for QEMU.
 OUI = "001a4a"
 # More units than one SCSI host shows.
@@ -96,6 +99,7 @@ class Observation:
 
     ``ports`` are all Fibre Channel ports; ``active`` the vHBA among them, ``luns`` and ``uses`` its units and who uses
     them. ``scsi_hosts`` says of the parent that was asked for by name whether the kernel has such a SCSI host.
+    ``foretold`` is the HBA of a vHBA that a plan makes, and that has no port yet.
     """
 
     wwnn: str
@@ -104,31 +108,47 @@ class Observation:
     active: Port | None
     definition: Definition | None
     damaged: DamagedDefinition | None
-    luns: tuple[Lun, ...]
-    uses: tuple[Holder, ...]
-    scsi_hosts: Mapping[str, bool]
+    luns: tuple[Lun, ...] = ()
+    uses: tuple[Holder, ...] = ()
+    scsi_hosts: Mapping[str, bool] = field(default_factory=dict)
+    foretold: Port | None = None
 
     @property
     def hba(self) -> Port | None:
-        """The HBA that carries the vHBA now."""
-        parent = None if self.active is None else self.active.parent
-        return next((port for port in self.ports if port.host == parent), None)
+        """The HBA that carries the vHBA."""
+        if self.active is None:
+            return self.foretold
+        return next((port for port in self.ports if port.host == self.active.parent), None)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The steps, and what will be there after them; ``hindrances`` says of each other HBA why it is not the parent."""
+def locks(wish: Wish) -> set[str]:
+    """Those of its own port and of its HBA; where that is still to be chosen, of all HBAs."""
+    return touched(wish, _look(wish))
 
-    steps: tuple[Step, ...]
-    hba: Port | None
-    active: bool
-    definition: Definition | None
-    hindrances: Mapping[str, str]
-    warnings: tuple[str, ...] = ()
+
+def touched(wish: Wish, seen: Observation) -> set[str]:
+    """The same by what was seen: an HBA that does not answer keeps no vHBA from being made on another one."""
+    hbas = {port.wwpn for port in seen.ports if port.vport is None}
+    if wish.asked.nothing and seen.hba is not None:
+        hbas = {seen.hba.wwpn}
+    elif wish.asked.nothing and seen.definition is not None:
+        hbas = {seen.definition.parent_wwpn}
+    return {f"fc:{name}" for name in (*hbas, seen.wwpn)}
 
 
 def observe(wish: Wish) -> Observation:
     """Read what the wish touches: all ports, the vHBA's definition, its units and their users."""
+    seen = _look(wish)
+    luns = tuple(lun.of_host(seen.active.host)) if seen.active else ()
+    uses = used(luns) if wish.state != "present" else []
+    named = wish.asked.parent
+    number = int(named[len("scsi_host") :]) if named else None
+    there = {named: fc_port.is_scsi_host(number)} if named and number is not None else {}
+    return replace(seen, luns=luns, uses=tuple(uses), scsi_hosts=there)
+
+
+def _look(wish: Wish) -> Observation:
+    """The ports and the definition alone."""
     wwnn, wwpn = wish.pair
     ports = tuple(fc_port.ports())
     active = next((port for port in ports if port.vport and (port.wwnn, port.wwpn) == (wwnn, wwpn)), None)
@@ -137,21 +157,7 @@ def observe(wish: Wish) -> Observation:
         known = definition.find(wwpn)
     except DamagedDefinition as error:
         damaged = error
-    luns = tuple(lun.of_host(active.host)) if active else ()
-    uses = used(luns) if wish.state != "present" else []
-    named = wish.asked.parent
-    number = int(named[len("scsi_host") :]) if named else None
-    return Observation(
-        wwnn=wwnn,
-        wwpn=wwpn,
-        ports=ports,
-        active=active,
-        definition=known,
-        damaged=damaged,
-        luns=luns,
-        uses=tuple(uses),
-        scsi_hosts={named: fc_port.is_scsi_host(number)} if named and number is not None else {},
-    )
+    return Observation(wwnn, wwpn, ports, active, known, damaged)
 
 
 def used(luns: tuple[Lun, ...]) -> list[Holder]:
@@ -160,7 +166,7 @@ def used(luns: tuple[Lun, ...]) -> list[Holder]:
     return disk_users.of_disks(disks, [node for unit in luns for node in unit.characters])
 
 
-def plan(wish: Wish, seen: Observation) -> Plan:
+def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
     """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
     if seen.damaged is not None and wish.state != "absent":
         raise seen.damaged
@@ -169,7 +175,7 @@ def plan(wish: Wish, seen: Observation) -> Plan:
     others = [port for port in seen.ports if port is not seen.active]
     steps.refuse_if_taken("wwpn", seen.wwnn, seen.wwpn, others)
     if wish.state == "absent":
-        return Plan((*forget, *_removal(wish, seen)), None, False, None, {})
+        return _planned(seen, (*forget, *_removal(wish, seen)), None, None, {})
     hba: Port | None
     hindrances: dict[str, str]
     known = seen.definition
@@ -183,9 +189,9 @@ def plan(wish: Wish, seen: Observation) -> Plan:
     define = [definition.define(target, known)] if wish.persistent and known != target else []
     kept = target if wish.persistent else known
     if wish.state == "inactive":
-        return Plan((*define, *_removal(wish, seen)), hba, False, kept, hindrances)
+        return _planned(seen, (*define, *_removal(wish, seen)), None, kept, hindrances, hba)
     make = [] if seen.active or hba is None else [steps.create(target, hba, wish.wait_timeout)]
-    return Plan((*make, *define), hba, True, kept, hindrances)
+    return _planned(seen, (*make, *define), hba, kept, hindrances, hba)
 
 
 def _forgotten(seen: Observation) -> list[Step]:
@@ -261,44 +267,47 @@ def _removal(wish: Wish, seen: Observation) -> list[Step]:
     return steps.remove(port, hba, seen.luns, wish.wait_timeout, wish.force)
 
 
-def ensure(wish: Wish, check_mode: bool = False) -> dict[str, Any]:
-    """Make the vHBA as wished, or in check mode only say what would be done; the result in Ansible's shape."""
-    before = observe(wish)
-    hindrance = sysfs.why_not_writable()
-    if check_mode or hindrance:
-        planned = plan(wish, before)
-        if planned.steps and not check_mode:
-            raise NodedevError(hindrance)
-        return _result(wish, before, planned, _predicted(before, planned))
-    # What was seen so far may be half of another run's work; only under the locks does it count.
-    touched = _touched(wish, before)
-    with locks.held(touched, wish.wait_timeout):
-        before = observe(wish)
-        if not _touched(wish, before) <= touched:
-            raise NodedevError(f"vHBA {before.wwpn} was defined on another HBA meanwhile: try again")
-        planned = plan(wish, before)
-        watch = udev_events.Watch("scsi_host") if planned.active and before.active is None else None
-        apply(planned.steps)
-        after = observe(wish)
-        if watch is not None and after.active is not None:
-            late = watch.wait_added([after.active.sysname], wish.wait_timeout)
-            planned = replace(planned, warnings=(*planned.warnings, *late))
-        if after.active is not None and wish.state == "present":
-            after = _with_luns(wish, before, after, after.active)
-    return _result(wish, before, planned, after)
+def _planned(
+    seen: Observation,
+    steps: Sequence[Step],
+    carrier: Port | None,
+    kept: Definition | None,
+    hindrances: Mapping[str, str],
+    hba: Port | None = None,
+) -> Plan[Observation]:
+    """``carrier`` is the HBA that the vHBA is on then, ``hba`` also that of one which is only defined."""
+    active = seen.active if carrier else None
+    then = replace(
+        seen,
+        ports=tuple(port for port in seen.ports if active or port is not seen.active),
+        active=active,
+        definition=kept,
+        damaged=None,
+        luns=seen.luns if active else (),
+        foretold=None if active else carrier,
+    )
+    creates = (seen.wwpn,) if carrier and not active else ()
+    return Plan(tuple(steps), then, creates, also={"hindrances": hindrances, "hba": hba})
 
 
-def _touched(wish: Wish, seen: Observation) -> set[str]:
-    """The locks of its own port and of its HBA; where that is still to be chosen, of all HBAs.
+def clear_up(wish: Wish, seen: Observation) -> bool:
+    """Nothing: a definition that was being written is cleared up by whoever writes it next."""
+    return False
 
-    So an HBA that does not answer keeps no vHBA from being made on another one.
-    """
-    hbas = {port.wwpn for port in seen.ports if port.vport is None}
-    if wish.asked.nothing and seen.hba is not None:
-        hbas = {seen.hba.wwpn}
-    elif wish.asked.nothing and seen.definition is not None:
-        hbas = {seen.definition.parent_wwpn}
-    return {f"fc:{name}" for name in (*hbas, seen.wwpn)}
+
+def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
+    """What is there of the vHBA."""
+    return observe(wish)
+
+
+def events(planned: Plan[Observation], after: Observation) -> list[str]:
+    """The kernel's name of its SCSI host."""
+    return [after.active.sysname] if after.active is not None else []
+
+
+def settled(wish: Wish, before: Observation, after: Observation) -> Observation:
+    """With the units that are asked for."""
+    return _with_luns(wish, before, after, after.active) if after.active and wish.state == "present" else after
 
 
 def _with_luns(wish: Wish, before: Observation, after: Observation, port: Port) -> Observation:
@@ -317,20 +326,15 @@ def _with_luns(wish: Wish, before: Observation, after: Observation, port: Port) 
     return replace(after, luns=tuple(luns))
 
 
-def _predicted(before: Observation, planned: Plan) -> Observation:
-    active = before.active if planned.active else None
-    return replace(before, active=active, definition=planned.definition, luns=before.luns if active else ())
-
-
-def _result(wish: Wish, before: Observation, planned: Plan, after: Observation) -> dict[str, Any]:
-    written = planned.definition is not None and planned.definition != before.definition
+def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
+    """The vHBA afterwards, and why it is on none of the other HBAs; units that a rescan has found are a change."""
+    kept = planned.then.definition
+    written = kept is not None and kept != before.definition
     new_luns = {unit.address for unit in after.luns} - {unit.address for unit in before.luns}
     return {
-        "changed": bool(planned.steps) or bool(new_luns and wish.rescan),
-        "plan": describe(planned.steps),
-        "diff": {"before": _state(before, before.hba), "after": _state(after, planned.hba if planned.active else None)},
+        **({"changed": True} if new_luns and wish.rescan else {}),
         "vhba": _described(after, planned),
-        "hindrances": dict(planned.hindrances),
+        "hindrances": dict(planned.also["hindrances"]),
         "warnings": [*planned.warnings, *_doubts(wish), *(boot.warning(f"vHBA {after.wwpn}") if written else [])],
     }
 
@@ -341,15 +345,16 @@ def _doubts(wish: Wish) -> list[str]:
     return machine.doubts(machine.known_id(), f"the WWNs of {wish.name or 'this vHBA'}") if follows else []
 
 
-def _state(seen: Observation, hba: Port | None) -> dict[str, Any]:
+def state(seen: Observation) -> dict[str, Any]:
     """What runs and what is kept, apart, as a diff shows them."""
-    runtime = {"wwnn": seen.wwnn, "wwpn": seen.wwpn, "parent_wwpn": hba.wwpn} if hba else {}
+    runtime = {"wwnn": seen.wwnn, "wwpn": seen.wwpn, "parent_wwpn": seen.hba.wwpn} if seen.hba else {}
     return {"runtime": runtime, "boot": seen.definition.document() if seen.definition else {}}
 
 
-def _described(seen: Observation, planned: Plan) -> dict[str, Any]:
-    hba = seen.hba or planned.hba
-    known = {"wwnn": seen.wwnn, "wwpn": seen.wwpn, "active": planned.active, "persistent": seen.definition is not None}
+def _described(seen: Observation, planned: Plan[Observation]) -> dict[str, Any]:
+    hba = seen.hba or planned.also["hba"]
+    known: dict[str, Any] = {"wwnn": seen.wwnn, "wwpn": seen.wwpn}
+    known.update({"active": seen.hba is not None, "persistent": seen.definition is not None})
     known["parent"] = hba.name if hba else None
     known["parent_addr"] = hba.sysname if hba else None
     known["parent_wwnn"] = hba.wwnn if hba else None

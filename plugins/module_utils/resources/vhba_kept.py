@@ -11,8 +11,9 @@ from ..capabilities import fc_port
 from ..capabilities.fc_port import NO_NAME, Port
 from ..definitions import DamagedDefinition
 from ..kept import Hindrance, Kept
-from . import vhba_definition
-from .vhba import Wish, ensure
+from ..resource import ensure
+from . import vhba, vhba_definition
+from .vhba import Wish
 from .vhba_definition import Definition
 
 KIND = vhba_definition.KIND
@@ -41,7 +42,7 @@ def _kept(definition: Definition, ports: Callable[[], Sequence[Port]]) -> Kept:
         wish = Wish(
             wwnn=definition.wwnn, wwpn=definition.wwpn, persistent=False, require_online=False, wait_timeout=WAIT
         )
-        return ensure(wish, check_mode)
+        return ensure(vhba, wish, check_mode)
 
     return Kept(
         id=definition.wwpn,

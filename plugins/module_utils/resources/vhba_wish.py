@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from .. import machine, wishes
+from .. import machine, resource, wishes
 from ..capabilities import fc_port
 from ..errors import BadInput
 from ..names import checked_wwn, derived_wwn
@@ -113,7 +113,7 @@ def _wish(wwnn: str, wwpn: str, options: dict[str, Any]) -> Wish:
 def ensure(wish: Wish | None, check_mode: bool) -> dict[str, Any]:
     """What the resource does for a wish; for none, nothing."""
     if wish is not None:
-        return vhba.ensure(wish, check_mode)
+        return resource.ensure(vhba, wish, check_mode)
     nothing: dict[str, Any] = {"runtime": {}, "boot": {}}
     return {
         "changed": False,
