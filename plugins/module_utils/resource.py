@@ -51,17 +51,11 @@ class Resource(Protocol[W_contra, S]):
     def SUBSYSTEM(self) -> str:
         """The subsystem of the events that udev has of new devices."""
 
-    def locks(self, wish: W_contra, /) -> set[str]:
-        """The names of the locks that the wish needs, by a look that is as short as may be."""
-
-    def touched(self, wish: W_contra, seen: S, /) -> set[str]:
-        """The same by what was seen under them: it may have changed."""
+    def locks(self, wish: W_contra, seen: S | None = None, /) -> set[str]:
+        """The names of the locks that the wish needs, by what was seen, or by a look that is as short as may be."""
 
     def observe(self, wish: W_contra, /) -> S:
         """All of the host that the wish touches, each part read once."""
-
-    def clear_up(self, wish: W_contra, seen: S, /) -> bool:
-        """Do away with what killed runs have left; whether that is a reason to look again."""
 
     def plan(self, wish: W_contra, seen: S, ceilings: Mapping[str, int], /) -> Plan[S]:
         """The steps from what is to what is wished, a pure function; refuses what cannot be before any of them.
@@ -80,6 +74,14 @@ class Resource(Protocol[W_contra, S]):
 
     def described(self, wish: W_contra, before: S, planned: Plan[S], after: S, /) -> dict[str, Any]:
         """The kind's own part of the result, with the warnings."""
+
+
+@runtime_checkable
+class Clearing(Protocol):
+    """A kind of which killed runs may leave something."""
+
+    def clear_up(self, wish: Any, seen: Any, /) -> bool:
+        """Do away with it; whether that is a reason to look again."""
 
 
 @runtime_checkable
@@ -118,9 +120,9 @@ def _applied(kind: Resource[W, S], wish: W, names: set[str]) -> tuple[S, Plan[S]
     ceilings: dict[str, int] = {}
     while True:
         before = kind.observe(wish)
-        if not names.issuperset(kind.touched(wish, before)):
+        if not names.issuperset(kind.locks(wish, before)):
             return None
-        if kind.clear_up(wish, before):
+        if isinstance(kind, Clearing) and kind.clear_up(wish, before):
             before = kind.observe(wish)
         planned = kind.plan(wish, before, ceilings)
         watch = udev_events.Watch(kind.SUBSYSTEM) if planned.creates else None
@@ -129,7 +131,8 @@ def _applied(kind: Resource[W, S], wish: W, names: set[str]) -> tuple[S, Plan[S]
         except StepFailed as error:
             ceilings = _learnt(error, planned, ceilings)
             continue
-        kind.clear_up(wish, before)
+        if isinstance(kind, Clearing):
+            kind.clear_up(wish, before)
         after = kind.look_again(wish, before, planned) if planned.steps else before
         if watch is not None:
             late = watch.wait_added(kind.events(planned, after), wish.wait_timeout)

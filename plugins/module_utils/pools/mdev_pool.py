@@ -31,21 +31,16 @@ __all__ = [
     "observe",
     "plan",
     "state",
-    "touched",
 ]
 
 # Of udev's events.
 SUBSYSTEM = "mdev"
 
 
-def locks(wish: Wish) -> set[str]:
+def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
     """The pool and the cards of all parents that a plan may have to do with."""
-    return {f"pool:{wish.name}", *cards(wish)}
-
-
-def touched(wish: Wish, seen: Observation) -> set[str]:
-    """The same by what was seen."""
-    return {f"pool:{wish.name}", *(parent.card for parent in seen.choice.parents)}
+    touched = cards(wish) if seen is None else {parent.card for parent in seen.choice.parents}
+    return {f"pool:{wish.name}", *touched}
 
 
 def clear_up(wish: Wish, seen: Observation) -> bool:

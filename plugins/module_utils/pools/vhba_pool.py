@@ -7,12 +7,10 @@ vHBAs of others are never touched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from .. import boot
 from ..capabilities import fc_port
-from ..capabilities.fc_port import Port
 from ..resource import Plan
 from ..resources.vhba_port import of_luns
 from . import record
@@ -32,24 +30,15 @@ __all__ = [
     "observe",
     "plan",
     "state",
-    "touched",
 ]
 
 # Of udev's events.
 SUBSYSTEM = "scsi_host"
 
 
-def locks(wish: Wish) -> set[str]:
+def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
     """The pool and all HBAs, as for a single vHBA, which may go to any of them."""
-    return _locks(wish, fc_port.ports())
-
-
-def touched(wish: Wish, seen: Observation) -> set[str]:
-    """The same by what was seen."""
-    return _locks(wish, seen.ports)
-
-
-def _locks(wish: Wish, ports: Iterable[Port]) -> set[str]:
+    ports = fc_port.ports() if seen is None else seen.ports
     return {f"pool:{wish.name}", *(f"fc:{port.wwpn}" for port in ports if port.vport is None)}
 
 

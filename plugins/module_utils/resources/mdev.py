@@ -128,14 +128,9 @@ def _found(wish: Wish) -> _Found:
     return _Found(active, tuple(definitions), tuple(damaged), registered, address, leaving)
 
 
-def locks(wish: Wish) -> set[str]:
+def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
     """The cards of all parents in question."""
-    return {*_found(wish).cards.values()}
-
-
-def touched(wish: Wish, seen: Observation) -> set[str]:
-    """The same by what was seen."""
-    return {*seen.cards.values()}
+    return {*(seen or _found(wish)).cards.values()}
 
 
 def observe(wish: Wish) -> Observation:

@@ -121,13 +121,12 @@ class Observation:
         return next((port for port in self.ports if port.host == self.active.parent), None)
 
 
-def locks(wish: Wish) -> set[str]:
-    """Those of its own port and of its HBA; where that is still to be chosen, of all HBAs."""
-    return touched(wish, _look(wish))
+def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
+    """Those of its own port and of its HBA; where that is still to be chosen, of all HBAs.
 
-
-def touched(wish: Wish, seen: Observation) -> set[str]:
-    """The same by what was seen: an HBA that does not answer keeps no vHBA from being made on another one."""
+    So an HBA that does not answer keeps no vHBA from being made on another one.
+    """
+    seen = seen or _look(wish)
     hbas = {port.wwpn for port in seen.ports if port.vport is None}
     if wish.asked.nothing and seen.hba is not None:
         hbas = {seen.hba.wwpn}
@@ -288,11 +287,6 @@ def _planned(
     )
     creates = (seen.wwpn,) if carrier and not active else ()
     return Plan(tuple(steps), then, creates, also={"hindrances": hindrances, "hba": hba})
-
-
-def clear_up(wish: Wish, seen: Observation) -> bool:
-    """Nothing: a definition that was being written is cleared up by whoever writes it next."""
-    return False
 
 
 def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
