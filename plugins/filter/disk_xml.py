@@ -9,10 +9,14 @@ from collections.abc import Callable, Mapping
 from xml.etree import ElementTree
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.hostdev.nodedev.plugins.module_utils import elements
-from ansible_collections.hostdev.nodedev.plugins.module_utils.elements import LONGEST, MISSHAPEN, quoted
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
-from ansible_collections.hostdev.nodedev.plugins.module_utils.text import shown
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import elements
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.elements import (
+    LONGEST,
+    MISSHAPEN,
+    quoted,
+)
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.text import shown
 
 TARGET = re.compile(r"(vd|sd|hd)[a-z]+")
 # The bus that a name stands for where none is given, as libvirt has it.

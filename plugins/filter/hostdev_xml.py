@@ -10,16 +10,16 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.hostdev.nodedev.plugins.module_utils import elements, hostdev
-from ansible_collections.hostdev.nodedev.plugins.module_utils.elements import (
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import domain, elements
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.elements import (
     LONGEST,
     MISSHAPEN,
     Element,
     number,
     quoted,
 )
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
-from ansible_collections.hostdev.nodedev.plugins.module_utils.text import shown
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.text import shown
 
 Device = Mapping[str, Any]
 SUBCHANNEL = re.compile(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}")
@@ -116,7 +116,7 @@ def _unit(address: object) -> Device:
 def _mdev(device: Device, _options: Mapping[str, Any]) -> Element:
     said = device.get("capability", device)
     model = device.get("device_api") or _extra(device).get("device_api") or _model(str(said["parent_addr"]))
-    return ElementTree.fromstring(hostdev.mdev(str(said["uuid"]), model))
+    return ElementTree.fromstring(domain.mdev(str(said["uuid"]), model))
 
 
 def _extra(device: Device) -> Mapping[str, Any]:

@@ -10,11 +10,16 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.hostdev.nodedev.plugins.module_utils import elements
-from ansible_collections.hostdev.nodedev.plugins.module_utils.elements import LONGEST, MISSHAPEN, Element, quoted
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
-from ansible_collections.hostdev.nodedev.plugins.module_utils.names import checked_wwn
-from ansible_collections.hostdev.nodedev.plugins.module_utils.text import shown
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import elements
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.elements import (
+    LONGEST,
+    MISSHAPEN,
+    Element,
+    quoted,
+)
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import checked_wwn
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.text import shown
 
 # The order in which libvirt writes them.
 NAMES = ("parent_wwnn", "parent_wwpn", "wwnn", "wwpn")

@@ -52,8 +52,8 @@ diff:
     after: {release: release-5c1f0f4d2a7e93b8, files: [nodedev/restore.py], faults: []}
 """
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import run
-from ansible_collections.hostdev.nodedev.plugins.module_utils.engine import ensure
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot.install import ensure
 
 
 def main() -> None:

@@ -118,8 +118,8 @@ ansible_facts:
               reason: mdev_type is not text
 """
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import run
-from ansible_collections.hostdev.nodedev.plugins.module_utils.defined import facts
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.facts.definitions import facts
 
 OPTIONS = {"kinds": {"type": "list", "elements": "str", "choices": ["mdev", "vhba", "pool"]}}
 

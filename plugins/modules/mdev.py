@@ -173,9 +173,9 @@ mdev:
         - {node: /dev/vfio/12, how: open by, by: qemu-system-x86, pid: 4711, domain: workstation-3}
 """
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import ensure
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import mdev
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import device
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import ensure
 
 OPTIONS = {
     **STATE_OPTIONS,
@@ -189,7 +189,7 @@ OPTIONS = {
 
 
 def main() -> None:
-    run(OPTIONS, lambda params, check_mode: ensure(mdev, mdev.Wish.checked(**params), check_mode))
+    run(OPTIONS, lambda params, check_mode: ensure(device, device.Wish.checked(**params), check_mode))
 
 
 if __name__ == "__main__":

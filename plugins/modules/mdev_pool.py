@@ -220,9 +220,9 @@ capacity:
       nvidia-230: {free: 15, pool: 1, others: 0}
 """
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools import mdev_pool
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import ensure
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import pool
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import ensure
 
 OPTIONS = {
     **STATE_OPTIONS,
@@ -252,7 +252,7 @@ OPTIONS = {
 def main() -> None:
     run(
         OPTIONS,
-        lambda params, check_mode: ensure(mdev_pool, mdev_pool.Wish.checked(**params), check_mode),
+        lambda params, check_mode: ensure(pool, pool.Wish.checked(**params), check_mode),
         mutually_exclusive=[("count", "uuids")],
     )
 

@@ -77,8 +77,8 @@ ansible_facts:
               instances: [9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01]
 """
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import run_facts
-from ansible_collections.hostdev.nodedev.plugins.module_utils.mdev_types_facts import facts
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run_facts
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.facts.mdev_types import facts
 
 OPTIONS = {
     "parent": {"type": "str"},

@@ -121,8 +121,8 @@ vhba:
 hindrances: {description: As RV(hostdev.nodedev.vhba#module:hindrances)., returned: for a vHBA, type: dict}
 """
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.nodedev import ensure
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.registry import ensure
 
 OPTIONS = {
     **STATE_OPTIONS,

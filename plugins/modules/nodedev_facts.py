@@ -223,9 +223,9 @@ ansible_facts:
             - {path: /sys/devices/virtual/net/br0, reason: libvirt has no kind of device for DEVTYPE bridge}
 """
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import run_facts
-from ansible_collections.hostdev.nodedev.plugins.module_utils.facts import facts
-from ansible_collections.hostdev.nodedev.plugins.module_utils.kinds import CAPABILITIES
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run_facts
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.facts.nodedev import facts
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.kinds import CAPABILITIES
 
 OPTIONS = {
     "capabilities": {"type": "list", "elements": "str", "choices": list(CAPABILITIES)},

@@ -233,9 +233,9 @@ vhba:
           multipath: {name: mpatha, path: /dev/mapper/mpatha, block: /dev/dm-0}
 """
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import ensure
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import vhba
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import device
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import ensure
 
 OPTIONS = {
     **STATE_OPTIONS,
@@ -243,7 +243,7 @@ OPTIONS = {
     "wwpn": {"type": "str"},
     "name": {"type": "str"},
     "identity": {"type": "str"},
-    "oui": {"type": "str", "default": vhba.OUI},
+    "oui": {"type": "str", "default": device.OUI},
     "parent": {"type": "str"},
     "parent_wwnn": {"type": "str"},
     "parent_wwpn": {"type": "str"},
@@ -255,7 +255,7 @@ OPTIONS = {
 
 
 def main() -> None:
-    run(OPTIONS, lambda params, check_mode: ensure(vhba, vhba.Wish.checked(**params), check_mode))
+    run(OPTIONS, lambda params, check_mode: ensure(device, device.Wish.checked(**params), check_mode))
 
 
 if __name__ == "__main__":

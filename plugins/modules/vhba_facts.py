@@ -101,8 +101,8 @@ ansible_facts:
                   multipath: {name: mpatha, path: /dev/mapper/mpatha, block: /dev/dm-0}
 """
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import run_facts
-from ansible_collections.hostdev.nodedev.plugins.module_utils.vhba_facts import facts
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run_facts
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.facts.vhba import facts
 
 OPTIONS = {"parent": {"type": "str"}}
 

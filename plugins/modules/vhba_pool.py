@@ -219,9 +219,9 @@ capacity:
     scsi_host5: {free: 4, pool: 0, others: 0, hindrance: "its port is Linkdown, not Online"}
 """
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.ansible_module import STATE_OPTIONS, run
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools import vhba_pool
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import ensure
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import pool
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import ensure
 
 OPTIONS = {
     **STATE_OPTIONS,
@@ -244,7 +244,7 @@ OPTIONS = {
 
 
 def main() -> None:
-    run(OPTIONS, lambda params, check_mode: ensure(vhba_pool, vhba_pool.Wish.checked(**params), check_mode))
+    run(OPTIONS, lambda params, check_mode: ensure(pool, pool.Wish.checked(**params), check_mode))
 
 
 if __name__ == "__main__":

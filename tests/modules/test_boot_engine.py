@@ -54,7 +54,7 @@ def test_it_is_installed_once_whatever_the_umask_is(host: Host, user: list[str])
     done = host.done("boot_engine")
     assert foretold == done
     files = done["diff"]["after"]["files"]
-    assert {"nodedev/__init__.py", "nodedev/restore.py", "nodedev/capabilities/__init__.py"} <= set(files)
+    assert {"nodedev/__init__.py", "nodedev/boot/restore.py", "nodedev/host/__init__.py"} <= set(files)
     assert entries(host) == expected(host, files)
     name = done["diff"]["after"]["release"]
     assert release(host) == f"{ENGINE}/{name}"
@@ -79,8 +79,8 @@ def test_its_folder_comes_after_the_standard_library(engine: Host) -> None:
 
 
 def test_nothing_of_the_callers_is_imported(engine: Host) -> None:
-    engine.run(["sh", "-c", "mkdir -p /etc/planted/nodedev"])
-    for name in ("argparse", "nodedev/__init__", "nodedev/restore"):
+    engine.run(["sh", "-c", "mkdir -p /etc/planted/nodedev/boot"])
+    for name in ("argparse", "nodedev/__init__", "nodedev/boot/restore"):
         engine.write(f"/etc/planted/{name}.py", "raise SystemExit('planted')\n")
     there = ["sh", "-c", f"cd /etc/planted && exec {COMMAND} --list"]
     done = engine.run(there, check=False, env={"PYTHONPATH": "/etc/planted"})
@@ -91,7 +91,7 @@ def test_another_release_and_what_was_left_of_others_are_replaced(engine: Host) 
     first = engine.done("boot_engine")["diff"]["after"]
     old = f"{ENGINE}/release-0123456789abcdef"
     engine.run(["sh", "-c", f"mv {ENGINE}/{first['release']} {old} && ln -sfn {old.rpartition('/')[2]}/nodedev {LINK}"])
-    engine.write(f"{old}/nodedev/restore.py", "raise ImportError\n")
+    engine.write(f"{old}/nodedev/boot/restore.py", "raise ImportError\n")
     engine.run(["sh", "-c", f"mkdir -p {ENGINE}/release-half/nodedev {ENGINE}/foreign; ln -s x {ENGINE}/.nodedev-link"])
     done = engine.done("boot_engine")
     gone = [".nodedev-link", "foreign", "release-0123456789abcdef", "release-half"]
@@ -107,10 +107,12 @@ def test_another_release_and_what_was_left_of_others_are_replaced(engine: Host) 
 
 
 def test_an_earlier_layout_is_upgraded(engine: Host) -> None:
-    """Files in a folder where the link is now; the command of that layout runs the new one too."""
+    """Files in a folder where the link is now; a command that follows no link runs the new one too."""
     files = engine.done("boot_engine")["diff"]["after"]["files"]
     root = release(engine)
-    engine.run(["sh", "-c", f"rm {LINK} && mv {root}/nodedev {LINK} && rmdir {root} && echo older > {LINK}/restore.py"])
+    engine.run(
+        ["sh", "-c", f"rm {LINK} && mv {root}/nodedev {LINK} && rmdir {root} && echo older > {LINK}/boot/restore.py"]
+    )
     foretold = engine.done("boot_engine", check_mode=True)
     done = engine.done("boot_engine")
     assert foretold == done
@@ -118,15 +120,15 @@ def test_an_earlier_layout_is_upgraded(engine: Host) -> None:
     assert done["diff"]["before"]["files"] == files
     assert done["plan"][2:] == [f"remove {ENGINE}/.nodedev-earlier"]
     assert entries(engine) == expected(engine, files)
-    script = f"import sys; sys.path.insert(0, '{ENGINE}'); from nodedev.restore import main; sys.exit(main(['--list']))"
+    script = f"import sys; sys.path.insert(0, '{ENGINE}'); from nodedev.boot.restore import main; main(['--list'])"
     assert engine.run(["/usr/bin/python3", "-B", "-I", "-c", script]).returncode == 0
 
 
 # What somebody did to the library, by a shell in the release's folder, and what is said of it.
 FAULTS = [
-    ("chmod 666 nodedev/restore.py", "{root}/nodedev/restore.py has mode 0666 instead of 0644"),
-    ("chmod 4644 nodedev/restore.py", "{root}/nodedev/restore.py has mode 4644 instead of 0644"),
-    ("chmod 777 nodedev/resources", "{root}/nodedev/resources has mode 0777 instead of 0755"),
+    ("chmod 666 nodedev/boot/restore.py", "{root}/nodedev/boot/restore.py has mode 0666 instead of 0644"),
+    ("chmod 4644 nodedev/boot/restore.py", "{root}/nodedev/boot/restore.py has mode 4644 instead of 0644"),
+    ("chmod 777 nodedev/boot", "{root}/nodedev/boot has mode 0777 instead of 0755"),
     ("chmod 777 .", "{root} has mode 0777 instead of 0755"),
     ("chown 65534 nodedev/plan.py", "{root}/nodedev/plan.py belongs to user 65534 and group 0, not to root"),
     ("chown 0:65534 nodedev", "{root}/nodedev belongs to user 0 and group 65534, not to root"),
@@ -138,7 +140,7 @@ FAULTS = [
     ("rm nodedev/names.py; mkdir nodedev/names.py", "{root}/nodedev/names.py is not a file"),
     ("truncate -s 3G nodedev/names.py", "{root}/nodedev/names.py has been changed"),
     ("mkdir nodedev/__pycache__", "{root}/nodedev/__pycache__ does not belong there"),
-    ("touch nodedev/restore.pyc", "{root}/nodedev/restore.pyc does not belong there"),
+    ("touch nodedev/boot/restore.pyc", "{root}/nodedev/boot/restore.pyc does not belong there"),
     ("touch nodedev/other.py", "{root}/nodedev/other.py does not belong there"),
     ("ln -s x nodedev/link", "{root}/nodedev/link does not belong there"),
     ("touch outside.py", "{root}/outside.py does not belong there"),
@@ -152,14 +154,14 @@ FAULTS = [
 # Does each damage to the release that runs; tells what the installer says of it in check mode, else, and afterwards.
 MEND = """
 import json, os, subprocess, sys
-from ansible_collections.hostdev.nodedev.plugins.module_utils import engine
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import install
 
 told = []
 for damage in json.load(sys.stdin):
-    root = os.path.dirname(os.path.realpath(engine.FOLDER + "/nodedev"))
+    root = os.path.dirname(os.path.realpath(install.FOLDER + "/nodedev"))
     subprocess.run(["sh", "-c", damage], cwd=root, check=True)
-    results = [engine.ensure(check_mode) for check_mode in (True, False, False)]
-    found = subprocess.run(["find", engine.FOLDER, "-printf", "%p %u:%g %m %y\\n"], capture_output=True, text=True)
+    results = [install.ensure(check_mode) for check_mode in (True, False, False)]
+    found = subprocess.run(["find", install.FOLDER, "-printf", "%p %u:%g %m %y\\n"], capture_output=True, text=True)
     told.append({"root": root, "results": results, "entries": sorted(found.stdout.splitlines())})
 print(json.dumps(told))
 """
@@ -211,7 +213,7 @@ def test_a_compiled_file_that_somebody_planted_is_found(engine: Host) -> None:
     root = release(engine)
     script = (
         "import importlib.util, os, py_compile, sys\n"
-        f"source, planted = '{root}/nodedev/restore.py', '/run/planted.py'\n"
+        f"source, planted = '{root}/nodedev/boot/restore.py', '/run/planted.py'\n"
         "status = os.stat(source)\n"
         "with open(planted, 'w') as file: file.write(\"raise SystemExit('planted')\".ljust(status.st_size))\n"
         "os.utime(planted, (status.st_atime, status.st_mtime))\n"
@@ -220,7 +222,7 @@ def test_a_compiled_file_that_somebody_planted_is_found(engine: Host) -> None:
     engine.run(["/usr/bin/python3", "-I", "-c", script])
     assert "planted" in restore(engine, "--list").stderr
     done = engine.done("boot_engine")
-    assert done["diff"]["before"]["faults"][0] == f"{root}/nodedev/__pycache__ does not belong there"
+    assert done["diff"]["before"]["faults"][0] == f"{root}/nodedev/boot/__pycache__ does not belong there"
     assert restore(engine, "--list").returncode == 0
 
 
@@ -255,10 +257,10 @@ def test_what_cannot_be_removed_does_not_bring_the_old_one_back(engine: Host) ->
 # A run of the installer that is killed at one step of it, in a child of a process that then looks at what is there.
 KILLS = r"""
 import json, os, random, signal, sys, time
-from ansible_collections.hostdev.nodedev.plugins.module_utils import engine
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import install
 
 WATCHED = {"open", "os.mkdir", "os.rename", "os.symlink", "os.remove", "os.rmdir", "os.chown", "os.chmod"}
-LINK = engine.FOLDER + "/nodedev"
+LINK = install.FOLDER + "/nodedev"
 
 def run(wanted, step=0, seconds=0.0):
     "Install these files, killed at a step or after so long; whether it came to its end."
@@ -269,7 +271,7 @@ def run(wanted, step=0, seconds=0.0):
             if event in WATCHED and next(steps) == step:
                 os.kill(os.getpid(), signal.SIGKILL)
         sys.addaudithook(watch)
-        engine.install(wanted, False)
+        install.install(wanted, False)
         os._exit(0)
     if seconds:
         time.sleep(seconds)
@@ -294,14 +296,14 @@ def settled(wanted):
     assert run(wanted)
     assert there() == wanted
     release = os.path.basename(os.path.dirname(os.path.realpath(LINK)))
-    assert sorted(os.listdir(engine.FOLDER)) == ["nodedev", release], os.listdir(engine.FOLDER)
+    assert sorted(os.listdir(install.FOLDER)) == ["nodedev", release], os.listdir(install.FOLDER)
 
 def lay(files):
     "An earlier layout."
-    os.system("rm -rf " + engine.FOLDER)
+    os.system("rm -rf " + install.FOLDER)
     for path, text in files.items():
-        os.makedirs(os.path.dirname(os.path.join(engine.FOLDER, path)), exist_ok=True)
-        with open(os.path.join(engine.FOLDER, path), "w") as file:
+        os.makedirs(os.path.dirname(os.path.join(install.FOLDER, path)), exist_ok=True)
+        with open(os.path.join(install.FOLDER, path), "w") as file:
             file.write(text)
 
 def small(mark):
@@ -331,8 +333,8 @@ while not run(new, step):
     step += 1
 
 chance = random.Random(20261127)
-old = engine.sources()
-new = {**old, "nodedev/restore.py": old["nodedev/restore.py"] + "# A later release.\n"}
+old = install.sources()
+new = {**old, "nodedev/boot/restore.py": old["nodedev/boot/restore.py"] + "# A later release.\n"}
 settled(new)
 start = time.monotonic()
 settled(old)

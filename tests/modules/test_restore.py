@@ -312,7 +312,7 @@ def test_parents_that_are_not_pci(start: Callable[..., Host]) -> None:
 
 def test_the_engine_runs_without_ansible(engine: Host) -> None:
     script = (
-        f"import sys; sys.path.insert(0, '{ENGINE}'); import nodedev.restore\n"
+        f"import sys; sys.path.insert(0, '{ENGINE}'); import nodedev.boot.restore\n"
         "print([name for name in sys.modules if 'ansible' in name])"
     )
     assert engine.run(["/usr/bin/python3", "-I", "-c", script]).stdout == "[]\n"

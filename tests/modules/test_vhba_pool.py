@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.hostdev.nodedev.plugins.module_utils.names import derived_wwn
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import derived_wwn
 from conftest import ROOT, Host, open_by
 from simhost.scenario import FOLDER
 from simhost.testing import create_vport, eventually
@@ -27,7 +27,7 @@ CREATE, DELETE = "/sys/devices/*/vport_create", "/sys/devices/*/vport_delete"
 FOREIGN = "5001a4a0000000b1:5001a4a1000000b1"
 ENGINE = """
 import sys
-from ansible_collections.hostdev.nodedev.plugins.module_utils.restore import main
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot.restore import main
 sys.exit(main(["--wait", "0"]))
 """
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import sysfs, udev
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import sysfs, udev
 
 
 class Host:

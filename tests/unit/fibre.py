@@ -6,9 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import disk_users
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import fc_port, lun
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.fc_port import Port
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import disk_users, fc_port, lun
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.fc_port import Port
 from devices import Host
 
 WWNN, WWPN = "5001a4a1000000a1", "5001a4a0000000a1"

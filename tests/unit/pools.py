@@ -6,17 +6,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import STORE
-from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Attrs, Definition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevs import Mdev
-from ansible_collections.hostdev.nodedev.plugins.module_utils.names import pool_uuid
-from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import describe
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_seen import Observation
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_wish import Wish
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.parents import Choice, Parent
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.record import Record, Recorded
-from ansible_collections.hostdev.nodedev.plugins.module_utils.processes import Holder
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import Plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.mdevs import Mdev
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.parents import Choice, Parent
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_seen import Observation
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import pool_uuid
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import describe
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Record, Recorded
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import STORE
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Attrs, Definition
 
 MACHINE = "0123456789abcdef0123456789abcdef"
 TYPE = "nvidia-1"

@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import ap_card, ap_matrix, ap_queue
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import (
+    ap_card,
+    ap_matrix,
+    ap_queue,
+)
 from devices import Host
 
 TYPE = "mdev_supported_types/vfio_ap-passthrough"

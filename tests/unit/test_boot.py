@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import boot
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import restorers
 
 STARTS = 'ACTION=="{}", RUN+="/bin/sh -c \'{} start-parent-mdevs %k 2>&1 | logger\'"\n'
 
@@ -38,45 +38,45 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host(tmp_path)
-    monkeypatch.setattr(boot, "RULE_FOLDERS", tuple(str(folder) for folder in host.folders))
-    monkeypatch.setattr(boot, "ENGINE", str(tmp_path / "engine"))
-    monkeypatch.setattr(boot, "ENABLED", str(tmp_path / "wants" / "engine.service"))
+    monkeypatch.setattr(restorers, "RULE_FOLDERS", tuple(str(folder) for folder in host.folders))
+    monkeypatch.setattr(restorers, "ENGINE", str(tmp_path / "engine"))
+    monkeypatch.setattr(restorers, "ENABLED", str(tmp_path / "wants" / "engine.service"))
     return host
 
 
 def test_no_rule(host: Host) -> None:
-    assert boot.broken_rule() == "no udev rule 60-mdevctl.rules of mdevctl is installed"
+    assert restorers.broken_rule() == "no udev rule 60-mdevctl.rules of mdevctl is installed"
 
 
 def test_a_rule_that_works(host: Host) -> None:
     host.install(host.mdevctl)
     host.rule(host.starts())
-    assert boot.broken_rule() is None
+    assert restorers.broken_rule() is None
 
 
 def test_a_rule_that_runs_what_is_not_there(host: Host) -> None:
     path = host.rule(host.starts())
-    assert boot.broken_rule() == f"{path} runs {host.mdevctl}, which is not there"
+    assert restorers.broken_rule() == f"{path} runs {host.mdevctl}, which is not there"
     host.install(host.mdevctl, mode=0o644)
-    assert boot.broken_rule() == f"{path} runs {host.mdevctl}, which is not there"
+    assert restorers.broken_rule() == f"{path} runs {host.mdevctl}, which is not there"
 
 
 def test_debians_rule_and_package(host: Host) -> None:
     host.install(host.mdevctl)
     wrong = host.root / "sbin" / "mdevctl"
     path = host.rule(host.starts(wrong))
-    assert boot.broken_rule() == f"{path} runs {wrong}, which is not there"
+    assert restorers.broken_rule() == f"{path} runs {wrong}, which is not there"
     # The link that mends it.
     wrong.parent.mkdir()
     wrong.symlink_to(host.mdevctl)
-    assert boot.broken_rule() is None
+    assert restorers.broken_rule() is None
 
 
 def test_one_of_its_rules_is_broken(host: Host) -> None:
     host.install(host.mdevctl)
     gone = host.root / "gone" / "mdevctl"
     path = host.rule(host.starts() + host.starts(gone))
-    assert boot.broken_rule() == f"{path} runs {gone}, which is not there"
+    assert restorers.broken_rule() == f"{path} runs {gone}, which is not there"
 
 
 @pytest.mark.parametrize("first", range(4))
@@ -86,7 +86,7 @@ def test_the_first_file_of_the_name_counts(host: Host, first: int, works: bool) 
     gone = host.root / "gone" / "mdevctl"
     host.rule(host.starts(None if works else gone), first)
     host.rule(host.starts(gone if works else None), first + 1)
-    assert (boot.broken_rule() is None) == works
+    assert (restorers.broken_rule() is None) == works
 
 
 @pytest.mark.parametrize("masked", [True, False])
@@ -97,42 +97,42 @@ def test_a_rule_that_starts_nothing(host: Host, masked: bool) -> None:
     if masked:
         path.unlink()
         path.symlink_to("/dev/null")
-    assert boot.broken_rule() == f"{path} starts nothing"
+    assert restorers.broken_rule() == f"{path} starts nothing"
 
 
 def test_a_rule_that_cannot_be_read(host: Host) -> None:
     path = host.folders[0] / "60-mdevctl.rules"
     path.mkdir(parents=True)
-    assert boot.broken_rule() == f"{path} cannot be read (Is a directory)"
+    assert restorers.broken_rule() == f"{path} cannot be read (Is a directory)"
 
 
 def test_a_rule_that_is_no_text(host: Host) -> None:
     host.install(host.mdevctl)
     path = host.rule("")
     path.write_bytes(b"\xff\n" + host.starts().encode())
-    assert boot.broken_rule() is None
+    assert restorers.broken_rule() is None
 
 
 @pytest.mark.parametrize(("installed", "enabled"), [(True, True), (True, False), (False, True), (False, False)])
 def test_the_engine_runs_where_it_is_installed_and_enabled(host: Host, installed: bool, enabled: bool) -> None:
     if installed:
-        host.install(Path(boot.ENGINE))
+        host.install(Path(restorers.ENGINE))
     if enabled:
-        Path(boot.ENABLED).parent.mkdir()
+        Path(restorers.ENABLED).parent.mkdir()
         # Enabling links to the unit's place on the host, which need not be there from where one looks.
-        Path(boot.ENABLED).symlink_to("/nowhere/engine.service")
-    assert boot.engine_runs() == (installed and enabled)
-    assert (boot.warning("pool x") == []) == (installed and enabled)
+        Path(restorers.ENABLED).symlink_to("/nowhere/engine.service")
+    assert restorers.engine_runs() == (installed and enabled)
+    assert (restorers.warning("pool x") == []) == (installed and enabled)
 
 
 def test_the_warning(host: Host) -> None:
     lacking = "pool x will not be there after a boot: the boot engine is not installed"
     role = ". Apply the role hostdev.nodedev.persistence to this host"
     rule = " and no udev rule 60-mdevctl.rules of mdevctl is installed"
-    assert boot.warning("pool x") == [lacking + role]
-    assert boot.warning("pool x", served_by_mdevctl=True) == [lacking + rule + role]
+    assert restorers.warning("pool x") == [lacking + role]
+    assert restorers.warning("pool x", served_by_mdevctl=True) == [lacking + rule + role]
     host.install(host.mdevctl)
     host.rule(host.starts())
-    assert boot.warning("pool x", served_by_mdevctl=True) == []
+    assert restorers.warning("pool x", served_by_mdevctl=True) == []
     # What mdevctl does not know of is not served by its rule.
-    assert boot.warning("pool x") == [lacking + role]
+    assert restorers.warning("pool x") == [lacking + role]

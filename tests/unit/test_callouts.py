@@ -14,9 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import callouts, waiting
-from ansible_collections.hostdev.nodedev.plugins.module_utils.callouts import Refused, asked, attributes, found
-from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import waiting
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import callouts
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.callouts import (
+    Refused,
+    asked,
+    attributes,
+    found,
+)
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Definition
 
 UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
 DEVICE = Definition(UUID, "matrix", "vfio_ap-passthrough", True, (("assign_adapter", "5"),))

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import ccw
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import ccw
 from devices import Host
 
 ADDRESS = [("cssid", "0x0"), ("ssid", "0x0"), ("devno", "0x0815")]

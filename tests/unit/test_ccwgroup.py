@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import sysfs, udev
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import ccwgroup
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import sysfs, udev
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import ccwgroup
 from devices import Host
 
 MEMBERS = {f"cdev{number}": f"devices/css0/0.0.000{number}/0.0.f50{number}" for number in range(3)}

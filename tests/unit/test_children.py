@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any, NoReturn
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import children
-from ansible_collections.hostdev.nodedev.plugins.module_utils.children import Child, Send, Work
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.waiting import wait_for
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import children
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot.children import Child, Send, Work
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.waiting import wait_for
 
 FOREVER = 600.0
 LIMIT = 60.0

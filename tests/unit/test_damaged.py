@@ -8,10 +8,13 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import damaged, definitions
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition, LaterVersion
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import Step, StepFailed, apply
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import Step, StepFailed, apply
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import damaged, files
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import (
+    DamagedDefinition,
+    LaterVersion,
+)
 
 
 def state(folder: Path) -> dict[str, object]:
@@ -37,7 +40,7 @@ def undone(step: Step) -> None:
     assert failure.value.left == []
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\0", b"x" * (definitions.LARGEST + 1)])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\0", b"x" * (files.LARGEST + 1)])
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o400])
 def test_it_is_put_back_byte_for_byte(tmp_path: Path, content: bytes, mode: int) -> None:
     folder = tmp_path / "kind"
@@ -94,7 +97,7 @@ def test_what_a_later_release_wrote_is_not_damaged(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_text('{"version": 2}')
     with pytest.raises(LaterVersion) as later:
-        definitions.document(str(path))
+        files.document(str(path))
     with pytest.raises(LaterVersion):
         damaged.removal(later.value, "pool x")
 
@@ -104,5 +107,5 @@ def test_what_no_release_wrote_is(tmp_path: Path, version: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(f'{{"version": {version}}}')
     with pytest.raises(DamagedDefinition) as damage:
-        definitions.document(str(path))
+        files.document(str(path))
     assert not isinstance(damage.value, LaterVersion)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import definitions
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import files
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,15 +19,15 @@ from hypothesis import strategies as st
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where a document of kind pool stands; neither it nor its folders are there."""
-    return Path(definitions.document_path("pool", "x", str(tmp_path / "nodedev.d")))
+    return Path(files.document_path("pool", "x", str(tmp_path / "nodedev.d")))
 
 
 def test_a_document_is_kept_with_its_version_for_root_alone(path: Path) -> None:
-    definitions.write_document(str(path), {"kind": "mdev", "name": "ü"})
+    files.write_document(str(path), {"kind": "mdev", "name": "ü"})
     assert json.loads(path.read_text()) == {"version": 1, "kind": "mdev", "name": "ü"}
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o755
-    assert definitions.document(str(path)) == {"kind": "mdev", "name": "ü"}
+    assert files.document(str(path)) == {"kind": "mdev", "name": "ü"}
 
 
 documents = st.dictionaries(
@@ -43,13 +43,13 @@ documents = st.dictionaries(
 @given(documents=documents)
 def test_what_is_written_reads_back(tmp_path_factory: pytest.TempPathFactory, documents: dict[str, Any]) -> None:
     path = str(tmp_path_factory.getbasetemp() / "document.json")
-    definitions.write_document(path, documents)
-    assert definitions.document(path) == documents
+    files.write_document(path, documents)
+    assert files.document(path) == documents
 
 
 def test_there_is_none(path: Path) -> None:
-    assert definitions.document(str(path)) is None
-    assert definitions.document_names("pool", str(path.parent.parent)) == []
+    assert files.document(str(path)) is None
+    assert files.document_names("pool", str(path.parent.parent)) == []
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_damaged_document_is_named_and_left(path: Path, content: bytes, reason
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     with pytest.raises(DamagedDefinition) as failure:
-        definitions.document(str(path))
+        files.document(str(path))
     assert failure.value.path == str(path)
     assert failure.value.reason.startswith(reason)
     assert path.read_bytes() == content
@@ -77,7 +77,7 @@ def test_a_damaged_document_is_named_and_left(path: Path, content: bytes, reason
 def test_a_folder_in_the_place_of_a_document_is_damaged(path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(DamagedDefinition, match="it is not a regular file"):
-        definitions.document(str(path))
+        files.document(str(path))
 
 
 def test_what_a_killed_run_left_is_no_document_and_goes_with_the_next_write(path: Path) -> None:
@@ -85,25 +85,25 @@ def test_what_a_killed_run_left_is_no_document_and_goes_with_the_next_write(path
     left = path.parent / ".nodedev-x.json"
     left.write_text("{")
     (path.parent / "notes.txt").write_text("")
-    assert definitions.document_names("pool", str(path.parent.parent)) == []
-    definitions.write_document(str(path), {})
-    assert definitions.document_names("pool", str(path.parent.parent)) == ["x"]
+    assert files.document_names("pool", str(path.parent.parent)) == []
+    files.write_document(str(path), {})
+    assert files.document_names("pool", str(path.parent.parent)) == ["x"]
     assert not left.exists()
 
 
 def test_remove_takes_what_a_killed_run_left_and_the_empty_folder(path: Path) -> None:
-    definitions.write_document(str(path), {})
+    files.write_document(str(path), {})
     (path.parent / ".nodedev-x.json").write_text("{")
-    definitions.remove(str(path))
+    files.remove(str(path))
     assert not path.parent.exists()
-    definitions.remove(str(path))
+    files.remove(str(path))
 
 
 def test_remove_keeps_a_folder_with_others(path: Path) -> None:
-    definitions.write_document(str(path), {})
+    files.write_document(str(path), {})
     other = path.parent / "y.json"
     other.write_text("")
-    definitions.remove(str(path))
+    files.remove(str(path))
     assert [each.name for each in path.parent.iterdir()] == ["y.json"]
 
 
@@ -119,11 +119,11 @@ def test_a_folder_that_vanishes_before_the_write_is_made_again(path: Path, monke
             vanished.append(name)
 
     monkeypatch.setattr(os, "makedirs", vanishing)
-    definitions.write_document(str(path), {"a": 1})
-    assert definitions.document(str(path)) == {"a": 1}
+    files.write_document(str(path), {"a": 1})
+    assert files.document(str(path)) == {"a": 1}
 
 
 def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NodedevError, match="file could not be changed: EEXIST"):
-        definitions.write_document(str(tmp_path / "file" / "x.json"), {})
+        files.write_document(str(tmp_path / "file" / "x.json"), {})

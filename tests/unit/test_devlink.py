@@ -7,7 +7,7 @@ import socket
 import struct
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import devlink
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import devlink
 
 FAMILY = 0x15
 ERROR = 2

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import disk_users, nodes, processes, programs
-from ansible_collections.hostdev.nodedev.plugins.module_utils.processes import Holder
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import programs
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import disk_users, nodes, processes
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
 from devices import Host
 
 DISK, OTHER = "sdzzx", "sdzzy"

@@ -7,7 +7,7 @@ import fcntl
 import struct
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import ethtool
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import ethtool
 
 NOTHING = dict.fromkeys((0x14, 0x16, 0x18, 0x1E, 0x23, 0x2B, 0x25), 0)
 GETTERS = [("rx", 0x14), ("tx", 0x16), ("sg", 0x18), ("tso", 0x1E), ("gso", 0x23), ("gro", 0x2B)]

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import fc_port
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.fc_port import RemotePort
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import fc_port
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.fc_port import RemotePort
 from devices import Host
 from fibre import FABRIC, WWNN, WWPN, hba, make_hba, make_vhba, vhba
 

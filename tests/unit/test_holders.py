@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import holders, nodes, processes
-from ansible_collections.hostdev.nodedev.plugins.module_utils.processes import Holder
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import holders, nodes, processes
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
 from devices import Host
 
 

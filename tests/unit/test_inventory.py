@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import (
-    callouts,
-    facts,
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.facts import nodedev
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import (
     holders,
-    inventory,
-    kinds,
     mdev_parents,
-    mdevctl,
     nodes,
     pci_ids,
     sysfs,
 )
-from ansible_collections.hostdev.nodedev.plugins.module_utils.inventory import Filter
-from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Definition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.udev import Device
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.udev import Device
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import kinds
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.inventory import Filter
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import callouts, mdevctl
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Definition
 from devices import Host
 
 UUID, OTHER = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002"
@@ -48,7 +46,7 @@ class Machine(Host):
 
     def names(self, **wanted: Any) -> list[str]:
         sets = {key: frozenset(wanted.pop(key, ())) for key in ("capabilities", "names")}
-        return sorted(inventory.devices(Filter(**sets, **wanted)))
+        return sorted(nodedev.gathered(Filter(**sets, **wanted)).devices)
 
 
 @pytest.fixture
@@ -126,7 +124,7 @@ def test_filters(machine: Machine, wanted: dict[str, Any], names: list[str]) -> 
 
 
 def test_parents(machine: Machine) -> None:
-    devices = inventory.devices(Filter(include="all"))
+    devices = nodedev.gathered(Filter(include="all")).devices
     parents = {name: device.get("parent") for name, device in devices.items()}
     assert parents == {
         "computer": None,
@@ -143,7 +141,7 @@ def test_parents(machine: Machine) -> None:
 def test_a_parent_that_is_not_listed_is_skipped(machine: Machine) -> None:
     Path(machine.sys, "bus/pci/devices/0000:00:01.0/config").write_bytes(b"\xff" * 256)
     for wanted in (Filter(), Filter(capabilities=frozenset(("pci",)))):
-        found = inventory.gathered(wanted)
+        found = nodedev.gathered(wanted)
         assert found.devices[NAME]["parent"] == "computer"
         path = f"{machine.sys}/devices/pci0000:00/0000:00:01.0"
         assert [one["path"] for one in found.unlisted if one["path"] == path] == [path]
@@ -151,7 +149,7 @@ def test_a_parent_that_is_not_listed_is_skipped(machine: Machine) -> None:
 
 
 def test_mediated_devices(machine: Machine) -> None:
-    devices = inventory.devices(Filter(include="all"))
+    devices = nodedev.gathered(Filter(include="all")).devices
     definition = {"type": "nvidia-231", "autostart": True, "attrs": [{"name": "a", "value": "1"}]}
     assert devices[MDEV]["capability"] == {
         "type": "mdev",
@@ -179,7 +177,7 @@ def test_mediated_devices(machine: Machine) -> None:
 def test_a_damaged_definition_is_a_warning(machine: Machine) -> None:
     path = os.path.join(mdevctl.STORE, CARD, OTHER)
     Path(path).write_text("{")
-    found = inventory.gathered(Filter(include="all", capabilities=frozenset(("mdev",))))
+    found = nodedev.gathered(Filter(include="all", capabilities=frozenset(("mdev",))))
     assert sorted(found.devices) == sorted([MDEV, INACTIVE.replace("_01_", "_99_")])
     assert [path in warning for warning in found.warnings] == [True]
 
@@ -187,7 +185,7 @@ def test_a_damaged_definition_is_a_warning(machine: Machine) -> None:
 def test_why_a_device_is_not_listed(machine: Machine) -> None:
     machine.add("net", "br0", kind="class", below="virtual/net", uevent={"DEVTYPE": "bridge", "INTERFACE": "br0"})
     machine.add("scsi", "odd", below="virtual")
-    reasons = {one["path"].rpartition("/")[2]: one["reason"] for one in inventory.gathered(Filter()).unlisted}
+    reasons = {one["path"].rpartition("/")[2]: one["reason"] for one in nodedev.gathered(Filter()).unlisted}
     assert set(reasons) == {"loop0", "br0", "odd"}
     assert reasons["br0"] == "libvirt has no kind of device for DEVTYPE bridge"
     assert reasons["odd"] == "libvirt has no kind of device for subsystem scsi"
@@ -197,7 +195,7 @@ def test_of_two_devices_with_one_name_the_later_is_listed(machine: Machine) -> N
     numbers = {"BUSNUM": "001", "DEVNUM": "2", "ID_MODEL_ID": "1", "ID_VENDOR_ID": "2"}
     usb = machine.add("usb", "1-1.1.1", below="usb1/1-1/1-1.1", uevent={"DEVTYPE": "usb_device", **numbers})
     interface = machine.add("usb", "1-1:1.1", below="usb1/1-1", uevent={"DEVTYPE": "usb_interface"})
-    found = inventory.gathered(Filter(capabilities=frozenset(("usb", "usb_device"))))
+    found = nodedev.gathered(Filter(capabilities=frozenset(("usb", "usb_device"))))
     assert found.devices["usb_1_1_1_1"]["path"] == interface.path
     assert found.unlisted[-1]["path"] == usb.path
     # In a subset, too.
@@ -212,7 +210,7 @@ def test_virtual_functions(machine: Machine) -> None:
     for device in virtual:
         os.symlink("../0000:02:00.0", f"{device.path}/physfn")
     machine.write(Path(virtual[1].path) / "nvidia" / "current_vgpu_type", "711")
-    devices = inventory.devices(Filter(capabilities=frozenset(("pci",))))
+    devices = nodedev.gathered(Filter(capabilities=frozenset(("pci",)))).devices
     assert devices["pci_0000_02_00_4"]["extra"] == {"vf_index": 0}
     assert devices["pci_0000_02_00_5"]["extra"] == {"vf_index": 1, "current_vgpu_type": 711}
     listed = devices["pci_0000_02_00_0"]["capability"]["capability"]
@@ -243,7 +241,7 @@ def test_holders_of_what_has_a_node(
     machine.link("class/vfio-dev/vfio0", place)
     monkeypatch.setattr(nodes, "DEV", str(machine.dev))
     with open("/dev/zero", "rb"):
-        extra = inventory.devices(Filter(capabilities=frozenset(["mdev"])))[MDEV]["extra"]
+        extra = nodedev.gathered(Filter(capabilities=frozenset(["mdev"]))).devices[MDEV]["extra"]
     own = [holder["node"] for holder in extra.get("holders", ()) if holder["pid"] == os.getpid()]
     assert own == ([] if node is None else [node])
     assert ("holders" in extra) == (node is not None)
@@ -296,7 +294,7 @@ def test_a_device_that_vanishes_is_left_out(machine: Machine, monkeypatch: pytes
 )
 def test_tree(parents: dict[str, str | None], lines: list[str]) -> None:
     devices = {name: {"name": name, **({"parent": parent} if parent else {})} for name, parent in parents.items()}
-    assert facts.tree(devices) == lines
+    assert nodedev.tree(devices) == lines
 
 
 def test_the_names_that_users_choose_by() -> None:

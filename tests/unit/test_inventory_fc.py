@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import definitions, inventory, mdevctl
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import fc_port, lun
-from ansible_collections.hostdev.nodedev.plugins.module_utils.inventory import Filter
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import vhba_definition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.facts import nodedev
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import fc_port, lun
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.inventory import Filter
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import files, mdevctl
 from devices import Host
 
 WWNN, WWPN = "5001a4a1000000a1", "5001a4a0000000a1"
@@ -39,13 +40,13 @@ class Machine(Host):
         return self.sys / "class" / "fc_vports" / "vport-3:0-0" / "vport_state"
 
     def extra(self, wanted: Filter = FC) -> dict[str, Any]:
-        return {name: device.get("extra") for name, device in inventory.devices(wanted).items()}
+        return {name: device.get("extra") for name, device in nodedev.gathered(wanted).devices.items()}
 
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     machine = Machine(tmp_path, monkeypatch)
-    monkeypatch.setattr(definitions, "STORE", str(tmp_path / "nodedev.d"))
+    monkeypatch.setattr(files, "STORE", str(tmp_path / "nodedev.d"))
     monkeypatch.setattr(mdevctl, "STORE", str(tmp_path / "mdevctl.d"))
     for name in ("PORTS", "VPORTS", "RPORTS", "SCSI_HOSTS"):
         monkeypatch.setattr(fc_port, name, getattr(fc_port, name).replace("/sys", str(machine.sys)))
@@ -103,7 +104,7 @@ def test_why_no_vhba_can_be_made(machine: Machine) -> None:
 
 
 def test_the_definition_of_a_vhba(machine: Machine) -> None:
-    vhba_definition.define(Definition(WWPN, WWNN, HBA_WWPN, False), None).apply()
+    definition.define(Definition(WWPN, WWNN, HBA_WWPN, False), None).apply()
     found = machine.extra()
     assert found["scsi_host9"]["definition"] == {"parent_wwpn": HBA_WWPN, "require_online": False}
     assert "definition" not in found["scsi_host3"]
@@ -114,25 +115,25 @@ def test_the_definition_of_a_vhba(machine: Machine) -> None:
 
 
 def test_a_definition_of_other_names_is_not_its_own(machine: Machine) -> None:
-    vhba_definition.define(Definition(WWPN, "5001a4a1000000ff", HBA_WWPN), None).apply()
+    definition.define(Definition(WWPN, "5001a4a1000000ff", HBA_WWPN), None).apply()
     assert "definition" not in machine.extra()["scsi_host9"]
 
 
 def test_a_damaged_definition_is_a_warning(machine: Machine) -> None:
-    path = Path(vhba_definition.path_of(WWPN))
+    path = Path(definition.path_of(WWPN))
     path.parent.mkdir(parents=True)
     path.write_text("{")
-    found = inventory.gathered(FC)
+    found = nodedev.gathered(FC)
     assert found.devices["scsi_host9"]["extra"] == OF_VHBA
     assert [str(path) in warning for warning in found.warnings] == [True]
 
 
 def test_a_name_of_any_text_leads_nowhere(machine: Machine) -> None:
-    outside = Path(definitions.STORE) / "outside.json"
+    outside = Path(files.STORE) / "outside.json"
     outside.parent.mkdir(parents=True)
     outside.write_text("{}")
     (machine.sys / "devices" / VHBA / "fc_host" / "host9" / "port_name").write_text("../outside\n")
-    found = inventory.gathered(FC)
+    found = nodedev.gathered(FC)
     assert found.devices["scsi_host9"]["extra"] == OF_VHBA
     assert found.warnings == []
 
@@ -140,7 +141,7 @@ def test_a_name_of_any_text_leads_nowhere(machine: Machine) -> None:
 def test_what_cannot_be_read_is_a_warning(machine: Machine) -> None:
     machine.vport_state.unlink()
     machine.vport_state.mkdir()
-    found = inventory.gathered(FC)
+    found = nodedev.gathered(FC)
     assert "extra" not in found.devices["scsi_host9"]
     assert found.devices["scsi_host3"]["extra"] == OF_HBA
     assert [str(machine.vport_state) in warning for warning in found.warnings] == [True]
@@ -152,7 +153,7 @@ def opened(machine: Machine, monkeypatch: pytest.MonkeyPatch, wanted: Filter) ->
     original = os.open
     with monkeypatch.context() as patched:
         patched.setattr(os, "open", lambda path, *more: found.append(str(path)) or original(path, *more))
-        inventory.gathered(wanted)
+        nodedev.gathered(wanted)
     marks = ("fc_host", "fc_vports", "fc_remote_ports")
     return sorted(path.removeprefix(str(machine.root)) for path in found if any(mark in path for mark in marks))
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import locks
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import locks
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import udev_events
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import lun
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.lun import Lun
-from ansible_collections.hostdev.nodedev.plugins.module_utils.disk_users import Map
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_port import of_luns
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import lun, udev_events
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.disk_users import Map
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.lun import Lun
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.port import of_luns
 from devices import Host
 
 BELOW = "pci0000:04/0000:04:00.0/host8/rport-8:0-0/target8:0:0"

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import machine
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import machine
 
 ID = "0123456789abcdef0123456789abcdef"
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.callouts import Refused, Scripts
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Definition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevs import Mdev
-from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import describe
-from ansible_collections.hostdev.nodedev.plugins.module_utils.processes import Holder
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.mdev import Observation, Wish, plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, InUse, NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.mdevs import Mdev
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.device import Observation, Wish, plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import describe
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.callouts import Refused, Scripts
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Definition
 from hypothesis import given
 from hypothesis import strategies as st
 

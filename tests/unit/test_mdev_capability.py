@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import holders, mdevs
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import holders, mdevs
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import mdev
 from devices import Host
 
 UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"

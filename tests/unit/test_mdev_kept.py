@@ -6,13 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import mdev_parents, mdevctl, mdevs
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
-from ansible_collections.hostdev.nodedev.plugins.module_utils.kept import Hindrance, Kept
-from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Attrs, Definition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import mdev_kept
-from ansible_collections.hostdev.nodedev.plugins.module_utils.sysfs import SysfsError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import mdev_parents, mdevs
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.sysfs import SysfsError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import restored
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import mdevctl
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.definition import Hindrance, Kept
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Attrs, Definition
 from devices import Host
 
 UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
@@ -44,7 +45,7 @@ def run(host: Host, parent: str = CARD, kind: str = "t", **attributes: str) -> N
 def define(parent: str = CARD, kind: str = "t", autostart: bool = True, attrs: Attrs = ()) -> Kept:
     """Define the device, and find it so."""
     mdevctl.define(Definition(UUID, parent, kind, autostart, attrs))
-    found, damaged = mdev_kept.kept()
+    found, damaged = restored.kept()
     assert (len(found), damaged) == (1, [])
     return found[0]
 
@@ -148,7 +149,7 @@ def test_damaged_files_are_named(cards: Host) -> None:
     folder = Path(mdevctl.STORE) / CARD
     (folder / UUID.replace("1001", "1002")).write_text("{")
     (folder / ".nodedev-x").write_text("{")
-    found, damaged = mdev_kept.kept()
+    found, damaged = restored.kept()
     assert [kept.id for kept in found] == [UUID]
     assert [damage.path for damage in damaged] == [str(folder / UUID.replace("1001", "1002"))]
 
@@ -183,7 +184,7 @@ def test_an_attribute_that_is_not_the_devices_own_is_no_drift(cards: Host) -> No
 
 def test_what_is_damaged_concerns_its_own_parent() -> None:
     def concerned(path: str, parent: str) -> bool:
-        return mdev_kept.may_concern(DamagedDefinition(path, "x"), parent)
+        return restored.may_concern(DamagedDefinition(path, "x"), parent)
 
     assert concerned(f"{mdevctl.STORE}/{CARD}/{UUID}", CARD)
     assert concerned(f"{mdevctl.STORE}/{CARD}", CARD)
@@ -199,7 +200,7 @@ def test_nothing_is_read_before_it_is_asked_for(cards: Host) -> None:
     loop = cards.sys / "class" / "mdev_bus" / CARD
     loop.unlink()
     loop.symlink_to(loop.name)
-    assert mdev_kept.kept()[0][0].name == kept.name
+    assert restored.kept()[0][0].name == kept.name
     with pytest.raises(SysfsError, match="ELOOP"):
         kept.card()
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.callouts import Scripts
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import RUNTIME, DamagedDefinition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevs import Mdev
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_plan import plan
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_seen import Observation
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_wish import Wish
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.parents import Choice
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, InUse, NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.mdevs import Mdev
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.parents import Choice
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_plan import plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_seen import Observation
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.callouts import Scripts
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import RUNTIME, DamagedDefinition
 from hypothesis import given
 from hypothesis import strategies as st
 from pools import IDS, OTHERS, PARENTS, defined, new, observed, recorded, runs, shortly, told, wished

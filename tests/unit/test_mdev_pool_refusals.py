@@ -7,14 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition, LaterVersion
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_plan import plan
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_seen import Observation
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.mdev_wish import Wish
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.parents import Choice, Parent
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.record import Record, Recorded
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.mdev_leaving import Leaving
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, InUse, NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.leaving import Leaving
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.parents import Choice, Parent
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_plan import plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_seen import Observation
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Record, Recorded
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import (
+    DamagedDefinition,
+    LaterVersion,
+)
 from pools import HOLDER, IDS, OTHERS, PARENTS, TYPE, defined, new, observed, recorded, runs, told, uuid, wished
 
 U, V = OTHERS["u"], OTHERS["v"]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import mdev_parents
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import mdev_types
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
-from ansible_collections.hostdev.nodedev.plugins.module_utils.oddities import Oddities
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import mdev_parents
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.oddities import Oddities
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import mdev_types
 from devices import Host
 
 UUIDS = ["83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002"]

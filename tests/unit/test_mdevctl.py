@@ -13,10 +13,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import definitions, mdevctl
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.mdevctl import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import files, mdevctl
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Definition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -138,7 +138,7 @@ def test_what_is_written_reads_back(kind: str, autostart: bool, attrs: list[tupl
         (Definition(UUID, "p", "../t", True), "mdev_type is not the name of a type"),
         (Definition(UUID, "p", "t\0", True), "mdev_type is not the name of a type"),
         (Definition(UUID, "p", "t", True, (("a", "\udcff"),)), "surrogates not allowed"),
-        (Definition(UUID, "p", "t", True, (("a", "x" * definitions.LARGEST),)), "more than 1048576 bytes"),
+        (Definition(UUID, "p", "t", True, (("a", "x" * files.LARGEST),)), "more than 1048576 bytes"),
         (Definition(UUID, "scripts.d", "t", True), "mdevctl would not find it there"),
         (Definition(UUID, ".hidden", "t", True), "mdevctl would not find it there"),
         (Definition(UUID, "a/b", "t", True), "mdevctl would not find it there"),
@@ -293,4 +293,4 @@ def test_what_killed_runs_left_is_no_definition_and_is_cleared_up(store: Path) -
 
 def test_no_store_is_no_definition(store: Path) -> None:
     assert mdevctl.all_defined() == ([], [])
-    assert definitions.read(str(store / "gone")) is None
+    assert files.read(str(store / "gone")) is None

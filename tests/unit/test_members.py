@@ -4,8 +4,13 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import InUse
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.members import Member, fitted, listed, resized
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import InUse
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.members import (
+    Member,
+    fitted,
+    listed,
+    resized,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import names
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import names
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,9 +8,9 @@ import os
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import devlink, ethtool, sysfs, udev
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import net
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import devlink, ethtool, sysfs, udev
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import net
 from devices import Host
 
 PCI = "devices/pci0000:00/0000:03:00.1"

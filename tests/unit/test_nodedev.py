@@ -6,9 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import names, xml
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import mdev_wish, nodedev
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import names
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import registry
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import document
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import xml
 
 UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
 
@@ -23,7 +25,7 @@ OWN = f"<uuid>{UUID.upper()}</uuid>"
 
 def test_all_that_a_document_says() -> None:
     attrs = "<attr name='b' value='1'/><attr name='a/c' value='&lt;2&gt;'/><attr name='b' value='3'/>"
-    wish = mdev_wish.from_device(device(TYPE, OWN, attrs), state="inactive", autostart=False)
+    wish = document.from_device(device(TYPE, OWN, attrs), state="inactive", autostart=False)
     assert (wish.uuid, wish.type, wish.parent) == (UUID, "nvidia-63", "pci_0000_06_00_0")
     assert wish.attrs == (("b", "1"), ("a/c", "<2>"), ("b", "3"))
     assert (wish.state, wish.autostart) == ("inactive", False)
@@ -40,29 +42,29 @@ def test_all_that_a_document_says() -> None:
 )
 def test_a_uuid_in_any_form_of_libvirts(own: str) -> None:
     said = device(TYPE, f"<uuid>{own}</uuid>", parent="<parent><!-- the card -->pci_0000_06_00_0</parent>")
-    assert mdev_wish.from_device(said) == mdev_wish.from_device(device(TYPE, OWN))
+    assert document.from_device(said) == document.from_device(device(TYPE, OWN))
 
 
 def test_no_attributes_are_none_and_not_those_of_the_definition() -> None:
-    assert mdev_wish.from_device(device(TYPE, OWN)).attrs == ()
+    assert document.from_device(device(TYPE, OWN)).attrs == ()
 
 
 def test_what_libvirt_ignores_is_ignored() -> None:
     more = "<name>x</name><path>/sys/x</path><driver><name>y</name></driver><parent>pci_0000_06_00_0</parent>"
     said = device(TYPE, OWN, "<parent_addr>0000:07:00.0</parent_addr><iommuGroup number='0'/>", parent=more)
-    assert mdev_wish.from_device(said) == mdev_wish.from_device(device(TYPE, OWN))
+    assert document.from_device(said) == document.from_device(device(TYPE, OWN))
 
 
 def test_a_parent_that_was_away_is_known_by_its_address() -> None:
     orphan = "<parent>computer</parent>"
     said = device(TYPE, OWN, "<parent_addr>0000:07:00.0</parent_addr>", parent=orphan)
-    assert mdev_wish.from_device(said).parent == "0000:07:00.0"
+    assert document.from_device(said).parent == "0000:07:00.0"
     with pytest.raises(BadInput, match="libvirt's name such as"):
-        mdev_wish.from_device(device(TYPE, OWN, parent=orphan))
+        document.from_device(device(TYPE, OWN, parent=orphan))
 
 
 def test_a_derived_uuid_never_changes() -> None:
-    wish = mdev_wish.from_device(device(TYPE))
+    wish = document.from_device(device(TYPE))
     assert wish.uuid == names.derived_uuid("pci_0000_06_00_0", "nvidia-63")
     # Written out, since another value would make every such device anew.
     assert wish.uuid == "d2b0f298-2aea-532c-bb0a-b22e46aaf958"
@@ -88,7 +90,7 @@ def test_a_derived_uuid_never_changes() -> None:
 )
 def test_what_a_document_lacks(inside: tuple[str, ...], message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        mdev_wish.from_device(device(*inside))
+        document.from_device(device(*inside))
 
 
 @pytest.mark.parametrize(
@@ -102,4 +104,4 @@ def test_what_a_document_lacks(inside: tuple[str, ...], message: str) -> None:
 )
 def test_a_kind_that_cannot_be_made(text: str) -> None:
     with pytest.raises(BadInput, match="the kinds of devices that can be made are: mdev"):
-        nodedev.ensure(True, text, None)
+        registry.ensure(True, text, None)

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import nodes
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import nodes
 from devices import Host
 
 NULL, ZERO = (stat.S_IFCHR, 1, 3), (stat.S_IFCHR, 1, 5)

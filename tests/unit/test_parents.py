@@ -7,10 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import mdev_parents, pci_ids
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
-from ansible_collections.hostdev.nodedev.plugins.module_utils.oddities import Oddities
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.parents import Parent, Selector, choose
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import mdev_parents, pci_ids
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.oddities import Oddities
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.parents import (
+    Parent,
+    Selector,
+    choose,
+)
 from devices import Host
 from hypothesis import given
 from hypothesis import strategies as st

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import pci_ids
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import pci
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
-from ansible_collections.hostdev.nodedev.plugins.module_utils.oddities import Oddities
-from ansible_collections.hostdev.nodedev.plugins.module_utils.udev import Device
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import pci_ids
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.oddities import Oddities
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.udev import Device
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import pci
 from devices import Host
 
 IDS = b"""# comment

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.placement import (
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.placement import (
     PACK,
     SPREAD,
     Room,

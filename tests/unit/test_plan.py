@@ -4,9 +4,15 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import UNDO, Step, StepFailed, apply, describe
-from ansible_collections.hostdev.nodedev.plugins.module_utils.waiting import left, within
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import (
+    UNDO,
+    Step,
+    StepFailed,
+    apply,
+    describe,
+)
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.waiting import left, within
 
 
 class Host:

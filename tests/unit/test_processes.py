@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import nodes, processes
-from ansible_collections.hostdev.nodedev.plugins.module_utils.processes import Look, Mount, Opened
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import nodes, processes
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Look, Mount, Opened
 
 
 class Proc:

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import programs
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.programs import Answer, NoAnswer
-from ansible_collections.hostdev.nodedev.plugins.module_utils.waiting import within
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import programs
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.programs import Answer, NoAnswer
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.waiting import within
 
 
 def script(text: str) -> list[str]:

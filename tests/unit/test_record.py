@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import definitions
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import Step
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools import record
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.record import Record, Recorded
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import Step
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools import record
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Record, Recorded
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import files as definitions
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 
 ONE, TWO = Recorded(0, "id0", "0000:06:00.0"), Recorded(1, "id1", "0000:07:00.0")
 

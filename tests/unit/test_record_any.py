@@ -6,12 +6,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools import mdev_plan, mdev_wish, vhba_plan, vhba_wish
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools import record as records
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.record import Record, Recorded
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import vhba_definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import pool_plan as mdev_plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import pool_wish as mdev_wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import pool_plan as vhba_plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import pool_wish as vhba_wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools import record as records
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Record, Recorded
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 from hypothesis import given
 from hypothesis import strategies as st
 from pools import IDS, PARENTS
@@ -112,11 +115,11 @@ def test_any_record_of_vhbas(document: dict[str, Any]) -> None:
 )
 def test_any_definition_of_a_vhba(document: dict[str, Any]) -> None:
     try:
-        known = vhba_definition.decode(WWPNS[0], document)
+        known = definition.decode(WWPNS[0], document)
     except DamagedDefinition as damage:
-        assert damage.path == vhba_definition.path_of(WWPNS[0])
+        assert damage.path == definition.path_of(WWPNS[0])
         return
-    assert vhba_definition.decode(WWPNS[0], known.document()) == known
+    assert definition.decode(WWPNS[0], known.document()) == known
     assert all(isinstance(document[key], str) for key in ("wwnn", "wwpn", "parent_wwpn"))
 
 

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import defined, restore, restoring
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.kept import Damaged, Kept
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import restore, restoring
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import registry
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.definition import Damaged, Kept
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 
 FILES = Path(__file__).resolve().parents[2] / "roles" / "persistence" / "files"
 
@@ -20,7 +21,7 @@ FILES = Path(__file__).resolve().parents[2] / "roles" / "persistence" / "files"
 @pytest.fixture(autouse=True)
 def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is defined, unless a test defines it."""
-    monkeypatch.setattr(defined, "KINDS", {})
+    monkeypatch.setattr(registry, "KINDS", {})
 
 
 @pytest.mark.parametrize("option", ["--wait", "--limit"])
@@ -59,8 +60,8 @@ def test_a_bad_command_line_is_one_line(arguments: list[str], capsys: pytest.Cap
     assert message.isprintable()
 
 
-def kind(kept: list[Kept], damaged: list[DamagedDefinition], concerned: bool = True) -> defined.Kind:
-    return defined.Kind(lambda: (kept, damaged), lambda _damage, _arrived: concerned)
+def kind(kept: list[Kept], damaged: list[DamagedDefinition], concerned: bool = True) -> registry.Kind:
+    return registry.Kind(lambda: (kept, damaged), lambda _damage, _arrived: concerned)
 
 
 def definition(name: str, concerned: object = True, autostart: bool = True) -> Kept:
@@ -88,7 +89,7 @@ def test_only_what_starts_by_itself_is_restored(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = [definition("auto"), definition("manual", autostart=False)]
-    monkeypatch.setattr(defined, "KINDS", {"x": kind(kept, [])})
+    monkeypatch.setattr(registry, "KINDS", {"x": kind(kept, [])})
     assert restore.main(["--dry-run"]) == 0
     assert capsys.readouterr().out == "would make auto\n"
 
@@ -98,7 +99,7 @@ def test_one_parent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     """What does not say whether it concerns the parent is taken for its own; a damaged file is if it may be."""
     kept = [definition("mine"), definition("other", concerned=False), definition("odd", concerned=KeyError("x"))]
     damage = DamagedDefinition("/etc/nodedev.d/x", "no JSON")
-    monkeypatch.setattr(defined, "KINDS", {"x": kind(kept, [damage], concerned)})
+    monkeypatch.setattr(registry, "KINDS", {"x": kind(kept, [damage], concerned)})
     assert restore.main(["--list", "--parent", "host3"]) == int(concerned)
     told = capsys.readouterr()
     assert told.out == "mine: active, auto\nodd: active, auto\n"
@@ -113,12 +114,12 @@ def test_a_kind_that_cannot_be_read_hides_no_other(
     def bad() -> tuple[list[Kept], list[DamagedDefinition]]:
         raise damage
 
-    kinds = {"bad": defined.Kind(bad, lambda _damage, _arrived: True), "good": kind([definition("good")], [])}
-    monkeypatch.setattr(defined, "KINDS", kinds)
+    kinds = {"bad": registry.Kind(bad, lambda _damage, _arrived: True), "good": kind([definition("good")], [])}
+    monkeypatch.setattr(registry, "KINDS", kinds)
     assert restore.main(["--list"]) == 1
     told = capsys.readouterr()
     assert (told.out, told.err) == ("good: active, auto\n", f"{damage}\n")
-    (found,) = defined.kept()[1]
+    (found,) = registry.kept()[1]
     assert isinstance(found, Damaged)
     assert found.error is damage
 
@@ -126,7 +127,7 @@ def test_a_kind_that_cannot_be_read_hides_no_other(
 def test_lines_are_printed_in_any_locale(monkeypatch: pytest.MonkeyPatch) -> None:
     data = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(data, encoding="ascii", write_through=True))
-    monkeypatch.setattr(defined, "KINDS", {"x": kind([definition("\u00e4\udcff\x1b\n<3>x")], [])})
+    monkeypatch.setattr(registry, "KINDS", {"x": kind([definition("\u00e4\udcff\x1b\n<3>x")], [])})
     assert restore.main(["--list"]) == 0
     assert data.getvalue() == b"\\xe4\\udcff\\x1b\\n<3>x: active, auto\n"
 

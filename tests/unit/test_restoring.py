@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import children, restoring
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.kept import Hindrance, Kept
-from ansible_collections.hostdev.nodedev.plugins.module_utils.restoring import FAILED, RESTORED, THERE, UNTRIED
-from ansible_collections.hostdev.nodedev.plugins.module_utils.sysfs import SysfsError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.waiting import wait_for
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import children, restoring
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot.restoring import (
+    FAILED,
+    RESTORED,
+    THERE,
+    UNTRIED,
+)
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.sysfs import SysfsError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.definition import Hindrance, Kept
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.waiting import wait_for
 
 FOREVER = 600.0
 LIMIT = 60.0

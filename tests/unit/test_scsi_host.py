@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import fc_host, scsi_host
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import fc_host, scsi_host
 from devices import Host
 
 FC = "class/fc_host/host3"

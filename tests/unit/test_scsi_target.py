@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import scsi_target
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import scsi_target
 from devices import Host
 
 RPORT = "class/fc_remote_ports/rport-3:0-0"

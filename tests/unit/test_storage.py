@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import udev
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import storage
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import udev
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import storage
 from devices import Host
 
 SIZES = {"size": "80000", "queue/logical_block_size": "512"}

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import sysfs
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import sysfs
 
 
 @pytest.mark.parametrize(

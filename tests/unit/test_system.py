@@ -6,14 +6,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import (
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import (
     ap_card,
     ap_matrix,
     ap_queue,
     css,
     system,
 )
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
 from devices import Host
 
 UUID = "4c4c4544-0031-3010-8052-b4c04f4b3132"

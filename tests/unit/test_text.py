@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import text
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import text
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,8 +7,8 @@ import ctypes
 import os
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import numbers, udev
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import numbers, udev
 from devices import Host
 from hypothesis import given
 from hypothesis import strategies as st

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import usb_device
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import usb_device
 from devices import Host
 
 UEVENT = {"MAJOR": "189", "MINOR": "1", "DEVTYPE": "usb_device", "BUSNUM": "001", "DEVNUM": "010"}

@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import sysfs
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import vdpa
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import sysfs
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import vdpa
 from devices import Host
 
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.fc_port import Port
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.lun import Lun
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import describe
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import Plan
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba import Observation, Wish, plan
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.fc_port import Port
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.lun import Lun
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.device import Observation, Wish, plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import describe
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 from fibre import FABRIC, OTHER_FABRIC, WWNN, WWPN, hba, names, vhba
 from hypothesis import given
 from hypothesis import strategies as st
@@ -244,7 +244,9 @@ def test_an_ouis_notation(oui: str) -> None:
 
 def test_an_identity_stands_in_for_the_machine_id(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "machine-id"
-    monkeypatch.setattr("ansible_collections.hostdev.nodedev.plugins.module_utils.machine.MACHINE_ID", str(file))
+    monkeypatch.setattr(
+        "ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.machine.MACHINE_ID", str(file)
+    )
     named = Wish.checked(name="database", identity="gpu-7.example")
     assert named.pair == ("5001a4a5c106acea", "5001a4aabfad22d7")
     file.write_text("fedcba9876543210fedcba9876543210\n")
@@ -258,7 +260,9 @@ def test_an_identity_stands_in_for_the_machine_id(tmp_path: Any, monkeypatch: py
 
 def test_names_follow_from_the_machine_and_the_name(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "machine-id"
-    monkeypatch.setattr("ansible_collections.hostdev.nodedev.plugins.module_utils.machine.MACHINE_ID", str(file))
+    monkeypatch.setattr(
+        "ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.machine.MACHINE_ID", str(file)
+    )
     wish = Wish.checked(name="database")
     with pytest.raises(NodedevError, match="run systemd-machine-id-setup"):
         _pair = wish.pair

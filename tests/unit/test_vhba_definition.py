@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import definitions
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import vhba_definition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import definition as vhba_definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import files as definitions
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 from fibre import WWNN, WWPN, names
 
 HBA = names(3)[1]

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import definitions
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import fc_port
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.kept import Hindrance, Kept
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import vhba_definition, vhba_kept
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import Definition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.sysfs import SysfsError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import fc_port
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.sysfs import SysfsError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import definition, restored
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import files
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.definition import Hindrance, Kept
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 from devices import Host
 from fibre import WWNN, WWPN, make_hba, make_vhba, names
 
@@ -39,20 +39,20 @@ INACTIVE = {**FACTS, "name": None, "active": False}
 @pytest.fixture(autouse=True)
 def store(fibre: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One vHBA is defined."""
-    monkeypatch.setattr(definitions, "STORE", str(tmp_path / "store"))
-    vhba_definition.define(Definition(WWPN, WWNN, HBA), None).apply()
+    monkeypatch.setattr(files, "STORE", str(tmp_path / "store"))
+    definition.define(Definition(WWPN, WWNN, HBA), None).apply()
 
 
 def kept() -> Kept:
-    (found,), damaged = vhba_kept.kept()
+    (found,), damaged = restored.kept()
     assert damaged == []
     return found
 
 
 def test_nothing_is_defined(fibre: Host) -> None:
-    vhba_definition.undefine(Definition(WWPN, WWNN, HBA)).apply()
+    definition.undefine(Definition(WWPN, WWNN, HBA)).apply()
     make_vhba(fibre)
-    assert vhba_kept.kept() == ([], [])
+    assert restored.kept() == ([], [])
 
 
 def test_it_runs_as_defined(fibre: Host) -> None:
@@ -105,7 +105,7 @@ def test_a_damaged_one_is_told(fibre: Host) -> None:
     make_hba(fibre)
     folder = os.path.dirname(Definition(WWPN, WWNN, HBA).path)
     Path(folder, f"{OTHER}.json").write_text("{")
-    found, damaged = vhba_kept.kept()
+    found, damaged = restored.kept()
     assert [each.id for each in found] == [WWPN]
     assert [each.path for each in damaged] == [f"{folder}/{OTHER}.json"]
 
@@ -142,8 +142,8 @@ def test_an_hba_whose_driver_has_not_named_its_port(fibre: Host, name: str) -> N
 def test_what_is_damaged_may_be_of_any_hba(fibre: Host, arrived: str, concerned: bool) -> None:
     make_hba(fibre, 3)
     make_vhba(fibre, parent=3)
-    damage = DamagedDefinition(f"{definitions.STORE}/vhba/{OTHER}.json", "x")
-    assert vhba_kept.may_concern(damage, arrived) == concerned
+    damage = DamagedDefinition(f"{files.STORE}/vhba/{OTHER}.json", "x")
+    assert restored.may_concern(damage, arrived) == concerned
 
 
 def test_what_shares_an_hba() -> None:

@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import processes, programs
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.lun import Lun
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import InUse, NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import vhba_kernel
-from ansible_collections.hostdev.nodedev.plugins.module_utils.sysfs import SysfsError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import programs
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import InUse, NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import processes
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.lun import Lun
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.sysfs import SysfsError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import kernel
 from devices import Host
 
 
@@ -66,15 +67,15 @@ def test_whatever_multipath_does_the_unit_goes(
 ) -> None:
     multipath(tools, script)
     in_use(fibre)
-    monkeypatch.setattr(vhba_kernel, "PATIENCE", 0.5)
-    vhba_kernel.remove_lun(unit, 5, force=True)
+    monkeypatch.setattr(kernel, "PATIENCE", 0.5)
+    kernel.remove_lun(unit, 5, force=True)
     assert asked(tools) == ["-f mpatha"]
     assert is_gone(unit)
 
 
 def test_a_map_that_nobody_uses_goes_first(unit: Lun, fibre: Host, tools: Path) -> None:
     multipath(tools, f"cat {unit.path}/delete; rm -r {fibre.sys}/class/block/sdzzx/holders/dm-900")
-    vhba_kernel.remove_lun(unit, 5)
+    kernel.remove_lun(unit, 5)
     assert asked(tools) == ["-f mpatha"]
     assert is_gone(unit)
 
@@ -82,10 +83,10 @@ def test_a_map_that_nobody_uses_goes_first(unit: Lun, fibre: Host, tools: Path) 
 def test_a_map_that_is_busy_for_a_moment_is_asked_for_again(
     unit: Lun, fibre: Host, tools: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vhba_kernel, "PAUSE", 0.01)
+    monkeypatch.setattr(kernel, "PAUSE", 0.01)
     gone = f"rm -r {fibre.sys}/class/block/sdzzx/holders/dm-900"
     multipath(tools, f"test $(wc -l < {tools}/asked) -lt 3 && exit 1; {gone}")
-    vhba_kernel.remove_lun(unit, 60)
+    kernel.remove_lun(unit, 60)
     assert asked(tools) == ["-f mpatha"] * 3
     assert is_gone(unit)
 
@@ -94,14 +95,14 @@ def test_a_map_that_is_busy_for_a_moment_is_asked_for_again(
 def test_a_map_that_nobody_uses_and_that_stays(
     unit: Lun, tools: Path, monkeypatch: pytest.MonkeyPatch, force: bool
 ) -> None:
-    monkeypatch.setattr(vhba_kernel, "PAUSE", 0.01)
+    monkeypatch.setattr(kernel, "PAUSE", 0.01)
     multipath(tools, "printf 'mpatha: queueing\\033[2J\\n' >&2; exit 1")
     if force:
-        vhba_kernel.remove_lun(unit, 0.1, force=True)
+        kernel.remove_lun(unit, 0.1, force=True)
     else:
         words = r"map mpatha is still there after 0.1 s of multipath -f \(mpatha: queueing\\x1b\[2J\), although nobody"
         with pytest.raises(NodedevError, match=words):
-            vhba_kernel.remove_lun(unit, 0.1)
+            kernel.remove_lun(unit, 0.1)
     assert is_gone(unit) == force
 
 
@@ -111,7 +112,7 @@ def test_a_map_that_has_come_into_use_meanwhile(unit: Lun, fibre: Host, tools: P
     with pytest.raises(
         InUse, match=r"mpatha is in use now: /dev/dm-900 is held by the logical volume vg-lv \(dm-901\)"
     ):
-        vhba_kernel.remove_lun(unit, 60)
+        kernel.remove_lun(unit, 60)
     assert asked(tools) == ["-f mpatha"]
     assert not is_gone(unit)
 
@@ -123,26 +124,26 @@ def test_a_map_with_other_paths_stays_with_them(unit: Lun, fibre: Host, tools: P
         fibre.attributes(f"class/block/dm-900/slaves/{path}", {})
     # A path that was removed is none, though its link may still be there.
     (fibre.sys / "class/block/dm-900/slaves/sdzzz").symlink_to("../../gone")
-    vhba_kernel.remove_lun(unit, 5, going)
+    kernel.remove_lun(unit, 5, going)
     assert asked(tools) == (["-f mpatha"] if going else [])
     assert is_gone(unit)
 
 
 def test_a_host_without_multipath(unit: Lun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "FOLDERS", str(tmp_path))
-    vhba_kernel.remove_lun(unit, 5)
+    kernel.remove_lun(unit, 5)
     assert Path(unit.path, "delete").read_text() == "1"
 
 
 def test_a_unit_that_is_gone(unit: Lun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "FOLDERS", str(tmp_path))
     os.unlink(f"{unit.path}/delete")
-    vhba_kernel.remove_lun(unit, 5)
+    kernel.remove_lun(unit, 5)
     os.mkdir(f"{unit.path}/delete")
     with pytest.raises(SysfsError, match="EISDIR"):
-        vhba_kernel.remove_lun(unit, 5)
+        kernel.remove_lun(unit, 5)
 
 
 def test_deleting_what_is_not_there(fibre: Host) -> None:
-    vhba_kernel.delete("5001a4a1000000a1", "5001a4a0000000a1", 1)
-    assert vhba_kernel.find("5001a4a1000000a1", "5001a4a0000000a1") is None
+    kernel.delete("5001a4a1000000a1", "5001a4a0000000a1", 1)
+    assert kernel.find("5001a4a1000000a1", "5001a4a0000000a1") is None

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.fc_port import Port
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_parent import (
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.fc_port import Port
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.parent import (
     Asked,
     choose,
     refusal,

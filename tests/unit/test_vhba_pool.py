@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import RUNTIME, DamagedDefinition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse
-from ansible_collections.hostdev.nodedev.plugins.module_utils.names import derived_wwn
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.record import Recorded
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_plan import plan
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_seen import Observation
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_wish import Wish
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import Plan
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import path_of
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, InUse
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import path_of
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_plan import plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_seen import Observation
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import derived_wwn
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Recorded
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import RUNTIME, DamagedDefinition
 from hypothesis import given
 from hypothesis import strategies as st
 from vhba_pools import (

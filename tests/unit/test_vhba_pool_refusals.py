@@ -7,13 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition, LaterVersion
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.record import Recorded
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_plan import plan
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_seen import Observation
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_wish import Wish
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import path_of
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, InUse, NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import path_of
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_plan import plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_seen import Observation
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Recorded
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import (
+    DamagedDefinition,
+    LaterVersion,
+)
 from vhba_pools import OTHERS, WWNNS, WWPNS, A, B, a_vhba, observed, recorded, told, wished
 
 SINGLE = (recorded("0A"), ["0A"], ["0A"])

@@ -6,10 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition, LaterVersion
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, InUse, NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.processes import Holder
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba import Observation, Wish, plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, InUse, NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.device import Observation, Wish, plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import (
+    DamagedDefinition,
+    LaterVersion,
+)
 from fibre import FABRIC, OTHER_FABRIC, WWNN, WWPN, hba, names, vhba
 from vhba_wishes import DISK, HBA, HBA4, MOUNT, OFFLINE, OTHER, defined, observed, there, wished
 

@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import definitions, machine, xml
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import fc_port
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import DamagedDefinition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput, NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import (
-    nodedev,
-    vhba,
-    vhba_definition,
-    vhba_wish,
-)
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba import Wish
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import Definition
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_parent import Asked
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import fc_port, machine
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import registry
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import device as vhba
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import document as vhba_wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.device import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.parent import Asked
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import xml
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import files
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 from devices import Host
 
 WWNN, WWPN = "5001a4a1000000a1", "5001a4a0000000a1"
@@ -39,7 +38,7 @@ def device(inside: str = BOTH, parent: str = NAMED, beside: str = "") -> dict[st
 @pytest.fixture(autouse=True)
 def host(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
     """An HBA as host3 with a vHBA as host9, a disk controller as host0."""
-    monkeypatch.setattr(definitions, "STORE", str(host.root / "nodedev.d"))
+    monkeypatch.setattr(files, "STORE", str(host.root / "nodedev.d"))
     monkeypatch.setattr(machine, "MACHINE_ID", str(host.root / "machine-id"))
     (host.root / "machine-id").write_text(f"{MACHINE}\n")
     for name in ("PORTS", "SCSI_HOSTS"):
@@ -203,7 +202,7 @@ def test_a_name_that_nothing_has() -> None:
     for state in ("present", "inactive"):
         with pytest.raises(BadInput, match="no such SCSI host is there"):
             vhba_wish.from_name("scsi_host77", state=state)
-    result = nodedev.ensure(False, None, "scsi_host77", state="absent", replace=False)
+    result = registry.ensure(False, None, "scsi_host77", state="absent", replace=False)
     assert (result["changed"], result["plan"], result["vhba"]) == (False, [], None)
 
 
@@ -213,7 +212,7 @@ def test_a_name_that_nothing_has() -> None:
 )
 def test_online_is_as_defined_unless_told(defined: bool | None, option: bool | None, online: bool) -> None:
     if defined is not None:
-        vhba_definition.define(Definition(WWPN, WWNN, HBA_WWPN, defined), None).apply()
+        definition.define(Definition(WWPN, WWNN, HBA_WWPN, defined), None).apply()
     named = vhba_wish.from_name("scsi_host9", require_online=option)
     for wish in (vhba_wish.from_device(device(parent=BY_WWNS), require_online=option), named):
         assert wish is not None
@@ -223,7 +222,7 @@ def test_online_is_as_defined_unless_told(defined: bool | None, option: bool | N
 
 
 def test_a_damaged_definition_is_named(host: Host) -> None:
-    path = Path(vhba_definition.path_of(WWPN))
+    path = Path(definition.path_of(WWPN))
     path.parent.mkdir(parents=True)
     path.write_text("{")
     wish = vhba_wish.from_device(device(parent=BY_WWNS))
@@ -241,11 +240,12 @@ def test_a_definition_without_a_start_is_no_vhbas() -> None:
 
 
 def test_kinds_by_type_and_by_prefix() -> None:
-    kinds = nodedev.KINDS
-    assert {name: kind.prefix for name, kind in kinds.items()} == {"mdev": "mdev_", "scsi_host": "scsi_host"}
+    documents = {name: kind.documents for name, kind in registry.KINDS.items() if kind.documents}
+    found = {name: (kind.CAPABILITY, kind.PREFIX) for name, kind in documents.items()}
+    assert found == {"mdev": ("mdev", "mdev_"), "vhba": ("scsi_host", "scsi_host")}
     options = {"state": "present", "replace": True, "require_online": None, "autostart": True}
-    assert set(kinds["mdev"].own(options)) == {"state", "replace", "autostart"}
-    assert set(kinds["scsi_host"].own(options)) == {"state", "require_online", "autostart"}
+    assert set(registry.own(documents["mdev"], options)) == {"state", "replace", "autostart"}
+    assert set(registry.own(documents["vhba"], options)) == {"state", "require_online", "autostart"}
     for name in ("scsi_9_0_0_0", "scsi_target9_0_0", "mdevx", ""):
         with pytest.raises(BadInput, match="the kinds of devices that can be made are: mdev, scsi_host"):
-            nodedev.ensure(True, None, name)
+            registry.ensure(True, None, name)

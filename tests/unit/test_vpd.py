@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities import vpd
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import vpd
 from devices import Host
 from hypothesis import given
 from hypothesis import strategies as st

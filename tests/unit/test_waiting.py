@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.waiting import anew, left, wait_for, within
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.waiting import anew, left, wait_for, within
 
 
 def never() -> bool:

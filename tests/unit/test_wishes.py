@@ -7,10 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import wishes
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import BadInput
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools import mdev_wish, vhba_wish
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources import mdev, nodedev, vhba
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import wishes
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import registry
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import device as mdev
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import pool_wish as mdev_wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import device as vhba
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import pool_wish as vhba_wish
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,7 +50,7 @@ def test_how_long_nobody_waits(value: object, told: str) -> None:
 
 
 def of_nodedev(**options: Any) -> None:
-    nodedev.ensure(True, None, "scsi_host77", **{"state": "absent", "replace": False, **options})
+    registry.ensure(True, None, "scsi_host77", **{"state": "absent", "replace": False, **options})
 
 
 KINDS: list[Callable[..., Any]] = [

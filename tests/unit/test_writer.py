@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils import writer
-from ansible_collections.hostdev.nodedev.plugins.module_utils.errors import NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils.writer import Outcome, Unanswered
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import writer
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.writer import Outcome, Unanswered
 
-COLLECTIONS = Path(writer.__file__).parents[5]
+COLLECTIONS = Path(writer.__file__).parents[7]
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_a_process_that_was_forked_has_one_of_its_own(target: Path) -> None:
 
 CALLER = """
 import atexit, os, signal, sys
-from ansible_collections.hostdev.nodedev.plugins.module_utils import writer
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import writer
 
 def cry(*_what):
     os.write(2, b"the caller's code runs in the child")
@@ -203,7 +203,8 @@ def test_it_holds_no_file_of_the_caller(target: Path, tmp_path: Path) -> None:
 
 def test_it_ends_with_the_process_that_it_serves(target: Path) -> None:
     program = (
-        "import os, signal, sys; from ansible_collections.hostdev.nodedev.plugins.module_utils import writer;"
+        "import os, signal, sys;"
+        "from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import writer;"
         "writer.write(sys.argv[1], b'1', 5); print(writer._child.process, flush=True);"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

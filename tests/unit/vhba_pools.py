@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.fc_port import Port
-from ansible_collections.hostdev.nodedev.plugins.module_utils.definitions import STORE
-from ansible_collections.hostdev.nodedev.plugins.module_utils.names import derived_wwn
-from ansible_collections.hostdev.nodedev.plugins.module_utils.plan import describe
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.record import Record, Recorded
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_seen import Observation, Running
-from ansible_collections.hostdev.nodedev.plugins.module_utils.pools.vhba_wish import Wish
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resource import Plan
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.fc_port import Port
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_seen import Observation, Running
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import derived_wwn
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import describe
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Record, Recorded
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import STORE
 from vhba_wishes import MOUNT
 
 MACHINE = "0123456789abcdef0123456789abcdef"

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.fc_port import Port
-from ansible_collections.hostdev.nodedev.plugins.module_utils.capabilities.lun import Lun
-from ansible_collections.hostdev.nodedev.plugins.module_utils.processes import Holder
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba import Observation, Wish
-from ansible_collections.hostdev.nodedev.plugins.module_utils.resources.vhba_definition import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.fc_port import Port
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.lun import Lun
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.device import Observation, Wish
 from fibre import WWNN, WWPN, hba, names, vhba
 
 OTHER = "5001a4a1000000b2"

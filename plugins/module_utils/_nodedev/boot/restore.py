@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The boot engine: definitions in, the same plans out that the modules have.
+
+Runs as nodedev-restore, at boot for everything and then for each parent that arrives. One failure does not stop the
+rest; the exit status is 0 when all that should be there is there, 1 when something is not, 2 for a bad command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import math
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NoReturn, TextIO
+
+from ..errors import NodedevError
+from ..host import sysfs
+from ..kinds import registry
+from ..store.definition import Damaged, Kept
+from ..text import shown
+from . import children, restoring
+from .restoring import FAILED, RESTORED, THERE, in_words
+
+# Seconds for which a parent is waited for that is there but not ready: vendors' services take tens of them.
+WAIT = 60.0
+# Seconds for one device: those that a module waits for it, and as many for taking back what it began.
+LIMIT = 100.0
+# The most seconds that can be asked for: a day.
+MOST = 86400.0
+NOT_ALL, BAD_COMMAND = 1, 2
+# The journal's level of an error (sd-daemon(3)).
+ERROR = "<3>"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; ``arguments`` are those of the process unless given. Returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # Whatever the locale is, a name that it does not have stops nothing.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    options = _Parser().parse_args(arguments)
+    try:
+        return _carried_out(options)
+    except NodedevError as error:
+        _fail(str(error))
+        return NOT_ALL
+
+
+class _Parser(argparse.ArgumentParser):
+    """The command line; what is wrong with it is said on one line too."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            prog="nodedev-restore",
+            description="Makes the virtual devices that are defined on this host and start by themselves.",
+        )
+        what = self.add_mutually_exclusive_group()
+        what.add_argument("--list", action="store_true", help="say what is defined, and change nothing")
+        what.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+        self.add_argument("--parent", metavar="NAME", help="only what belongs to this device, by its name in sysfs")
+        for name, seconds, what_for in (
+            ("--wait", WAIT, "a parent that is not ready"),
+            ("--limit", LIMIT, "one device"),
+        ):
+            self.add_argument(
+                name, type=_seconds, default=seconds, metavar="SECONDS", help=f"for {what_for} (default: %(default)g)"
+            )
+
+    def error(self, message: str) -> NoReturn:
+        super().error(shown(message, None))
+
+
+def _seconds(text: str) -> float:
+    """A number of seconds; ValueError for what is none, as inf, nan or a negative one."""
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        if math.isfinite(seconds) and 0 <= seconds <= MOST:
+            return seconds
+    raise argparse.ArgumentTypeError(f"{shown(repr(text))} cannot be used: a number of seconds, 0 to {MOST:g}")
+
+
+def _carried_out(options: argparse.Namespace) -> int:
+    kept, damaged = registry.kept()
+    if options.parent is not None:
+        kept, damaged = _concerned(options.parent, kept, damaged, options.limit)
+    for damage in damaged:
+        _fail(str(damage.error))
+    if options.list:
+        failed = _list(kept)
+    else:
+        wanted = [each for each in kept if each.autostart]
+        hindrance = None if options.dry_run else sysfs.why_not_writable()
+        if wanted and hindrance:
+            raise NodedevError(hindrance)
+        failed = _foretell(wanted) if options.dry_run else _restore(wanted, options.wait, options.limit)
+    return NOT_ALL if failed or damaged else 0
+
+
+def _concerned(
+    arrived: str, kept: Sequence[Kept], damaged: Sequence[Damaged], limit: float
+) -> tuple[list[Kept], list[Damaged]]:
+    """Those whose parent has arrived, or may be it; raises NodedevError where its driver does not say."""
+    both: list[Kept | Damaged] = [*kept, *damaged]
+    try:
+        told = children.answer(lambda: [_concerns(each, arrived) for each in both], limit)
+    except NodedevError as error:
+        raise NodedevError(f"{shown(arrived)} could not be looked at: {error}") from error
+    mine = [each for each, concerned in zip(both, told) if concerned]
+    return [each for each in mine if isinstance(each, Kept)], [each for each in mine if isinstance(each, Damaged)]
+
+
+def _concerns(each: Kept | Damaged, arrived: str) -> bool:
+    """Whether it waits for this parent; one that cannot tell is tried, and says what it cannot read."""
+    try:
+        return each.concerns(arrived)
+    except Exception:
+        return True
+
+
+def _list(kept: Iterable[Kept]) -> int:
+    """Say what is defined; returns how many could not be looked at."""
+    failed = 0
+    for each in kept:
+        try:
+            said = each.facts()
+        except Exception as error:
+            _fail(f"{each.name}: {in_words(error)}")
+            failed += 1
+            continue
+        notes = ["active" if said["active"] else "inactive", "auto" if said["autostart"] else "manual"]
+        notes += ["parent missing"] if said["parent_missing"] else []
+        notes += [f"{drift['what']} is {drift['running']}, not {drift['defined']}" for drift in said["drift"]]
+        _say(f"{each.name}: {', '.join(notes)}")
+    return failed
+
+
+def _foretell(wanted: Iterable[Kept]) -> int:
+    """Say what would be done; returns how many would fail."""
+    failed = 0
+    for each in wanted:
+        try:
+            hindrance = each.hindrance()
+            if hindrance:
+                raise NodedevError(hindrance.reason)
+            for step in each.ensure(True)["plan"]:
+                _say(f"would {step}")
+        except Exception as error:
+            _fail(f"{each.name} would fail: {in_words(error)}")
+            failed += 1
+    return failed
+
+
+def _restore(wanted: Sequence[Kept], wait: float, limit: float) -> int:
+    """Make what is missing; returns how many failed."""
+    count: Counter[str] = Counter()
+    for result in restoring.restore(wanted, wait, limit):
+        count[result.how] += 1
+        if result.how == FAILED:
+            _fail(f"failed: {result.kept.name}: {result.reason}")
+        else:
+            _say(f"{result.how}: {result.kept.name}")
+    _say(f"{count[RESTORED]} restored, {count[THERE]} there already, {count[FAILED]} failed")
+    return count[FAILED]
+
+
+def _say(text: str) -> None:
+    _print(sys.stdout, text)
+
+
+def _fail(text: str) -> None:
+    _print(sys.stderr, text, ERROR if "JOURNAL_STREAM" in os.environ else "")
+
+
+def _print(stream: TextIO | None, text: str, level: str = "") -> None:
+    """One line, whatever is in the text: names come from drivers and files. Nobody needs to listen."""
+    if stream is None:
+        return
+    with contextlib.suppress(OSError):
+        stream.write(f"{level}{shown(text, None)}\n")
+        stream.flush()

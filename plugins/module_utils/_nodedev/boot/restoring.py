@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Making what is defined, cards side by side, so that no device keeps others from being made.
+
+What shares a card is made one after the other, by a child. A device that has not been made within its limit is left
+with its child, and its card is given up. Whatever else goes wrong concerns one definition.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..errors import NodedevError
+from ..host.sysfs import SysfsError
+from ..store.definition import Kept
+from ..text import shown
+from ..waiting import within
+from .children import Child, Send, wait_for_any
+
+# Cards that are worked on at once: what blocks takes no processor, and the others little.
+AT_ONCE = 16
+# Seconds between two tries of a parent that is not ready, at first and at most.
+PAUSE, LONGEST_PAUSE = 0.5, 3.0
+# Seconds for making one device; what is begun is taken back beyond them (plan.UNDO), within the device's limit.
+MAKING = 30.0
+# A failure that took so many seconds says that the card does not answer: the next one would take as long.
+PATIENCE = 20.0
+# What a driver answers while its own services are still starting.
+PASSING = (errno.EIO, errno.EAGAIN, errno.EBUSY)
+
+RESTORED, THERE, FAILED = "restored", "there already", "failed"
+# What a child tells besides: that it begins with the next device, that it is to be tried again.
+BEGUN, LATER = "begun", "later"
+UNTRIED = "it was not tried, since its card does not answer for another device"
+OVER = "it was not done when the time for all devices was over"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one definition: RESTORED, THERE, or FAILED for a reason."""
+
+    kept: Kept
+    how: str
+    reason: str = ""
+
+
+def longest(wait: float, limit: float) -> float:
+    """Seconds that restore() takes at most, however many devices do not answer."""
+    return wait + 2 * limit
+
+
+def restore(wanted: Sequence[Kept], wait: float, limit: float) -> Iterator[Result]:
+    """Make what is missing of these, and tell of each as soon as that is known.
+
+    A parent that is there but not ready is waited for, ``wait`` seconds; each device has ``limit`` seconds, and all of
+    them together longest().
+    """
+    start = time.monotonic()
+    end = start + longest(wait, limit)
+    cards = _by_card(wanted, limit)
+    try:
+        while cards:
+            yield from _begin(cards, late=time.monotonic() >= start + wait)
+            wait_for_any([card.child for card in cards if card.child], _seconds(cards, end))
+            for card in cards:
+                yield from card.results()
+            if time.monotonic() >= end:
+                for card in cards:
+                    yield from card.given_up(OVER, OVER)
+            cards = [card for card in cards if card.pending]
+    finally:
+        for card in cards:
+            card.leave()
+
+
+class _Card:
+    """What is still to be made on one card, and the child that works on the first of it now.
+
+    ``due`` is the moment, by the monotonic clock, at which the child must be through with that one; without a child,
+    the moment at which one is to begin.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.pending: list[Kept] = []
+        self.child: Child | None = None
+        self.due = 0.0
+        self._limit = limit
+        self._later: list[Kept] = []
+        self._pause = PAUSE
+
+    def begin(self, late: bool) -> None:
+        """Start a child; raises NodedevError where that cannot be. ``late`` says that nothing is to be tried again."""
+        pending = tuple(self.pending)
+        self.child = Child(lambda send: _make(pending, late, send))
+        self.due = time.monotonic() + self._limit
+
+    def results(self) -> Iterator[Result]:
+        """What the child has told since, and what follows where it is through, has crashed or has had its time."""
+        if self.child is None:
+            return
+        for how, reason in self.child.received():
+            if how == BEGUN:
+                self.due = time.monotonic() + self._limit
+            elif how == LATER:
+                self._later.append(self.pending.pop(0))
+            else:
+                yield Result(self.pending.pop(0), how, reason)
+        if self.child.ended or not self.pending:
+            yield from self._after(self.child.complete, self.leave())
+        elif time.monotonic() >= self.due:
+            yield from self.given_up(f"it has not ended after {self._limit:g} s", UNTRIED)
+
+    def _after(self, complete: bool, how: str) -> Iterator[Result]:
+        """What follows from a child that has ended, or has told of all that it had to make."""
+        if not self.pending:
+            self._go_on(self._pause)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        elif complete:
+            yield from self.given_up(UNTRIED, UNTRIED)
+        else:
+            yield Result(self.pending.pop(0), FAILED, f"its process {how}")
+            self._go_on(0.0)
+
+    def _go_on(self, pause: float) -> None:
+        self.pending, self._later = [*self.pending, *self._later], []
+        self.due = time.monotonic() + pause
+
+    def given_up(self, reason: str, others: str) -> Iterator[Result]:
+        """Leave it all: ``reason`` is that of the device that is worked on, if one is, ``others`` that of the rest."""
+        if self.child is not None:
+            yield Result(self.pending.pop(0), FAILED, f"{reason}; its process {self.leave()}")
+        for each in [*self.pending, *self._later]:
+            yield Result(each, FAILED, others)
+        self.pending, self._later = [], []
+
+    def leave(self) -> str:
+        """End the child, if there is one, and say how it ended."""
+        child, self.child = self.child, None
+        return child.end() if child is not None else ""
+
+
+def _by_card(wanted: Sequence[Kept], limit: float) -> list[_Card]:
+    cards: dict[str, _Card] = {}
+    for each in wanted:
+        cards.setdefault(_card(each), _Card(limit)).pending.append(each)
+    return list(cards.values())
+
+
+def _card(each: Kept) -> str:
+    """What its card is called; one whose card cannot be read is made by itself, and whoever makes it hears why."""
+    try:
+        return each.card()
+    except Exception:
+        return each.name
+
+
+def _begin(cards: Sequence[_Card], late: bool) -> Iterator[Result]:
+    """Start children, AT_ONCE in all at most, for the cards whose turn it is."""
+    free = AT_ONCE - sum(card.child is not None for card in cards)
+    due = [card for card in cards if card.child is None and card.due <= time.monotonic()]
+    for card in due[:free]:
+        try:
+            card.begin(late)
+        except NodedevError as error:
+            yield from card.given_up(str(error), str(error))
+
+
+def _seconds(cards: Sequence[_Card], end: float) -> float:
+    """How long nothing is to be done unless a child tells something."""
+    running = sum(card.child is not None for card in cards)
+    moments = [card.due for card in cards if card.child is not None or running < AT_ONCE]
+    return max(min([end, *moments]) - time.monotonic(), 0.0)
+
+
+def _make(pending: Sequence[Kept], late: bool, send: Send) -> None:
+    """In a child: make them one after the other, up to the first that shows that the card does not answer."""
+    for each in pending:
+        send([BEGUN, ""])
+        begun = time.monotonic()
+        how, reason = _tried(each, late)
+        send([how, reason])
+        if how == FAILED and time.monotonic() - begun >= PATIENCE:
+            return
+
+
+def _tried(each: Kept, late: bool) -> tuple[str, str]:
+    """What became of one definition, and why; LATER where it may become something else, unless it is ``late``."""
+    try:
+        hindrance = each.hindrance()
+        if hindrance is not None:
+            return (LATER if hindrance.passing and not late else FAILED), hindrance.reason
+        return (RESTORED if _made(each) else THERE), ""
+    except Exception as error:
+        return (LATER if _may_pass(error) and not late else FAILED), in_words(error)
+
+
+def _made(each: Kept) -> bool:
+    """Whether the device had to be made; mdevctl's rule may have made it while this tried to."""
+    try:
+        with within(MAKING):
+            return bool(each.ensure(False)["changed"])
+    except Exception:
+        with contextlib.suppress(Exception):
+            if not each.ensure(True)["changed"]:
+                return False
+        raise
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether the kernel refused something, for now; a failed plan has what it answered as its cause."""
+    while error is not None and not isinstance(error, SysfsError):
+        error = error.__cause__
+    return error is not None and error.errno in PASSING
+
+
+def in_words(error: Exception) -> str:
+    """An error as a person reads it; one that nobody expected says what it is and where, so that it can be reported."""
+    if isinstance(error, NodedevError):
+        return str(error)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" ({os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})" if trace else ""
+    return f"an error that was not expected, please report it: {type(error).__name__}: {shown(error)}{place}"

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The answer of definition_facts: what is defined on this host, of every kind, and the pools."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from ..errors import NodedevError
+from ..kinds.registry import KINDS
+from ..pools import record
+from ..store.files import DamagedDefinition
+
+POOL = record.KIND
+
+
+def facts(kinds: Collection[str] | None) -> dict[str, Any]:
+    """By kind what is defined, and what is damaged; of these kinds, or of all."""
+    said: dict[str, Any] = {}
+    damaged: list[DamagedDefinition] = []
+    warnings: list[str] = []
+    records, files = _pools()
+    pool_of = {(each.kind, one.id): each.name for each in records for one in each.instances}
+    for name, kind in KINDS.items():
+        if kinds is None or name in kinds:
+            definitions, unreadable = kind.read()
+            damaged += unreadable
+            said[name] = []
+            for each in definitions:
+                try:
+                    said[name].append({**each.facts(), "pool": pool_of.get((name, each.id))})
+                except NodedevError as error:
+                    warnings.append(f"{each.name} is left out: {error}")
+    if kinds is None or POOL in kinds:
+        damaged += files
+        said[POOL] = [_pool(each) for each in records]
+    said["damaged"] = [{"path": each.path, "reason": each.reason} for each in damaged]
+    return {
+        "ansible_facts": {"nodedev_definitions": said},
+        "warnings": [*(str(each) for each in damaged), *warnings],
+    }
+
+
+def _pools() -> tuple[list[record.Record], list[DamagedDefinition]]:
+    """The records of pools that can be understood, wish and all, and the files that cannot."""
+    found: list[record.Record] = []
+    listed, damaged = record.all_records()
+    for each in listed:
+        kind = KINDS.get(each.kind)
+        try:
+            if kind is not None and kind.pools is not None:
+                kind.pools.kept(each)
+        except DamagedDefinition as error:
+            damaged.append(error)
+        else:
+            found.append(each)
+    return found, damaged
+
+
+def _pool(pool: record.Record) -> dict[str, Any]:
+    kind = KINDS.get(pool.kind)
+    parent, defaults = (kind.pools.PARENT, kind.pools.DEFAULTS) if kind and kind.pools else ("parent_addr", {})
+    instances = [{"index": one.index, "id": one.id, parent: one.parent} for one in pool.instances]
+    return {"name": pool.name, "kind": pool.kind, **defaults, **pool.wish, "path": pool.path, "instances": instances}

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The answer of nodedev_facts: the inventory, its tree, its XML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import NodedevError
+from ..host.oddities import Oddities
+from ..host.udev import Device
+from ..libvirt import inventory
+from ..libvirt.capabilities import fc_host, scsi_host
+from ..libvirt.inventory import Filter, Inventory
+
+
+def facts(options: dict[str, Any]) -> dict[str, Any]:
+    """The answer of nodedev_facts to its options: ansible_facts.nodedev, and warnings."""
+    found = gathered(
+        Filter(
+            capabilities=frozenset(options["capabilities"] or ()),
+            names=frozenset(options["names"] or ()),
+            **{key: options[key] for key in ("parent", "driver", "include", "persistence")},
+        )
+    )
+    said: dict[str, Any] = {"devices": found.devices}
+    if options["tree"]:
+        said["tree"] = tree(found.devices)
+    if options["unlisted"]:
+        said["unlisted"] = found.unlisted
+    if options["xml"]:
+        # Here, since importing lxml takes longer than reading many a host.
+        from ..libvirt import xml
+
+        for device in found.devices.values():
+            device["xml"] = xml.to_xml(device)
+    return {"ansible_facts": {"nodedev": said}, "warnings": found.warnings}
+
+
+def gathered(wanted: Filter) -> Inventory:
+    """The inventory with what users need to know of SCSI hosts that are Fibre Channel ports, too."""
+    return inventory.gathered(wanted, {scsi_host.TYPE: _of_scsi_host})
+
+
+def _of_scsi_host(device: Device, capability: dict[str, Any], oddities: Oddities) -> dict[str, Any]:
+    name = f"scsi_host{capability['host']}"
+    if "capability" not in capability:
+        for oddity in fc_host.oddities(capability["host"]):
+            oddities.add(f"of {name}, nothing of Fibre Channel is told: {oddity}")
+        return {}
+    # Here, so that a host without Fibre Channel does not wait for its import.
+    from ..kinds.vhba import extra
+
+    try:
+        return extra.extras(device, capability, oddities)
+    except NodedevError as error:
+        oddities.add(f"of {name}, not all is told: {error}")
+        return {}
+
+
+def tree(devices: dict[str, dict[str, Any]]) -> list[str]:
+    """The lines of ``virsh nodedev-list --tree``; a device whose parent is not among them is a root of its own."""
+    children: dict[str | None, list[str]] = {}
+    for name in sorted(devices, key=str.lower):
+        parent = devices[name].get("parent")
+        children.setdefault(parent if parent in devices else None, []).append(name)
+    return [line for root in children.get(None, ()) for line in _branch(root, children, "", True, True)]
+
+
+def _branch(
+    name: str, children: dict[str | None, list[str]], indent: str, is_root: bool, is_last: bool
+) -> Iterator[str]:
+    yield indent + ("" if is_root else "+- ") + name
+    below = children.get(name, [])
+    inner = indent if is_root else indent + ("  " if is_last else "| ")
+    if below:
+        yield f"{inner}  |"
+    for child in below:
+        yield from _branch(child, children, f"{inner}  ", False, child == below[-1])
+    if not below and is_last:
+        yield inner

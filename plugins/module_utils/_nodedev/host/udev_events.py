@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When udev has dealt with a device, told through pyudev."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Collection
+from typing import Any
+
+from ..errors import MissingLibrary
+from ..text import shown
+from ..waiting import left, wait_for
+
+# udevd listens here while it runs; without it no event would ever be dealt with.
+CONTROL = "/run/udev/control"
+# Here while it has events that are not dealt with.
+QUEUE = "/run/udev/queue"
+# Bytes for events that nobody has read yet: some thousand devices may come before they are asked for.
+BUFFER = 4 << 20
+
+
+def settle(seconds: float) -> bool:
+    """Wait until udev has dealt with all events that it knows of, for so long at most; whether it has.
+
+    As udevadm settle does.
+    """
+    return wait_for(lambda: not os.path.exists(QUEUE), seconds)
+
+
+def check_pyudev() -> None:
+    """Raise MissingLibrary where pyudev is not installed."""
+    # Here, so that those who only look at devices do without it: its import takes longer than many a subset.
+    try:
+        import pyudev  # noqa: F401
+    except ImportError as error:
+        raise MissingLibrary("pyudev", traceback.format_exc()) from error
+
+
+class Watch:
+    """udev's events of one subsystem from the moment this is made on, so that none is missed by asking too late.
+
+    Raises MissingLibrary where pyudev is not installed.
+    """
+
+    def __init__(self, subsystem: str) -> None:
+        check_pyudev()
+        import pyudev
+
+        self._monitor: Any = None
+        if os.path.exists(CONTROL):
+            self._monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="udev")
+            self._monitor.filter_by(subsystem)
+            self._monitor.set_receive_buffer_size(BUFFER)
+            self._monitor.start()
+
+    def wait_added(self, sysnames: Collection[str], seconds: float) -> list[str]:
+        """Wait until udev's rules have run for these new devices, for so many seconds at most.
+
+        Returns the warning that names those for which they have not; none where udevd does not run, and no rules do.
+        """
+        awaited = set() if self._monitor is None else set(sysnames)
+        deadline = time.monotonic() + left(seconds)
+        while awaited and (device := self._next(deadline)) is not None:
+            if device.action == "add":
+                awaited.discard(device.sys_name)
+        if not awaited:
+            return []
+        return [
+            f"udev has not dealt with {shown(', '.join(sorted(awaited)))} in time: links, owners and modes that its"
+            " rules give may come later"
+        ]
+
+    def _next(self, deadline: float) -> Any:
+        """The next event that comes before the deadline; None where none does, or where events were lost."""
+        try:
+            return self._monitor.poll(max(deadline - time.monotonic(), 0))
+        except OSError:
+            return None

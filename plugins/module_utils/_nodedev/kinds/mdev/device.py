@@ -1,0 +1,531 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One mediated device: what is there of it, and the plan that makes it as wished.
+
+Identity is the UUID and the parent, as for mdevctl: one UUID may be defined under several parents, but runs once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ... import wishes
+from ...errors import BadInput, NodedevError
+from ...host import holders, mdev_parents, mdevs
+from ...host.oddities import Oddities
+from ...host.processes import Holder
+from ...names import checked_address, checked_attrs, checked_type, checked_uuid, device_name, mdev_name
+from ...plan import Step
+from ...resource import Plan
+from ...store import callouts, mdevctl, restorers
+from ...store.callouts import Refused, Scripts
+from ...store.files import DamagedDefinition
+from ...store.mdevctl import Attrs, Definition
+from . import leaving as mdev_leaving
+from . import steps
+from .leaving import Leaving
+
+# Of udev's events.
+SUBSYSTEM = "mdev"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants of one device; ``type`` and ``parent`` may be left out for a device that is known.
+
+    What is None is as it is defined: of a new device, no attributes and a start with its parent.
+    """
+
+    uuid: str
+    state: str = "present"
+    type: str | None = None
+    parent: str | None = None
+    attrs: Attrs | None = None
+    persistent: bool = True
+    autostart: bool | None = None
+    force: bool = False
+    replace: bool = False
+    wait_timeout: float = 30
+
+    @classmethod
+    def checked(cls, attrs: Sequence[dict[str, Any]] | None = None, **options: Any) -> Wish:
+        """A wish whose every part fits its grammar; raises BadInput naming the option that does not.
+
+        ``attrs`` is a list of mappings of one name to one value, in the order in which they are to be written.
+        """
+        options["uuid"] = checked_uuid(options["uuid"])
+        if options.get("parent") is not None:
+            checked_address("parent", options["parent"])
+        checked_type(options.get("type"))
+        wishes.check(options)
+        return cls(attrs=None if attrs is None else checked_attrs(attrs), **options)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The parts of the host that a wish touches.
+
+    ``address`` is the kernel's name of the parent that the wish means, None where that cannot be told; ``parent`` is
+    that parent's node device name and None where the parent is not registered now. ``cards`` says of each parent in
+    question with which others it shares its capacity: those with the same card. ``leaving`` says that a device of this
+    UUID is still being removed, from that parent where one is meant: the kernel hides it at once but waits for its
+    user. ``holders`` are those of the device, also of one that is leaving. ``oddities`` are warnings of what makes no
+    sense. ``callouts`` are mdevctl's scripts, None where there are none. ``told`` is what they tell of the attributes
+    of a device that runs undefined, or why they do not; ``changeable`` says that they change attributes of such a
+    device while it runs.
+    """
+
+    address: str | None
+    parent: str | None
+    types: mdev_parents.Types
+    registered: tuple[str, ...]
+    cards: Mapping[str, str]
+    active: mdevs.Mdev | None
+    leaving: bool
+    definitions: tuple[Definition, ...]
+    damaged: tuple[DamagedDefinition, ...]
+    holders: tuple[Holder, ...]
+    callouts: Scripts | None
+    oddities: tuple[str, ...] = ()
+    told: Attrs | Refused = ()
+    changeable: bool = False
+
+    @property
+    def definition(self) -> Definition | None:
+        """The definition under the parent that is meant."""
+        return next((known for known in self.definitions if known.parent == self.address), None)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The device, its definitions, and its parent by the kernel's name, as in Observation."""
+
+    active: mdevs.Mdev | None
+    definitions: tuple[Definition, ...]
+    damaged: tuple[DamagedDefinition, ...]
+    registered: tuple[str, ...]
+    address: str | None
+    leaving: Leaving | None
+
+    @property
+    def cards(self) -> dict[str, str]:
+        """The cards of all parents in question."""
+        parents = {self.address, *(known.parent for known in self.definitions)}
+        parents |= {self.active.parent} if self.active else set()
+        return {parent: mdev_parents.card_of(parent) for parent in parents if parent is not None}
+
+
+def _found(wish: Wish) -> _Found:
+    active = mdevs.find(wish.uuid)
+    definitions, damaged = mdevctl.defined(wish.uuid)
+    registered = tuple(mdev_parents.addresses())
+    known = [definition.parent for definition in definitions]
+    known += [parent for parent, uuid in map(mdevctl.place_of, damaged) if uuid is not None and parent not in known]
+    address = _address(wish, active, known, registered)
+    leaving = mdev_leaving.find(wish.uuid, _left_by(wish, address, registered)) if active is None else None
+    if address is None and leaving is not None:
+        address = leaving.parent
+    return _Found(active, tuple(definitions), tuple(damaged), registered, address, leaving)
+
+
+def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
+    """The cards of all parents in question."""
+    return {*(seen or _found(wish)).cards.values()}
+
+
+def observe(wish: Wish) -> Observation:
+    """Read what the wish touches: the device, its definitions, its parent with the types, and who uses it."""
+    found = _found(wish)
+    active, leaving = found.active, found.leaving
+    path = mdev_parents.path_of(found.address) if found.address else None
+    held_by = holders.of_nodes(active.nodes) if active else leaving.holders if leaving else ()
+    oddities = Oddities()
+    types = mdev_parents.types_of(path, oddities) if path else {}
+    if active is not None and active.oddity is not None:
+        oddities.add(active.oddity)
+    scripts = callouts.found()
+    return Observation(
+        address=found.address,
+        parent=mdev_parents.name_of(path) if path else None,
+        types=types,
+        registered=found.registered,
+        cards=found.cards,
+        active=active,
+        leaving=leaving is not None,
+        definitions=found.definitions,
+        damaged=found.damaged,
+        holders=tuple(held_by),
+        callouts=scripts,
+        oddities=tuple(oddities.warnings),
+        told=_told(wish, active, found.definitions, scripts),
+        changeable=_changeable(wish, active, found.definitions, scripts),
+    )
+
+
+def clear_up(wish: Wish, seen: Observation) -> bool:
+    """Remove what killed runs have left, and wait for the end of a removal that nobody keeps; whether there was one."""
+    mdevctl.clear_up(seen.cards)
+    leaving = [Leaving(wish.uuid, seen.address, seen.holders)] if seen.leaving and seen.address is not None else []
+    return mdev_leaving.await_end(leaving, wish.wait_timeout)
+
+
+def _left_by(wish: Wish, address: str | None, registered: Sequence[str]) -> Sequence[str]:
+    """The parents that a device of the wish's UUID may still be leaving."""
+    if address is not None:
+        return (address,)
+    return registered if wish.parent is None else ()
+
+
+def _told(
+    wish: Wish, active: mdevs.Mdev | None, definitions: Sequence[Definition], scripts: Scripts | None
+) -> Attrs | Refused:
+    """What the scripts tell of a device that runs undefined, where that is to be kept or put back."""
+    wanted = wish.state != "absent" and (wish.replace or (wish.persistent and wish.attrs is None))
+    if not wanted or active is None or any(known.parent == active.parent for known in definitions):
+        return ()
+    try:
+        return callouts.attributes(scripts, Definition(wish.uuid, active.parent, active.type, False), wish.wait_timeout)
+    except Refused as error:
+        # What is not kept need not be known.
+        return error if wish.persistent and wish.attrs is None else ()
+
+
+def _changeable(
+    wish: Wish, active: mdevs.Mdev | None, definitions: Sequence[Definition], scripts: Scripts | None
+) -> bool:
+    """Whether a device that runs with other attributes than it is to have can get them so."""
+    known = next((known for known in definitions if active is not None and known.parent == active.parent), None)
+    if known is None or not wish.replace or wish.attrs in (None, known.attrs):
+        return False
+    with contextlib.suppress(Refused):
+        return callouts.can_change(scripts, known, wish.wait_timeout)
+    return False
+
+
+def _address(wish: Wish, active: mdevs.Mdev | None, known: Sequence[str], registered: Sequence[str]) -> str | None:
+    if wish.parent is None:
+        if active is not None:
+            return active.parent
+        return known[0] if len(known) == 1 else None
+    if wish.parent in registered or wish.parent in known:
+        return wish.parent
+    for address in registered:
+        path = mdev_parents.path_of(address)
+        if path is not None and mdev_parents.name_of(path) == wish.parent:
+            return address
+    # A parent that is gone has no folder to take its subsystem from, so its name is compared by its end.
+    return next((address for address in known if wish.parent.endswith(device_name("", address))), None)
+
+
+def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
+    """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
+    for damage in seen.damaged:
+        if _hinders(wish, seen, damage):
+            raise damage
+    if wish.parent is not None and seen.address is None and wish.state != "absent":
+        raise BadInput("parent", wish.parent, f"the registered parents are: {', '.join(seen.registered) or 'none'}")
+    _refuse_several(wish, seen)
+    if seen.leaving and seen.address is not None:
+        raise Leaving(wish.uuid, seen.address, seen.holders).refusal()
+    planned = _absent(wish, seen) if wish.state == "absent" else _wanted(wish, seen)
+    kept = tuple(damage for damage in seen.damaged if wish.state != "absent" or not _discarded(wish, seen, damage))
+    then = replace(planned.then, damaged=kept)
+    return replace(planned, then=then, warnings=(*map(str, kept), *planned.warnings))
+
+
+def _hinders(wish: Wish, seen: Observation, damage: DamagedDefinition) -> bool:
+    """Whether it cannot be told what there is of the device, because of a file or folder that makes no sense."""
+    parent, uuid = mdevctl.place_of(damage)
+    if uuid is None:
+        return parent == seen.address or (seen.address is None and wish.state != "absent")
+    if wish.state == "absent":
+        # Under the parent that is meant it goes too; another parent's is another device.
+        return parent != seen.address and wish.parent is None
+    return True
+
+
+def _discarded(wish: Wish, seen: Observation, damage: DamagedDefinition) -> bool:
+    return mdevctl.place_of(damage) == (seen.address, wish.uuid)
+
+
+def _terms(wish: Wish, seen: Observation) -> steps.Terms:
+    return steps.Terms(wish.wait_timeout, seen.callouts, wish.force)
+
+
+def _refuse_several(wish: Wish, seen: Observation) -> None:
+    """Raise BadInput where a UUID alone means several devices: to be removed, what is under each parent is one."""
+    if wish.parent is not None or (seen.active is not None and wish.state != "absent"):
+        return
+    parents = [definition.parent for definition in seen.definitions]
+    runs = ""
+    if seen.active is not None:
+        runs = f", and runs on {seen.active.parent}"
+        parents += [seen.active.parent] if seen.active.parent not in parents else []
+    if len(parents) > 1:
+        known = "is defined under several parents" if len(seen.definitions) > 1 else "is under several parents"
+        raise BadInput("uuid", wish.uuid, f"it {known}, name one as 'parent': {', '.join(parents)}{runs}")
+
+
+def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
+    def meant(parent: str) -> bool:
+        return wish.parent is None or parent == seen.address
+
+    change = [steps.undefine(known, _terms(wish, seen)) for known in seen.definitions if meant(known.parent)]
+    change += [steps.discard(damage) for damage in seen.damaged if _discarded(wish, seen, damage)]
+    active = seen.active
+    if active is not None and meant(active.parent):
+        change.append(_remove(wish, seen, active))
+        active = None
+    return _planned(seen, change, active, tuple(known for known in seen.definitions if not meant(known.parent)))
+
+
+def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
+    active, defined = seen.active, seen.definition
+    target = _target(wish, seen)
+    strays = _strays(wish, seen, target)
+    outdated = active is not None and defined is not None and defined.attrs != target.attrs
+    wrong = active is not None and (active.parent, active.type) != (target.parent, target.type)
+
+    terms = _terms(wish, seen)
+
+    define = [steps.undefine(stray, terms) for stray in strays]
+    if wish.persistent and defined != target:
+        define.append(steps.define(target, defined, terms))
+    kept = target if wish.persistent else defined
+    definitions = tuple(known for known in seen.definitions if known not in strays and known != defined)
+    definitions += (kept,) if kept is not None else ()
+
+    remove = []
+    change = _change(wish, seen, target) if outdated and not wrong and wish.state == "present" else []
+    if active is not None and (wrong or wish.state == "inactive" or (outdated and wish.replace and not change)):
+        remove.append(_remove(wish, seen, active))
+        active = None
+    if wish.state == "inactive":
+        # What cannot be taken back comes last.
+        return _planned(seen, (*define, *remove), None, definitions, _not_compared(wish, seen))
+    if active is not None:
+        told = f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true"
+        # One that runs undefined may be of a run that was killed before it had set them.
+        unset = wish.persistent and defined is None and target.attrs not in ((), seen.told)
+        sets = steps.set_attributes(target, wish.wait_timeout) if unset and not seen.holders else []
+        late = (outdated and not change) or (unset and not sets)
+        return _planned(seen, (*change, *sets, *define), active, definitions, (told,) if late else ())
+    _check_room(seen, target)
+    made = mdevs.Mdev(target.uuid, target.parent, target.type, seen.types[target.type].get("device_api"), None, ())
+    return _planned(seen, (*remove, *_create(wish, seen, target), *define), made, definitions)
+
+
+def _target(wish: Wish, seen: Observation) -> Definition:
+    """The device as it should be, what the wish leaves open filled in from what is known of it."""
+    known = seen.definition
+    if seen.address is None:
+        listed = ", ".join(seen.registered) or "none"
+        raise BadInput(
+            "parent", None, f"mdev {wish.uuid} is not known here, so one of the registered parents is needed: {listed}"
+        )
+    if seen.parent is None and (known is None or wish.state == "present"):
+        listed = ", ".join(seen.registered) or "none"
+        raise BadInput(
+            "parent", seen.address, f"it is not registered for mediated devices now; registered are: {listed}"
+        )
+    former = _former(seen)
+    running = seen.active if seen.active is not None and seen.active.parent == seen.address else None
+    if wish.type is not None:
+        kind = _type_id(wish, seen)
+    elif running is not None:
+        kind = running.type
+    elif former is not None:
+        kind = former.type
+    else:
+        raise BadInput("type", None, f"mdev {wish.uuid} is not known here, so a type is needed; {_offer(seen)}")
+    attrs = wish.attrs if wish.attrs is not None else former.attrs if former is not None else ()
+    undefined = running is not None and running.type == kind and former is None
+    if undefined and wish.attrs is None and wish.persistent:
+        if isinstance(seen.told, Refused):
+            raise seen.told
+        attrs = seen.told
+    starts = wish.autostart if wish.autostart is not None else former is None or former.autostart
+    return Definition(wish.uuid, seen.address, kind, starts, attrs)
+
+
+def _former(seen: Observation) -> Definition | None:
+    """The definition that what the wish leaves open is taken from: that of the parent that is meant.
+
+    Where the device comes from another parent, it is the one that it runs by there, else the only one.
+    """
+    if seen.definition is not None:
+        return seen.definition
+    if seen.active is not None:
+        return next((known for known in seen.definitions if known.parent == seen.active.parent), None)
+    return seen.definitions[0] if len(seen.definitions) == 1 else None
+
+
+def _type_id(wish: Wish, seen: Observation) -> str:
+    wanted = str(wish.type)
+    known = seen.definition
+    if wanted in seen.types or (known is not None and wanted == known.type):
+        return wanted
+    called = [kind for kind, said in seen.types.items() if said.get("name") == wanted]
+    if len(called) > 1:
+        raise BadInput("type", wanted, f"{seen.address} has several types of that name, use an id: {', '.join(called)}")
+    if called:
+        return called[0]
+    if known is not None and _hides_name(wish, seen, known):
+        return known.type
+    if seen.parent is None:
+        return wanted
+    raise BadInput("type", wanted, _offer(seen))
+
+
+def _hides_name(wish: Wish, seen: Observation, known: Definition) -> bool:
+    """Whether the wished type may be the vendor's name of the defined one, which nobody tells any more.
+
+    So it is where the parent is gone or has lost the type. A kernel's id begins as those of the same driver do.
+    """
+    return known.type not in seen.types and not str(wish.type).startswith(known.type.partition("-")[0] + "-")
+
+
+def _not_compared(wish: Wish, seen: Observation) -> tuple[str, ...]:
+    """The warning that a type was taken for the defined one without being compared, if so it was."""
+    known = seen.definition
+    if wish.type is None or known is None or wish.type == known.type or not _hides_name(wish, seen, known):
+        return ()
+    if any(wish.type == said.get("name") for said in seen.types.values()):
+        return ()
+    return (
+        f"mdev {wish.uuid} stays defined with type {known.type}: whether that is {wish.type} cannot be told, since"
+        f" {known.parent} does not offer it now",
+    )
+
+
+def _offer(seen: Observation) -> str:
+    offered = [f"{kind} ({said['name']})" if "name" in said else kind for kind, said in seen.types.items()]
+    return f"{seen.address} has the types: {', '.join(offered) or 'none'}"
+
+
+def _strays(wish: Wish, seen: Observation, target: Definition) -> list[Definition]:
+    """The definitions that stand in the way of the wish, after what exists otherwise was found replaceable.
+
+    A definition under another parent is in the way only when there is nothing under the one that is meant.
+    """
+    active, defined = seen.active, seen.definition
+    here = defined is not None or (active is not None and active.parent == target.parent)
+    strays = [] if here else list(seen.definitions)
+    others = [(known.type, known.parent, "is defined") for known in strays]
+    if active is not None:
+        others.append((active.type, active.parent, "runs"))
+    if defined is not None:
+        others.append((defined.type, defined.parent, "is defined"))
+    for kind, parent, how in others:
+        if (kind, parent) != (target.type, target.parent) and not wish.replace:
+            raise NodedevError(
+                f"mdev {wish.uuid} {how} with type {kind} on {parent}, not with type {target.type} on {target.parent}:"
+                " set replace: true to make it anew, or choose another uuid"
+            )
+    return strays
+
+
+def _check_room(seen: Observation, target: Definition) -> None:
+    if target.type not in seen.types:
+        raise BadInput("type", target.type, _offer(seen))
+    frees = seen.active is not None and seen.cards[seen.active.parent] == seen.cards[target.parent]
+    if frees or seen.types[target.type].get("available_instances") != 0:
+        return
+    left = [f"{kind}: {said.get('available_instances', 'unknown')}" for kind, said in seen.types.items()]
+    raise BadInput("type", target.type, f"no instance is left on {target.parent}; left are {', '.join(left)}")
+
+
+def _create(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
+    return steps.create(target, _terms(wish, seen))
+
+
+def _change(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
+    """Other attributes for a device that runs, where a script can change them and it need not be made anew."""
+    if seen.active is None or seen.definition is None or not seen.changeable or not wish.replace:
+        return []
+    steps.refuse_if_held(seen.active, seen.holders, wish.force)
+    return [steps.change(target, seen.definition.attrs, _terms(wish, seen))]
+
+
+def _remove(wish: Wish, seen: Observation, active: mdevs.Mdev) -> Step:
+    steps.refuse_if_held(active, seen.holders, wish.force)
+    known = next((known for known in seen.definitions if known.parent == active.parent), None)
+    told = () if isinstance(seen.told, Refused) else seen.told
+    return steps.remove(active, known.attrs if known else told, _terms(wish, seen))
+
+
+def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
+    """What is there of the device under the parent that was meant."""
+    return observe(replace(wish, parent=before.address))
+
+
+def events(planned: Plan[Observation], after: Observation) -> tuple[str, ...]:
+    """The device's UUID, which is the kernel's name of it."""
+    return planned.creates
+
+
+def _planned(
+    seen: Observation,
+    steps: Sequence[Step],
+    active: mdevs.Mdev | None,
+    definitions: tuple[Definition, ...],
+    warnings: tuple[str, ...] = (),
+) -> Plan[Observation]:
+    stays = active is seen.active
+    then = replace(seen, active=active, definitions=definitions, holders=seen.holders if stays else ())
+    creates = () if active is None or stays else (active.uuid,)
+    return Plan(tuple(steps), then, creates, warnings=warnings)
+
+
+def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
+    """The device afterwards."""
+    written = {known for known in planned.then.definitions if known.autostart} - {*before.definitions}
+    unserved = restorers.warning(f"mdev {wish.uuid}", served_by_mdevctl=True) if written else []
+    return {
+        "mdev": _described(wish.uuid, before, after),
+        "warnings": [*after.oddities, *planned.warnings, *unserved],
+    }
+
+
+def state(seen: Observation) -> dict[str, Any]:
+    """What runs and what is kept, apart, as a diff shows them."""
+    known = _kept(seen)
+    runtime = {"type": seen.active.type, "parent_addr": seen.active.parent} if seen.active else {}
+    boot = (
+        {
+            "type": known.type,
+            "parent_addr": known.parent,
+            "autostart": known.autostart,
+            "attrs": [{name: value} for name, value in known.attrs],
+        }
+        if known
+        else {}
+    )
+    return {"runtime": runtime, "boot": boot}
+
+
+def _kept(seen: Observation) -> Definition | None:
+    return seen.definition or next(iter(seen.definitions), None)
+
+
+def _described(uuid: str, before: Observation, after: Observation) -> dict[str, Any]:
+    """The device as it is, under the names of libvirt's XML; what is not known or no more is None."""
+    active, known = after.active, _kept(after)
+    address = active.parent if active else known.parent if known else before.address
+    kind = active.type if active else known.type if known else None
+    return {
+        "name": mdev_name(uuid, address) if address else None,
+        "uuid": uuid,
+        "parent": after.parent if address == after.address else None,
+        "parent_addr": address,
+        "type": kind,
+        "device_api": active.device_api if active else after.types.get(kind or "", {}).get("device_api"),
+        "iommu_group": active.iommu_group if active else None,
+        "active": active is not None,
+        "persistent": known is not None,
+        "autostart": known.autostart if known else None,
+        "attrs": [{name: value} for name, value in known.attrs] if known else [],
+        "holders": [holder.document() for holder in after.holders],
+    }

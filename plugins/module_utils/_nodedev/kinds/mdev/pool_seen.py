@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is there of a pool of mediated devices: its record, its instances, its parents, and who uses what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from ...host import holders, machine, mdev_parents, mdevs
+from ...host.mdevs import Mdev
+from ...host.processes import Holder
+from ...names import pool_uuid
+from ...pools import members, record
+from ...pools.members import Member
+from ...pools.record import Record
+from ...store import callouts, mdevctl
+from ...store.callouts import Refused, Scripts
+from ...store.files import DamagedDefinition
+from ...store.mdevctl import Attrs, Definition
+from . import leaving as mdev_leaving
+from .leaving import Leaving
+from .parents import Choice, Selector, choose
+from .pool_wish import KIND, Wish, kept
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The parts of the host that a wish touches.
+
+    ``derived`` is the index by UUID of what runs or is defined and, by its UUID, belongs to this pool; ``machine`` is
+    what names follow from, the host's machine-id or what stands in for it, None where there is none. ``cards`` says of
+    every parent in question which card it is on: of those that are registered, that have instances or that the pool was
+    on. ``owners`` are the other pools by their instances. ``active`` and ``definitions`` are all of the host, by their
+    UUIDs; ``holders`` are those of members. ``leaving`` are members that are still being removed, ``damaged_records``
+    the pool's own that cannot be understood. ``callouts`` are mdevctl's scripts, None where there are none; ``told`` is
+    by UUID what they tell of the attributes of instances that run undefined, or why they do not.
+    """
+
+    machine: str | None
+    record: Record | None
+    choice: Choice
+    registered: tuple[str, ...]
+    cards: Mapping[str, str]
+    active: Mapping[str, Mdev]
+    definitions: Mapping[str, tuple[Definition, ...]]
+    damaged: tuple[DamagedDefinition, ...]
+    owners: Mapping[str, str]
+    derived: Mapping[str, int]
+    holders: Mapping[str, tuple[Holder, ...]]
+    callouts: Scripts | None
+    leaving: tuple[Leaving, ...] = ()
+    damaged_records: tuple[DamagedDefinition, ...] = ()
+    told: Mapping[str, Attrs | Refused] = field(default_factory=dict)
+
+    def defined(self, uuid: str) -> tuple[Definition, ...]:
+        """The definitions of a UUID, under whatever parents."""
+        return self.definitions.get(uuid, ())
+
+
+def observe(wish: Wish) -> Observation:
+    """Read what the wish touches: the record, the parents, all that runs and is defined, and who uses members."""
+    known, broken = record.look(wish.name, KIND, kept)
+    wish = wish.filled(known)
+    active = {device.uuid: device for device in mdevs.running()}
+    listed, damaged = mdevctl.all_defined()
+    defined: dict[str, tuple[Definition, ...]] = {}
+    for each in listed:
+        defined[each.uuid] = (*defined.get(each.uuid, ()), each)
+    host = wish.identity or machine.known_id()
+    own = {one.id: one.index for one in known.instances} if known else {}
+    owners = record.owners(wish.name)
+    # Only a UUID of version 5, which its 13th digit tells, follows from a name (RFC 9562).
+    others = {uuid for uuid in {*active, *defined} - {*own} - {*owners} if uuid[14] == "5"}
+    derived = members.derived(others, partial(pool_uuid, host, wish.name)) if host else {}
+    nodes = {uuid: active[uuid].nodes for uuid in {*own, *derived, *(wish.uuids or ())} if uuid in active}
+    scripts = callouts.found()
+    return Observation(
+        machine=host,
+        record=known,
+        choice=chosen(wish),
+        registered=tuple(mdev_parents.addresses()),
+        cards=_cards(known, (device.parent for device in active.values())),
+        active=active,
+        definitions=defined,
+        damaged=tuple(damaged),
+        owners=owners,
+        derived=derived,
+        holders=_held(wish, nodes, {*own, *derived}),
+        callouts=scripts,
+        leaving=tuple(_leaving(record.known(known, derived), active, defined)),
+        damaged_records=tuple(broken),
+        told=_told(wish, scripts, [active[uuid] for uuid in nodes], defined),
+    )
+
+
+def chosen(wish: Wish) -> Choice:
+    """The parents that the wish chooses, with the room that they say they have now."""
+    return choose(wish.parents or Selector(), wish.type)
+
+
+def _leaving(
+    own: Mapping[str, tuple[int, str | None]],
+    active: Mapping[str, Mdev],
+    defined: Mapping[str, Sequence[Definition]],
+) -> Iterator[Leaving]:
+    """Those of the pool's instances, by their UUIDs, that are still being removed from where they were."""
+    for uuid, (_index, recorded) in own.items():
+        if uuid not in active:
+            parents = {each.parent for each in defined.get(uuid, ())} | ({recorded} if recorded else set())
+            found = mdev_leaving.find(uuid, sorted(parents))
+            if found is not None:
+                yield found
+
+
+def _told(
+    wish: Wish, scripts: Scripts | None, devices: Iterable[Mdev], defined: Mapping[str, Sequence[Definition]]
+) -> dict[str, Attrs | Refused]:
+    """What the scripts tell of devices that run undefined, where that is to be kept."""
+    told: dict[str, Attrs | Refused] = {}
+    if scripts is None or wish.attrs is not None or not wish.persistent or wish.state == "absent":
+        return told
+    for device in devices:
+        if not any(known.parent == device.parent for known in defined.get(device.uuid, ())):
+            described = Definition(device.uuid, device.parent, device.type, False)
+            try:
+                told[device.uuid] = callouts.attributes(scripts, described, wish.wait_timeout)
+            except Refused as error:
+                told[device.uuid] = error
+    return told
+
+
+def cards(wish: Wish) -> set[str]:
+    """The cards of all parents that a plan for the wish may have to do with; reads little else."""
+    return {*_cards(record.look(wish.name, KIND, kept)[0]).values()}
+
+
+def _cards(known: Record | None, others: Iterable[str] = ()) -> dict[str, str]:
+    recorded = {one.parent for one in known.instances} if known else set()
+    return {address: mdev_parents.card_of(address) for address in {*mdev_parents.addresses(), *recorded, *others}}
+
+
+def _held(wish: Wish, nodes: Mapping[str, Sequence[str]], known: set[str]) -> dict[str, tuple[Holder, ...]]:
+    """Who holds the nodes of which device.
+
+    Where none will be removed, it is found out without opening a node, which would keep out a guest.
+    """
+    every = [node for own in nodes.values() for node in own]
+    shrinks = isinstance(wish.count, int) and wish.count < len(known)
+    drops = wish.uuids is not None and not known.issubset(wish.uuids)
+    look = holders.of_nodes if wish.state != "present" or shrinks or drops else holders.seen
+    held = look(every) if every else []
+    return {uuid: tuple(holder for holder in held if holder.node in own) for uuid, own in nodes.items()}
+
+
+def members_of(seen: Observation) -> list[Member]:
+    """The pool's instances: those of its record, and those whose UUIDs follow from its name."""
+    found = []
+    for uuid, (index, recorded) in record.known(seen.record, seen.derived).items():
+        device, defined = seen.active.get(uuid), seen.defined(uuid)
+        parent = device.parent if device else defined[0].parent if defined else recorded
+        held = holders.named(seen.holders.get(uuid, ()))
+        found.append(Member(index, uuid, parent, device is not None, held))
+    return found

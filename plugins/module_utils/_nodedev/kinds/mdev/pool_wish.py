@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person may want of a pool of mediated devices, and how a record keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...errors import BadInput
+from ...names import checked_attrs, checked_type, checked_uuid
+from ...pools import fields, members, placement, record
+from ...pools.options import checked
+from ...pools.record import Record
+from ...store.files import DamagedDefinition
+from ...store.mdevctl import Attrs
+from .parents import Selector
+
+KIND = "mdev"
+# What holds for new instances of a pool that was not told otherwise, and what the parent of one is told as.
+DEFAULTS = {"parents": {}, "placement": placement.SPREAD, "attrs": [], "autostart": True}
+PARENT = "parent_addr"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants of a pool; what is None is as it was when the pool was made."""
+
+    name: str
+    state: str = "present"
+    type: str | None = None
+    count: int | str | None = None
+    uuids: tuple[str, ...] | None = None
+    parents: Selector | None = None
+    placement: str | None = None
+    attrs: Attrs | None = None
+    persistent: bool = True
+    autostart: bool | None = None
+    identity: str | None = None
+    adopt: bool = False
+    force: bool = False
+    wait_timeout: float = 30
+
+    @classmethod
+    def checked(cls, **options: Any) -> Wish:
+        """A wish whose every part fits its grammar; raises BadInput naming the option that does not."""
+        options = checked(options)
+        checked_type(options.get("type"))
+        if options.get("uuids") is not None:
+            options["uuids"] = tuple(checked_uuid(uuid, "uuids") for uuid in options["uuids"])
+            if len(set(options["uuids"])) != len(options["uuids"]):
+                raise BadInput("uuids", list(options["uuids"]), "each UUID stands once")
+            if len(options["uuids"]) > members.MOST:
+                raise BadInput("uuids", len(options["uuids"]), f"a pool has up to {members.MOST} instances")
+        if options.get("parents") is not None:
+            options["parents"] = Selector.checked(options["parents"])
+        if options.get("attrs") is not None:
+            options["attrs"] = checked_attrs(options["attrs"])
+        return cls(**options)
+
+    def filled(self, known: Record | None) -> Wish:
+        """The wish with what it leaves open taken from the record; DamagedDefinition where the record has nonsense.
+
+        Raises BadInput where the pool is one of another kind or of another identity.
+        """
+        if known is None:
+            return self
+        was = kept(known)
+        record.refuse_other_identity(self.name, self.identity, was.identity)
+        sized = self.count is not None or self.uuids is not None
+        return replace(
+            self,
+            type=self.type or was.type,
+            count=self.count if sized else was.count,
+            uuids=self.uuids if sized else was.uuids,
+            parents=self.parents if self.parents is not None else was.parents,
+            placement=self.placement or was.placement,
+            attrs=self.attrs if self.attrs is not None else was.attrs,
+            autostart=self.autostart if self.autostart is not None else was.autostart,
+            identity=was.identity,
+        )
+
+    def document(self) -> dict[str, Any]:
+        """The wish as a record keeps it: what was said, and nothing of what was left out."""
+        said = {
+            "type": self.type,
+            "count": self.count if self.uuids is None else None,
+            "uuids": None if self.uuids is None else list(self.uuids),
+            "parents": None if self.parents is None else self.parents.document(),
+            "placement": self.placement,
+            "attrs": None if self.attrs is None else [{name: value} for name, value in self.attrs],
+            "autostart": self.autostart,
+            "identity": self.identity,
+        }
+        return {key: value for key, value in said.items() if value is not None}
+
+
+def kept(known: Record) -> Wish:
+    """The wish that a record keeps, which earlier releases filled up with defaults; DamagedDefinition for nonsense.
+
+    Raises BadInput where the pool is one of another kind.
+    """
+    said = record.wish_of(known, KIND)
+    try:
+        for one in known.instances:
+            # They become parts of paths.
+            if checked_uuid(one.id) != one.id:
+                raise BadInput("id", one.id, "the kernel knows UUIDs in small letters only")
+            record.checked_component("parent", one.parent)
+        parents, uuids = fields.mapping(said, "parents"), fields.texts(said, "uuids")
+        attrs = fields.mappings(said, "attrs")
+        for attribute in attrs or ():
+            for name in attribute:
+                fields.text(attribute, name, "attrs.")
+        return Wish(
+            name=known.name,
+            type=checked_type(fields.needed_text(said, "type")),
+            count=members.checked_count(said.get("count")) if uuids is None else None,
+            uuids=None if uuids is None else tuple(checked_uuid(uuid) for uuid in uuids),
+            parents=None if parents is None else Selector.checked(parents),
+            placement=fields.choice(said, "placement", placement.WAYS),
+            attrs=None if attrs is None else checked_attrs(attrs),
+            autostart=fields.flag(said, "autostart"),
+            identity=record.identity_of(said),
+        )
+    except BadInput as error:
+        raise DamagedDefinition(known.path, f"it is not what this module writes: {error}") from error

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The definitions of mediated devices, those of mdevctl: what runs of them, what is unlike, and how one is restored."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from ...host import mdev_parents, mdevs, sysfs
+from ...host.mdevs import Mdev
+from ...names import mdev_name
+from ...resource import ensure
+from ...store import mdevctl
+from ...store.definition import Hindrance, Kept
+from ...store.files import DamagedDefinition
+from ...store.mdevctl import Definition
+from . import device as mdev
+from .device import Wish
+
+
+def kept() -> tuple[list[Kept], list[DamagedDefinition]]:
+    """All definitions by parent and UUID, and the files that cannot be understood."""
+    defined, damaged = mdevctl.all_defined()
+    return [_kept(definition) for definition in defined], damaged
+
+
+def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
+    """Whether what cannot be understood may be of a device on this parent: its folder, a file in it, or all folders."""
+    folder = os.path.relpath(damage.path, mdevctl.STORE).partition("/")[0]
+    return folder in (arrived, ".")
+
+
+def _kept(definition: Definition) -> Kept:
+    def restored(check_mode: bool) -> dict[str, Any]:
+        return ensure(mdev, _wish(definition), check_mode)
+
+    return Kept(
+        id=definition.uuid,
+        name=f"mdev {definition.uuid} of type {definition.type} on {definition.parent}",
+        autostart=definition.autostart,
+        card=lambda: mdev_parents.card_of(definition.parent),
+        facts=lambda: _facts(definition),
+        concerns=lambda arrived: arrived == definition.parent,
+        hindrance=lambda: _hindrance(definition),
+        ensure=restored,
+    )
+
+
+def _wish(definition: Definition) -> Wish:
+    """The wish that a definition is, whoever wrote it.
+
+    It was checked when it was read: the kernel's names may be others than a person would give. The names of attributes
+    are checked where they are written.
+    """
+    return Wish(
+        definition.uuid,
+        type=definition.type,
+        parent=definition.parent,
+        attrs=definition.attrs,
+        autostart=definition.autostart,
+    )
+
+
+def _facts(definition: Definition) -> dict[str, Any]:
+    device = _running(definition.uuid)
+    path = mdev_parents.path_of(definition.parent)
+    return {
+        "uuid": definition.uuid,
+        "name": mdev_name(definition.uuid, definition.parent),
+        "parent": mdev_parents.name_of(path) if path else None,
+        "parent_addr": definition.parent,
+        "parent_missing": path is None,
+        "type": definition.type,
+        "attrs": [{name: value} for name, value in definition.attrs],
+        "autostart": definition.autostart,
+        "active": device is not None and device.parent == definition.parent,
+        "drift": list(_drift(definition, device)) if device else [],
+    }
+
+
+def _running(uuid: str) -> Mdev | None:
+    """The device of this UUID, and None where it cannot be read: whoever restores it hears why."""
+    try:
+        return mdevs.find(uuid)
+    except sysfs.SysfsError:
+        return None
+
+
+def _drift(definition: Definition, device: Mdev) -> Iterator[dict[str, str]]:
+    """Where the device that runs under the UUID is unlike its definition; of attributes, those that can be read."""
+    pairs = (("parent", definition.parent, device.parent), ("type", definition.type, device.type))
+    yield from (
+        {"what": what, "defined": defined, "running": running} for what, defined, running in pairs if defined != running
+    )
+    names = [name for name, _value in definition.attrs]
+    for name, value in definition.attrs:
+        running = _attribute(device.uuid, name)
+        # An attribute that is written several times, as assign_adapter, does not tell the sum of it.
+        if running is not None and names.count(name) == 1 and running.strip() != value.strip():
+            yield {"what": f"attribute {name}", "defined": value, "running": running}
+
+
+def _attribute(uuid: str, name: str) -> str | None:
+    path = mdevs.own_file(uuid, name)
+    try:
+        return None if path is None else sysfs.read(path)
+    except sysfs.SysfsError:
+        # It can only be written.
+        return None
+
+
+def _hindrance(definition: Definition) -> Hindrance | None:
+    address, kind = definition.parent, definition.type
+    path = mdev_parents.path_of(address)
+    if path is None and not mdev_parents.device_exists(address):
+        return Hindrance(f"its parent {address} is not there; it is restored when the parent arrives", passing=False)
+    if path is None:
+        return Hindrance(
+            f"its parent {address} is not registered for mediated devices: is its driver bound?", passing=True
+        )
+    kinds = mdev_parents.kinds(path)
+    if kind not in kinds:
+        return Hindrance(
+            f"its parent {address} does not have type {kind}, only {', '.join(kinds) or 'none'}", passing=True
+        )
+    return None

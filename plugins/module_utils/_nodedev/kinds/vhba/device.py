@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One vHBA, a virtual Fibre Channel HBA by NPIV: what is there of it, and the plan that makes it as wished.
+
+Identity is the pair of WWNN and WWPN, as for the kernel; the WWPN alone is unique on a host. Host numbers are not
+stable from boot to boot, so the definition names the HBA by its WWPN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ... import wishes
+from ...errors import BadInput, NodedevError
+from ...host import disk_users, fc_port, lun, machine
+from ...host.fc_port import Port
+from ...host.lun import Lun
+from ...host.processes import Holder
+from ...names import checked_oui, checked_wwn, derived_wwn
+from ...plan import Step
+from ...resource import Plan
+from ...store import restorers
+from ...store.files import DamagedDefinition
+from . import definition, kernel, steps
+from .definition import Definition
+from .parent import Asked, choose, refusal, why_not
+from .port import of_port
+
+# Of udev's events.
+SUBSYSTEM = "scsi_host"
+# The OUI of libvirt's own WWNs for QEMU.
+OUI = "001a4a"
+# More units than one SCSI host shows.
+MOST_LUNS = 65536
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants of one vHBA; it has WWNs, or a ``name`` from which they follow with the ``oui``.
+
+    ``identity`` stands in for the host's machine-id there. ``derived`` says that its WWNs follow from the machine-id
+    though they are given. ``require_online`` is as it is defined where it is None.
+    """
+
+    wwnn: str | None = None
+    wwpn: str | None = None
+    name: str | None = None
+    oui: str = OUI
+    identity: str | None = None
+    derived: bool = False
+    asked: Asked = field(default_factory=Asked)
+    state: str = "present"
+    persistent: bool = True
+    force: bool = False
+    require_online: bool | None = None
+    wait_timeout: float = 30
+    wait_luns: int = 0
+    rescan: bool = False
+
+    @classmethod
+    def checked(
+        cls,
+        parent: str | None = None,
+        parent_wwnn: str | None = None,
+        parent_wwpn: str | None = None,
+        parent_fabric_wwn: str | None = None,
+        **options: Any,
+    ) -> Wish:
+        """A wish whose every part fits its grammar; raises BadInput naming the option that does not."""
+        for option in ("wwnn", "wwpn"):
+            if options.get(option) is not None:
+                options[option] = checked_wwn(option, options[option])
+        if (options.get("wwpn") is None) != (options.get("wwnn") is None):
+            raise BadInput("wwpn", options.get("wwpn"), "wwnn and wwpn go together")
+        if (options.get("wwpn") is None) == (options.get("name") is None):
+            raise BadInput("name", options.get("name"), "a vHBA has either wwnn and wwpn, or a name they follow from")
+        options["oui"] = checked_oui(options.get("oui") or OUI)
+        if options.get("name") is not None:
+            wishes.checked_text("name", options["name"])
+        if not 0 <= options.get("wait_luns", 0) <= MOST_LUNS:
+            raise BadInput("wait_luns", options["wait_luns"], f"a number from 0 to {MOST_LUNS}")
+        wishes.check(options)
+        return cls(asked=Asked.checked(parent, parent_wwnn, parent_wwpn, parent_fabric_wwn), **options)
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """WWNN and WWPN, given or following from host and name; reads the machine-id for the latter."""
+        if self.wwnn is not None and self.wwpn is not None:
+            return self.wwnn, self.wwpn
+        host, name = self.identity or machine.needed_id(machine.known_id()), str(self.name)
+        return derived_wwn(host, name, "node", self.oui), derived_wwn(host, name, "port", self.oui)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The parts of the host that a wish touches.
+
+    ``ports`` are all Fibre Channel ports; ``active`` the vHBA among them, ``luns`` and ``uses`` its units and who uses
+    them. ``scsi_hosts`` says of the parent that was asked for by name whether the kernel has such a SCSI host.
+    ``foretold`` is the HBA of a vHBA that a plan makes, and that has no port yet.
+    """
+
+    wwnn: str
+    wwpn: str
+    ports: tuple[Port, ...]
+    active: Port | None
+    definition: Definition | None
+    damaged: DamagedDefinition | None
+    luns: tuple[Lun, ...] = ()
+    uses: tuple[Holder, ...] = ()
+    scsi_hosts: Mapping[str, bool] = field(default_factory=dict)
+    foretold: Port | None = None
+
+    @property
+    def hba(self) -> Port | None:
+        """The HBA that carries the vHBA."""
+        if self.active is None:
+            return self.foretold
+        return next((port for port in self.ports if port.host == self.active.parent), None)
+
+
+def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
+    """Those of its own port and of its HBA; where that is still to be chosen, of all HBAs.
+
+    So an HBA that does not answer keeps no vHBA from being made on another one.
+    """
+    seen = seen or _look(wish)
+    hbas = {port.wwpn for port in seen.ports if port.vport is None}
+    if wish.asked.nothing and seen.hba is not None:
+        hbas = {seen.hba.wwpn}
+    elif wish.asked.nothing and seen.definition is not None:
+        hbas = {seen.definition.parent_wwpn}
+    return {f"fc:{name}" for name in (*hbas, seen.wwpn)}
+
+
+def observe(wish: Wish) -> Observation:
+    """Read what the wish touches: all ports, the vHBA's definition, its units and their users."""
+    seen = _look(wish)
+    luns = tuple(lun.of_host(seen.active.host)) if seen.active else ()
+    uses = used(luns) if wish.state != "present" else []
+    named = wish.asked.parent
+    number = int(named[len("scsi_host") :]) if named else None
+    there = {named: fc_port.is_scsi_host(number)} if named and number is not None else {}
+    return replace(seen, luns=luns, uses=tuple(uses), scsi_hosts=there)
+
+
+def _look(wish: Wish) -> Observation:
+    """The ports and the definition alone."""
+    wwnn, wwpn = wish.pair
+    ports = tuple(fc_port.ports())
+    active = next((port for port in ports if port.vport and (port.wwnn, port.wwpn) == (wwnn, wwpn)), None)
+    known, damaged = None, None
+    try:
+        known = definition.find(wwpn)
+    except DamagedDefinition as error:
+        damaged = error
+    return Observation(wwnn, wwpn, ports, active, known, damaged)
+
+
+def used(luns: tuple[Lun, ...]) -> list[Holder]:
+    """Who uses these units."""
+    disks = [unit.block for unit in luns if unit.block is not None]
+    return disk_users.of_disks(disks, [node for unit in luns for node in unit.characters])
+
+
+def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
+    """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
+    if seen.damaged is not None and wish.state != "absent":
+        raise seen.damaged
+    steps.refuse_if_several(seen.wwnn, seen.wwpn, seen.ports)
+    forget = _forgotten(seen) if wish.state == "absent" else []
+    others = [port for port in seen.ports if port is not seen.active]
+    steps.refuse_if_taken("wwpn", seen.wwnn, seen.wwpn, others)
+    if wish.state == "absent":
+        return _planned(seen, (*forget, *_removal(wish, seen)), None, None, {})
+    hba: Port | None
+    hindrances: dict[str, str]
+    known = seen.definition
+    if wish.state == "inactive" and seen.active is None and known is not None and _stays(wish.asked, known, seen):
+        # Its HBA need not be there to be remembered.
+        hba, parent, hindrances = _defined_on(known, seen), known.parent_wwpn, {}
+    else:
+        hba, hindrances = _parent(wish, seen)
+        parent = hba.wwpn
+    target = Definition(seen.wwpn, seen.wwnn, parent, _online(wish, known))
+    define = [definition.define(target, known)] if wish.persistent and known != target else []
+    kept = target if wish.persistent else known
+    if wish.state == "inactive":
+        return _planned(seen, (*define, *_removal(wish, seen)), None, kept, hindrances, hba)
+    make = [] if seen.active or hba is None else [steps.create(target, hba, wish.wait_timeout)]
+    return _planned(seen, (*make, *define), hba, kept, hindrances, hba)
+
+
+def _forgotten(seen: Observation) -> list[Step]:
+    """What removes the definition, also one that cannot be understood: by its name it is just this vHBA's."""
+    if seen.damaged is not None:
+        return [definition.undefine_damaged(seen.wwpn, seen.damaged)]
+    if seen.definition is None:
+        return []
+    if seen.definition.wwnn != seen.wwnn:
+        raise BadInput("wwnn", seen.wwnn, f"vHBA {seen.wwpn} is defined with WWNN {seen.definition.wwnn}")
+    return [definition.undefine(seen.definition)]
+
+
+def _online(wish: Wish, known: Definition | None) -> bool:
+    """Whether the HBA has to be online: as it is defined where nothing is said."""
+    if wish.require_online is not None:
+        return wish.require_online
+    return known is None or known.require_online
+
+
+def _stays(asked: Asked, known: Definition, seen: Observation) -> bool:
+    """Whether the HBA that is asked for is, or may be, the defined one, be it here or not."""
+    if asked.nothing or asked.wwpn == known.parent_wwpn:
+        return True
+    hba = _defined_on(known, seen)
+    # Which fabric an HBA is in that is not here, or has no link, cannot be told.
+    return asked.fabric_wwn is not None and (hba is None or not asked.contradicts(hba))
+
+
+def _defined_on(known: Definition, seen: Observation) -> Port | None:
+    """The HBA of a definition; None where it is not here."""
+    return next((port for port in seen.ports if port.wwpn == known.parent_wwpn and port.vport is None), None)
+
+
+def _parent(wish: Wish, seen: Observation) -> tuple[Port, dict[str, str]]:
+    """The HBA that carries the vHBA, or is to; one that is there stays, and so does the HBA of a definition."""
+    there = seen.hba
+    if there is not None:
+        if wish.asked.contradicts(there):
+            raise NodedevError(
+                f"vHBA {seen.wwpn} is on {there.name} (WWPN {there.wwpn}), not where it is asked for,"
+                f" {wish.asked}: remove it first with state: absent"
+            )
+        return there, {port.name: f"the vHBA is on {there.name}" for port in seen.ports if _other(port, there)}
+    # Where nothing has to be made, neither the state of the HBA nor its room is of interest.
+    making = wish.state == "present"
+    asked, known = wish.asked, seen.definition
+    online = _online(wish, known) and making
+    if known is not None:
+        hba = _defined_on(known, seen)
+        if hba is not None and not asked.contradicts(hba):
+            if making and why_not(hba, online) is not None:
+                raise refusal(Asked(parent=hba.name), seen.ports, {}, online)
+            return hba, {port.name: f"the vHBA is defined on {hba.name}" for port in seen.ports if _other(port, hba)}
+        if asked.nothing:
+            missing = f"the HBA with WWPN {known.parent_wwpn}, which is not here now"
+            raise BadInput("parent", None, f"vHBA {seen.wwpn} is defined on {missing}")
+    hba, hindrances = choose(asked, seen.ports, online, making)
+    if hba is None:
+        raise refusal(asked, seen.ports, seen.scsi_hosts, online, making)
+    return hba, hindrances
+
+
+def _other(port: Port, taken: Port) -> bool:
+    return port.vport is None and port is not taken
+
+
+def _removal(wish: Wish, seen: Observation) -> list[Step]:
+    port, hba = seen.active, seen.hba
+    if port is None or hba is None:
+        return []
+    steps.refuse_if_used(port, [*map(str, seen.uses)], wish.force)
+    return steps.remove(port, hba, seen.luns, wish.wait_timeout, wish.force)
+
+
+def _planned(
+    seen: Observation,
+    steps: Sequence[Step],
+    carrier: Port | None,
+    kept: Definition | None,
+    hindrances: Mapping[str, str],
+    hba: Port | None = None,
+) -> Plan[Observation]:
+    """``carrier`` is the HBA that the vHBA is on then, ``hba`` also that of one which is only defined."""
+    active = seen.active if carrier else None
+    then = replace(
+        seen,
+        ports=tuple(port for port in seen.ports if active or port is not seen.active),
+        active=active,
+        definition=kept,
+        damaged=None,
+        luns=seen.luns if active else (),
+        foretold=None if active else carrier,
+    )
+    creates = (seen.wwpn,) if carrier and not active else ()
+    return Plan(tuple(steps), then, creates, also={"hindrances": hindrances, "hba": hba})
+
+
+def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
+    """What is there of the vHBA."""
+    return observe(wish)
+
+
+def events(planned: Plan[Observation], after: Observation) -> list[str]:
+    """The kernel's name of its SCSI host."""
+    return [after.active.sysname] if after.active is not None else []
+
+
+def settled(wish: Wish, before: Observation, after: Observation) -> Observation:
+    """With the units that are asked for."""
+    return _with_luns(wish, before, after, after.active) if after.active and wish.state == "present" else after
+
+
+def _with_luns(wish: Wish, before: Observation, after: Observation, port: Port) -> Observation:
+    """Look for units as asked. The vHBA stays where too few come: it has to be there to be given some."""
+    if wish.rescan:
+        kernel.rescan(port.host, wish.wait_timeout)
+    luns = (
+        kernel.luns_after(port.host, wish.wait_luns, wish.wait_timeout) if wish.wait_luns or wish.rescan else after.luns
+    )
+    if len(luns) < wish.wait_luns:
+        targets = fc_port.targets(port.host)
+        raise NodedevError(
+            f"vHBA {after.wwpn} ({port.name}) is there, but has {len(luns)} LUNs after {wish.wait_timeout:g} s instead"
+            f" of {wish.wait_luns}, from {len(targets)} targets: look at the zoning and at the storage's initiators"
+        )
+    return replace(after, luns=tuple(luns))
+
+
+def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
+    """The vHBA afterwards, and why it is on none of the other HBAs; units that a rescan has found are a change."""
+    kept = planned.then.definition
+    written = kept is not None and kept != before.definition
+    new_luns = {unit.address for unit in after.luns} - {unit.address for unit in before.luns}
+    return {
+        **({"changed": True} if new_luns and wish.rescan else {}),
+        "vhba": _described(after, planned),
+        "hindrances": dict(planned.also["hindrances"]),
+        "warnings": [*planned.warnings, *_doubts(wish), *(restorers.warning(f"vHBA {after.wwpn}") if written else [])],
+    }
+
+
+def _doubts(wish: Wish) -> list[str]:
+    """What speaks against names that follow from the machine-id, where these do."""
+    follows = wish.derived or (wish.name is not None and wish.identity is None)
+    return machine.doubts(machine.known_id(), f"the WWNs of {wish.name or 'this vHBA'}") if follows else []
+
+
+def state(seen: Observation) -> dict[str, Any]:
+    """What runs and what is kept, apart, as a diff shows them."""
+    runtime = {"wwnn": seen.wwnn, "wwpn": seen.wwpn, "parent_wwpn": seen.hba.wwpn} if seen.hba else {}
+    return {"runtime": runtime, "boot": seen.definition.document() if seen.definition else {}}
+
+
+def _described(seen: Observation, planned: Plan[Observation]) -> dict[str, Any]:
+    hba = seen.hba or planned.also["hba"]
+    known: dict[str, Any] = {"wwnn": seen.wwnn, "wwpn": seen.wwpn}
+    known.update({"active": seen.hba is not None, "persistent": seen.definition is not None})
+    known["parent"] = hba.name if hba else None
+    known["parent_addr"] = hba.sysname if hba else None
+    known["parent_wwnn"] = hba.wwnn if hba else None
+    known["parent_wwpn"] = hba.wwpn if hba else None
+    return {**known, **of_port(seen.active, seen.luns)}

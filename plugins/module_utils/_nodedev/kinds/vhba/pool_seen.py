@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is there of a pool of vHBAs: its record, its instances with their LUNs and who uses those, and the HBAs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from ...host import disk_users, fc_port, lun, machine
+from ...host.fc_port import Port
+from ...host.lun import Lun
+from ...host.processes import Holder
+from ...pools import members, record
+from ...pools.members import Member
+from ...pools.record import Record
+from ...store.files import DamagedDefinition
+from . import definition as vhba_definition
+from .definition import Definition
+from .device import OUI
+from .pool_wish import KIND, Wish, kept
+
+
+@dataclass(frozen=True)
+class Running:
+    """An instance that is there; ``parent`` is the WWPN of its HBA.
+
+    ``uses`` are the addresses of its LUNs that are in use, each with who uses it. ``port`` is None of one that is only
+    foretold.
+    """
+
+    wwnn: str
+    wwpn: str
+    parent: str
+    port: Port | None = None
+    luns: tuple[Lun, ...] = ()
+    uses: tuple[tuple[str, Holder], ...] = ()
+
+    @property
+    def held_by(self) -> list[str]:
+        """Who uses it, in words."""
+        return [f"LUN {lun}: {use}" for lun, use in self.uses]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The parts of the host that a wish touches.
+
+    ``derived`` is the index by WWPN of what runs or is defined and, by its names, belongs to this pool; ``machine`` is
+    what names follow from, the host's machine-id or what stands in for it, None where there is none. ``active`` are the
+    members that run; ``definitions`` are all of the host. Both are by WWPN. ``scsi_hosts`` says of the names that were
+    asked for whether the kernel has such a SCSI host. ``damaged_records`` are the pool's own that cannot be understood.
+    """
+
+    machine: str | None
+    record: Record | None
+    ports: tuple[Port, ...]
+    scsi_hosts: Mapping[str, bool]
+    active: Mapping[str, Running]
+    definitions: Mapping[str, Definition]
+    damaged: tuple[DamagedDefinition, ...]
+    derived: Mapping[str, int]
+    damaged_records: tuple[DamagedDefinition, ...] = ()
+
+    @property
+    def hbas(self) -> list[Port]:
+        """The ports that are no vHBAs."""
+        return [port for port in self.ports if port.vport is None]
+
+
+def observe(wish: Wish) -> Observation:
+    """Read what the wish touches: the record, all ports and definitions, the members' units and who uses them."""
+    known, broken = record.look(wish.name, KIND, kept)
+    wish = wish.filled(known)
+    ports = tuple(fc_port.ports())
+    listed, damaged = vhba_definition.all_defined()
+    defined = {definition.wwpn: definition for definition in listed}
+    host = wish.identity or machine.known_id()
+    own = {one.id: one.index for one in known.instances} if known else {}
+    # By its name, a file that cannot be understood is one of a vHBA too.
+    files = {*defined, *(vhba_definition.wwpn_of(damage.path) for damage in damaged)}
+    derived = _derived(wish, host, ports, files, {*own})
+    names = {
+        wwpn: defined[wwpn].wwnn if wwpn in defined else wish.wwnn(host, index) if host else None
+        for wwpn, index in {**own, **derived}.items()
+    }
+    return Observation(
+        machine=host,
+        record=known,
+        ports=ports,
+        scsi_hosts={name: fc_port.is_scsi_host(int(name[len("scsi_host") :])) for name in wish.selector.names},
+        active=_active(ports, names, _may_remove(wish, len(names))),
+        definitions=defined,
+        damaged=tuple(damaged),
+        derived=derived,
+        damaged_records=tuple(broken),
+    )
+
+
+def _derived(wish: Wish, host: str | None, ports: tuple[Port, ...], files: set[str], own: set[str]) -> dict[str, int]:
+    """The instances that the record does not have, by WWPN; one that has another WWNN is somebody else's."""
+    if host is None:
+        return {}
+    vhbas = {(port.wwpn, port.wwnn) for port in ports if port.vport is not None}
+    prefix = f"5{wish.oui or OUI}"
+    there = {wwpn for wwpn in {*files, *(wwpn for wwpn, _wwnn in vhbas)} - own if wwpn.startswith(prefix)}
+    found = members.derived(there, partial(wish.wwpn, host))
+    return {wwpn: index for wwpn, index in found.items() if wwpn in files or (wwpn, wish.wwnn(host, index)) in vhbas}
+
+
+def _may_remove(wish: Wish, there: int) -> bool:
+    return wish.state != "present" or (isinstance(wish.count, int) and wish.count < there)
+
+
+def _active(ports: tuple[Port, ...], names: Mapping[str, str | None], removes: bool) -> dict[str, Running]:
+    """The members that run; ``names`` are their WWNNs by WWPN, None where any will do."""
+    hbas = {port.host: port for port in ports if port.vport is None}
+    found = {
+        port.wwpn: (port, hbas[port.parent])
+        for port in ports
+        if port.parent in hbas and port.wwpn in names and names[port.wwpn] in (None, port.wwnn)
+    }
+    luns = {wwpn: tuple(lun.of_host(port.host)) for wwpn, (port, _hba) in found.items()}
+    # A map's path by way of another member is no way out: that may be the next to go.
+    units = {unit.address: (unit.block, unit.characters) for each in luns.values() for unit in each}
+    # Where none will be removed, without opening a disk, which would keep out a mount.
+    uses = disk_users.of_each(units, probe=removes)
+    return {
+        wwpn: Running(
+            wwnn=port.wwnn,
+            wwpn=wwpn,
+            parent=hba.wwpn,
+            port=port,
+            luns=luns[wwpn],
+            uses=tuple((unit.address, use) for unit in luns[wwpn] for use in uses[unit.address]),
+        )
+        for wwpn, (port, hba) in found.items()
+    }
+
+
+def members_of(seen: Observation) -> list[Member]:
+    """The pool's instances by index: those of its record, and those whose names follow from its own."""
+    found = []
+    for wwpn, (index, recorded) in record.known(seen.record, seen.derived).items():
+        running, defined = seen.active.get(wwpn), seen.definitions.get(wwpn)
+        parent = running.parent if running else defined.parent_wwpn if defined else recorded
+        found.append(Member(index, wwpn, parent, running is not None, ", ".join(running.held_by) if running else ""))
+    return sorted(found, key=lambda member: member.index)

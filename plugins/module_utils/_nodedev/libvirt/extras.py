@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What users need to know of a device beside libvirt's words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from ..host import holders, sysfs
+from ..host.numbers import integer
+from ..host.oddities import Oddities
+from ..host.udev import Device
+from ..store.mdevctl import Definition
+from .capabilities import mdev, pci
+
+NVIDIA = "0x10de"
+
+Capability = dict[str, Any]
+
+
+def of_mdev(device: Device, _capability: Capability, _oddities: Oddities) -> dict[str, Any]:
+    """Of a mediated device that runs: ``active`` and ``device_api``."""
+    api = device.value("mdev_type/device_api")
+    return {"active": True} | ({} if api is None else {"device_api": api})
+
+
+def of_definition(definition: Definition | None) -> dict[str, Any]:
+    """Of a mediated device that is defined: ``definition`` with its type, attrs and whether it starts at boot."""
+    if definition is None:
+        return {}
+    attrs = mdev.attributes(definition.attrs)
+    return {"definition": {"type": definition.type, "autostart": definition.autostart, "attrs": attrs}}
+
+
+class VirtualFunctions:
+    """What virtual functions of SR-IOV lack in libvirt's words; ``capability_of`` reads a device's capability."""
+
+    def __init__(self, capability_of: Callable[[Device], Capability | None]) -> None:
+        self._capability_of = capability_of
+        # By the folder of a physical function: the index of its virtual ones by their kernel names.
+        self._indexes: dict[str, dict[str, int]] = {}
+
+    def of(self, device: Device, capability: Capability, oddities: Oddities) -> dict[str, Any]:
+        """``vf_index``, its n in its physical function's links virtfn<n>; on NVIDIA's cards with vendor VFIO also
+        ``current_vgpu_type``, 0 for none. Nothing of other functions.
+        """
+        return oddities.attempt(partial(self._of, device, capability)) or {}
+
+    def _of(self, device: Device, capability: Capability) -> dict[str, Any]:
+        physical = _nested(capability, "phys_function")
+        if physical is None:
+            return {}
+        index = self._index(device)
+        said = {} if index is None else {"vf_index": index}
+        if capability["vendor"]["id"] == NVIDIA:
+            kind = integer(device.value("nvidia/current_vgpu_type") or "", 10)
+            said.update({} if kind is None else {"current_vgpu_type": kind})
+        return said
+
+    def _index(self, device: Device) -> int | None:
+        path = sysfs.target(f"{device.path}/physfn")
+        if path is None:
+            return None
+        if path not in self._indexes:
+            capability = self._capability_of(Device(path, "pci", os.path.basename(path))) or {}
+            functions = (_nested(capability, "virt_functions") or {}).get("address", ())
+            self._indexes[path] = {_key(address): index for index, address in enumerate(functions)}
+        return self._indexes[path].get(_key(pci.address(device.sysname)))
+
+
+def _nested(capability: Capability, kind: str) -> Capability | None:
+    return next((nested for nested in capability.get("capability", ()) if nested["type"] == kind), None)
+
+
+def _key(address: dict[str, str]) -> str:
+    return " ".join(address.values())
+
+
+def add_holders(devices: Iterable[dict[str, Any]]) -> None:
+    """Say of each device that has a VFIO node who holds that open, by one look at all processes.
+
+    No node is opened for it: that would keep out a guest that starts at this moment.
+    """
+    groups, cdevs = set(sysfs.names(holders.GROUPS)), holders.cdevs()
+    nodes = {device["name"]: found for device in devices if (found := _nodes(device, groups, cdevs))}
+    if not nodes:
+        return
+    held = holders.seen({node for found in nodes.values() for node in found})
+    for device in devices:
+        if device["name"] in nodes:
+            own = [holder.document() for holder in held if holder.node in nodes[device["name"]]]
+            device.setdefault("extra", {})["holders"] = own
+
+
+def _nodes(device: dict[str, Any], groups: set[str], cdevs: Mapping[str, list[str]]) -> list[str]:
+    """The VFIO nodes of a device; a group has one only while a VFIO driver has a device of it, and some kernels none.
+
+    Without an IOMMU the group's name tells so.
+    """
+    if "path" not in device:
+        return []
+    number = device["capability"].get("iommuGroup", {}).get("number")
+    named = [name for name in (f"{number}", f"noiommu-{number}") if name in groups]
+    return [*(f"{holders.VFIO}/{name}" for name in named), *cdevs.get(device["path"], ())]
