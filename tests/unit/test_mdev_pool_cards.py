@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.parents import Choice, Parent
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_plan import plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool import plan
 from pools import PARENTS, TYPE, new, observed, runs, shortly
 
 

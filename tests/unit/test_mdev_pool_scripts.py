@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_plan import plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool import plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.callouts import Refused, Scripts
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 from pools import IDS, OTHERS, PARENTS, defined, new, observed, recorded, runs, shortly, wished

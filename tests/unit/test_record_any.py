@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import pool_plan as mdev_plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import pool as mdev_plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import pool_wish as mdev_wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import definition
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import pool_plan as vhba_plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import pool as vhba_plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import pool_wish as vhba_wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools import record as records
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Record, Recorded

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, InUse
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import path_of
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_plan import plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool import plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_wish import Wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import derived_wwn

@@ -16,3 +16,13 @@ def checked(options: dict[str, Any]) -> dict[str, Any]:
     if options.get("count") is not None:
         options = {**options, "count": members.checked_count(options["count"])}
     return options
+
+
+def left_open(wish: object, was: object, *besides: str) -> dict[str, Any]:
+    """What a wish leaves open, as it was; but for what stands ``besides``.
+
+    Raises BadInput where it is for names of another identity.
+    """
+    own, former = vars(wish), vars(was)
+    record.refuse_other_identity(own["name"], own["identity"], former["identity"])
+    return {option: former[option] for option, value in own.items() if value is None and option not in besides}

@@ -67,18 +67,20 @@ def wanted(change: Change, runs: bool) -> int:
 
 
 def placed(
-    change: Change, runs: bool, space: Space, identity: Callable[[int], str], how: str | None
+    change: Change, runs: bool, space: Space, identity: Callable[[int, str], str], how: str | None
 ) -> tuple[Recorded, ...]:
     """Where each instance is to be, by index; there is room for all that is wanted.
 
-    ``identity`` gives the id of a new one, ``how`` is the placement, to spread unless it says otherwise.
+    ``identity`` gives the id of a new one by its index and its parent; ``how`` is the placement, to spread unless it
+    says otherwise.
     """
     kept = [member for member in change.stay if member.stays(runs)]
     free = [member for member in change.stay if not member.stays(runs)]
     former = [*(member.parent for member in free), *([None] * len(change.new))]
     own = Counter(member.parent for member in kept if member.parent is not None)
     found = placement.place(former, space.rooms, space.limits, own, how or placement.SPREAD)
-    names = [*((member.index, member.id) for member in free), *((index, identity(index)) for index in change.new)]
     there = [Recorded(member.index, member.id, str(member.parent)) for member in kept]
-    there += [Recorded(index, name, parent) for (index, name), parent in zip(names, found)]
+    there += [Recorded(member.index, member.id, parent) for member, parent in zip(free, found)]
+    new = zip(change.new, found[len(free) :])
+    there += [Recorded(index, identity(index, parent), parent) for index, parent in new]
     return tuple(sorted(there, key=lambda one: (one.index, one.id)))

@@ -54,6 +54,11 @@ class Definition:
     def path(self) -> str:
         return os.path.join(STORE, self.parent, self.file or self.uuid)
 
+    def document(self) -> dict[str, object]:
+        """What is told of it beside its UUID."""
+        attrs = [{name: value} for name, value in self.attrs]
+        return {"type": self.type, "parent_addr": self.parent, "autostart": self.autostart, "attrs": attrs}
+
 
 def uuid_of(name: str) -> str | None:
     """The UUID that the name of a file stands for, as mdevctl writes UUIDs; None for one that it skips."""

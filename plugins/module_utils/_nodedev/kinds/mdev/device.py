@@ -493,17 +493,7 @@ def state(seen: Observation) -> dict[str, Any]:
     """What runs and what is kept, apart, as a diff shows them."""
     known = _kept(seen)
     runtime = {"type": seen.active.type, "parent_addr": seen.active.parent} if seen.active else {}
-    boot = (
-        {
-            "type": known.type,
-            "parent_addr": known.parent,
-            "autostart": known.autostart,
-            "attrs": [{name: value} for name, value in known.attrs],
-        }
-        if known
-        else {}
-    )
-    return {"runtime": runtime, "boot": boot}
+    return {"runtime": runtime, "boot": known.document() if known else {}}
 
 
 def _kept(seen: Observation) -> Definition | None:

@@ -7,35 +7,308 @@ instances; or they are listed. Instances of others are never touched.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from ...errors import BadInput, NodedevError
+from ...host import machine
+from ...host.mdevs import Mdev
 from ...libvirt import domain
-from ...names import mdev_name
-from ...pools import record
+from ...names import mdev_name, pool_uuid
+from ...plan import Step
+from ...pools import members, pool, record
 from ...pools.members import Member
+from ...pools.pool import members_of
+from ...pools.record import Record, Recorded
+from ...pools.space import Space
 from ...resource import Plan
 from ...store import mdevctl, restorers
-from . import leaving
-from .pool_plan import plan
-from .pool_seen import Observation, cards, chosen, members_of, observe
-from .pool_wish import Wish
-
-__all__ = [
-    "SUBSYSTEM",
-    "Wish",
-    "clear_up",
-    "described",
-    "events",
-    "locks",
-    "look_again",
-    "observe",
-    "plan",
-    "state",
-]
+from ...store.callouts import Refused
+from ...store.files import DamagedDefinition
+from ...store.mdevctl import Attrs, Definition
+from . import leaving, pool_wish, steps
+from .parents import Parent, Selector
+from .pool_seen import Observation, cards, chosen
+from .pool_seen import observe as observe
+from .pool_wish import Wish as Wish
 
 # Of udev's events.
 SUBSYSTEM = "mdev"
+
+
+def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
+    """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
+    return pool.plan(_Mdevs(wish, wish.filled(seen.record), seen), ceilings or {})
+
+
+@dataclass(frozen=True)
+class _Mdevs:
+    """What the plan for a pool asks of mediated devices.
+
+    ``told`` is the wish without what the record fills in: what it leaves open stays as it is of instances that have it.
+    """
+
+    told: Wish
+    wish: Wish
+    seen: Observation
+
+    KIND = pool_wish.KIND
+    NOUN, NAMES = "mdev", "UUIDs"
+    HELD = ("by", members.RELEASE)
+    STOPPED = "are to run no longer"
+    understood = staticmethod(pool_wish.kept)
+
+    @property
+    def listed(self) -> tuple[str, ...] | None:
+        return self.wish.uuids
+
+    @cached_property
+    def _terms(self) -> steps.Terms:
+        return steps.Terms(self.wish.wait_timeout, self.seen.callouts, self.wish.force)
+
+    @cached_property
+    def _parents(self) -> dict[str, Parent]:
+        return {parent.address: parent for parent in self.seen.choice.parents}
+
+    @cached_property
+    def _own(self) -> set[str]:
+        """The instances that are not to be adopted."""
+        return {*record.known(self.seen.record, self.seen.derived)}
+
+    def place_of(self, damage: DamagedDefinition) -> tuple[str | None, str | None]:
+        return mdevctl.place_of(damage)
+
+    def refuse(self, own: Sequence[Member]) -> None:
+        for each in self.seen.leaving:
+            raise each.refusal()
+
+    def members(self, own: list[Member]) -> list[Member]:
+        wish = self.wish
+        if wish.type is None:
+            raise BadInput("type", None, f"pool {wish.name} is not known here, so a type is needed; {self._offers()}")
+        if wish.count is None and wish.uuids is None:
+            raise BadInput("count", None, f"pool {wish.name} is not known here, so a count or uuids are needed")
+        return [replace(member, rests=self._rests(member)) for member in [*own, *self._adopted()]]
+
+    def _rests(self, member: Member) -> bool:
+        """Whether an instance can stay defined where it is, be its parent full, without the type, or gone."""
+        if member.parent is None or not (member.active or self.seen.defined(member.id)):
+            return False
+        if member.parent in self.seen.registered:
+            return member.parent in self._parents or member.parent in self.seen.choice.offers
+        return (self.wish.parents or Selector()).may_take(member.parent)
+
+    def _offers(self) -> str:
+        offers = self.seen.choice.offers
+        return "; ".join(f"{address} has the types: {', '.join(kinds) or 'none'}" for address, kinds in offers.items())
+
+    def _adopted(self) -> list[Member]:
+        """Listed instances that others made; an error unless they may be adopted."""
+        found: list[Member] = []
+        for index, uuid in enumerate(self.wish.uuids or ()):
+            device, defined = self.seen.active.get(uuid), self.seen.defined(uuid)
+            if uuid in self._own or (device is None and not defined):
+                continue
+            parent = device.parent if device else defined[0].parent
+            owner = self.seen.owners.get(uuid)
+            if owner is not None:
+                raise NodedevError(f"mdev {uuid} on {parent} belongs to pool {owner}: take it out of that one first")
+            if not self.wish.adopt:
+                raise NodedevError(
+                    f"mdev {uuid} on {parent} was not made for pool {self.wish.name}: set adopt: true to take it into"
+                    " the pool, or list another UUID"
+                )
+            if len(defined) > 1:
+                raise NodedevError(
+                    f"mdev {uuid} is defined under several parents, {', '.join(each.parent for each in defined)}:"
+                    " undefine it under all but one, then adopt it"
+                )
+            found.append(Member(index, uuid, parent, device is not None, self.seen.held_by(uuid)))
+        return found
+
+    def _refuse_parents(self) -> None:
+        wish, choice = self.wish, self.seen.choice
+        listed = ", ".join(self.seen.registered) or "none"
+        if choice.missing:
+            raise BadInput("parents", choice.missing[0], f"the registered parents are: {listed}")
+        if not self._parents and choice.offers:
+            raise BadInput("type", wish.type, self._offers())
+        if not self._parents:
+            raise BadInput(
+                "parents", (wish.parents or Selector()).document(), f"it takes none of the registered parents: {listed}"
+            )
+
+    def refuse_change(self, stay: Sequence[Member], grows: bool) -> None:
+        if grows:
+            self._refuse_parents()
+        runs, parents, own = self.wish.state == "present", self._parents, self._own
+        for member in stay:
+            parent = parents.get(member.parent or "")
+            if parent is None and (member.active or (member.id not in own and (runs or not member.rests))):
+                raise NodedevError(
+                    f"pool {self.wish.name} has mdev {member.id} on {member.parent}, which is not among the parents"
+                    f" that are chosen and have type {self.wish.type}: choose it too, or remove the pool first with"
+                    " state: absent"
+                )
+            device = self.seen.active.get(member.id)
+            for kind in [device.type] if device else [known.type for known in self.seen.defined(member.id)]:
+                if parent is not None and kind != parent.type:
+                    raise NodedevError(
+                        f"pool {self.wish.name} has mdev {member.id} with type {kind} on {member.parent}, not with type"
+                        f" {parent.type}: remove the pool first with state: absent, or choose another name"
+                    )
+                if parent is None and not runs and not self._may_have(member, kind):
+                    raise NodedevError(
+                        f"pool {self.wish.name} has mdev {member.id} with type {kind} on {member.parent}: whether that"
+                        f" is {self.wish.type} cannot be told, since the parent does not offer it now"
+                    )
+
+    def _may_have(self, member: Member, kind: str) -> bool:
+        """Whether an instance whose parent does not tell its types any more has the wished one, as it had before."""
+        same = self.seen.record is None or self.seen.record.wish.get("type") == self.wish.type
+        return kind == self.wish.type or (same and member.id in self._own)
+
+    def rooms(self, ever: bool) -> Iterator[tuple[str, str, int]]:
+        for address, parent in self._parents.items():
+            yield address, parent.card, self._most(parent) if ever else parent.free
+
+    def _most(self, parent: Parent) -> int:
+        """How many instances a parent can ever take, where that can be told; what others use may be given free."""
+        on_card = [each for each in self.seen.active.values() if self.seen.cards[each.parent] == parent.card]
+        own = sum(each.parent == parent.address and each.type == parent.type for each in on_card)
+        if parent.card != parent.address:
+            # A virtual function takes one, whatever it says while its card is full.
+            return max(parent.free + own, 1)
+        # Instances of another size may leave room for none of this one.
+        told = parent.free + own > 0 and all(each.type == parent.type for each in on_card)
+        return parent.free + own if told else members.MOST
+
+    def limits(self, go: Sequence[Member], resting: Mapping[str | None, int]) -> dict[str, int]:
+        gone = {member.id for member in go}
+        limits: dict[str, int] = {}
+        for parent in self._parents.values():
+            if parent.most is None or parent.card in limits:
+                continue
+            used = sum(
+                1
+                for device in self.seen.active.values()
+                if self.seen.cards[device.parent] == parent.card
+                and device.type == parent.type
+                and device.uuid not in gone
+            )
+            rest = sum(resting[each.address] for each in self._parents.values() if each.card == parent.card)
+            limits[parent.card] = max(parent.most - (used if self.wish.state == "present" else rest), 0)
+        return limits
+
+    def no_room(self, wanted: int, here: Space) -> BadInput:
+        wish = self.wish
+        return BadInput(
+            "count" if wish.uuids is None else "uuids",
+            wish.count if wish.uuids is None else list(wish.uuids),
+            f"pool {wish.name} needs {wanted} more instances of type {wish.type} and there is room for"
+            f" {here.described()}",
+        )
+
+    def identity(self, index: int, parent: str) -> str:
+        if self.wish.uuids is not None:
+            return self.wish.uuids[index]
+        return pool_uuid(machine.needed_id(self.seen.machine), self.wish.name, index)
+
+    def target(self, one: Recorded) -> Definition:
+        uuid, parent = one.id, one.parent
+        known = sorted(self.seen.defined(uuid), key=lambda each: each.parent != parent)
+        if uuid not in self._own and known and uuid not in self.seen.active and known[0].parent != parent:
+            raise NodedevError(
+                f"mdev {uuid} is defined on {known[0].parent}, which has no room for it now: make room there, or adopt"
+                " it with state: inactive"
+            )
+        attrs, starts = self.wish.attrs or (), self.wish.autostart is not False
+        if known:
+            attrs = known[0].attrs if self.told.attrs is None else attrs
+            starts = known[0].autostart if self.told.autostart is None else starts
+        elif self.wish.attrs is None:
+            attrs = self._told(uuid)
+        return Definition(uuid, parent, self._kind(uuid, parent), starts, attrs)
+
+    def _kind(self, uuid: str, parent: str) -> str:
+        """The kernel's id of the type there; of one that stays defined on a parent that does not tell, what it has."""
+        if parent in self._parents:
+            return self._parents[parent].type
+        return self.seen.defined(uuid)[0].type
+
+    def _told(self, uuid: str) -> Attrs:
+        told = self.seen.told.get(uuid, ())
+        if isinstance(told, Refused):
+            raise told
+        return told
+
+    def make(self, creates: Collection[str], targets: Mapping[str, Definition]) -> tuple[list[Step], tuple[str, ...]]:
+        made = [step for uuid in creates for step in steps.create(targets[uuid], self._terms)]
+        unfinished = [target for target in targets.values() if self._is_unfinished(target)]
+        made += [step for each in unfinished for step in steps.set_attributes(each, self.wish.wait_timeout)]
+        late = [uuid for uuid, target in targets.items() if target not in unfinished and self._is_outdated(target)]
+        told = f"the new attrs take effect when these instances are started next: {', '.join(late)}"
+        return made, (told,) if late else ()
+
+    def foretold(self, target: Definition) -> Mdev:
+        api = self._parents[target.parent].device_api
+        return Mdev(target.uuid, target.parent, target.type, api, None, ())
+
+    def _is_unfinished(self, target: Definition) -> bool:
+        """Whether a run that was killed has made it, and perhaps not yet given it its attributes.
+
+        They are defined last, so those are meant that run without a definition; not where a guest has one by now, and
+        not those of others, who may have set what they want.
+        """
+        uuid, seen = target.uuid, self.seen
+        idle = uuid in seen.active and uuid in self._own and not seen.held_by(uuid)
+        return self.wish.persistent and idle and not seen.defined(uuid) and target.attrs != seen.told.get(uuid, ())
+
+    def _is_outdated(self, target: Definition) -> bool:
+        """Whether it runs and has other attributes than it is to have, or may have."""
+        uuid, seen = target.uuid, self.seen
+        unknown = seen.told.get(uuid, ()) if self.wish.persistent else target.attrs
+        former = next((known.attrs for known in seen.defined(uuid) if known.parent == target.parent), unknown)
+        return uuid in seen.active and former != target.attrs
+
+    def stop(self, uuid: str) -> Iterator[Step]:
+        device = self.seen.active.get(uuid)
+        if device is not None:
+            attrs = next((known.attrs for known in self.seen.defined(uuid) if known.parent == device.parent), ())
+            yield steps.remove(device, attrs, self._terms)
+
+    def define(self, target: Definition) -> tuple[list[Step], tuple[Definition, ...]]:
+        known = {definition.parent: definition for definition in self.seen.defined(target.uuid)}
+        former = known.pop(target.parent, None)
+        change = [steps.undefine(other, self._terms) for other in known.values()]
+        if not self.wish.persistent:
+            return change, () if former is None else (former,)
+        return change + ([steps.define(target, former, self._terms)] if former != target else []), (target,)
+
+    def undefine(self, definition: Definition) -> Step:
+        return steps.undefine(definition, self._terms)
+
+    def document(self) -> dict[str, Any]:
+        return self.wish.document()
+
+    def then(
+        self,
+        kept: Record | None,
+        active: Mapping[str, Mdev],
+        definitions: Mapping[str, tuple[Definition, ...]],
+    ) -> Observation:
+        seen = self.seen
+
+        def free(parent: Parent) -> int:
+            devices = (each.values() for each in (seen.active, active))
+            now, then = (sum(device.parent == parent.address for device in each) for each in devices)
+            return max(parent.free + now - then, 0)
+
+        choice = replace(seen.choice, parents=tuple(replace(each, free=free(each)) for each in seen.choice.parents))
+        more: dict[str, Any] = {"derived": {}, "damaged_records": ()}
+        return replace(seen, choice=choice, record=kept, active=active, definitions=definitions, **more)
 
 
 def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
@@ -71,32 +344,22 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
     written = {known for each in then.definitions.values() for known in each if known.autostart} - former
     unserved = restorers.warning(f"pool {then.record.name}", served_by_mdevctl=True) if written and then.record else []
     return {
-        "instances": [_instance(member, after) for member in _ordered(after)],
+        "instances": [_instance(member, after) for member in members_of(after)],
         "capacity": _capacity(after),
         "warnings": [*before.choice.oddities, *planned.warnings, *unserved],
     }
-
-
-def _ordered(seen: Observation) -> list[Member]:
-    return sorted(members_of(seen), key=lambda member: member.index)
 
 
 def state(seen: Observation) -> dict[str, Any]:
     """What runs and what is kept, apart, as a diff shows them."""
     runtime: dict[str, Any] = {}
     boots: dict[str, Any] = {}
-    for member in _ordered(seen):
+    for member in members_of(seen):
         device = seen.active.get(member.id)
         if device is not None:
             runtime[member.id] = {"type": device.type, "parent_addr": device.parent}
         for known in seen.defined(member.id):
-            attrs = [{name: value} for name, value in known.attrs]
-            boots[member.id] = {
-                "type": known.type,
-                "parent_addr": known.parent,
-                "autostart": known.autostart,
-                "attrs": attrs,
-            }
+            boots[member.id] = known.document()
     return {"runtime": runtime, "boot": boots}
 
 

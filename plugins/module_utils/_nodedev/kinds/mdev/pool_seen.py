@@ -12,7 +12,6 @@ from ...host.mdevs import Mdev
 from ...host.processes import Holder
 from ...names import pool_uuid
 from ...pools import members, record
-from ...pools.members import Member
 from ...pools.record import Record
 from ...store import callouts, mdevctl
 from ...store.callouts import Refused, Scripts
@@ -56,6 +55,10 @@ class Observation:
     def defined(self, uuid: str) -> tuple[Definition, ...]:
         """The definitions of a UUID, under whatever parents."""
         return self.definitions.get(uuid, ())
+
+    def held_by(self, uuid: str) -> str:
+        """Who uses an instance, in words."""
+        return holders.named(self.holders.get(uuid, ()))
 
 
 def observe(wish: Wish) -> Observation:
@@ -151,14 +154,3 @@ def _held(wish: Wish, nodes: Mapping[str, Sequence[str]], known: set[str]) -> di
     look = holders.of_nodes if wish.state != "present" or shrinks or drops else holders.seen
     held = look(every) if every else []
     return {uuid: tuple(holder for holder in held if holder.node in own) for uuid, own in nodes.items()}
-
-
-def members_of(seen: Observation) -> list[Member]:
-    """The pool's instances: those of its record, and those whose UUIDs follow from its name."""
-    found = []
-    for uuid, (index, recorded) in record.known(seen.record, seen.derived).items():
-        device, defined = seen.active.get(uuid), seen.defined(uuid)
-        parent = device.parent if device else defined[0].parent if defined else recorded
-        held = holders.named(seen.holders.get(uuid, ()))
-        found.append(Member(index, uuid, parent, device is not None, held))
-    return found

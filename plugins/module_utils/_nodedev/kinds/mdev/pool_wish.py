@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import BadInput
 from ...names import checked_attrs, checked_type, checked_uuid
 from ...pools import fields, members, placement, record
-from ...pools.options import checked
+from ...pools.options import checked, left_open
 from ...pools.record import Record
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs
@@ -64,20 +64,8 @@ class Wish:
         """
         if known is None:
             return self
-        was = kept(known)
-        record.refuse_other_identity(self.name, self.identity, was.identity)
         sized = self.count is not None or self.uuids is not None
-        return replace(
-            self,
-            type=self.type or was.type,
-            count=self.count if sized else was.count,
-            uuids=self.uuids if sized else was.uuids,
-            parents=self.parents if self.parents is not None else was.parents,
-            placement=self.placement or was.placement,
-            attrs=self.attrs if self.attrs is not None else was.attrs,
-            autostart=self.autostart if self.autostart is not None else was.autostart,
-            identity=was.identity,
-        )
+        return replace(self, **left_open(self, kept(known), *(("count", "uuids") if sized else ())))
 
     def document(self) -> dict[str, Any]:
         """The wish as a record keeps it: what was said, and nothing of what was left out."""

@@ -27,6 +27,11 @@ class Definition:
     require_online: bool = True
 
     @property
+    def parent(self) -> str:
+        """What is called so of a definition of any kind."""
+        return self.parent_wwpn
+
+    @property
     def path(self) -> str:
         return path_of(self.wwpn)
 

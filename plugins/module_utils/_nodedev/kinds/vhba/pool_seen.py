@@ -12,7 +12,6 @@ from ...host.fc_port import Port
 from ...host.lun import Lun
 from ...host.processes import Holder
 from ...pools import members, record
-from ...pools.members import Member
 from ...pools.record import Record
 from ...store.files import DamagedDefinition
 from . import definition as vhba_definition
@@ -66,6 +65,14 @@ class Observation:
     def hbas(self) -> list[Port]:
         """The ports that are no vHBAs."""
         return [port for port in self.ports if port.vport is None]
+
+    def defined(self, wwpn: str) -> tuple[Definition, ...]:
+        """The definition of a WWPN, if it has one."""
+        return (self.definitions[wwpn],) if wwpn in self.definitions else ()
+
+    def held_by(self, wwpn: str) -> str:
+        """Who uses an instance, in words."""
+        return ", ".join(self.active[wwpn].held_by) if wwpn in self.active else ""
 
 
 def observe(wish: Wish) -> Observation:
@@ -136,13 +143,3 @@ def _active(ports: tuple[Port, ...], names: Mapping[str, str | None], removes: b
         )
         for wwpn, (port, hba) in found.items()
     }
-
-
-def members_of(seen: Observation) -> list[Member]:
-    """The pool's instances by index: those of its record, and those whose names follow from its own."""
-    found = []
-    for wwpn, (index, recorded) in record.known(seen.record, seen.derived).items():
-        running, defined = seen.active.get(wwpn), seen.definitions.get(wwpn)
-        parent = running.parent if running else defined.parent_wwpn if defined else recorded
-        found.append(Member(index, wwpn, parent, running is not None, ", ".join(running.held_by) if running else ""))
-    return sorted(found, key=lambda member: member.index)

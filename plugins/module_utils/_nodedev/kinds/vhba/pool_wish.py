@@ -11,7 +11,7 @@ from ...errors import BadInput
 from ...host.fc_port import Port
 from ...names import checked_oui, checked_wwn, derived_wwn
 from ...pools import fields, members, placement, record
-from ...pools.options import checked
+from ...pools.options import checked, left_open
 from ...pools.record import Record
 from ...store.files import DamagedDefinition
 from .device import OUI
@@ -57,7 +57,6 @@ class Wish:
         if known is None:
             return self
         was = kept(known)
-        record.refuse_other_identity(self.name, self.identity, was.identity)
         oui = was.oui or OUI
         if (self.oui or oui) != oui:
             raise BadInput(
@@ -65,15 +64,7 @@ class Wish:
                 self.oui,
                 f"pool {self.name} has names with {oui}: remove it first with state: absent, or choose another name",
             )
-        return replace(
-            self,
-            count=self.count if self.count is not None else was.count,
-            parents=self.parents if self.parents is not None else was.parents,
-            placement=self.placement or was.placement,
-            require_online=self.require_online if self.require_online is not None else was.require_online,
-            oui=self.oui or was.oui,
-            identity=was.identity,
-        )
+        return replace(self, **left_open(self, was))
 
     @property
     def selector(self) -> Selector:
