@@ -11,7 +11,12 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors im
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.fc_port import Port
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.lun import Lun
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import Definition
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.device import Observation, Wish, plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.device import (
+    Observation,
+    Wish,
+    names_of,
+    plan,
+)
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import describe
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
@@ -248,14 +253,14 @@ def test_an_identity_stands_in_for_the_machine_id(tmp_path: Any, monkeypatch: py
         "ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.machine.MACHINE_ID", str(file)
     )
     named = Wish.checked(name="database", identity="gpu-7.example")
-    assert named.pair == ("5001a4a5c106acea", "5001a4aabfad22d7")
+    assert names_of(named) == ("5001a4a5c106acea", "5001a4aabfad22d7")
     file.write_text("fedcba9876543210fedcba9876543210\n")
     # A former machine-id as identity gives the names that it gave.
-    assert Wish.checked(name="database", identity="0123456789abcdef0123456789abcdef").pair == (
+    assert names_of(Wish.checked(name="database", identity="0123456789abcdef0123456789abcdef")) == (
         "5001a4a5c2f82842",
         "5001a4a2ecd0a2fb",
     )
-    assert named.pair == ("5001a4a5c106acea", "5001a4aabfad22d7")
+    assert names_of(named) == ("5001a4a5c106acea", "5001a4aabfad22d7")
 
 
 def test_names_follow_from_the_machine_and_the_name(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,9 +270,9 @@ def test_names_follow_from_the_machine_and_the_name(tmp_path: Any, monkeypatch: 
     )
     wish = Wish.checked(name="database")
     with pytest.raises(NodedevError, match="run systemd-machine-id-setup"):
-        _pair = wish.pair
+        _pair = names_of(wish)
     file.write_text("0123456789abcdef0123456789abcdef\n")
-    assert wish.pair == ("5001a4a5c2f82842", "5001a4a2ecd0a2fb")
+    assert names_of(wish) == ("5001a4a5c2f82842", "5001a4a2ecd0a2fb")
 
 
 hbas = st.builds(

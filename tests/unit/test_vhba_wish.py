@@ -14,7 +14,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhb
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import device as vhba
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import document as vhba_wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import Definition
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.device import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.device import Wish, names_of
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.parent import Asked
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import xml
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import files
@@ -114,7 +114,7 @@ def test_of_two_fc_hosts_the_last_counts(last: str) -> None:
 def test_derived_names_never_change() -> None:
     wish = vhba_wish.from_device(device(""))
     # Written out, since other values would make every such vHBA anew.
-    assert wish.pair == ("5001a4a36a83faf0", "5001a4ae7c965d55")
+    assert names_of(wish) == ("5001a4a36a83faf0", "5001a4ae7c965d55")
     assert vhba_wish.from_device(device("<wwnn/><wwpn></wwpn>")) == wish
 
 
@@ -122,22 +122,22 @@ def test_derived_names_differ_by_host_and_by_what_the_document_says(host: Host) 
     parents = ("", NAMED, "<parent>scsi_host6</parent>", BY_WWNS, BY_FABRIC)
     insides = ("", f"<wwnn>{WWNN}</wwnn>", f"<wwpn>{WWPN}</wwpn>", "<wwpn>5001a4a0000000a2</wwpn>")
     documents = [device(inside, parent) for inside in insides for parent in parents]
-    pairs = [vhba_wish.from_device(document).pair for document in documents]
+    pairs = [names_of(vhba_wish.from_device(document)) for document in documents]
     assert len(set(pairs)) == len(pairs)
     assert all(WWNN in pair for pair in pairs[len(parents) : 2 * len(parents)])
     assert all(WWPN in pair for pair in pairs[2 * len(parents) : 3 * len(parents)])
     # The parent's notation is of no meaning.
     spelled = f"<parent wwnn='0x{HBA_WWNN.upper()}' wwpn='{HBA_WWPN}'/>"
-    assert vhba_wish.from_device(device("", spelled)).pair == pairs[parents.index(BY_WWNS)]
+    assert names_of(vhba_wish.from_device(device("", spelled))) == pairs[parents.index(BY_WWNS)]
     (host.root / "machine-id").write_text(f"{MACHINE[::-1]}\n")
-    assert not {vhba_wish.from_device(document).pair for document in documents} & set(pairs)
+    assert not {names_of(vhba_wish.from_device(document)) for document in documents} & set(pairs)
 
 
 def test_nothing_is_derived_without_a_machine_id(host: Host) -> None:
     (host.root / "machine-id").unlink()
     with pytest.raises(NodedevError, match="holds no machine-id"):
         vhba_wish.from_device(device(""))
-    assert vhba_wish.from_device(device()).pair == (WWNN, WWPN)
+    assert names_of(vhba_wish.from_device(device())) == (WWNN, WWPN)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_a_definition_without_a_start_is_no_vhbas() -> None:
     with pytest.raises(BadInput, match="autostart: False cannot be used"):
         vhba_wish.from_name("scsi_host9", autostart=False, state="inactive")
     for more in ({"persistent": False}, {"state": "absent"}):
-        assert vhba_wish.from_device(device(), autostart=False, **more).pair == (WWNN, WWPN)
+        assert names_of(vhba_wish.from_device(device(), autostart=False, **more)) == (WWNN, WWPN)
 
 
 def test_kinds_by_type_and_by_prefix() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ... import wishes
-from ...errors import BadInput, NodedevError
+from ...errors import BadInput, InUse, NodedevError
 from ...host import holders, mdev_parents, mdevs
 from ...host.oddities import Oddities
 from ...host.processes import Holder
@@ -284,7 +284,8 @@ def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
 def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
     active, defined = seen.active, seen.definition
     target = _target(wish, seen)
-    strays = _strays(wish, seen, target)
+    strays = _strays(seen, target)
+    _refuse_other(wish, seen, target, strays)
     outdated = active is not None and defined is not None and defined.attrs != target.attrs
     wrong = active is not None and (active.parent, active.type) != (target.parent, target.type)
 
@@ -405,26 +406,26 @@ def _offer(seen: Observation) -> str:
     return f"{seen.address} has the types: {', '.join(offered) or 'none'}"
 
 
-def _strays(wish: Wish, seen: Observation, target: Definition) -> list[Definition]:
-    """The definitions that stand in the way of the wish, after what exists otherwise was found replaceable.
+def _strays(seen: Observation, target: Definition) -> Sequence[Definition]:
+    """The definitions under other parents, which are in the way where there is nothing under the one that is meant."""
+    active = seen.active
+    here = seen.definition is not None or (active is not None and active.parent == target.parent)
+    return () if here else seen.definitions
 
-    A definition under another parent is in the way only when there is nothing under the one that is meant.
-    """
-    active, defined = seen.active, seen.definition
-    here = defined is not None or (active is not None and active.parent == target.parent)
-    strays = [] if here else list(seen.definitions)
+
+def _refuse_other(wish: Wish, seen: Observation, target: Definition, strays: Sequence[Definition]) -> None:
+    """Raise NodedevError where the device exists with another type or parent, unless it may be replaced."""
     others = [(known.type, known.parent, "is defined") for known in strays]
-    if active is not None:
-        others.append((active.type, active.parent, "runs"))
-    if defined is not None:
-        others.append((defined.type, defined.parent, "is defined"))
+    if seen.active is not None:
+        others.append((seen.active.type, seen.active.parent, "runs"))
+    if seen.definition is not None:
+        others.append((seen.definition.type, seen.definition.parent, "is defined"))
     for kind, parent, how in others:
         if (kind, parent) != (target.type, target.parent) and not wish.replace:
             raise NodedevError(
                 f"mdev {wish.uuid} {how} with type {kind} on {parent}, not with type {target.type} on {target.parent}:"
                 " set replace: true to make it anew, or choose another uuid"
             )
-    return strays
 
 
 def _check_room(seen: Observation, target: Definition) -> None:
@@ -445,15 +446,24 @@ def _change(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
     """Other attributes for a device that runs, where a script can change them and it need not be made anew."""
     if seen.active is None or seen.definition is None or not seen.changeable or not wish.replace:
         return []
-    steps.refuse_if_held(seen.active, seen.holders, wish.force)
+    _refuse_if_held(wish, seen, seen.active)
     return [steps.change(target, seen.definition.attrs, _terms(wish, seen))]
 
 
 def _remove(wish: Wish, seen: Observation, active: mdevs.Mdev) -> Step:
-    steps.refuse_if_held(active, seen.holders, wish.force)
+    _refuse_if_held(wish, seen, active)
     known = next((known for known in seen.definitions if known.parent == active.parent), None)
     told = () if isinstance(seen.told, Refused) else seen.told
     return steps.remove(active, known.attrs if known else told, _terms(wish, seen))
+
+
+def _refuse_if_held(wish: Wish, seen: Observation, active: mdevs.Mdev) -> None:
+    """Raise InUse, naming the holders, when the device has any and may not be removed from under them."""
+    if seen.holders and not wish.force:
+        raise InUse(
+            f"mdev {active.uuid} on {active.parent} is in use by {holders.named(seen.holders)}:"
+            " stop that first, or set force: true to have the kernel ask for its release"
+        )
 
 
 def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:

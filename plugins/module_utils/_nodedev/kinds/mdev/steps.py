@@ -6,15 +6,13 @@ Each step, and what takes it back, asks mdevctl's callout scripts as mdevctl's o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ...errors import InUse, NodedevError
-from ...host import holders
+from ...errors import NodedevError
 from ...host.mdevs import Mdev
-from ...host.processes import Holder
 from ...names import checked_attribute_name
 from ...plan import Step
 from ...store import callouts, damaged, mdevctl
@@ -130,15 +128,6 @@ def remove(active: Mdev, attrs: Attrs, terms: Terms) -> Step:
         lambda: _stop(again, terms),
         lambda: _start(again, replace(terms, force=True)),
     )
-
-
-def refuse_if_held(active: Mdev, held_by: Collection[Holder], force: bool) -> None:
-    """Raise InUse, naming the holders, when the device has any and may not be removed from under them."""
-    if held_by and not force:
-        raise InUse(
-            f"mdev {active.uuid} on {active.parent} is in use by {holders.named(held_by)}:"
-            " stop that first, or set force: true to have the kernel ask for its release"
-        )
 
 
 def define(target: Definition, former: Definition | None, terms: Terms) -> Step:

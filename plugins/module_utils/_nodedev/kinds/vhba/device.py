@@ -7,12 +7,12 @@ stable from boot to boot, so the definition names the HBA by its WWPN.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ... import wishes
-from ...errors import BadInput, NodedevError
+from ...errors import BadInput, InUse, NodedevError
 from ...host import disk_users, fc_port, lun, machine
 from ...host.fc_port import Port
 from ...host.lun import Lun
@@ -83,14 +83,6 @@ class Wish:
         wishes.check(options)
         return cls(asked=Asked.checked(parent, parent_wwnn, parent_wwpn, parent_fabric_wwn), **options)
 
-    @property
-    def pair(self) -> tuple[str, str]:
-        """WWNN and WWPN, given or following from host and name; reads the machine-id for the latter."""
-        if self.wwnn is not None and self.wwpn is not None:
-            return self.wwnn, self.wwpn
-        host, name = self.identity or machine.needed_id(machine.known_id()), str(self.name)
-        return derived_wwn(host, name, "node", self.oui), derived_wwn(host, name, "port", self.oui)
-
 
 @dataclass(frozen=True)
 class Observation:
@@ -147,7 +139,7 @@ def observe(wish: Wish) -> Observation:
 
 def _look(wish: Wish) -> Observation:
     """The ports and the definition alone."""
-    wwnn, wwpn = wish.pair
+    wwnn, wwpn = names_of(wish)
     ports = tuple(fc_port.ports())
     active = next((port for port in ports if port.vport and (port.wwnn, port.wwpn) == (wwnn, wwpn)), None)
     known, damaged = None, None
@@ -156,6 +148,14 @@ def _look(wish: Wish) -> Observation:
     except DamagedDefinition as error:
         damaged = error
     return Observation(wwnn, wwpn, ports, active, known, damaged)
+
+
+def names_of(wish: Wish) -> tuple[str, str]:
+    """WWNN and WWPN, given or following from host and name; reads the machine-id for the latter."""
+    if wish.wwnn is not None and wish.wwpn is not None:
+        return wish.wwnn, wish.wwpn
+    host, name = wish.identity or machine.needed_id(machine.known_id()), str(wish.name)
+    return derived_wwn(host, name, "node", wish.oui), derived_wwn(host, name, "port", wish.oui)
 
 
 def used(luns: tuple[Lun, ...]) -> list[Holder]:
@@ -168,10 +168,10 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
     if seen.damaged is not None and wish.state != "absent":
         raise seen.damaged
-    steps.refuse_if_several(seen.wwnn, seen.wwpn, seen.ports)
+    refuse_if_several(seen.wwnn, seen.wwpn, seen.ports)
     forget = _forgotten(seen) if wish.state == "absent" else []
     others = [port for port in seen.ports if port is not seen.active]
-    steps.refuse_if_taken("wwpn", seen.wwnn, seen.wwpn, others)
+    refuse_if_taken("wwpn", seen.wwnn, seen.wwpn, others)
     if wish.state == "absent":
         return _planned(seen, (*forget, *_removal(wish, seen)), None, None, {})
     hba: Port | None
@@ -261,8 +261,38 @@ def _removal(wish: Wish, seen: Observation) -> list[Step]:
     port, hba = seen.active, seen.hba
     if port is None or hba is None:
         return []
-    steps.refuse_if_used(port, [*map(str, seen.uses)], wish.force)
+    refuse_if_used(port, [*map(str, seen.uses)], wish.force)
     return steps.remove(port, hba, seen.luns, wish.wait_timeout, wish.force)
+
+
+def refuse_if_used(port: Port, uses: Collection[str], force: bool) -> None:
+    """Raise InUse, naming the uses, when there are any and the disks may not be taken away from under them."""
+    if uses and not force:
+        raise InUse(
+            f"vHBA {port.wwpn} ({port.name}) is in use, {', '.join(uses)}: stop that first, or set"
+            " force: true to take the disks away all the same"
+        )
+
+
+def refuse_if_taken(option: str, wwnn: str, wwpn: str, others: Collection[Port]) -> None:
+    """Raise BadInput when another port of this host has the WWPN, which is to be unique."""
+    for port in others:
+        if port.wwpn != wwpn:
+            continue
+        if port.vport is None:
+            raise BadInput(option, wwpn, f"it is the port's own name of HBA {port.name}")
+        raise BadInput(option, wwpn, f"vHBA {port.name} has it already, with WWNN {port.wwnn} instead of {wwnn}")
+
+
+def refuse_if_several(wwnn: str, wwpn: str, ports: Collection[Port]) -> None:
+    """HBAs do not know of each other's vHBAs: two of them may have one of the same names, and only one is meant."""
+    same = [port for port in ports if port.vport and (port.wwnn, port.wwpn) == (wwnn, wwpn)]
+    if len(same) > 1:
+        named = ", ".join(f"{port.name} on scsi_host{port.parent}" for port in same)
+        raise NodedevError(
+            f"several vHBAs have the names {wwnn} and {wwpn}: {named}; delete all but one by the vport_delete of their"
+            " HBAs"
+        )
 
 
 def _planned(

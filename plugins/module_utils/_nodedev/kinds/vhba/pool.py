@@ -24,7 +24,7 @@ from ...pools.space import Space
 from ...resource import Plan
 from ...store import restorers
 from ...store.files import DamagedDefinition
-from . import definition, pool_wish, steps
+from . import definition, device, pool_wish, steps
 from .definition import Definition
 from .parent import called, is_named, unfit, with_npiv
 from .pool_seen import Observation, Running
@@ -69,7 +69,7 @@ class _Vhbas:
 
     def refuse(self, own: Sequence[Member]) -> None:
         for running in self.seen.active.values():
-            steps.refuse_if_several(running.wwnn, running.wwpn, self.seen.ports)
+            device.refuse_if_several(running.wwnn, running.wwpn, self.seen.ports)
         if self.wish.state == "absent":
             for member in own:
                 self._refuse_if_taken("wwpn", member)
@@ -82,7 +82,7 @@ class _Vhbas:
         known = seen.definitions.get(member.id)
         wwnn = known.wwnn if known else self.wish.wwnn(seen.machine, member.index) if seen.machine else None
         if wwnn is not None:
-            steps.refuse_if_taken(option, wwnn, member.id, seen.ports)
+            device.refuse_if_taken(option, wwnn, member.id, seen.ports)
 
     def members(self, own: list[Member]) -> list[Member]:
         wish = self.wish
@@ -172,7 +172,7 @@ class _Vhbas:
         there = self.seen.active.get(one.id) or self.seen.definitions.get(one.id)
         wwnn = there.wwnn if there else self.wish.wwnn(machine.needed_id(self.seen.machine), one.index)
         if one.id not in self.seen.active:
-            steps.refuse_if_taken("name", wwnn, one.id, self.seen.ports)
+            device.refuse_if_taken("name", wwnn, one.id, self.seen.ports)
         known = self.seen.definitions.get(one.id)
         # What this run was not told stays as it is defined.
         online = self.wish.logged_in if known is None or self.told.require_online is not None else known.require_online
@@ -190,7 +190,7 @@ class _Vhbas:
         hba = self._hbas.get(running.parent) if running else None
         if running is None or running.port is None or hba is None:
             return []
-        steps.refuse_if_used(running.port, running.held_by, self.wish.force)
+        device.refuse_if_used(running.port, running.held_by, self.wish.force)
         return steps.remove(running.port, hba, running.luns, self.wish.wait_timeout, self.wish.force)
 
     def define(self, target: Definition) -> tuple[list[Step], tuple[Definition, ...]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from ...errors import BadInput, InUse, NodedevError
 from ...host.fc_port import Port
 from ...host.lun import Lun
 from ...plan import Step
@@ -49,33 +48,3 @@ def _remove_lun(port: Port, unit: Lun, seconds: float, going: Collection[str], f
 
     node = f" ({unit.block})" if unit.block else ""
     return Step(f"remove LUN {unit.address}{node}", lambda: kernel.remove_lun(unit, seconds, going, force), undo)
-
-
-def refuse_if_used(port: Port, uses: Collection[str], force: bool) -> None:
-    """Raise InUse, naming the uses, when there are any and the disks may not be taken away from under them."""
-    if uses and not force:
-        raise InUse(
-            f"vHBA {port.wwpn} ({port.name}) is in use, {', '.join(uses)}: stop that first, or set"
-            " force: true to take the disks away all the same"
-        )
-
-
-def refuse_if_taken(option: str, wwnn: str, wwpn: str, others: Collection[Port]) -> None:
-    """Raise BadInput when another port of this host has the WWPN, which is to be unique."""
-    for port in others:
-        if port.wwpn != wwpn:
-            continue
-        if port.vport is None:
-            raise BadInput(option, wwpn, f"it is the port's own name of HBA {port.name}")
-        raise BadInput(option, wwpn, f"vHBA {port.name} has it already, with WWNN {port.wwnn} instead of {wwnn}")
-
-
-def refuse_if_several(wwnn: str, wwpn: str, ports: Collection[Port]) -> None:
-    """HBAs do not know of each other's vHBAs: two of them may have one of the same names, and only one is meant."""
-    same = [port for port in ports if port.vport and (port.wwnn, port.wwpn) == (wwnn, wwpn)]
-    if len(same) > 1:
-        named = ", ".join(f"{port.name} on scsi_host{port.parent}" for port in same)
-        raise NodedevError(
-            f"several vHBAs have the names {wwnn} and {wwpn}: {named}; delete all but one by the vport_delete of their"
-            " HBAs"
-        )
