@@ -15,8 +15,7 @@ extends_documentation_fragment:
   - hostdev.nodedev.attributes.facts
 options:
   kinds:
-    description:
-      - Only these kinds; without this option, all.
+    description: Only these kinds; without this option, all.
     type: list
     elements: str
     choices: [mdev, vhba, pool]
@@ -74,8 +73,7 @@ ansible_facts:
                 - {what: attribute nvidia/vgpu_params, defined: frame_rate_limiter=0, running: frame_rate_limiter=1}
               pool: null
         vhba:
-          description:
-            - The definitions of vHBAs, by WWPN. C(drift) tells of another WWNN or HBA than defined.
+          description: The definitions of vHBAs, by WWPN. C(drift) tells of another WWNN or HBA than defined.
           type: list
           elements: dict
           sample:

@@ -18,8 +18,7 @@ extends_documentation_fragment:
   - hostdev.nodedev.attributes
 options:
   uuid:
-    description:
-      - The UUID of the device, in upper or lower case. It is kept in lower case, as the kernel does.
+    description: The UUID of the device, in upper or lower case. It is kept in lower case, as the kernel does.
     type: str
     required: true
   type:

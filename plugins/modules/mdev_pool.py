@@ -17,13 +17,9 @@ description:
     refuse. An instance that is adopted while it runs undefined keeps the attributes that a script tells of it.
 extends_documentation_fragment:
   - hostdev.nodedev.state
+  - hostdev.nodedev.pool
   - hostdev.nodedev.attributes
 options:
-  name:
-    description:
-      - The name of the pool, of up to 64 letters, digits and C(_ . -).
-    type: str
-    required: true
   type:
     description:
       - The type, as the kernel's id (V(nvidia-711)) or as the vendor's name (V(GRID A16-4Q)).
@@ -43,35 +39,28 @@ options:
     type: list
     elements: str
   parents:
-    description:
-      - What the parents must be, all of it; without this option, every parent that has the type is used.
+    description: What the parents must be, all of it; without this option, every parent that has the type is used.
     type: dict
     suboptions:
       names:
-        description:
-          - libvirt's names of parents, such as V(pci_0000_3d_00_0).
+        description: libvirt's names of parents, such as V(pci_0000_3d_00_0).
         type: list
         elements: str
       addresses:
-        description:
-          - Addresses of parents in sysfs, such as V(0000:3d:00.0), in addition to O(parents.names).
+        description: Addresses of parents in sysfs, such as V(0000:3d:00.0), in addition to O(parents.names).
         type: list
         elements: str
       driver:
-        description:
-          - The driver that the parent is bound to.
+        description: The driver that the parent is bound to.
         type: str
       vendor:
-        description:
-          - The PCI vendor, by its id (V(0x10de)) or its name in pci.ids.
+        description: The PCI vendor, by its id (V(0x10de)) or its name in pci.ids.
         type: str
       product:
-        description:
-          - The PCI product, by its id or its name in pci.ids.
+        description: The PCI product, by its id or its name in pci.ids.
         type: str
       numa_node:
-        description:
-          - The NUMA node.
+        description: The NUMA node.
         type: int
   placement:
     description:
@@ -94,13 +83,6 @@ options:
       - Without this option, instances that are defined keep what they have, and new ones get what the pool was told
         last, and start if it was not told.
     type: bool
-  identity:
-    description:
-      - A text of 1 to 255 characters without blanks that stands in for the host's machine-id in the UUIDs, such as the
-        host's name in the inventory. It makes up for machine-ids that several hosts have, which is a warning where it
-        can be told, and lasts when a host is installed anew.
-      - It is kept with the pool. That of a pool cannot be changed.
-    type: str
   adopt:
     description:
       - Whether an instance of O(uuids) that exists already, made by others, is taken into the pool. From then on it is

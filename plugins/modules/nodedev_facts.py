@@ -24,43 +24,17 @@ options:
         capability within their own.
     type: list
     elements: str
-    choices:
-      - system
-      - pci
-      - usb_device
-      - usb
-      - net
-      - scsi_host
-      - scsi_target
-      - scsi
-      - storage
-      - scsi_generic
-      - drm
-      - mdev
-      - ccw
-      - ccwgroup
-      - css
-      - vdpa
-      - ap_card
-      - ap_queue
-      - ap_matrix
-      - mdev_types
-      - fc_host
-      - vports
-      - vpd
-      - ccwgroup_member
+    choices: [system, pci, usb_device, usb, net, scsi_host, scsi_target, scsi, storage, scsi_generic, drm, mdev, ccw,
+              ccwgroup, css, vdpa, ap_card, ap_queue, ap_matrix, mdev_types, fc_host, vports, vpd, ccwgroup_member]
   names:
-    description:
-      - Only devices of these names. A name that no device has is no error.
+    description: Only devices of these names. A name that no device has is no error.
     type: list
     elements: str
   parent:
-    description:
-      - Only this device, by its name, and all below it.
+    description: Only this device, by its name, and all below it.
     type: str
   driver:
-    description:
-      - Only devices that are bound to this driver.
+    description: Only devices that are bound to this driver.
     type: str
   include:
     description:
@@ -78,8 +52,7 @@ options:
     type: str
     choices: [persistent, transient]
   xml:
-    description:
-      - Add the document that C(virsh nodedev-dumpxml) prints, in the form of libvirt 11.
+    description: Add the document that C(virsh nodedev-dumpxml) prints, in the form of libvirt 11.
     type: bool
     default: false
   tree:
@@ -89,8 +62,7 @@ options:
     type: bool
     default: false
   unlisted:
-    description:
-      - Add the devices of the same subsystems that libvirt does not list, each with the reason.
+    description: Add the devices of the same subsystems that libvirt does not list, each with the reason.
     type: bool
     default: false
 seealso:

@@ -17,12 +17,10 @@ extends_documentation_fragment:
   - hostdev.nodedev.attributes
 options:
   wwnn:
-    description:
-      - The World Wide Node Name, 16 hexadecimal digits with or without C(0x) and colons.
+    description: The World Wide Node Name, 16 hexadecimal digits with or without C(0x) and colons.
     type: str
   wwpn:
-    description:
-      - The World Wide Port Name. It must be unique in the fabric.
+    description: The World Wide Port Name. It must be unique in the fabric.
     type: str
   name:
     description:
@@ -37,8 +35,7 @@ options:
       - It is not kept. With another identity, or without it, the same name means another vHBA.
     type: str
   oui:
-    description:
-      - The vendor's part of WWNs that follow from O(name), 6 hexadecimal digits.
+    description: The vendor's part of WWNs that follow from O(name), 6 hexadecimal digits.
     type: str
     default: 001a4a
   parent:
@@ -48,16 +45,13 @@ options:
         free vports the one with the most of them. What was against each other HBA is returned.
     type: str
   parent_wwnn:
-    description:
-      - The HBA by its names; goes with O(parent_wwpn).
+    description: The HBA by its names; goes with O(parent_wwpn).
     type: str
   parent_wwpn:
-    description:
-      - The HBA by its names; goes with O(parent_wwnn).
+    description: The HBA by its names; goes with O(parent_wwnn).
     type: str
   parent_fabric_wwn:
-    description:
-      - The HBA by the WWN of the fabric that it is connected to.
+    description: The HBA by the WWN of the fabric that it is connected to.
     type: str
   force:
     description:
@@ -82,8 +76,7 @@ options:
     type: int
     default: 0
   rescan:
-    description:
-      - Whether to look for LUNs anew. This counts as a change only where some were found.
+    description: Whether to look for LUNs anew. This counts as a change only where some were found.
     type: bool
     default: false
 seealso:

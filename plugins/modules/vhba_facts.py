@@ -15,8 +15,7 @@ extends_documentation_fragment:
   - hostdev.nodedev.attributes.facts
 options:
   parent:
-    description:
-      - Only this HBA and the vHBAs on it, by libvirt's name.
+    description: Only this HBA and the vHBAs on it, by libvirt's name.
     type: str
 seealso:
   - module: hostdev.nodedev.vhba

@@ -18,13 +18,9 @@ description:
   - vHBAs that others made are never taken or removed. A failure half way undoes what this run did.
 extends_documentation_fragment:
   - hostdev.nodedev.state
+  - hostdev.nodedev.pool
   - hostdev.nodedev.attributes
 options:
-  name:
-    description:
-      - The name of the pool, of up to 64 letters, digits and C(_ . -).
-    type: str
-    required: true
   count:
     description:
       - How many vHBAs the pool has, or V(max) for as many as fit.
@@ -47,13 +43,11 @@ options:
         type: list
         elements: str
       wwpns:
-        description:
-          - HBAs by WWPN, in addition to O(parents.names). One that is not there is passed over.
+        description: HBAs by WWPN, in addition to O(parents.names). One that is not there is passed over.
         type: list
         elements: str
       fabric_wwn:
-        description:
-          - The WWN of the fabric that the HBA is connected to.
+        description: The WWN of the fabric that the HBA is connected to.
         type: str
       online:
         description:
@@ -85,13 +79,6 @@ options:
   oui:
     description:
       - The vendor's part of the WWNs, 6 hexadecimal digits. That of a pool cannot be changed; a new pool has V(001a4a).
-    type: str
-  identity:
-    description:
-      - A text of 1 to 255 characters without blanks that stands in for the host's machine-id in the WWNs, such as the
-        host's name in the inventory. It makes up for machine-ids that several hosts have, which is a warning where it
-        can be told, and lasts when a host is installed anew.
-      - It is kept with the pool. That of a pool cannot be changed.
     type: str
 seealso:
   - module: hostdev.nodedev.vhba
