@@ -16,6 +16,10 @@ from .host import sysfs, udev_events
 from .plan import Step, StepFailed, apply, describe
 
 
+# How often is looked at what has to be locked, which others may change between two looks.
+ATTEMPTS = 5
+
+
 class Wish(Protocol):
     """What a person wants of a device or a pool."""
 
@@ -104,12 +108,13 @@ def ensure(kind: Resource[W, S], wish: W, check_mode: bool = False) -> dict[str,
         if planned.creates:
             udev_events.check_pyudev()
         return _result(kind, wish, before, planned, planned.then)
-    while True:
+    for _attempt in range(ATTEMPTS):
         names = kind.locks(wish)
         with locks.held(names, wish.wait_timeout):
             done = _applied(kind, wish, names)
         if done is not None:
             return _result(kind, wish, *done)
+    raise NodedevError("what has to be locked was another each time, so that others change it now: try again")
 
 
 def _applied(kind: Resource[W, S], wish: W, names: set[str]) -> tuple[S, Plan[S], S] | None:
