@@ -164,31 +164,31 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     (
         "scripts tell the attributes of a running device without a definition",
         wished(),
-        observed(running(), callouts=SCRIPTS, told=(("a", "1"), ("b", "2"))),
+        observed(running(), callouts=SCRIPTS, script_attrs=(("a", "1"), ("b", "2"))),
         [f"{DEFINE}, a=1, b=2{ASKING}"],
     ),
     (
         "scripts tell them, and it is to run no longer",
         wished(state="inactive"),
-        observed(running(), callouts=SCRIPTS, told=(("a", "1"),)),
+        observed(running(), callouts=SCRIPTS, script_attrs=(("a", "1"),)),
         [f"{DEFINE}, a=1{ASKING}", f"{REMOVE}{ASKING}"],
     ),
     (
         "scripts tell what they should be",
         wished(attrs=[{"a": "1"}], replace=True),
-        observed(running(), callouts=SCRIPTS, told=(("a", "1"),)),
+        observed(running(), callouts=SCRIPTS, script_attrs=(("a", "1"),)),
         [f"{DEFINE}, a=1{ASKING}"],
     ),
     (
         "scripts tell others than are wished",
         wished(attrs=[{"a": "2"}]),
-        observed(running(), callouts=SCRIPTS, told=(("a", "1"),)),
+        observed(running(), callouts=SCRIPTS, script_attrs=(("a", "1"),)),
         [f"set a=2 on mdev {UUID}", f"{DEFINE}, a=2{ASKING}"],
     ),
     (
         "scripts tell those of another type",
         wished(type="nvidia-9", replace=True),
-        observed(running(), callouts=SCRIPTS, told=(("a", "1"),)),
+        observed(running(), callouts=SCRIPTS, script_attrs=(("a", "1"),)),
         [
             f"{REMOVE}{ASKING}",
             f"create mdev {UUID} of type nvidia-9 on {CARD}{ASKING}",
@@ -507,7 +507,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     (
         "a script does not tell the attributes",
         wished(),
-        observed(running(), callouts=SCRIPTS, told=Refused("the script says nothing")),
+        observed(running(), callouts=SCRIPTS, script_attrs=Refused("the script says nothing")),
         Refused,
         "the script says nothing",
     ),

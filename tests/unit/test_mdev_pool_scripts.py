@@ -18,7 +18,7 @@ def test_what_scripts_tell_of_an_adopted_instance_is_kept() -> None:
     scripts = Scripts(("/x",))
     told: dict[str, Any] = {U: (("a", "1"), ("b", "2"))}
     adopting = new(uuids=[U], adopt=True)
-    planned = plan(adopting, observed(active=runs("uA"), callouts=scripts, told=told))
+    planned = plan(adopting, observed(active=runs("uA"), callouts=scripts, script_attrs=told))
     asking = ", asking the callout scripts"
     assert shortly(planned)[1:] == [f"define #u on A, a=1, b=2{asking}"]
     assert planned.warnings == ()
@@ -29,7 +29,7 @@ def test_what_scripts_tell_of_an_adopted_instance_is_kept() -> None:
     ]
     refused = Refused("the script says nothing")
     with pytest.raises(Refused, match="the script says nothing"):
-        plan(adopting, observed(active=runs("uA"), callouts=scripts, told={U: refused}))
+        plan(adopting, observed(active=runs("uA"), callouts=scripts, script_attrs={U: refused}))
 
 
 def test_a_damaged_file_of_an_instance_goes_with_the_pool() -> None:

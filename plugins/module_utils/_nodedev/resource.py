@@ -15,7 +15,6 @@ from .errors import NodedevError, NoRoom
 from .host import sysfs, udev_events
 from .plan import Step, StepFailed, apply, describe
 
-
 # How often is looked at what has to be locked, which others may change between two looks.
 ATTEMPTS = 5
 

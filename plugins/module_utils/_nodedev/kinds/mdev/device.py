@@ -72,8 +72,8 @@ class Observation:
     question with which others it shares its capacity: those with the same card. ``leaving`` says that a device of this
     UUID is still being removed, from that parent where one is meant: the kernel hides it at once but waits for its
     user. ``holders`` are those of the device, also of one that is leaving. ``oddities`` are warnings of what makes no
-    sense. ``callouts`` are mdevctl's scripts, None where there are none. ``told`` is what they tell of the attributes
-    of a device that runs undefined, or why they do not; ``changeable`` says that they change attributes of such a
+    sense. ``callouts`` are mdevctl's scripts, None where there are none. ``script_attrs`` are the attributes that they
+    tell of a device that runs undefined, or why they do not; ``changeable`` says that they change attributes of such a
     device while it runs.
     """
 
@@ -89,13 +89,13 @@ class Observation:
     holders: tuple[Holder, ...]
     callouts: Scripts | None
     oddities: tuple[str, ...] = ()
-    told: Attrs | Refused = ()
+    script_attrs: Attrs | Refused = ()
     changeable: bool = False
 
     @property
     def definition(self) -> Definition | None:
         """The definition under the parent that is meant."""
-        return next((known for known in self.definitions if known.parent == self.address), None)
+        return next((each for each in self.definitions if each.parent == self.address), None)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class _Found:
     @property
     def cards(self) -> dict[str, str]:
         """The cards of all parents in question."""
-        parents = {self.address, *(known.parent for known in self.definitions)}
+        parents = {self.address, *(definition.parent for definition in self.definitions)}
         parents |= {self.active.parent} if self.active else set()
         return {parent: mdev_parents.card_of(parent) for parent in parents if parent is not None}
 
@@ -121,9 +121,9 @@ def _found(wish: Wish) -> _Found:
     active = mdevs.find(wish.uuid)
     definitions, damaged = mdevctl.defined(wish.uuid)
     registered = tuple(mdev_parents.addresses())
-    known = [definition.parent for definition in definitions]
-    known += [parent for parent, uuid in map(mdevctl.place_of, damaged) if uuid is not None and parent not in known]
-    address = _address(wish, active, known, registered)
+    parents = [definition.parent for definition in definitions]
+    parents += [parent for parent, uuid in map(mdevctl.place_of, damaged) if uuid is not None and parent not in parents]
+    address = _address(wish, active, parents, registered)
     leaving = mdev_leaving.find(wish.uuid, _left_by(wish, address, registered)) if active is None else None
     if address is None and leaving is not None:
         address = leaving.parent
@@ -159,7 +159,7 @@ def observe(wish: Wish) -> Observation:
         holders=tuple(held_by),
         callouts=scripts,
         oddities=tuple(oddities.warnings),
-        told=_told(wish, active, found.definitions, scripts),
+        script_attrs=_script_attrs(wish, active, found.definitions, scripts),
         changeable=_changeable(wish, active, found.definitions, scripts),
     )
 
@@ -178,12 +178,12 @@ def _left_by(wish: Wish, address: str | None, registered: Sequence[str]) -> Sequ
     return registered if wish.parent is None else ()
 
 
-def _told(
+def _script_attrs(
     wish: Wish, active: mdevs.Mdev | None, definitions: Sequence[Definition], scripts: Scripts | None
 ) -> Attrs | Refused:
     """What the scripts tell of a device that runs undefined, where that is to be kept or put back."""
     wanted = wish.state != "absent" and (wish.replace or (wish.persistent and wish.attrs is None))
-    if not wanted or active is None or any(known.parent == active.parent for known in definitions):
+    if not wanted or active is None or any(definition.parent == active.parent for definition in definitions):
         return ()
     try:
         return callouts.attributes(scripts, Definition(wish.uuid, active.parent, active.type, False), wish.wait_timeout)
@@ -196,27 +196,28 @@ def _changeable(
     wish: Wish, active: mdevs.Mdev | None, definitions: Sequence[Definition], scripts: Scripts | None
 ) -> bool:
     """Whether a device that runs with other attributes than it is to have can get them so."""
-    known = next((known for known in definitions if active is not None and known.parent == active.parent), None)
-    if known is None or not wish.replace or wish.attrs in (None, known.attrs):
+    parent = active.parent if active is not None else None
+    definition = next((each for each in definitions if each.parent == parent), None)
+    if definition is None or not wish.replace or wish.attrs in (None, definition.attrs):
         return False
     with contextlib.suppress(Refused):
-        return callouts.can_change(scripts, known, wish.wait_timeout)
+        return callouts.can_change(scripts, definition, wish.wait_timeout)
     return False
 
 
-def _address(wish: Wish, active: mdevs.Mdev | None, known: Sequence[str], registered: Sequence[str]) -> str | None:
+def _address(wish: Wish, active: mdevs.Mdev | None, parents: Sequence[str], registered: Sequence[str]) -> str | None:
     if wish.parent is None:
         if active is not None:
             return active.parent
-        return known[0] if len(known) == 1 else None
-    if wish.parent in registered or wish.parent in known:
+        return parents[0] if len(parents) == 1 else None
+    if wish.parent in registered or wish.parent in parents:
         return wish.parent
     for address in registered:
         path = mdev_parents.path_of(address)
         if path is not None and mdev_parents.name_of(path) == wish.parent:
             return address
     # A parent that is gone has no folder to take its subsystem from, so its name is compared by its end.
-    return next((address for address in known if wish.parent.endswith(device_name("", address))), None)
+    return next((address for address in parents if wish.parent.endswith(device_name("", address))), None)
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
@@ -264,21 +265,21 @@ def _refuse_several(wish: Wish, seen: Observation) -> None:
         runs = f", and runs on {seen.active.parent}"
         parents += [seen.active.parent] if seen.active.parent not in parents else []
     if len(parents) > 1:
-        known = "is defined under several parents" if len(seen.definitions) > 1 else "is under several parents"
-        raise BadInput("uuid", wish.uuid, f"it {known}, name one as 'parent': {', '.join(parents)}{runs}")
+        what = "is defined under several parents" if len(seen.definitions) > 1 else "is under several parents"
+        raise BadInput("uuid", wish.uuid, f"it {what}, name one as 'parent': {', '.join(parents)}{runs}")
 
 
 def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
-    def meant(parent: str) -> bool:
+    def is_meant(parent: str) -> bool:
         return wish.parent is None or parent == seen.address
 
-    change = [steps.undefine(known, _terms(wish, seen)) for known in seen.definitions if meant(known.parent)]
+    change = [steps.undefine(each, _terms(wish, seen)) for each in seen.definitions if is_meant(each.parent)]
     change += [steps.discard(damage) for damage in seen.damaged if _discarded(wish, seen, damage)]
     active = seen.active
-    if active is not None and meant(active.parent):
+    if active is not None and is_meant(active.parent):
         change.append(_remove(wish, seen, active))
         active = None
-    return _planned(seen, change, active, tuple(known for known in seen.definitions if not meant(known.parent)))
+    return _planned(seen, change, active, tuple(each for each in seen.definitions if not is_meant(each.parent)))
 
 
 def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
@@ -295,7 +296,7 @@ def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
     if wish.persistent and defined != target:
         define.append(steps.define(target, defined, terms))
     kept = target if wish.persistent else defined
-    definitions = tuple(known for known in seen.definitions if known not in strays and known != defined)
+    definitions = tuple(each for each in seen.definitions if each not in strays and each != defined)
     definitions += (kept,) if kept is not None else ()
 
     remove = []
@@ -307,12 +308,12 @@ def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
         # What cannot be taken back comes last.
         return _planned(seen, (*define, *remove), None, definitions, _not_compared(wish, seen))
     if active is not None:
-        told = f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true"
+        warning = f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true"
         # One that runs undefined may be of a run that was killed before it had set them.
-        unset = wish.persistent and defined is None and target.attrs not in ((), seen.told)
+        unset = wish.persistent and defined is None and target.attrs not in ((), seen.script_attrs)
         sets = steps.set_attributes(target, wish.wait_timeout) if unset and not seen.holders else []
         late = (outdated and not change) or (unset and not sets)
-        return _planned(seen, (*change, *sets, *define), active, definitions, (told,) if late else ())
+        return _planned(seen, (*change, *sets, *define), active, definitions, (warning,) if late else ())
     _check_room(seen, target)
     made = mdevs.Mdev(target.uuid, target.parent, target.type, seen.types[target.type].get("device_api"), None, ())
     return _planned(seen, (*remove, *_create(wish, seen, target), *define), made, definitions)
@@ -320,13 +321,13 @@ def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
 
 def _target(wish: Wish, seen: Observation) -> Definition:
     """The device as it should be, what the wish leaves open filled in from what is known of it."""
-    known = seen.definition
+    defined = seen.definition
     if seen.address is None:
         listed = ", ".join(seen.registered) or "none"
         raise BadInput(
             "parent", None, f"mdev {wish.uuid} is not known here, so one of the registered parents is needed: {listed}"
         )
-    if seen.parent is None and (known is None or wish.state == "present"):
+    if seen.parent is None and (defined is None or wish.state == "present"):
         listed = ", ".join(seen.registered) or "none"
         raise BadInput(
             "parent", seen.address, f"it is not registered for mediated devices now; registered are: {listed}"
@@ -344,9 +345,9 @@ def _target(wish: Wish, seen: Observation) -> Definition:
     attrs = wish.attrs if wish.attrs is not None else former.attrs if former is not None else ()
     undefined = running is not None and running.type == kind and former is None
     if undefined and wish.attrs is None and wish.persistent:
-        if isinstance(seen.told, Refused):
-            raise seen.told
-        attrs = seen.told
+        if isinstance(seen.script_attrs, Refused):
+            raise seen.script_attrs
+        attrs = seen.script_attrs
     starts = wish.autostart if wish.autostart is not None else former is None or former.autostart
     return Definition(wish.uuid, seen.address, kind, starts, attrs)
 
@@ -359,50 +360,50 @@ def _former(seen: Observation) -> Definition | None:
     if seen.definition is not None:
         return seen.definition
     if seen.active is not None:
-        return next((known for known in seen.definitions if known.parent == seen.active.parent), None)
+        return next((definition for definition in seen.definitions if definition.parent == seen.active.parent), None)
     return seen.definitions[0] if len(seen.definitions) == 1 else None
 
 
 def _type_id(wish: Wish, seen: Observation) -> str:
     wanted = str(wish.type)
-    known = seen.definition
-    if wanted in seen.types or (known is not None and wanted == known.type):
+    defined = seen.definition
+    if wanted in seen.types or (defined is not None and wanted == defined.type):
         return wanted
-    called = [kind for kind, said in seen.types.items() if said.get("name") == wanted]
+    called = [kind for kind, facts in seen.types.items() if facts.get("name") == wanted]
     if len(called) > 1:
         raise BadInput("type", wanted, f"{seen.address} has several types of that name, use an id: {', '.join(called)}")
     if called:
         return called[0]
-    if known is not None and _hides_name(wish, seen, known):
-        return known.type
+    if defined is not None and _hides_name(wish, seen, defined):
+        return defined.type
     if seen.parent is None:
         return wanted
     raise BadInput("type", wanted, _offer(seen))
 
 
-def _hides_name(wish: Wish, seen: Observation, known: Definition) -> bool:
+def _hides_name(wish: Wish, seen: Observation, definition: Definition) -> bool:
     """Whether the wished type may be the vendor's name of the defined one, which nobody tells any more.
 
     So it is where the parent is gone or has lost the type. A kernel's id begins as those of the same driver do.
     """
-    return known.type not in seen.types and not str(wish.type).startswith(known.type.partition("-")[0] + "-")
+    return definition.type not in seen.types and not str(wish.type).startswith(definition.type.partition("-")[0] + "-")
 
 
 def _not_compared(wish: Wish, seen: Observation) -> tuple[str, ...]:
     """The warning that a type was taken for the defined one without being compared, if so it was."""
-    known = seen.definition
-    if wish.type is None or known is None or wish.type == known.type or not _hides_name(wish, seen, known):
+    defined = seen.definition
+    if wish.type is None or defined is None or wish.type == defined.type or not _hides_name(wish, seen, defined):
         return ()
-    if any(wish.type == said.get("name") for said in seen.types.values()):
+    if any(wish.type == facts.get("name") for facts in seen.types.values()):
         return ()
     return (
-        f"mdev {wish.uuid} stays defined with type {known.type}: whether that is {wish.type} cannot be told, since"
-        f" {known.parent} does not offer it now",
+        f"mdev {wish.uuid} stays defined with type {defined.type}: whether that is {wish.type} cannot be told, since"
+        f" {defined.parent} does not offer it now",
     )
 
 
 def _offer(seen: Observation) -> str:
-    offered = [f"{kind} ({said['name']})" if "name" in said else kind for kind, said in seen.types.items()]
+    offered = [f"{kind} ({facts['name']})" if "name" in facts else kind for kind, facts in seen.types.items()]
     return f"{seen.address} has the types: {', '.join(offered) or 'none'}"
 
 
@@ -434,7 +435,7 @@ def _check_room(seen: Observation, target: Definition) -> None:
     frees = seen.active is not None and seen.cards[seen.active.parent] == seen.cards[target.parent]
     if frees or seen.types[target.type].get("available_instances") != 0:
         return
-    left = [f"{kind}: {said.get('available_instances', 'unknown')}" for kind, said in seen.types.items()]
+    left = [f"{kind}: {facts.get('available_instances', 'unknown')}" for kind, facts in seen.types.items()]
     raise BadInput("type", target.type, f"no instance is left on {target.parent}; left are {', '.join(left)}")
 
 
@@ -452,9 +453,9 @@ def _change(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
 
 def _remove(wish: Wish, seen: Observation, active: mdevs.Mdev) -> Step:
     _refuse_if_held(wish, seen, active)
-    known = next((known for known in seen.definitions if known.parent == active.parent), None)
-    told = () if isinstance(seen.told, Refused) else seen.told
-    return steps.remove(active, known.attrs if known else told, _terms(wish, seen))
+    definition = next((definition for definition in seen.definitions if definition.parent == active.parent), None)
+    script_attrs = () if isinstance(seen.script_attrs, Refused) else seen.script_attrs
+    return steps.remove(active, definition.attrs if definition else script_attrs, _terms(wish, seen))
 
 
 def _refuse_if_held(wish: Wish, seen: Observation, active: mdevs.Mdev) -> None:
@@ -491,7 +492,7 @@ def _planned(
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
     """The device afterwards."""
-    written = {known for known in planned.then.definitions if known.autostart} - {*before.definitions}
+    written = {definition for definition in planned.then.definitions if definition.autostart} - {*before.definitions}
     unserved = restorers.warning(f"mdev {wish.uuid}", served_by_mdevctl=True) if written else []
     return {
         "mdev": _described(wish.uuid, before, after),
@@ -501,9 +502,9 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
 
 def state(seen: Observation) -> dict[str, Any]:
     """What runs and what is kept, apart, as a diff shows them."""
-    known = _kept(seen)
+    definition = _kept(seen)
     runtime = {"type": seen.active.type, "parent_addr": seen.active.parent} if seen.active else {}
-    return {"runtime": runtime, "boot": known.document() if known else {}}
+    return {"runtime": runtime, "boot": definition.document() if definition else {}}
 
 
 def _kept(seen: Observation) -> Definition | None:
@@ -512,9 +513,9 @@ def _kept(seen: Observation) -> Definition | None:
 
 def _described(uuid: str, before: Observation, after: Observation) -> dict[str, Any]:
     """The device as it is, under the names of libvirt's XML; what is not known or no more is None."""
-    active, known = after.active, _kept(after)
-    address = active.parent if active else known.parent if known else before.address
-    kind = active.type if active else known.type if known else None
+    active, definition = after.active, _kept(after)
+    address = active.parent if active else definition.parent if definition else before.address
+    kind = active.type if active else definition.type if definition else None
     return {
         "name": mdev_name(uuid, address) if address else None,
         "uuid": uuid,
@@ -524,8 +525,8 @@ def _described(uuid: str, before: Observation, after: Observation) -> dict[str, 
         "device_api": active.device_api if active else after.types.get(kind or "", {}).get("device_api"),
         "iommu_group": active.iommu_group if active else None,
         "active": active is not None,
-        "persistent": known is not None,
-        "autostart": known.autostart if known else None,
-        "attrs": [{name: value} for name, value in known.attrs] if known else [],
+        "persistent": definition is not None,
+        "autostart": definition.autostart if definition else None,
+        "attrs": [{name: value} for name, value in definition.attrs] if definition else [],
         "holders": [holder.document() for holder in after.holders],
     }

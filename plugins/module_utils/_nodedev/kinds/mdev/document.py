@@ -30,18 +30,18 @@ def from_device(document: dict[str, Any], **options: Any) -> Wish:
     ``options`` are those of Wish that the document has no place for. A document without a UUID means the device whose
     UUID is derived from parent and type. BadInput, naming the option ``xml``, for one that lacks what libvirt asks for.
     """
-    said = document["capability"]
-    kind = said.get("mdev_type")
+    capability = document["capability"]
+    kind = capability.get("mdev_type")
     if not isinstance(kind, dict) or not isinstance(kind.get("id"), str):
         raise BadInput("xml", kind, "a mediated device has a <type> with an id")
-    parent = _parent(document.get("parent"), said.get("parent_addr"))
-    uuid = said.get("uuid")
+    parent = _parent(document.get("parent"), capability.get("parent_addr"))
+    uuid = capability.get("uuid")
     if uuid is None:
         uuid = derived_uuid(parent, kind["id"])
     uuid = libvirt_uuid(uuid) if isinstance(uuid, str) else None
     if uuid is None:
-        raise BadInput("xml", said["uuid"], "<uuid> holds a UUID of 32 hexadecimal digits and nothing else")
-    attrs = [_attribute(item) for item in said.get("attr", ())]
+        raise BadInput("xml", capability["uuid"], "<uuid> holds a UUID of 32 hexadecimal digits and nothing else")
+    attrs = [_attribute(item) for item in capability.get("attr", ())]
     return Wish.checked(uuid=uuid, type=kind["id"], parent=parent, attrs=attrs, **options)
 
 
@@ -54,10 +54,10 @@ def _parent(name: object, address: object) -> str:
     raise BadInput("xml", name, "a mediated device has a <parent>, by libvirt's name such as pci_0000_06_00_0")
 
 
-def _attribute(item: object) -> dict[str, str]:
-    if not isinstance(item, dict) or not {"name", "value"} <= set(item):
-        raise BadInput("xml", item, "an <attr> has a name and a value")
-    return {item["name"]: item["value"]}
+def _attribute(attr: object) -> dict[str, str]:
+    if not isinstance(attr, dict) or not {"name", "value"} <= set(attr):
+        raise BadInput("xml", attr, "an <attr> has a name and a value")
+    return {attr["name"]: attr["value"]}
 
 
 def from_name(name: str, **options: Any) -> Wish:
@@ -68,18 +68,18 @@ def from_name(name: str, **options: Any) -> Wish:
     uuid, parent = match[1].replace("_", "-"), match[2]
     active = mdevs.find(uuid)
     definitions, damaged = mdevctl.defined(uuid)
-    known = [active.parent] if active is not None else []
-    known += [definition.parent for definition in definitions]
+    parents = [active.parent] if active is not None else []
+    parents += [definition.parent for definition in definitions]
     if parent is not None:
-        known = [address for address in known if mdev_name(uuid, address) == name]
+        parents = [address for address in parents if mdev_name(uuid, address) == name]
         # Where a device is still being removed it is known by its parent alone.
         leaves = leaving.find(uuid, mdev_parents.addresses())
-        known += [leaves.parent] if leaves is not None and mdev_name(uuid, leaves.parent) == name else []
-    if not known and not damaged and options.get("state") != "absent":
+        parents += [leaves.parent] if leaves is not None and mdev_name(uuid, leaves.parent) == name else []
+    if not parents and not damaged and options.get("state") != "absent":
         raise BadInput("name", name, "no such device runs or is defined here; one that is to be made needs its xml")
     if parent is not None:
         # An address that is not known stands for no device, so that none is taken for another parent's.
-        parent = known[0] if known else parent
+        parent = parents[0] if parents else parent
     # What the kernel or a definition calls the parent has no grammar to fit.
     return replace(Wish.checked(uuid=uuid, **options), parent=parent)
 

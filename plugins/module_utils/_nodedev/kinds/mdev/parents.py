@@ -45,10 +45,10 @@ class Selector:
 
     def document(self) -> dict[str, Any]:
         """What was chosen by, as it is kept."""
-        said = {key: getattr(self, key) for key in KEYS}
+        values = {key: getattr(self, key) for key in KEYS}
         return {
             key: list(value) if isinstance(value, tuple) else value
-            for key, value in said.items()
+            for key, value in values.items()
             if value not in (None, ())
         }
 
@@ -77,9 +77,9 @@ class Selector:
         )
 
 
-def _means(wanted: str, known: Mapping[str, str]) -> bool:
+def _means(wanted: str, identity: Mapping[str, str]) -> bool:
     plain = wanted.lower()
-    return plain in (known["id"], known["id"].removeprefix("0x"), known.get("name", "").lower())
+    return plain in (identity["id"], identity["id"].removeprefix("0x"), identity.get("name", "").lower())
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,10 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
 class _Mdevs:
     """What the plan for a pool asks of mediated devices.
 
-    ``told`` is the wish without what the record fills in: what it leaves open stays as it is of instances that have it.
+    ``asked`` is the wish without what the record fills in: what it leaves open stays as an instance has it.
     """
 
-    told: Wish
+    asked: Wish
     wish: Wish
     seen: Observation
 
@@ -153,7 +153,7 @@ class _Mdevs:
                     " state: absent"
                 )
             device = self.seen.active.get(member.id)
-            for kind in [device.type] if device else [known.type for known in self.seen.defined(member.id)]:
+            for kind in [device.type] if device else [definition.type for definition in self.seen.defined(member.id)]:
                 if parent is not None and kind != parent.type:
                     raise NodedevError(
                         f"pool {self.wish.name} has mdev {member.id} with type {kind} on {member.parent}, not with type"
@@ -182,8 +182,8 @@ class _Mdevs:
             # A virtual function takes one, whatever it says while its card is full.
             return max(parent.free + own, 1)
         # Instances of another size may leave room for none of this one.
-        told = parent.free + own > 0 and all(each.type == parent.type for each in on_card)
-        return parent.free + own if told else members.MOST
+        is_certain = parent.free + own > 0 and all(each.type == parent.type for each in on_card)
+        return parent.free + own if is_certain else members.MOST
 
     def limits(self, go: Sequence[Member], resting: Mapping[str | None, int]) -> dict[str, int]:
         gone = {member.id for member in go}
@@ -218,18 +218,18 @@ class _Mdevs:
 
     def target(self, one: Recorded) -> Definition:
         uuid, parent = one.id, one.parent
-        known = sorted(self.seen.defined(uuid), key=lambda each: each.parent != parent)
-        if uuid not in self._own and known and uuid not in self.seen.active and known[0].parent != parent:
+        definitions = sorted(self.seen.defined(uuid), key=lambda each: each.parent != parent)
+        if uuid not in self._own and definitions and uuid not in self.seen.active and definitions[0].parent != parent:
             raise NodedevError(
-                f"mdev {uuid} is defined on {known[0].parent}, which has no room for it now: make room there, or adopt"
-                " it with state: inactive"
+                f"mdev {uuid} is defined on {definitions[0].parent}, which has no room for it now: make room there, or"
+                " adopt it with state: inactive"
             )
         attrs, starts = self.wish.attrs or (), self.wish.autostart is not False
-        if known:
-            attrs = known[0].attrs if self.told.attrs is None else attrs
-            starts = known[0].autostart if self.told.autostart is None else starts
+        if definitions:
+            attrs = definitions[0].attrs if self.asked.attrs is None else attrs
+            starts = definitions[0].autostart if self.asked.autostart is None else starts
         elif self.wish.attrs is None:
-            attrs = self._told(uuid)
+            attrs = self._script_attrs(uuid)
         return Definition(uuid, parent, self._kind(uuid, parent), starts, attrs)
 
     def _kind(self, uuid: str, parent: str) -> str:
@@ -238,19 +238,19 @@ class _Mdevs:
             return self._parents[parent].type
         return self.seen.defined(uuid)[0].type
 
-    def _told(self, uuid: str) -> Attrs:
-        told = self.seen.told.get(uuid, ())
-        if isinstance(told, Refused):
-            raise told
-        return told
+    def _script_attrs(self, uuid: str) -> Attrs:
+        attrs = self.seen.script_attrs.get(uuid, ())
+        if isinstance(attrs, Refused):
+            raise attrs
+        return attrs
 
     def make(self, creates: Collection[str], targets: Mapping[str, Definition]) -> tuple[list[Step], tuple[str, ...]]:
         made = [step for uuid in creates for step in steps.create(targets[uuid], self._terms)]
         unfinished = [target for target in targets.values() if self._is_unfinished(target)]
         made += [step for each in unfinished for step in steps.set_attributes(each, self.wish.wait_timeout)]
         late = [uuid for uuid, target in targets.items() if target not in unfinished and self._is_outdated(target)]
-        told = f"the new attrs take effect when these instances are started next: {', '.join(late)}"
-        return made, (told,) if late else ()
+        warning = f"the new attrs take effect when these instances are started next: {', '.join(late)}"
+        return made, (warning,) if late else ()
 
     def foretold(self, target: Definition) -> Mdev:
         api = self._parents[target.parent].device_api
@@ -264,25 +264,31 @@ class _Mdevs:
         """
         uuid, seen = target.uuid, self.seen
         idle = uuid in seen.active and uuid in self._own and not seen.held_by(uuid)
-        return self.wish.persistent and idle and not seen.defined(uuid) and target.attrs != seen.told.get(uuid, ())
+        return (
+            self.wish.persistent and idle and not seen.defined(uuid) and target.attrs != seen.script_attrs.get(uuid, ())
+        )
 
     def _is_outdated(self, target: Definition) -> bool:
         """Whether it runs and has other attributes than it is to have, or may have."""
         uuid, seen = target.uuid, self.seen
-        unknown = seen.told.get(uuid, ()) if self.wish.persistent else target.attrs
-        former = next((known.attrs for known in seen.defined(uuid) if known.parent == target.parent), unknown)
+        unknown = seen.script_attrs.get(uuid, ()) if self.wish.persistent else target.attrs
+        former = next(
+            (definition.attrs for definition in seen.defined(uuid) if definition.parent == target.parent), unknown
+        )
         return uuid in seen.active and former != target.attrs
 
     def stop(self, uuid: str) -> Iterator[Step]:
         device = self.seen.active.get(uuid)
         if device is not None:
-            attrs = next((known.attrs for known in self.seen.defined(uuid) if known.parent == device.parent), ())
+            attrs = next(
+                (definition.attrs for definition in self.seen.defined(uuid) if definition.parent == device.parent), ()
+            )
             yield steps.remove(device, attrs, self._terms)
 
     def define(self, target: Definition) -> tuple[list[Step], tuple[Definition, ...]]:
-        known = {definition.parent: definition for definition in self.seen.defined(target.uuid)}
-        former = known.pop(target.parent, None)
-        change = [steps.undefine(other, self._terms) for other in known.values()]
+        definitions = {definition.parent: definition for definition in self.seen.defined(target.uuid)}
+        former = definitions.pop(target.parent, None)
+        change = [steps.undefine(other, self._terms) for other in definitions.values()]
         if not self.wish.persistent:
             return change, () if former is None else (former,)
         return change + ([steps.define(target, former, self._terms)] if former != target else []), (target,)
@@ -339,9 +345,9 @@ def events(planned: Plan[Observation], after: Observation) -> tuple[str, ...]:
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
     """The instances afterwards, and what the parents have room for."""
-    former = {known for each in before.definitions.values() for known in each}
+    former = {definition for each in before.definitions.values() for definition in each}
     then = planned.then
-    written = {known for each in then.definitions.values() for known in each if known.autostart} - former
+    written = {definition for each in then.definitions.values() for definition in each if definition.autostart} - former
     unserved = restorers.warning(f"pool {then.record.name}", served_by_mdevctl=True) if written and then.record else []
     return {
         "instances": [_instance(member, after) for member in members_of(after)],
@@ -358,14 +364,14 @@ def state(seen: Observation) -> dict[str, Any]:
         device = seen.active.get(member.id)
         if device is not None:
             runtime[member.id] = {"type": device.type, "parent_addr": device.parent}
-        for known in seen.defined(member.id):
-            boots[member.id] = known.document()
+        for definition in seen.defined(member.id):
+            boots[member.id] = definition.document()
     return {"runtime": runtime, "boot": boots}
 
 
 def _instance(member: Member, seen: Observation) -> dict[str, Any]:
     device = seen.active.get(member.id)
-    known = next(iter(seen.defined(member.id)), None)
+    definition = next(iter(seen.defined(member.id)), None)
     parent = next((parent for parent in seen.choice.parents if parent.address == member.parent), None)
     api = device.device_api if device else parent.device_api if parent else None
     return {
@@ -374,7 +380,7 @@ def _instance(member: Member, seen: Observation) -> dict[str, Any]:
         "name": mdev_name(member.id, member.parent) if member.parent else None,
         "parent": parent.name if parent else None,
         "parent_addr": member.parent,
-        "type": device.type if device else known.type if known else None,
+        "type": device.type if device else definition.type if definition else None,
         "active": device is not None,
         "holders": [holder.document() for holder in seen.holders.get(member.id, ())] if device else [],
         "hostdev_xml": domain.mdev(member.id, api) if api in domain.MODELS else None,
@@ -386,12 +392,12 @@ def _capacity(seen: Observation) -> dict[str, dict[str, dict[str, int]]]:
     own = {member.id for member in members_of(seen)}
     found: dict[str, dict[str, dict[str, int]]] = {}
     for parent in seen.choice.parents:
-        there = [device for device in seen.active.values() if device.parent == parent.address]
+        devices = [device for device in seen.active.values() if device.parent == parent.address]
         found[parent.name] = {
             parent.type: {
                 "free": parent.free,
-                "pool": sum(device.uuid in own for device in there if device.type == parent.type),
-                "others": sum(device.uuid not in own for device in there if device.type == parent.type),
+                "pool": sum(device.uuid in own for device in devices if device.type == parent.type),
+                "others": sum(device.uuid not in own for device in devices if device.type == parent.type),
             }
         }
     return found

@@ -32,8 +32,8 @@ class Observation:
     every parent in question which card it is on: of those that are registered, that have instances or that the pool was
     on. ``owners`` are the other pools by their instances. ``active`` and ``definitions`` are all of the host, by their
     UUIDs; ``holders`` are those of members. ``leaving`` are members that are still being removed, ``damaged_records``
-    the pool's own that cannot be understood. ``callouts`` are mdevctl's scripts, None where there are none; ``told`` is
-    by UUID what they tell of the attributes of instances that run undefined, or why they do not.
+    the pool's own that cannot be understood. ``callouts`` are mdevctl's scripts, None where there are none;
+    ``script_attrs`` are by UUID the attributes that they tell of instances that run undefined, or why they do not.
     """
 
     machine: str | None
@@ -50,7 +50,7 @@ class Observation:
     callouts: Scripts | None
     leaving: tuple[Leaving, ...] = ()
     damaged_records: tuple[DamagedDefinition, ...] = ()
-    told: Mapping[str, Attrs | Refused] = field(default_factory=dict)
+    script_attrs: Mapping[str, Attrs | Refused] = field(default_factory=dict)
 
     def defined(self, uuid: str) -> tuple[Definition, ...]:
         """The definitions of a UUID, under whatever parents."""
@@ -63,37 +63,37 @@ class Observation:
 
 def observe(wish: Wish) -> Observation:
     """Read what the wish touches: the record, the parents, all that runs and is defined, and who uses members."""
-    known, broken = record.look(wish.name, KIND, kept)
-    wish = wish.filled(known)
+    recorded, broken = record.look(wish.name, KIND, kept)
+    wish = wish.filled(recorded)
     active = {device.uuid: device for device in mdevs.running()}
     listed, damaged = mdevctl.all_defined()
     defined: dict[str, tuple[Definition, ...]] = {}
     for each in listed:
         defined[each.uuid] = (*defined.get(each.uuid, ()), each)
     host = wish.identity or machine.known_id()
-    own = {one.id: one.index for one in known.instances} if known else {}
+    indexes = {one.id: one.index for one in recorded.instances} if recorded else {}
     owners = record.owners(wish.name)
     # Only a UUID of version 5, which its 13th digit tells, follows from a name (RFC 9562).
-    others = {uuid for uuid in {*active, *defined} - {*own} - {*owners} if uuid[14] == "5"}
+    others = {uuid for uuid in {*active, *defined} - {*indexes} - {*owners} if uuid[14] == "5"}
     derived = members.derived(others, partial(pool_uuid, host, wish.name)) if host else {}
-    nodes = {uuid: active[uuid].nodes for uuid in {*own, *derived, *(wish.uuids or ())} if uuid in active}
+    nodes = {uuid: active[uuid].nodes for uuid in {*indexes, *derived, *(wish.uuids or ())} if uuid in active}
     scripts = callouts.found()
     return Observation(
         machine=host,
-        record=known,
+        record=recorded,
         choice=chosen(wish),
         registered=tuple(mdev_parents.addresses()),
-        cards=_cards(known, (device.parent for device in active.values())),
+        cards=_cards(recorded, (device.parent for device in active.values())),
         active=active,
         definitions=defined,
         damaged=tuple(damaged),
         owners=owners,
         derived=derived,
-        holders=_held(wish, nodes, {*own, *derived}),
+        holders=_held(wish, nodes, {*indexes, *derived}),
         callouts=scripts,
-        leaving=tuple(_leaving(record.known(known, derived), active, defined)),
+        leaving=tuple(_leaving(record.known(recorded, derived), active, defined)),
         damaged_records=tuple(broken),
-        told=_told(wish, scripts, [active[uuid] for uuid in nodes], defined),
+        script_attrs=_script_attrs(wish, scripts, [active[uuid] for uuid in nodes], defined),
     )
 
 
@@ -103,12 +103,12 @@ def chosen(wish: Wish) -> Choice:
 
 
 def _leaving(
-    own: Mapping[str, tuple[int, str | None]],
+    members: Mapping[str, tuple[int, str | None]],
     active: Mapping[str, Mdev],
     defined: Mapping[str, Sequence[Definition]],
 ) -> Iterator[Leaving]:
     """Those of the pool's instances, by their UUIDs, that are still being removed from where they were."""
-    for uuid, (_index, recorded) in own.items():
+    for uuid, (_index, recorded) in members.items():
         if uuid not in active:
             parents = {each.parent for each in defined.get(uuid, ())} | ({recorded} if recorded else set())
             found = mdev_leaving.find(uuid, sorted(parents))
@@ -116,21 +116,21 @@ def _leaving(
                 yield found
 
 
-def _told(
+def _script_attrs(
     wish: Wish, scripts: Scripts | None, devices: Iterable[Mdev], defined: Mapping[str, Sequence[Definition]]
 ) -> dict[str, Attrs | Refused]:
     """What the scripts tell of devices that run undefined, where that is to be kept."""
-    told: dict[str, Attrs | Refused] = {}
+    attrs: dict[str, Attrs | Refused] = {}
     if scripts is None or wish.attrs is not None or not wish.persistent or wish.state == "absent":
-        return told
+        return attrs
     for device in devices:
-        if not any(known.parent == device.parent for known in defined.get(device.uuid, ())):
+        if not any(definition.parent == device.parent for definition in defined.get(device.uuid, ())):
             described = Definition(device.uuid, device.parent, device.type, False)
             try:
-                told[device.uuid] = callouts.attributes(scripts, described, wish.wait_timeout)
+                attrs[device.uuid] = callouts.attributes(scripts, described, wish.wait_timeout)
             except Refused as error:
-                told[device.uuid] = error
-    return told
+                attrs[device.uuid] = error
+    return attrs
 
 
 def cards(wish: Wish) -> set[str]:
@@ -143,14 +143,14 @@ def _cards(known: Record | None, others: Iterable[str] = ()) -> dict[str, str]:
     return {address: mdev_parents.card_of(address) for address in {*mdev_parents.addresses(), *recorded, *others}}
 
 
-def _held(wish: Wish, nodes: Mapping[str, Sequence[str]], known: set[str]) -> dict[str, tuple[Holder, ...]]:
+def _held(wish: Wish, nodes: Mapping[str, Sequence[str]], members: set[str]) -> dict[str, tuple[Holder, ...]]:
     """Who holds the nodes of which device.
 
     Where none will be removed, it is found out without opening a node, which would keep out a guest.
     """
     every = [node for own in nodes.values() for node in own]
-    shrinks = isinstance(wish.count, int) and wish.count < len(known)
-    drops = wish.uuids is not None and not known.issubset(wish.uuids)
+    shrinks = isinstance(wish.count, int) and wish.count < len(members)
+    drops = wish.uuids is not None and not members.issubset(wish.uuids)
     look = holders.of_nodes if wish.state != "present" or shrinks or drops else holders.seen
     held = look(every) if every else []
     return {uuid: tuple(holder for holder in held if holder.node in own) for uuid, own in nodes.items()}

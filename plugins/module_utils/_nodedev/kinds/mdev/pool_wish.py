@@ -57,19 +57,19 @@ class Wish:
             options["attrs"] = checked_attrs(options["attrs"])
         return cls(**options)
 
-    def filled(self, known: Record | None) -> Wish:
+    def filled(self, former: Record | None) -> Wish:
         """The wish with what it leaves open taken from the record; DamagedDefinition where the record has nonsense.
 
         Raises BadInput where the pool is one of another kind or of another identity.
         """
-        if known is None:
+        if former is None:
             return self
         sized = self.count is not None or self.uuids is not None
-        return replace(self, **left_open(self, kept(known), *(("count", "uuids") if sized else ())))
+        return replace(self, **left_open(self, kept(former), *(("count", "uuids") if sized else ())))
 
     def document(self) -> dict[str, Any]:
         """The wish as a record keeps it: what was said, and nothing of what was left out."""
-        said = {
+        options = {
             "type": self.type,
             "count": self.count if self.uuids is None else None,
             "uuids": None if self.uuids is None else list(self.uuids),
@@ -79,36 +79,36 @@ class Wish:
             "autostart": self.autostart,
             "identity": self.identity,
         }
-        return {key: value for key, value in said.items() if value is not None}
+        return {key: value for key, value in options.items() if value is not None}
 
 
-def kept(known: Record) -> Wish:
+def kept(recorded: Record) -> Wish:
     """The wish that a record keeps, which earlier releases filled up with defaults; DamagedDefinition for nonsense.
 
     Raises BadInput where the pool is one of another kind.
     """
-    said = record.wish_of(known, KIND)
+    wish = record.wish_of(recorded, KIND)
     try:
-        for one in known.instances:
+        for one in recorded.instances:
             # They become parts of paths.
             if checked_uuid(one.id) != one.id:
                 raise BadInput("id", one.id, "the kernel knows UUIDs in small letters only")
             record.checked_component("parent", one.parent)
-        parents, uuids = fields.mapping(said, "parents"), fields.texts(said, "uuids")
-        attrs = fields.mappings(said, "attrs")
+        parents, uuids = fields.mapping(wish, "parents"), fields.texts(wish, "uuids")
+        attrs = fields.mappings(wish, "attrs")
         for attribute in attrs or ():
             for name in attribute:
                 fields.text(attribute, name, "attrs.")
         return Wish(
-            name=known.name,
-            type=checked_type(fields.needed_text(said, "type")),
-            count=members.checked_count(said.get("count")) if uuids is None else None,
+            name=recorded.name,
+            type=checked_type(fields.needed_text(wish, "type")),
+            count=members.checked_count(wish.get("count")) if uuids is None else None,
             uuids=None if uuids is None else tuple(checked_uuid(uuid) for uuid in uuids),
             parents=None if parents is None else Selector.checked(parents),
-            placement=fields.choice(said, "placement", placement.WAYS),
+            placement=fields.choice(wish, "placement", placement.WAYS),
             attrs=None if attrs is None else checked_attrs(attrs),
-            autostart=fields.flag(said, "autostart"),
-            identity=record.identity_of(said),
+            autostart=fields.flag(wish, "autostart"),
+            identity=record.identity_of(wish),
         )
     except BadInput as error:
-        raise DamagedDefinition(known.path, f"it is not what this module writes: {error}") from error
+        raise DamagedDefinition(recorded.path, f"it is not what this module writes: {error}") from error

@@ -145,10 +145,12 @@ def define(target: Definition, former: Definition | None, terms: Terms) -> Step:
     return _kept(described, lambda: mdevctl.define(target), (doing, target), (undoing, former or target), terms)
 
 
-def undefine(known: Definition, terms: Terms) -> Step:
+def undefine(definition: Definition, terms: Terms) -> Step:
     """Keep the definition no longer."""
-    described = f"undefine mdev {known.uuid} on {known.parent}"
-    return _kept(described, lambda: mdevctl.undefine(known), ("undefine", known), ("define", known), terms)
+    described = f"undefine mdev {definition.uuid} on {definition.parent}"
+    return _kept(
+        described, lambda: mdevctl.undefine(definition), ("undefine", definition), ("define", definition), terms
+    )
 
 
 def _kept(

@@ -133,8 +133,8 @@ def observe(wish: Wish) -> Observation:
     uses = used(luns) if wish.state != "present" else []
     named = wish.asked.parent
     number = int(named[len("scsi_host") :]) if named else None
-    there = {named: fc_port.is_scsi_host(number)} if named and number is not None else {}
-    return replace(seen, luns=luns, uses=tuple(uses), scsi_hosts=there)
+    scsi_hosts = {named: fc_port.is_scsi_host(number)} if named and number is not None else {}
+    return replace(seen, luns=luns, uses=tuple(uses), scsi_hosts=scsi_hosts)
 
 
 def _look(wish: Wish) -> Observation:
@@ -142,12 +142,12 @@ def _look(wish: Wish) -> Observation:
     wwnn, wwpn = names_of(wish)
     ports = tuple(fc_port.ports())
     active = next((port for port in ports if port.vport and (port.wwnn, port.wwpn) == (wwnn, wwpn)), None)
-    known, damaged = None, None
+    found, damaged = None, None
     try:
-        known = definition.find(wwpn)
+        found = definition.find(wwpn)
     except DamagedDefinition as error:
         damaged = error
-    return Observation(wwnn, wwpn, ports, active, known, damaged)
+    return Observation(wwnn, wwpn, ports, active, found, damaged)
 
 
 def names_of(wish: Wish) -> tuple[str, str]:
@@ -176,16 +176,16 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
         return _planned(seen, (*forget, *_removal(wish, seen)), None, None, {})
     hba: Port | None
     hindrances: dict[str, str]
-    known = seen.definition
-    if wish.state == "inactive" and seen.active is None and known is not None and _stays(wish.asked, known, seen):
+    defined = seen.definition
+    if wish.state == "inactive" and seen.active is None and defined is not None and _stays(wish.asked, defined, seen):
         # Its HBA need not be there to be remembered.
-        hba, parent, hindrances = _defined_on(known, seen), known.parent_wwpn, {}
+        hba, parent, hindrances = _defined_on(defined, seen), defined.parent_wwpn, {}
     else:
         hba, hindrances = _parent(wish, seen)
         parent = hba.wwpn
-    target = Definition(seen.wwpn, seen.wwnn, parent, _online(wish, known))
-    define = [definition.define(target, known)] if wish.persistent and known != target else []
-    kept = target if wish.persistent else known
+    target = Definition(seen.wwpn, seen.wwnn, parent, _online(wish, defined))
+    define = [definition.define(target, defined)] if wish.persistent and defined != target else []
+    kept = target if wish.persistent else defined
     if wish.state == "inactive":
         return _planned(seen, (*define, *_removal(wish, seen)), None, kept, hindrances, hba)
     make = [] if seen.active or hba is None else [steps.create(target, hba, wish.wait_timeout)]
@@ -203,49 +203,49 @@ def _forgotten(seen: Observation) -> list[Step]:
     return [definition.undefine(seen.definition)]
 
 
-def _online(wish: Wish, known: Definition | None) -> bool:
+def _online(wish: Wish, definition: Definition | None) -> bool:
     """Whether the HBA has to be online: as it is defined where nothing is said."""
     if wish.require_online is not None:
         return wish.require_online
-    return known is None or known.require_online
+    return definition is None or definition.require_online
 
 
-def _stays(asked: Asked, known: Definition, seen: Observation) -> bool:
+def _stays(asked: Asked, definition: Definition, seen: Observation) -> bool:
     """Whether the HBA that is asked for is, or may be, the defined one, be it here or not."""
-    if asked.nothing or asked.wwpn == known.parent_wwpn:
+    if asked.nothing or asked.wwpn == definition.parent_wwpn:
         return True
-    hba = _defined_on(known, seen)
+    hba = _defined_on(definition, seen)
     # Which fabric an HBA is in that is not here, or has no link, cannot be told.
     return asked.fabric_wwn is not None and (hba is None or not asked.contradicts(hba))
 
 
-def _defined_on(known: Definition, seen: Observation) -> Port | None:
+def _defined_on(definition: Definition, seen: Observation) -> Port | None:
     """The HBA of a definition; None where it is not here."""
-    return next((port for port in seen.ports if port.wwpn == known.parent_wwpn and port.vport is None), None)
+    return next((port for port in seen.ports if port.wwpn == definition.parent_wwpn and port.vport is None), None)
 
 
 def _parent(wish: Wish, seen: Observation) -> tuple[Port, dict[str, str]]:
     """The HBA that carries the vHBA, or is to; one that is there stays, and so does the HBA of a definition."""
-    there = seen.hba
-    if there is not None:
-        if wish.asked.contradicts(there):
+    carrier = seen.hba
+    if carrier is not None:
+        if wish.asked.contradicts(carrier):
             raise NodedevError(
-                f"vHBA {seen.wwpn} is on {there.name} (WWPN {there.wwpn}), not where it is asked for,"
+                f"vHBA {seen.wwpn} is on {carrier.name} (WWPN {carrier.wwpn}), not where it is asked for,"
                 f" {wish.asked}: remove it first with state: absent"
             )
-        return there, {port.name: f"the vHBA is on {there.name}" for port in seen.ports if _other(port, there)}
+        return carrier, {port.name: f"the vHBA is on {carrier.name}" for port in seen.ports if _other(port, carrier)}
     # Where nothing has to be made, neither the state of the HBA nor its room is of interest.
     making = wish.state == "present"
-    asked, known = wish.asked, seen.definition
-    online = _online(wish, known) and making
-    if known is not None:
-        hba = _defined_on(known, seen)
+    asked, defined = wish.asked, seen.definition
+    online = _online(wish, defined) and making
+    if defined is not None:
+        hba = _defined_on(defined, seen)
         if hba is not None and not asked.contradicts(hba):
             if making and why_not(hba, online) is not None:
                 raise refusal(Asked(parent=hba.name), seen.ports, {}, online)
             return hba, {port.name: f"the vHBA is defined on {hba.name}" for port in seen.ports if _other(port, hba)}
         if asked.nothing:
-            missing = f"the HBA with WWPN {known.parent_wwpn}, which is not here now"
+            missing = f"the HBA with WWPN {defined.parent_wwpn}, which is not here now"
             raise BadInput("parent", None, f"vHBA {seen.wwpn} is defined on {missing}")
     hba, hindrances = choose(asked, seen.ports, online, making)
     if hba is None:
@@ -376,10 +376,10 @@ def state(seen: Observation) -> dict[str, Any]:
 
 def _described(seen: Observation, planned: Plan[Observation]) -> dict[str, Any]:
     hba = seen.hba or planned.also["hba"]
-    known: dict[str, Any] = {"wwnn": seen.wwnn, "wwpn": seen.wwpn}
-    known.update({"active": seen.hba is not None, "persistent": seen.definition is not None})
-    known["parent"] = hba.name if hba else None
-    known["parent_addr"] = hba.sysname if hba else None
-    known["parent_wwnn"] = hba.wwnn if hba else None
-    known["parent_wwpn"] = hba.wwpn if hba else None
-    return {**known, **of_port(seen.active, seen.luns)}
+    facts: dict[str, Any] = {"wwnn": seen.wwnn, "wwpn": seen.wwpn}
+    facts.update({"active": seen.hba is not None, "persistent": seen.definition is not None})
+    facts["parent"] = hba.name if hba else None
+    facts["parent_addr"] = hba.sysname if hba else None
+    facts["parent_wwnn"] = hba.wwnn if hba else None
+    facts["parent_wwpn"] = hba.wwpn if hba else None
+    return {**facts, **of_port(seen.active, seen.luns)}

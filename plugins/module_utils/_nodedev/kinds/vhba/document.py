@@ -43,10 +43,10 @@ def from_device(document: dict[str, Any], **options: Any) -> Wish:
 
 def _asked(parent: object) -> Asked:
     """The HBA: by its name, else by both WWNs, else by its fabric, the first that is said, as libvirt takes it."""
-    said = parent if isinstance(parent, dict) else {"name": parent}
-    name, wwnn, wwpn, fabric = (_text(said, key) for key in ("name", "wwnn", "wwpn", "fabric_wwn"))
+    element = parent if isinstance(parent, dict) else {"name": parent}
+    name, wwnn, wwpn, fabric = (_text(element, key) for key in ("name", "wwnn", "wwpn", "fabric_wwn"))
     if (wwnn is None) != (wwpn is None):
-        raise BadInput("xml", said, "a <parent> that is named by wwnn or wwpn has both")
+        raise BadInput("xml", element, "a <parent> that is named by wwnn or wwpn has both")
     if name is not None:
         if not NAME.fullmatch(name):
             raise BadInput("xml", name, "the <parent> of a vHBA is its HBA, by libvirt's name such as scsi_host5")
@@ -54,9 +54,9 @@ def _asked(parent: object) -> Asked:
     return Asked.checked(None, wwnn, wwpn, None if wwpn is not None else fabric)
 
 
-def _text(said: dict[str, Any], key: str) -> str | None:
+def _text(element: dict[str, Any], key: str) -> str | None:
     """What an element or attribute says; one that is empty says nothing, as to libvirt."""
-    value = said.get(key)
+    value = element.get(key)
     if value is None or value == "":
         return None
     if not isinstance(value, str):
@@ -71,9 +71,9 @@ def _pair(wwnn: str | None, wwpn: str | None, asked: Asked, identity: str | None
     if wwnn is not None and wwpn is not None:
         return wwnn, wwpn
     host = identity or machine.needed_id(machine.known_id())
-    told = (asked.parent, asked.wwnn, asked.wwpn, asked.fabric_wwn, wwnn, wwpn)
+    parts = (asked.parent, asked.wwnn, asked.wwpn, asked.fabric_wwn, wwnn, wwpn)
     # Not a name that a person would give a vHBA, as the same names would follow from it.
-    seed = f"document {' '.join(each or '-' for each in told)}"
+    seed = f"document {' '.join(each or '-' for each in parts)}"
     return wwnn or derived_wwn(host, seed, "node", OUI), wwpn or derived_wwn(host, seed, "port", OUI)
 
 

@@ -28,19 +28,19 @@ def extras(device: Device, capability: dict[str, Any], oddities: Oddities) -> di
     port = fc_port.of_capability(device.path, capability)
     if port is None:
         return {}
-    told = of_port(port, tuple(lun.readable(port.host, oddities)))
-    said = {"port_type": port.port_type, **{key: told[key] for key in OF_BOTH}}
+    facts = of_port(port, tuple(lun.readable(port.host, oddities)))
+    extra = {"port_type": port.port_type, **{key: facts[key] for key in OF_BOTH}}
     if port.vport is not None:
-        return {**said, **{key: told[key] for key in OF_VHBA}, **_definition(port, oddities)}
+        return {**extra, **{key: facts[key] for key in OF_VHBA}, **_definition(port, oddities)}
     hindrance = why_not(port, require_online=True)
-    return {**said, "free_vports": port.free, "vhbas": fc_port.vhbas(port.path), "hindrance": hindrance}
+    return {**extra, "free_vports": port.free, "vhbas": fc_port.vhbas(port.path), "hindrance": hindrance}
 
 
 def _definition(port: Port, oddities: Oddities) -> dict[str, Any]:
     # A driver may give a port any text for a name, and this becomes part of a path.
     if not WWN.fullmatch(port.wwpn):
         return {}
-    known = oddities.attempt(partial(definition.find, port.wwpn))
-    if known is None or known.wwnn != port.wwnn:
+    found = oddities.attempt(partial(definition.find, port.wwpn))
+    if found is None or found.wwnn != port.wwnn:
         return {}
-    return {"definition": {"parent_wwpn": known.parent_wwpn, "require_online": known.require_online}}
+    return {"definition": {"parent_wwpn": found.parent_wwpn, "require_online": found.require_online}}

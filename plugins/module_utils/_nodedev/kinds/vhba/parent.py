@@ -158,22 +158,22 @@ def refusal(
 
     ``scsi_hosts`` says of the name that was asked for whether the kernel has such a SCSI host at all.
     """
-    meant = [port for port in ports if asked.takes(port)]
+    matching = [port for port in ports if asked.takes(port)]
     hbas = with_npiv(ports)
-    if asked.parent is not None and not meant:
+    if asked.parent is not None and not matching:
         what = "is no Fibre Channel HBA" if scsi_hosts.get(asked.parent) else "is not there"
         return BadInput("parent", asked.parent, f"{asked.parent} {what}; the HBAs with NPIV are: {hbas}")
     if not ports:
         return BadInput("parent", None, "this host has no Fibre Channel HBA")
-    if not meant:
+    if not matching:
         option, value = ("parent_wwpn", asked.wwpn) if asked.wwpn else ("parent_fabric_wwn", asked.fabric_wwn)
         pair = f" with WWNN {asked.wwnn}" if asked.wwnn else ""
         return BadInput(option, value, f"no HBA has it{pair}; the HBAs with NPIV are: {hbas}")
     # A vHBA is no candidate, and is told of only where nothing else is meant.
-    named = [port for port in meant if port.vport is None] or meant
+    named = [port for port in matching if port.vport is None] or matching
     reasons = "; ".join(f"{port.name}: {why_not(port, require_online, making)}" for port in named)
     hint = ""
-    if require_online and any(why_not(port, False, making) is None for port in meant):
+    if require_online and any(why_not(port, False, making) is None for port in matching):
         hint = "; require_online: false makes it on a port whose link is down"
     option = "parent" if asked.parent or asked.nothing else "parent_wwpn" if asked.wwpn else "parent_fabric_wwn"
     value = asked.parent or asked.wwpn or asked.fabric_wwn

@@ -45,10 +45,10 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
 class _Vhbas:
     """What the plan for a pool asks of vHBAs.
 
-    ``told`` is the wish without what the record fills in: what it leaves open stays as it is of instances that have it.
+    ``asked`` is the wish without what the record fills in: what it leaves open stays as an instance has it.
     """
 
-    told: Wish
+    asked: Wish
     wish: Wish
     seen: Observation
 
@@ -79,8 +79,8 @@ class _Vhbas:
         seen = self.seen
         if member.id in seen.active:
             return
-        known = seen.definitions.get(member.id)
-        wwnn = known.wwnn if known else self.wish.wwnn(seen.machine, member.index) if seen.machine else None
+        definition = seen.definitions.get(member.id)
+        wwnn = definition.wwnn if definition else self.wish.wwnn(seen.machine, member.index) if seen.machine else None
         if wwnn is not None:
             device.refuse_if_taken(option, wwnn, member.id, seen.ports)
 
@@ -169,13 +169,15 @@ class _Vhbas:
         return self.wish.wwpn(machine.needed_id(self.seen.machine), index)
 
     def target(self, one: Recorded) -> Definition:
-        there = self.seen.active.get(one.id) or self.seen.definitions.get(one.id)
-        wwnn = there.wwnn if there else self.wish.wwnn(machine.needed_id(self.seen.machine), one.index)
+        existing = self.seen.active.get(one.id) or self.seen.definitions.get(one.id)
+        wwnn = existing.wwnn if existing else self.wish.wwnn(machine.needed_id(self.seen.machine), one.index)
         if one.id not in self.seen.active:
             device.refuse_if_taken("name", wwnn, one.id, self.seen.ports)
-        known = self.seen.definitions.get(one.id)
+        definition = self.seen.definitions.get(one.id)
         # What this run was not told stays as it is defined.
-        online = self.wish.logged_in if known is None or self.told.require_online is not None else known.require_online
+        online = self.wish.logged_in
+        if definition is not None and self.asked.require_online is None:
+            online = definition.require_online
         return Definition(one.id, wwnn, one.parent, online)
 
     def make(self, creates: Collection[str], targets: Mapping[str, Definition]) -> tuple[list[Step], tuple[str, ...]]:
@@ -199,8 +201,8 @@ class _Vhbas:
             return [], self.seen.defined(target.wwpn)
         return [definition.define(target, former)] if former != target else [], (target,)
 
-    def undefine(self, known: Definition) -> Step:
-        return definition.undefine(known)
+    def undefine(self, target: Definition) -> Step:
+        return definition.undefine(target)
 
     def document(self) -> dict[str, Any]:
         try:
@@ -276,12 +278,12 @@ def state(seen: Observation) -> dict[str, Any]:
 
 def _instance(member: Member, seen: Observation) -> dict[str, Any]:
     running = seen.active.get(member.id)
-    known = running or seen.definitions.get(member.id)
+    names = running or seen.definitions.get(member.id)
     port = running.port if running else None
     hba = next((hba for hba in seen.hbas if hba.wwpn == member.parent), None)
     return {
         "index": member.index,
-        "wwnn": known.wwnn if known else None,
+        "wwnn": names.wwnn if names else None,
         "wwpn": member.id,
         "active": running is not None,
         "host": port.host if port else None,

@@ -77,23 +77,23 @@ class Observation:
 
 def observe(wish: Wish) -> Observation:
     """Read what the wish touches: the record, all ports and definitions, the members' units and who uses them."""
-    known, broken = record.look(wish.name, KIND, kept)
-    wish = wish.filled(known)
+    recorded, broken = record.look(wish.name, KIND, kept)
+    wish = wish.filled(recorded)
     ports = tuple(fc_port.ports())
     listed, damaged = vhba_definition.all_defined()
     defined = {definition.wwpn: definition for definition in listed}
     host = wish.identity or machine.known_id()
-    own = {one.id: one.index for one in known.instances} if known else {}
+    indexes = {one.id: one.index for one in recorded.instances} if recorded else {}
     # By its name, a file that cannot be understood is one of a vHBA too.
     files = {*defined, *(vhba_definition.wwpn_of(damage.path) for damage in damaged)}
-    derived = _derived(wish, host, ports, files, {*own})
+    derived = _derived(wish, host, ports, files, {*indexes})
     names = {
         wwpn: defined[wwpn].wwnn if wwpn in defined else wish.wwnn(host, index) if host else None
-        for wwpn, index in {**own, **derived}.items()
+        for wwpn, index in {**indexes, **derived}.items()
     }
     return Observation(
         machine=host,
-        record=known,
+        record=recorded,
         ports=ports,
         scsi_hosts={name: fc_port.is_scsi_host(int(name[len("scsi_host") :])) for name in wish.selector.names},
         active=_active(ports, names, _may_remove(wish, len(names))),
@@ -110,13 +110,13 @@ def _derived(wish: Wish, host: str | None, ports: tuple[Port, ...], files: set[s
         return {}
     vhbas = {(port.wwpn, port.wwnn) for port in ports if port.vport is not None}
     prefix = f"5{wish.oui or OUI}"
-    there = {wwpn for wwpn in {*files, *(wwpn for wwpn, _wwnn in vhbas)} - own if wwpn.startswith(prefix)}
-    found = members.derived(there, partial(wish.wwpn, host))
+    candidates = {wwpn for wwpn in {*files, *(wwpn for wwpn, _wwnn in vhbas)} - own if wwpn.startswith(prefix)}
+    found = members.derived(candidates, partial(wish.wwpn, host))
     return {wwpn: index for wwpn, index in found.items() if wwpn in files or (wwpn, wish.wwnn(host, index)) in vhbas}
 
 
-def _may_remove(wish: Wish, there: int) -> bool:
-    return wish.state != "present" or (isinstance(wish.count, int) and wish.count < there)
+def _may_remove(wish: Wish, members: int) -> bool:
+    return wish.state != "present" or (isinstance(wish.count, int) and wish.count < members)
 
 
 def _active(ports: tuple[Port, ...], names: Mapping[str, str | None], removes: bool) -> dict[str, Running]:

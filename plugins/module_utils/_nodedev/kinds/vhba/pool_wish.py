@@ -49,14 +49,14 @@ class Wish:
             options["oui"] = checked_oui(options["oui"])
         return cls(**options)
 
-    def filled(self, known: Record | None) -> Wish:
+    def filled(self, former: Record | None) -> Wish:
         """The wish with what it leaves open taken from the record; DamagedDefinition where the record has nonsense.
 
         Raises BadInput where the pool is one of another kind, or has names of another OUI or identity.
         """
-        if known is None:
+        if former is None:
             return self
-        was = kept(known)
+        was = kept(former)
         oui = was.oui or OUI
         if (self.oui or oui) != oui:
             raise BadInput(
@@ -86,7 +86,7 @@ class Wish:
 
     def document(self, hbas: Sequence[Port]) -> dict[str, Any]:
         """The wish as a record keeps it: what was said, and nothing of what was left out."""
-        said = {
+        options = {
             "count": self.count,
             "parents": None if self.parents is None else self.parents.document(hbas),
             "placement": self.placement,
@@ -94,29 +94,29 @@ class Wish:
             "oui": self.oui,
             "identity": self.identity,
         }
-        return {key: value for key, value in said.items() if value is not None}
+        return {key: value for key, value in options.items() if value is not None}
 
 
-def kept(known: Record) -> Wish:
+def kept(recorded: Record) -> Wish:
     """The wish that a record keeps, which earlier releases filled up with defaults; DamagedDefinition for nonsense.
 
     Raises BadInput where the pool is one of another kind.
     """
-    said = record.wish_of(known, KIND)
+    wish = record.wish_of(recorded, KIND)
     try:
-        for one in known.instances:
+        for one in recorded.instances:
             for option, name in (("id", one.id), ("parent", one.parent)):
                 if checked_wwn(option, name) != name:
                     raise BadInput(option, name, "a record has names of 16 small hexadecimal digits")
-        parents, oui = fields.mapping(said, "parents"), fields.text(said, "oui")
+        parents, oui = fields.mapping(wish, "parents"), fields.text(wish, "oui")
         return Wish(
-            name=known.name,
-            count=members.checked_count(said.get("count")),
+            name=recorded.name,
+            count=members.checked_count(wish.get("count")),
             parents=None if parents is None else Selector.checked(parents),
-            placement=fields.choice(said, "placement", placement.WAYS),
-            require_online=fields.flag(said, "require_online"),
+            placement=fields.choice(wish, "placement", placement.WAYS),
+            require_online=fields.flag(wish, "require_online"),
             oui=None if oui is None else checked_oui(oui),
-            identity=record.identity_of(said),
+            identity=record.identity_of(wish),
         )
     except BadInput as error:
-        raise DamagedDefinition(known.path, f"it is not what this module writes: {error}") from error
+        raise DamagedDefinition(recorded.path, f"it is not what this module writes: {error}") from error
