@@ -74,6 +74,11 @@ def test_the_picture_is_current() -> None:
     assert PICTURE.read_text() == picture()
 
 
+def test_the_page_on_the_house_names_files_that_are_there() -> None:
+    named = re.findall(r"`([\w/]+\.py)`", (ROOT / "docs" / "architecture.md").read_text())
+    assert [name for name in named if not (LIBRARY / name).exists() and not (ROOT / name).exists()] == []
+
+
 def assigned(file: Path, name: str) -> Any:
     """What a file assigns to a name, without running it: where there is no ansible it cannot be imported."""
     for node in ast.parse(file.read_text()).body:
