@@ -12,13 +12,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from .. import wishes
 from ..errors import BadInput, NodedevError
 from ..host import sysfs
 from ..plan import Step
-from ..resource import Plan, Resource, ensure
+from ..resource import Plan, ensure
 from ..store import damaged, files, restorers
 from ..store.definition import Hindrance, Kept
 from ..store.files import DamagedDefinition
@@ -303,8 +303,8 @@ def may_concern(_damage: DamagedDefinition, arrived: str) -> bool:
 def _kept(definition: TextFile) -> Kept:
     def restored(check_mode: bool) -> dict[str, Any]:
         # A file that has all of a kind in it would import itself.
-        kind = cast("Resource[Wish, Observation]", sys.modules[__name__])
-        return ensure(kind, Wish(definition.name, persistent=False, wait_timeout=WAIT), check_mode)
+        this: Any = sys.modules[__name__]
+        return ensure(this, Wish(definition.name, persistent=False, wait_timeout=WAIT), check_mode)
 
     return Kept(
         id=definition.name,
