@@ -109,7 +109,7 @@ def lint() -> Iterator[Check]:
     yield command("ruff format", "ruff", "format", "--check", "--quiet", ".")
     yield command("mypy plugins", "mypy", "-p", "ansible_collections.hostdev.nodedev.plugins")
     yield command("mypy test hosts", "mypy", "-p", "simhost", "-p", "kernelhost", "-p", "conformance")
-    yield command("mypy tools", "mypy", "tests/bench", "tests/run.py", "tests/reaper.py")
+    yield command("mypy tools", "mypy", "tests/bench", "tests/run.py", "tests/reaper.py", "tests/house_picture.py")
     yield command("reuse", "reuse", "lint")
     yield command("ansible-lint", "ansible-lint", "--offline", "--profile", "production", "--strict")
     yield command("antsibull-changelog", "antsibull-changelog", "lint")

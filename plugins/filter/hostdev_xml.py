@@ -35,6 +35,11 @@ NO_DEVICE = (
     "this is no device of hostdev.nodedev.nodedev_facts, no mdev of hostdev.nodedev.mdev's result and no LUN of"
     " hostdev.nodedev.vhba's"
 )
+# By kind that can be declared, as a module's result has the device: why a domain gets no such one, None where it does.
+DECLARED: dict[str, str | None] = {
+    "mdev": None,
+    "vhba": "this is a vHBA: give one of its luns, such as vhba.luns[0]",
+}
 USB_BY = ("product", "address", "both")
 
 
@@ -85,13 +90,14 @@ def _name(device: Device) -> str:
 def _device(value: object) -> Device:
     """The device in the value, which may also be the whole result of a module."""
     if isinstance(value, Mapping):
-        vhba = value.get("vhba", value)
-        if isinstance(vhba, Mapping) and "luns" in vhba:
-            raise AnsibleFilterError("hostdev_xml: this is a vHBA: give one of its luns, such as vhba.luns[0]")
+        named = (kind for kind in DECLARED if isinstance(value.get(kind), Mapping))
+        kind = "vhba" if "luns" in value else next(named, None)
+        if kind is not None and DECLARED[kind] is not None:
+            raise AnsibleFilterError(f"hostdev_xml: {DECLARED[kind]}")
         if {"address", "by_path"} <= set(value):
             return _unit(value["address"])
-        device = value.get("mdev", value)
-        if isinstance(device, Mapping) and _is_device(device):
+        device = value if kind is None else value[kind]
+        if _is_device(device):
             return device
     raise AnsibleFilterError(f"hostdev_xml: {NO_DEVICE}: {quoted(value)}")
 

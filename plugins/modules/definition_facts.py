@@ -18,10 +18,16 @@ options:
     description: Only these kinds; without this option, all.
     type: list
     elements: str
-    choices: [mdev, vhba, pool]
+    choices:
+      - mdev
+      - vhba
+      - pool
 seealso:
   - module: hostdev.nodedev.mdev
   - module: hostdev.nodedev.mdev_pool
+  - module: hostdev.nodedev.nodedev
+  - module: hostdev.nodedev.vhba
+  - module: hostdev.nodedev.vhba_pool
 author:
   - The hostdev.nodedev authors (@hostdev)
 """
@@ -117,9 +123,10 @@ ansible_facts:
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.facts.definitions import facts
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.facts.definitions import POOL, facts
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.registry import KINDS
 
-OPTIONS = {"kinds": {"type": "list", "elements": "str", "choices": ["mdev", "vhba", "pool"]}}
+OPTIONS = {"kinds": {"type": "list", "elements": "str", "choices": [*KINDS, POOL]}}
 
 
 def main() -> None:

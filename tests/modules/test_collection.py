@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from clones import clone
 
 # This machine itself is the managed host, with the Python that has python3-pyudev.
 PYTHON = ("-e", "ansible_python_interpreter=/usr/bin/python3")
@@ -33,25 +33,19 @@ def ansible(folder: Path, *arguments: str, **environment: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is committed or about to be, in a folder whose name has nothing to do with the collection's."""
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy in a folder whose name has nothing to do with the collection's."""
     folder = tmp_path_factory.mktemp("any") / "folder at all"
-    folder.mkdir()
-    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True).stdout
-    archive = subprocess.run(
-        ["tar", "--create", "--null", "--files-from=-"], cwd=ROOT, input=names, check=True, capture_output=True
-    ).stdout
-    subprocess.run(["tar", "--extract"], cwd=folder, input=archive, check=True)
+    clone(folder)
     return folder
 
 
-def test_straight_from_a_clone(clone: Path) -> None:
-    assert '"mdev_types": {' in ansible(clone, *AD_HOC)
+def test_straight_from_a_clone(checkout: Path) -> None:
+    assert '"mdev_types": {' in ansible(checkout, *AD_HOC)
 
 
-def test_a_playbook_of_a_clone_from_anywhere(clone: Path, tmp_path: Path) -> None:
-    playbook = str(clone / "playbooks" / "provision_gpu_host.yml")
+def test_a_playbook_of_a_clone_from_anywhere(checkout: Path, tmp_path: Path) -> None:
+    playbook = str(checkout / "playbooks" / "provision_gpu_host.yml")
     done = ansible(
         tmp_path,
         "playbook",
@@ -68,8 +62,8 @@ def test_a_playbook_of_a_clone_from_anywhere(clone: Path, tmp_path: Path) -> Non
     assert "unreachable=0" in done
 
 
-def test_built_and_installed(clone: Path, tmp_path: Path) -> None:
-    ansible(clone, "galaxy", "collection", "build", "--output-path", str(tmp_path))
+def test_built_and_installed(checkout: Path, tmp_path: Path) -> None:
+    ansible(checkout, "galaxy", "collection", "build", "--output-path", str(tmp_path))
     (archive,) = tmp_path.glob("hostdev-nodedev-*.tar.gz")
     ansible(tmp_path, "galaxy", "collection", "install", "--offline", "--collections-path", "here", str(archive))
     found = ansible(tmp_path, *AD_HOC, ANSIBLE_COLLECTIONS_PATH=str(tmp_path / "here"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.registry import KINDS
 from conftest import CARD, OTHER, OTHER_CARD, UUID, Host, warnings
 
 KIND = "nvidia-232"
@@ -20,7 +21,7 @@ def facts(host: Host, **arguments: Any) -> dict[str, Any]:
 
 
 def test_nothing_is_defined(host: Host) -> None:
-    assert facts(host) == {"mdev": [], "vhba": [], "pool": [], "damaged": []}
+    assert facts(host) == {**{kind: [] for kind in KINDS}, "pool": [], "damaged": []}
 
 
 def test_a_definition(host: Host) -> None:

@@ -1,81 +1,31 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The arrows of the house: a file imports only what stands on floors below its own, or beside it in its folder."""
+"""The arrows of the house: a file imports only what stands on floors below its own, or beside it in its folder.
+
+And every kind of the registry is known wherever kinds have to be.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import registry
+from house import FILES, LIBRARY, MODULES, PLUGINS, ROOT, USED, floor, imports, name_of, place
+from house_picture import PICTURE, picture
 
-PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
-LIBRARY = PLUGINS / "module_utils" / "_nodedev"
-MODULES = PLUGINS / "modules"
-
-# From the ground up: folders, and the files that stand in none. What shares a floor does not import each other.
-FLOORS = (
-    {"text"},
-    {"errors", "waiting"},
-    {"names", "plan", "programs", "wishes", "ansible_module"},
-    {"store"},
-    {"locks"},
-    {"host"},
-    {"libvirt"},
-    {"resource"},
-    {"pools"},
-    {"kinds.mdev", "kinds.vhba"},
-    {"kinds.registry"},
-    {"facts", "boot"},
-)
 # Who imports the library from outside.
 DOORS = {"modules", "filter"}
-
-FILES = sorted(LIBRARY.rglob("*.py"))
 IDS = [str(file.relative_to(LIBRARY)) for file in FILES]
-
-
-def name_of(file: Path) -> str:
-    """The dotted name of a file of the library, as 'host.sysfs'."""
-    return ".".join(file.relative_to(LIBRARY).with_suffix("").parts)
-
-
-NAMES = {name_of(file) for file in FILES}
-
-
-def place(name: str) -> str:
-    """The folder of the house that a file of the library stands in, or the file itself where it stands in none."""
-    return next(place for floor in FLOORS for place in floor if name == place or name.startswith(f"{place}."))
-
-
-def floor(name: str) -> int:
-    """On which floor a file of the library stands."""
-    return next(number for number, places in enumerate(FLOORS) if place(name) in places)
-
-
-def imports(file: Path) -> Iterator[str]:
-    """The dotted names that a file imports, those of other packages as they are."""
-    folder = file.relative_to(PLUGINS).parent.parts
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = [*folder[: len(folder) - node.level + 1], *filter(None, [node.module])] if node.level else []
-            package = ".".join(base) if node.level else str(node.module).partition("nodedev.plugins.")[2]
-            if not package:
-                yield str(node.module)
-            yield from (f"{package}.{alias.name}" for alias in node.names if package)
-
-
-def used(file: Path) -> set[str]:
-    """The files of the library that a file imports."""
-    inside = (name.partition("module_utils._nodedev.")[2] for name in imports(file))
-    found = {name if name in NAMES else name.rpartition(".")[0] for name in inside if name}
-    assert found <= NAMES
-    return found
-
-
-USED = {name_of(file): used(file) for file in FILES}
+KINDS = registry.KINDS
+# The modules for what can be declared, one device or a pool.
+DECLARING = {*KINDS, *(f"{name}_pool" for name, kind in KINDS.items() if kind.pools)}
+RULES = ROOT / "roles" / "persistence" / "files" / "61-nodedev-restore.rules"
+# Above the rules of a kind's parents, up to an empty line.
+RULES_OF_A_KIND = re.compile(r"^# (\w+): .*\n((?:.+\n)+)", re.MULTILINE)
+STARTS = 'GOTO="nodedev_arrived"'
 
 
 def circle(name: str, above: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -117,3 +67,80 @@ def used_from_outside(file: Path) -> bool:
 def test_a_module_is_documentation_and_one_call(file: Path) -> None:
     functions = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)]
     assert [(function.name, len(function.body)) for function in functions] == [("main", 1)]
+
+
+def test_the_picture_is_current() -> None:
+    # .venv/bin/python tests/house_picture.py
+    assert PICTURE.read_text() == picture()
+
+
+def test_the_page_on_the_house_names_files_that_are_there() -> None:
+    named = re.findall(r"`([\w/]+\.py)`", (ROOT / "docs" / "architecture.md").read_text())
+    assert [name for name in named if not (LIBRARY / name).exists() and not (ROOT / name).exists()] == []
+
+
+def assigned(file: Path, name: str) -> Any:
+    """What a file assigns to a name, without running it: where there is no ansible it cannot be imported."""
+    for node in ast.parse(file.read_text()).body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(target, ast.Name) and target.id == name:
+            return ast.literal_eval(node.value or ast.Constant(None))
+    raise AssertionError(f"{file} has no {name}")
+
+
+def listed(text: str, head: str) -> list[str]:
+    """The entries of a list in YAML, by the line above it."""
+    (found,) = re.findall(rf"^ *{re.escape(head)}\n((?: *(?:- |#).*\n)+)", text, re.MULTILINE)
+    return re.findall(r"^ *- (.*)$", found, re.MULTILINE)
+
+
+def test_every_kind_has_its_modules() -> None:
+    with_a_state = {file.stem for file in MODULES.glob("*.py") if "- hostdev.nodedev.state\n" in file.read_text()}
+    # The module nodedev makes what libvirt's documents and names mean, whatever kind that is of.
+    assert with_a_state == {*DECLARING, "nodedev"}
+
+
+def test_every_kind_is_in_the_action_group_of_modules_with_a_state() -> None:
+    runtime = (ROOT / "meta" / "runtime.yml").read_text()
+    assert listed(runtime, "state:") == sorted([*DECLARING, "nodedev"])
+
+
+def test_every_kind_has_a_rule_for_its_parents() -> None:
+    found = RULES_OF_A_KIND.findall(RULES.read_text())
+    assert sorted(name for name, rules in found if STARTS in rules) == sorted(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_its_page(kind: str) -> None:
+    assert (ROOT / "docs" / f"{kind}.md").exists()
+    assert f"(docs/{kind}.md)" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("module", sorted(DECLARING))
+def test_every_module_of_a_kind_is_in_the_table_of_the_readme(module: str) -> None:
+    assert f"\n| `{module}` |" in (ROOT / "README.md").read_text()
+
+
+def test_hostdev_xml_has_an_answer_for_every_kind() -> None:
+    assert set(assigned(PLUGINS / "filter" / "hostdev_xml.py", "DECLARED")) == set(KINDS)
+
+
+def test_definition_facts_tells_of_every_kind() -> None:
+    file = MODULES / "definition_facts.py"
+    documentation = assigned(file, "DOCUMENTATION")
+    assert listed(documentation, "choices:") == [*KINDS, "pool"]
+    returned = re.findall(r"^        (\w+):$", assigned(file, "RETURN"), re.MULTILINE)
+    assert returned == [*KINDS, "pool", "damaged"]
+    others = [name for name in listed(documentation, "seealso:") if name.startswith("module: ")]
+    assert others == [f"module: hostdev.nodedev.{name}" for name in sorted([*DECLARING, "nodedev"])]
+
+
+def test_a_name_is_of_one_kind() -> None:
+    prefixes = {name: kind.documents.PREFIX for name, kind in KINDS.items() if kind.documents}
+    same = [
+        (one, other)
+        for one, prefix in prefixes.items()
+        for other, longer in prefixes.items()
+        if one != other and longer.startswith(prefix)
+    ]
+    assert not same, f"the module nodedev cannot tell by a name of which of these kinds a device is: {same}"
