@@ -69,7 +69,7 @@ CYCLE = r"""
 import json, os, sys
 sys.path.insert(0, "/usr/lib/nodedev")
 from nodedev.resource import ensure
-from nodedev.resources import vhba
+from nodedev.kinds.vhba import device
 
 def left():
     return {
@@ -83,8 +83,8 @@ def left():
 pair = {"wwnn": "5001a4a1000000c1", "wwpn": "5001a4a0000000c1"}
 counts = []
 for cycle in range(int(sys.argv[1])):
-    made = ensure(vhba, vhba.Wish.checked(**pair))
-    gone = ensure(vhba, vhba.Wish.checked(**pair, state="absent"))
+    made = ensure(device, device.Wish.checked(**pair))
+    gone = ensure(device, device.Wish.checked(**pair, state="absent"))
     assert made["changed"] and made["vhba"]["vport_state"] == "Active" and gone["changed"], (cycle, made, gone)
     counts.append(left())
 print(json.dumps({"first": counts[0], "last": counts[-1], "cycles": len(counts)}))
