@@ -120,7 +120,7 @@ def test_a_definition_of_other_names_is_not_its_own(machine: Machine) -> None:
 
 
 def test_a_damaged_definition_is_a_warning(machine: Machine) -> None:
-    path = Path(definition.path_of(WWPN))
+    path = Path(definition.DOCUMENTS.paths(WWPN)[0])
     path.parent.mkdir(parents=True)
     path.write_text("{")
     found = nodedev.gathered(FC)

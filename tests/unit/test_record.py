@@ -55,11 +55,11 @@ def take_back(steps: list[Step]) -> None:
 
 
 def test_what_is_kept_is_found(roots: Roots) -> None:
-    assert record.find("x") is None
+    assert record.RECORDS.find("x") is None
     for kept in (roots.record(ONE, TWO), roots.record(ONE, runtime=True, name="y")):
         do(record.keep(kept, None))
-        assert record.find(kept.name) == kept
-    assert [each.name for each in record.all_records()[0]] == ["x", "y"]
+        assert record.RECORDS.find(kept.name) == kept
+    assert [each.name for each in record.RECORDS.all()[0]] == ["x", "y"]
     assert roots.files() == ["etc/pool/x.json", "run/pool/y.json"]
 
 
@@ -100,10 +100,10 @@ def test_every_step_can_be_taken_back(roots: Roots, before: str | None, then: st
     do(steps)
     if steps:
         wanted = None if then == "forgotten" else roots.record(ONE, TWO, runtime=then == "runtime")
-        assert record.find("x") == wanted
+        assert record.RECORDS.find("x") == wanted
         assert len(roots.files()) == (wanted is not None)
     take_back(steps)
-    assert record.find("x") == former
+    assert record.RECORDS.find("x") == former
     assert roots.files() == files
 
 
@@ -112,7 +112,7 @@ def test_one_that_a_killed_run_left_in_the_other_place_goes_too(roots: Roots, th
     lasting = roots.record(ONE, TWO)
     do(record.keep(roots.record(ONE, runtime=True), None))
     do(record.keep(lasting, None))
-    assert record.find("x") == lasting
+    assert record.RECORDS.find("x") == lasting
     do([record.forget(lasting)] if then == "forgotten" else record.keep(roots.record(ONE), lasting))
     assert roots.files() == ([] if then == "forgotten" else ["etc/pool/x.json"])
 
@@ -147,8 +147,8 @@ def test_a_damaged_record_is_named_and_hides_no_other(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(DamagedDefinition, match=rf"{path} is damaged \({reason}"):
-        record.find("x")
-    found, damaged = record.all_records()
+        record.RECORDS.find("x")
+    found, damaged = record.RECORDS.all()
     assert found == [good]
     assert [each.path for each in damaged] == [str(path)]
 
@@ -158,8 +158,17 @@ def test_what_a_killed_run_left_is_no_record_and_is_cleared_up(roots: Roots) -> 
     for folder in (roots.store, roots.runtime):
         (folder / "pool").mkdir(parents=True, exist_ok=True)
         (folder / "pool" / ".nodedev-y.json").write_text("{")
-    assert record.all_records() == ([roots.record(ONE)], [])
-    record.clear_up("x")
+    assert record.RECORDS.all() == ([roots.record(ONE)], [])
+    record.RECORDS.clear_up("x")
     assert len(roots.files()) == 3
-    record.clear_up("y")
+    record.RECORDS.clear_up("y")
     assert roots.files() == ["etc/pool/x.json"]
+
+
+def test_an_instance_belongs_to_a_pool_of_its_kind(roots: Roots) -> None:
+    """Ids of two kinds may be alike, as a virtual function's address is for its driver and for its vGPU."""
+    do(record.keep(roots.record(ONE, name="y"), None))
+    do(record.keep(replace(roots.record(ONE, TWO, name="z"), kind="vhba"), None))
+    assert record.owners("x", "mdev") == {ONE.id: "y"}
+    assert record.owners("x", "vhba") == {ONE.id: "z", TWO.id: "z"}
+    assert record.owners("z", "vhba") == {}

@@ -23,6 +23,7 @@ from vhba_pools import HBAS, WWPNS
 from vhba_pools import observed as vhba_host
 
 PATH = "/etc/nodedev.d/pool/x.json"
+DEFINITION = f"/etc/nodedev.d/vhba/{WWPNS[0]}.json"
 numbers = st.integers(-(10**999), 10**999) | st.sampled_from([0, 1, 4095, 4096, 2**64])
 scalars = st.none() | st.booleans() | numbers | st.floats(allow_nan=False) | st.text(max_size=20)
 anything = st.recursive(
@@ -68,7 +69,7 @@ documents = st.one_of(
 def understood(document: dict[str, Any]) -> Record | None:
     """The record of a document; None where it is damaged, and nothing else."""
     try:
-        return records.decode("x", "/etc/nodedev.d", PATH, document)
+        return records.decode(PATH, document)
     except DamagedDefinition as damage:
         assert damage.path == PATH
         return None
@@ -115,11 +116,11 @@ def test_any_record_of_vhbas(document: dict[str, Any]) -> None:
 )
 def test_any_definition_of_a_vhba(document: dict[str, Any]) -> None:
     try:
-        known = definition.decode(WWPNS[0], document)
+        known = definition.decode(DEFINITION, document)
     except DamagedDefinition as damage:
-        assert damage.path == definition.path_of(WWPNS[0])
+        assert damage.path == DEFINITION
         return
-    assert definition.decode(WWPNS[0], known.document()) == known
+    assert definition.decode(DEFINITION, known.document()) == known
     assert all(isinstance(document[key], str) for key in ("wwnn", "wwpn", "parent_wwpn"))
 
 
@@ -127,7 +128,7 @@ def test_any_definition_of_a_vhba(document: dict[str, Any]) -> None:
 def test_an_index_that_no_pool_has(index: int) -> None:
     listed = [{"index": index, "id": IDS[0], "parent": "p"}]
     with pytest.raises(DamagedDefinition, match="an instance has an index that is not from 0 to 4095"):
-        records.decode("x", "/etc/nodedev.d", PATH, {"kind": "mdev", "instances": listed})
+        records.decode(PATH, {"kind": "mdev", "instances": listed})
 
 
 def test_what_was_told_is_all_that_is_recorded() -> None:

@@ -32,16 +32,16 @@ def keep(store: Path, name: str, text: str | bytes) -> None:
 
 
 def test_none(store: Path) -> None:
-    assert vhba_definition.find(WWPN) is None
-    assert vhba_definition.all_defined() == ([], [])
+    assert vhba_definition.DOCUMENTS.find(WWPN) is None
+    assert vhba_definition.DOCUMENTS.all() == ([], [])
 
 
 def test_it_is_written_and_read_back(store: Path) -> None:
     vhba_definition.define(KEPT, None).apply()
     assert json.loads((store / f"{WWPN}.json").read_text()) == WRITTEN
     assert ((store / f"{WWPN}.json").stat().st_mode & 0o777, KEPT.path) == (0o600, str(store / f"{WWPN}.json"))
-    assert vhba_definition.find(WWPN) == KEPT
-    assert vhba_definition.all_defined() == ([KEPT], [])
+    assert vhba_definition.DOCUMENTS.find(WWPN) == KEPT
+    assert vhba_definition.DOCUMENTS.all() == ([KEPT], [])
 
 
 def test_each_step_can_be_taken_back(store: Path) -> None:
@@ -52,10 +52,10 @@ def test_each_step_can_be_taken_back(store: Path) -> None:
         (vhba_definition.undefine(KEPT), None, KEPT),
     ):
         step.apply()
-        assert vhba_definition.find(WWPN) == then
+        assert vhba_definition.DOCUMENTS.find(WWPN) == then
         assert step.undo is not None
         step.undo()
-        assert vhba_definition.find(WWPN) == back
+        assert vhba_definition.DOCUMENTS.find(WWPN) == back
         if back is None:
             vhba_definition.define(KEPT, None).apply()
 
@@ -63,7 +63,7 @@ def test_each_step_can_be_taken_back(store: Path) -> None:
 @pytest.mark.parametrize(("value", "expected"), [(True, True), (False, False), (None, True)])
 def test_whether_online(store: Path, value: bool | None, expected: bool) -> None:
     keep(store, WWPN, json.dumps({**WRITTEN, "require_online": value}))
-    known = vhba_definition.find(WWPN)
+    known = vhba_definition.DOCUMENTS.find(WWPN)
     assert known is not None
     assert known.require_online is expected
 
@@ -71,7 +71,7 @@ def test_whether_online(store: Path, value: bool | None, expected: bool) -> None
 def test_names_in_another_notation(store: Path) -> None:
     text = json.dumps({**WRITTEN, "wwnn": f"0x{WWNN.upper()}", "parent_wwpn": "10:00:00:90:FA:12:34:03"})
     keep(store, WWPN, text)
-    assert vhba_definition.find(WWPN) == KEPT
+    assert vhba_definition.DOCUMENTS.find(WWPN) == KEPT
 
 
 DAMAGES: list[tuple[str, str | bytes, str]] = [
@@ -97,10 +97,10 @@ def test_a_damaged_one_is_named_and_hides_no_other(store: Path, text: str | byte
     keep(store, WWPN, text)
     keep(store, OTHER, json.dumps({**WRITTEN, "wwpn": OTHER}))
     with pytest.raises(DamagedDefinition) as damaged:
-        vhba_definition.find(WWPN)
+        vhba_definition.DOCUMENTS.find(WWPN)
     assert damaged.value.path == str(store / f"{WWPN}.json")
     assert reason in damaged.value.reason
-    found, files = vhba_definition.all_defined()
+    found, files = vhba_definition.DOCUMENTS.all()
     assert [definition.wwpn for definition in found] == [OTHER]
     assert [(file.path, file.reason) for file in files] == [(damaged.value.path, damaged.value.reason)]
 
@@ -109,4 +109,4 @@ def test_what_is_no_definition_is_left_out(store: Path) -> None:
     keep(store, WWPN, json.dumps(WRITTEN))
     (store / "README").write_text("")
     (store / f".nodedev-{OTHER}.json").write_text("{")
-    assert vhba_definition.all_defined() == ([KEPT], [])
+    assert vhba_definition.DOCUMENTS.all() == ([KEPT], [])

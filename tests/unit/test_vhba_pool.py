@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, InUse
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import path_of
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import DOCUMENTS
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool import plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_wish import Wish
@@ -57,6 +57,8 @@ PLIGHTS: list[tuple[str, dict[str, str]]] = [
     ("all full", {"others": "AAAABBBB"}),
     ("other HBAs alone", {"hbas": "CE"}),
 ]
+
+UNCLEAR = DamagedDefinition(DOCUMENTS.paths(WWPNS[1])[0], "no JSON")
 
 CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ("nothing is there", wished(count=2), observed(), NEW),
@@ -326,7 +328,9 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     (
         "absent: definitions that cannot be understood, by their names those of the pool",
         wished(state="absent"),
-        observed(told("0A", "1B"), ["0A"], ["0A"], damaged=(DamagedDefinition(path_of(WWPNS[1]), "no JSON"),)),
+        observed(
+            told("0A", "1B"), ["0A"], ["0A"], damaged=(DamagedDefinition(DOCUMENTS.paths(WWPNS[1])[0], "no JSON"),)
+        ),
         [
             "remove the damaged definition of #1, /etc/nodedev.d/vhba/#1.json",
             "undefine #0",
@@ -344,7 +348,7 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     (
         "a damaged definition of another",
         wished(),
-        observed(*PAIR, damaged=(DamagedDefinition(path_of(OTHERS), "no JSON"),)),
+        observed(*PAIR, damaged=(DamagedDefinition(DOCUMENTS.paths(OTHERS)[0], "no JSON"),)),
         [],
     ),
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, InUse, NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import path_of
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import DOCUMENTS
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool import plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_wish import Wish
@@ -124,14 +124,14 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     (
         "a damaged definition of a member",
         wished(),
-        observed(*SINGLE, damaged=(DamagedDefinition(path_of(WWPNS[0]), "no JSON"),)),
+        observed(*SINGLE, damaged=(DamagedDefinition(DOCUMENTS.paths(WWPNS[0])[0], "no JSON"),)),
         DamagedDefinition,
         "no JSON",
     ),
     (
         "a damaged definition in the place of a new one",
         wished(count=2),
-        observed(*SINGLE, damaged=(DamagedDefinition(path_of(WWPNS[1]), "no JSON"),)),
+        observed(*SINGLE, damaged=(DamagedDefinition(DOCUMENTS.paths(WWPNS[1])[0], "no JSON"),)),
         DamagedDefinition,
         "no JSON",
     ),
@@ -207,7 +207,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         )
         for what, files in (
             ("the record", {"damaged_records": (LaterVersion("/etc/nodedev.d/pool/x.json", "its version is 2"),)}),
-            ("a definition", {"damaged": (LaterVersion(path_of(WWPNS[0]), "its version is 2"),)}),
+            ("a definition", {"damaged": (LaterVersion(DOCUMENTS.paths(WWPNS[0])[0], "its version is 2"),)}),
         )
     ],
     (

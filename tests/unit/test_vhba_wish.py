@@ -222,7 +222,7 @@ def test_online_is_as_defined_unless_told(defined: bool | None, option: bool | N
 
 
 def test_a_damaged_definition_is_named(host: Host) -> None:
-    path = Path(definition.path_of(WWPN))
+    path = Path(definition.DOCUMENTS.paths(WWPN)[0])
     path.parent.mkdir(parents=True)
     path.write_text("{")
     wish = vhba_wish.from_device(device(parent=BY_WWNS))

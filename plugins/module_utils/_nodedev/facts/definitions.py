@@ -44,7 +44,7 @@ def facts(kinds: Collection[str] | None) -> dict[str, Any]:
 def _pools() -> tuple[list[record.Record], list[DamagedDefinition]]:
     """The records of pools that can be understood, wish and all, and the files that cannot."""
     found: list[record.Record] = []
-    listed, damaged = record.all_records()
+    listed, damaged = record.RECORDS.all()
     for each in listed:
         kind = KINDS.get(each.kind)
         try:

@@ -19,7 +19,7 @@ def facts(parent: str | None = None) -> dict[str, Any]:
     oddities = Oddities()
     every = oddities.attempt(fc_port.ports) or []
     ports = [port for port in every if parent in (None, port.name, f"scsi_host{port.parent}")]
-    definitions, damaged = oddities.attempt(vhba_definition.all_defined) or ([], [])
+    definitions, damaged = oddities.attempt(vhba_definition.DOCUMENTS.all) or ([], [])
     defined = {(definition.wwnn, definition.wwpn) for definition in definitions}
     for oddity in (*(text for port in ports for text in port.oddities), *damaged):
         oddities.add(oddity)

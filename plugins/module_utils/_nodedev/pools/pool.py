@@ -14,7 +14,7 @@ from ..errors import BadInput
 from ..host import machine
 from ..plan import Step
 from ..resource import Plan
-from ..store import damaged as files
+from ..store.damaged import removal
 from ..store.files import DamagedDefinition
 from . import members, record, space
 from .members import Change, Member
@@ -209,7 +209,7 @@ def _absent(kind: Poolable[S, D], own: Sequence[Member], discarded: Iterable[Dam
     change = members.resized(name, own, 0, kind.wish.force, *kind.HELD)
     gone = [
         *record.forget_damaged(name, seen.damaged_records),
-        *(files.removal(damage, f"{kind.NOUN} {kind.place_of(damage)[1]}") for damage in discarded),
+        *(removal(damage, f"{kind.NOUN} {kind.place_of(damage)[1]}") for damage in discarded),
         *_removal(kind, change.go),
         *([record.forget(seen.record)] if seen.record else []),
     ]
@@ -257,7 +257,7 @@ def _wanted(kind: Poolable[S, D], own: list[Member], ceilings: Mapping[str, int]
     instances = [*placed, *record.of_members(change.left)]
     kept = record.with_instances(Record(wish.name, kind.KIND, kind.document(), (), root), instances)
     if kept != seen.record:
-        record.refuse_unreadable(kept, kind.understood)
+        record.RECORDS.check(kept, f"pool {wish.name} cannot be recorded", kind.understood)
     define = [step for each, _after in defined.values() for step in each]
     ordered = [*remove, *make, *define] if runs else [*define, *remove]
     cards = {parent: card for parent, card, _free in kind.rooms(False)}

@@ -9,16 +9,17 @@ instances are not meant to outlast the boot either.
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import wishes
-from ..errors import BadInput, NodedevError
+from ..errors import BadInput
 from ..plan import Step
 from ..store import damaged, files
+from ..store.documents import Documents, name_of
 from ..store.files import DamagedDefinition
 from ..text import shown
 from .members import MOST, Member
@@ -66,21 +67,6 @@ def checked_name(name: str) -> str:
     return name
 
 
-def find(name: str) -> Record | None:
-    """The record of a pool, be it persistent or not; None where there is none. Raises DamagedDefinition."""
-    for root in (files.STORE, files.RUNTIME):
-        record = _read(name, root)
-        if record is not None:
-            return record
-    return None
-
-
-def _read(name: str, root: str) -> Record | None:
-    path = files.document_path(KIND, name, root)
-    document = files.document(path)
-    return None if document is None else decode(name, root, path, document)
-
-
 def look(name: str, kind: str, understood: Callable[[Record], object]) -> tuple[Record | None, list[DamagedDefinition]]:
     """The record of a pool of this kind, and its files that cannot be understood, in whichever place they stand.
 
@@ -89,9 +75,9 @@ def look(name: str, kind: str, understood: Callable[[Record], object]) -> tuple[
     """
     found: list[Record] = []
     broken: list[DamagedDefinition] = []
-    for root in (files.STORE, files.RUNTIME):
+    for path in RECORDS.paths(name):
         try:
-            record = _read(name, root)
+            record = RECORDS.read(path)
             if record is not None:
                 wish_of(record, kind)
                 understood(record)
@@ -150,28 +136,14 @@ def known(record: Record | None, derived: Mapping[str, int]) -> dict[str, tuple[
     return {**{name: (index, None) for name, index in derived.items()}, **recorded}
 
 
-def all_records() -> tuple[list[Record], list[DamagedDefinition]]:
-    """The pools of this host by name, and the files that cannot be understood."""
-    found: list[Record] = []
-    damaged: list[DamagedDefinition] = []
-    names = {name for root in (files.STORE, files.RUNTIME) for name in files.document_names(KIND, root)}
-    for name in sorted(names):
-        try:
-            record = find(name)
-        except DamagedDefinition as error:
-            damaged.append(error)
-        else:
-            found += [record] if record is not None else []
-    return found, damaged
-
-
-def decode(name: str, root: str, path: str, document: files.Document) -> Record:
+def decode(path: str, document: files.Document) -> Record:
     """Understand a record; raises DamagedDefinition naming the file and what is wrong."""
     wish = dict(document)
     kind, listed = wish.pop("kind", None), wish.pop("instances", None)
     if not isinstance(kind, str) or not isinstance(listed, list):
         raise DamagedDefinition(path, "it has no kind or no list of instances")
-    return Record(name, kind, wish, tuple(_instance(path, item) for item in listed), root)
+    instances = tuple(_instance(path, item) for item in listed)
+    return Record(name_of(path), kind, wish, instances, os.path.dirname(os.path.dirname(path)))
 
 
 def _instance(path: str, item: object) -> Recorded:
@@ -182,6 +154,10 @@ def _instance(path: str, item: object) -> Recorded:
     if not 0 <= one.index < MOST:
         raise DamagedDefinition(path, f"an instance has an index that is not from 0 to {MOST - 1}")
     return one
+
+
+# Of all pools of this host, be they persistent or not.
+RECORDS = Documents(KIND, decode, runtime=True)
 
 
 def checked_component(option: str, value: str) -> str:
@@ -196,60 +172,13 @@ def keep(record: Record, former: Record | None) -> list[Step]:
     if record == former:
         return []
     verb = "record" if former is None else "change the record of"
-    return [
-        Step(
-            f"{verb} pool {record.name} with {len(record.instances)} instances in {record.path}",
-            lambda: _leave(record.name, record),
-            lambda: _leave(record.name, former),
-        )
-    ]
-
-
-def refuse_unreadable(record: Record, understood: Callable[[Record], object]) -> None:
-    """Raise NodedevError where a record that is to be written could not be read again.
-
-    ``understood`` raises DamagedDefinition for a wish that its kind does not take.
-    """
-    try:
-        text = json.dumps(record.document(), ensure_ascii=False)
-        text.encode()
-        document = files.from_json(record.path, text)
-        again = decode(record.name, record.root, record.path, document)
-        understood(again)
-    except (DamagedDefinition, UnicodeEncodeError) as error:
-        reason = error.reason if isinstance(error, DamagedDefinition) else "it is not UTF-8 text"
-        raise NodedevError(f"pool {record.name} cannot be recorded so that it can be read again: {reason}") from error
-    if again != record:
-        raise NodedevError(f"pool {record.name} cannot be recorded so that it can be read again")
-
-
-def _leave(name: str, record: Record | None) -> None:
-    """Have this record of the pool and no other, or none; a killed run may have left one in each place."""
-    if record is not None:
-        files.write_document(record.path, record.document())
-    for path in _paths(name):
-        if record is None or path != record.path:
-            files.remove(path)
-
-
-def _paths(name: str) -> list[str]:
-    """Where a pool's record may stand."""
-    return [files.document_path(KIND, name, root) for root in (files.STORE, files.RUNTIME)]
-
-
-def clear_up(name: str) -> None:
-    """Remove what a killed run left of writing the record, whose lock the caller holds."""
-    for path in _paths(name):
-        files.clear_up(path)
+    described = f"{verb} pool {record.name} with {len(record.instances)} instances in {record.path}"
+    return [RECORDS.change(described, record.name, record, former)]
 
 
 def forget(record: Record) -> Step:
     """The step that removes the record."""
-    return Step(
-        f"remove the record of pool {record.name}, {record.path}",
-        lambda: _leave(record.name, None),
-        lambda: _leave(record.name, record),
-    )
+    return RECORDS.change(f"remove the record of pool {record.name}, {record.path}", record.name, None, record)
 
 
 def forget_damaged(name: str, broken: Sequence[DamagedDefinition]) -> list[Step]:
@@ -277,9 +206,10 @@ def of_members(members: Sequence[Member]) -> list[Recorded]:
     return [Recorded(member.index, member.id, member.parent or "") for member in members]
 
 
-def owners(name: str) -> dict[str, str]:
-    """Which other pool an instance belongs to, by its id; a record that cannot be understood says of none."""
-    return {one.id: each.name for each in all_records()[0] if each.name != name for one in each.instances}
+def owners(name: str, kind: str) -> dict[str, str]:
+    """Which other pool of the kind an instance belongs to, by its id; one that cannot be understood says of none."""
+    others = (each for each in RECORDS.all()[0] if each.name != name and each.kind == kind)
+    return {one.id: each.name for each in others for one in each.instances}
 
 
 def around(steps: Sequence[Step], kept: Record, former: Record | None, go: Sequence[Member]) -> tuple[Step, ...]:

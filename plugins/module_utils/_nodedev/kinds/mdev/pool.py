@@ -325,7 +325,7 @@ def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
 
 def clear_up(wish: Wish, seen: Observation) -> bool:
     """Remove what killed runs have left, and wait for removals that nobody keeps to end; whether there were any."""
-    record.clear_up(wish.name)
+    record.RECORDS.clear_up(wish.name)
     mdevctl.clear_up(seen.cards)
     return leaving.await_end(seen.leaving, wish.wait_timeout)
 

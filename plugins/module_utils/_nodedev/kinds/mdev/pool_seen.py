@@ -72,7 +72,7 @@ def observe(wish: Wish) -> Observation:
         defined[each.uuid] = (*defined.get(each.uuid, ()), each)
     host = wish.identity or machine.known_id()
     indexes = {one.id: one.index for one in recorded.instances} if recorded else {}
-    owners = record.owners(wish.name)
+    owners = record.owners(wish.name, KIND)
     # Only a UUID of version 5, which its 13th digit tells, follows from a name (RFC 9562).
     others = {uuid for uuid in {*active, *defined} - {*indexes} - {*owners} if uuid[14] == "5"}
     derived = members.derived(others, partial(pool_uuid, host, wish.name)) if host else {}

@@ -21,6 +21,7 @@ from ...names import checked_oui, checked_wwn, derived_wwn
 from ...plan import Step
 from ...resource import Plan
 from ...store import restorers
+from ...store.damaged import removal
 from ...store.files import DamagedDefinition
 from . import definition, kernel, steps
 from .definition import Definition
@@ -144,7 +145,7 @@ def _look(wish: Wish) -> Observation:
     active = next((port for port in ports if port.vport and (port.wwnn, port.wwpn) == (wwnn, wwpn)), None)
     found, damaged = None, None
     try:
-        found = definition.find(wwpn)
+        found = definition.DOCUMENTS.find(wwpn)
     except DamagedDefinition as error:
         damaged = error
     return Observation(wwnn, wwpn, ports, active, found, damaged)
@@ -195,7 +196,7 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
 def _forgotten(seen: Observation) -> list[Step]:
     """What removes the definition, also one that cannot be understood: by its name it is just this vHBA's."""
     if seen.damaged is not None:
-        return [definition.undefine_damaged(seen.wwpn, seen.damaged)]
+        return [removal(seen.damaged, f"vHBA {seen.wwpn}")]
     if seen.definition is None:
         return []
     if seen.definition.wwnn != seen.wwnn:

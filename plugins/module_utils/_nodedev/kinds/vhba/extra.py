@@ -40,7 +40,7 @@ def _definition(port: Port, oddities: Oddities) -> dict[str, Any]:
     # A driver may give a port any text for a name, and this becomes part of a path.
     if not WWN.fullmatch(port.wwpn):
         return {}
-    found = oddities.attempt(partial(definition.find, port.wwpn))
+    found = oddities.attempt(partial(definition.DOCUMENTS.find, port.wwpn))
     if found is None or found.wwnn != port.wwnn:
         return {}
     return {"definition": {"parent_wwpn": found.parent_wwpn, "require_online": found.require_online}}

@@ -23,6 +23,7 @@ from ...pools.record import Record, Recorded
 from ...pools.space import Space
 from ...resource import Plan
 from ...store import restorers
+from ...store.documents import name_of
 from ...store.files import DamagedDefinition
 from . import definition, device, pool_wish, steps
 from .definition import Definition
@@ -65,7 +66,7 @@ class _Vhbas:
         return {hba.wwpn: hba for hba in self.seen.hbas}
 
     def place_of(self, damage: DamagedDefinition) -> tuple[str | None, str | None]:
-        return None, definition.wwpn_of(damage.path)
+        return None, name_of(damage.path)
 
     def refuse(self, own: Sequence[Member]) -> None:
         for running in self.seen.active.values():
@@ -242,7 +243,7 @@ def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
 
 def clear_up(wish: Wish, seen: Observation) -> bool:
     """Remove what a killed run has left of the pool's record."""
-    record.clear_up(wish.name)
+    record.RECORDS.clear_up(wish.name)
     return False
 
 

@@ -13,6 +13,7 @@ from ...host.lun import Lun
 from ...host.processes import Holder
 from ...pools import members, record
 from ...pools.record import Record
+from ...store.documents import name_of
 from ...store.files import DamagedDefinition
 from . import definition as vhba_definition
 from .definition import Definition
@@ -80,12 +81,12 @@ def observe(wish: Wish) -> Observation:
     recorded, broken = record.look(wish.name, KIND, kept)
     wish = wish.filled(recorded)
     ports = tuple(fc_port.ports())
-    listed, damaged = vhba_definition.all_defined()
+    listed, damaged = vhba_definition.DOCUMENTS.all()
     defined = {definition.wwpn: definition for definition in listed}
     host = wish.identity or machine.known_id()
     indexes = {one.id: one.index for one in recorded.instances} if recorded else {}
     # By its name, a file that cannot be understood is one of a vHBA too.
-    files = {*defined, *(vhba_definition.wwpn_of(damage.path) for damage in damaged)}
+    files = {*defined, *(name_of(damage.path) for damage in damaged)}
     derived = _derived(wish, host, ports, files, {*indexes})
     names = {
         wwpn: defined[wwpn].wwnn if wwpn in defined else wish.wwnn(host, index) if host else None

@@ -23,7 +23,7 @@ WAIT = 30.0
 
 def kept() -> tuple[list[Kept], list[DamagedDefinition]]:
     """All definitions by WWPN, and the files that cannot be understood."""
-    defined, damaged = vhba_definition.all_defined()
+    defined, damaged = vhba_definition.DOCUMENTS.all()
     # For the facts of all of them, but read only when the first ones are asked for.
     ports = cache(fc_port.ports)
     return [_kept(definition, ports) for definition in defined], damaged
