@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import restore
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import mdev_parents, mdevs
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.sysfs import SysfsError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import registry
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import restored
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import mdevctl
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.definition import Hindrance, Kept
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.registry import Defined
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Hindrance
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import files, mdevctl
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Attrs, Definition
 from devices import Host
@@ -42,10 +46,10 @@ def run(host: Host, parent: str = CARD, kind: str = "t", **attributes: str) -> N
     host.link(f"bus/mdev/devices/{UUID}", f"devices/{parent}/{UUID}")
 
 
-def define(parent: str = CARD, kind: str = "t", autostart: bool = True, attrs: Attrs = ()) -> Kept:
+def define(parent: str = CARD, kind: str = "t", autostart: bool = True, attrs: Attrs = ()) -> Defined:
     """Define the device, and find it so."""
     mdevctl.define(Definition(UUID, parent, kind, autostart, attrs))
-    found, damaged = restored.kept()
+    found, damaged = registry.KINDS["mdev"].read()
     assert (len(found), damaged) == (1, [])
     return found[0]
 
@@ -149,7 +153,7 @@ def test_damaged_files_are_named(cards: Host) -> None:
     folder = Path(mdevctl.STORE) / CARD
     (folder / UUID.replace("1001", "1002")).write_text("{")
     (folder / ".nodedev-x").write_text("{")
-    found, damaged = restored.kept()
+    found, damaged = registry.KINDS["mdev"].read()
     assert [kept.id for kept in found] == [UUID]
     assert [damage.path for damage in damaged] == [str(folder / UUID.replace("1001", "1002"))]
 
@@ -200,7 +204,7 @@ def test_nothing_is_read_before_it_is_asked_for(cards: Host) -> None:
     loop = cards.sys / "class" / "mdev_bus" / CARD
     loop.unlink()
     loop.symlink_to(loop.name)
-    assert restored.kept()[0][0].name == kept.name
+    assert registry.KINDS["mdev"].read()[0][0].name == kept.name
     with pytest.raises(SysfsError, match="ELOOP"):
         kept.card()
 
@@ -217,3 +221,30 @@ def test_whoever_wrote_it_its_names_are_under_our_rules_and_its_values_are_not(c
     for name in ("../params", "/etc/passwd"):
         with pytest.raises(BadInput, match="attrs"):
             define(attrs=((name, "1"),)).ensure(True)
+
+
+def test_a_parent_that_arrives_has_its_own_definitions_read_alone(
+    cards: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of 64 virtual functions that arrive, each would read those of all."""
+    monkeypatch.setattr(files, "STORE", str(tmp_path / "nodedev.d"))
+    parents = [f"0000:3d:{number:02x}.0" for number in range(64)]
+    for parent in parents:
+        mdevctl.define(Definition(UUID, parent, "t", True))
+    opened: list[str] = []
+    original = os.open
+    monkeypatch.setattr(os, "open", lambda path, *more: opened.append(str(path)) or original(path, *more))
+    found, damaged = registry.defined(parents[5])
+    assert ([each.definition.parent for each in found], damaged) == ([parents[5]], [])
+    assert opened == [f"{mdevctl.STORE}/{parents[5]}/{UUID}"]
+
+
+def test_a_damaged_file_is_told_when_its_parent_arrives(
+    cards: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(files, "STORE", str(tmp_path / "nodedev.d"))
+    path = Path(mdevctl.STORE) / CARD / UUID
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    assert [restore.main(["--list", "--parent", parent]) for parent in (OTHER_CARD, CARD)] == [0, 1]
+    assert [str(path) in line for line in capsys.readouterr().err.splitlines()] == [True]

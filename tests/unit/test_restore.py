@@ -7,13 +7,15 @@ import io
 import math
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import restore, restoring
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import registry
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.definition import Damaged, Kept
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
+from made_up import MadeUp, a_kind
 
 FILES = Path(__file__).resolve().parents[2] / "roles" / "persistence" / "files"
 
@@ -60,11 +62,7 @@ def test_a_bad_command_line_is_one_line(arguments: list[str], capsys: pytest.Cap
     assert message.isprintable()
 
 
-def kind(kept: list[Kept], damaged: list[DamagedDefinition], concerned: bool = True) -> registry.Kind:
-    return registry.Kind(lambda: (kept, damaged), lambda _damage, _arrived: concerned)
-
-
-def definition(name: str, concerned: object = True, autostart: bool = True) -> Kept:
+def definition(name: str, concerned: object = True, autostart: bool = True) -> MadeUp:
     """One that is there; ``concerned`` is raised where it is an error."""
 
     def concerns(_arrived: str) -> bool:
@@ -72,24 +70,14 @@ def definition(name: str, concerned: object = True, autostart: bool = True) -> K
             raise concerned
         return bool(concerned)
 
-    facts = {"active": True, "autostart": autostart, "parent_missing": False, "drift": []}
-    return Kept(
-        id=name,
-        name=name,
-        autostart=autostart,
-        card=lambda: "card",
-        facts=lambda: facts,
-        concerns=concerns,
-        hindrance=lambda: None,
-        ensure=lambda _check_mode: {"changed": False, "plan": [f"make {name}"]},
-    )
+    return MadeUp(name, concerns=concerns, autostart=autostart)
 
 
 def test_only_what_starts_by_itself_is_restored(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = [definition("auto"), definition("manual", autostart=False)]
-    monkeypatch.setattr(registry, "KINDS", {"x": kind(kept, [])})
+    monkeypatch.setattr(registry, "KINDS", {"x": a_kind(kept)})
     assert restore.main(["--dry-run"]) == 0
     assert capsys.readouterr().out == "would make auto\n"
 
@@ -99,7 +87,7 @@ def test_one_parent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
     """What does not say whether it concerns the parent is taken for its own; a damaged file is if it may be."""
     kept = [definition("mine"), definition("other", concerned=False), definition("odd", concerned=KeyError("x"))]
     damage = DamagedDefinition("/etc/nodedev.d/x", "no JSON")
-    monkeypatch.setattr(registry, "KINDS", {"x": kind(kept, [damage], concerned)})
+    monkeypatch.setattr(registry, "KINDS", {"x": a_kind(kept, [damage], concerned)})
     assert restore.main(["--list", "--parent", "host3"]) == int(concerned)
     told = capsys.readouterr()
     assert told.out == "mine: active, auto\nodd: active, auto\n"
@@ -111,23 +99,23 @@ def test_a_kind_that_cannot_be_read_hides_no_other(
 ) -> None:
     damage = DamagedDefinition("/etc/nodedev.d/bad", "Too many levels of symbolic links")
 
-    def bad() -> tuple[list[Kept], list[DamagedDefinition]]:
-        raise damage
+    class Unreadable:
+        def defined(self, _arrived: str | None) -> NoReturn:
+            raise damage
 
-    kinds = {"bad": registry.Kind(bad, lambda _damage, _arrived: True), "good": kind([definition("good")], [])}
+    kinds = {"bad": replace(a_kind([]), restorable=Unreadable()), "good": a_kind([definition("good")])}
     monkeypatch.setattr(registry, "KINDS", kinds)
     assert restore.main(["--list"]) == 1
     told = capsys.readouterr()
     assert (told.out, told.err) == ("good: active, auto\n", f"{damage}\n")
-    (found,) = registry.kept()[1]
-    assert isinstance(found, Damaged)
+    (found,) = registry.defined()[1]
     assert found.error is damage
 
 
 def test_lines_are_printed_in_any_locale(monkeypatch: pytest.MonkeyPatch) -> None:
     data = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(data, encoding="ascii", write_through=True))
-    monkeypatch.setattr(registry, "KINDS", {"x": kind([definition("\u00e4\udcff\x1b\n<3>x")], [])})
+    monkeypatch.setattr(registry, "KINDS", {"x": a_kind([definition("\u00e4\udcff\x1b\n<3>x")])})
     assert restore.main(["--list"]) == 0
     assert data.getvalue() == b"\\xe4\\udcff\\x1b\\n<3>x: active, auto\n"
 

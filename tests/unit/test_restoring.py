@@ -21,8 +21,9 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot.rest
 )
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.sysfs import SysfsError
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.definition import Hindrance, Kept
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Hindrance
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.waiting import wait_for
+from made_up import MadeUp
 
 FOREVER = 600.0
 LIMIT = 60.0
@@ -41,7 +42,8 @@ class Devices:
         card: str | Action = "card",
         before: Action = lambda: None,
         hindrance: Callable[[], Hindrance | None] = lambda: None,
-    ) -> Kept:
+        rank: int = 0,
+    ) -> MadeUp:
         path = self.folder / name
 
         def ensure(check_mode: bool) -> dict[str, Any]:
@@ -51,15 +53,12 @@ class Devices:
                 path.touch()
             return {"changed": changed}
 
-        return Kept(
-            id=name,
-            name=name,
-            autostart=True,
-            card=lambda: card if isinstance(card, str) else str(card()),
-            facts=dict,
-            concerns=lambda _arrived: True,
-            hindrance=hindrance,
+        return MadeUp(
+            name,
             ensure=ensure,
+            card=lambda: card if isinstance(card, str) else str(card()),
+            hindrance=hindrance,
+            rank=rank,
         )
 
     def wait_for(self, *names: str) -> None:
@@ -73,9 +72,9 @@ def devices(tmp_path: Path) -> Devices:
     return Devices(tmp_path)
 
 
-def told(wanted: list[Kept], wait: float = LIMIT, limit: float = LIMIT) -> dict[str, tuple[str, str]]:
+def told(wanted: list[MadeUp], wait: float = LIMIT, limit: float = LIMIT) -> dict[str, tuple[str, str]]:
     """What became of each."""
-    results = [(each.kept.name, (each.how, each.reason)) for each in restoring.restore(wanted, wait, limit)]
+    results = [(each.defined.name, (each.how, each.reason)) for each in restoring.restore(wanted, wait, limit)]
     assert sorted(name for name, _result in results) == sorted(each.name for each in wanted)
     return dict(results)
 
@@ -297,8 +296,32 @@ def test_whoever_stops_listening_leaves_no_child(devices: Devices) -> None:
 
     wanted = [devices.define("quick", card="other"), devices.define("slow", before=begin)]
     results = restoring.restore(wanted, LIMIT, LIMIT)
-    assert next(results).kept.name == "quick"
+    assert next(results).defined.name == "quick"
     assert wait_for(lambda: len(os.listdir(devices.folder)) == 2, LIMIT)
     results.close()
     (child,) = (int(name) for name in os.listdir(devices.folder) if name.isdecimal())
     assert not os.path.exists(f"/proc/{child}")
+
+
+MISSING = Hindrance("its parent is not there", passing=False)
+
+
+def test_a_parent_may_be_made_by_an_earlier_kind(devices: Devices) -> None:
+    """Virtual functions come before the devices on them, which have no parent until then."""
+
+    def hindrance() -> Hindrance | None:
+        return None if "function" in os.listdir(devices.folder) else MISSING
+
+    first = devices.define("function", "a", before=lambda: time.sleep(1))
+    assert told([devices.define("device", "b", hindrance=hindrance, rank=1), first]) == {
+        "function": (RESTORED, ""),
+        "device": (RESTORED, ""),
+    }
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_parent_that_no_earlier_kind_makes_is_missing(devices: Devices, rank: int) -> None:
+    """It is not waited for as long as for one that is there and not ready."""
+    missing = devices.define("device", "b", hindrance=lambda: MISSING, rank=rank)
+    results = told([missing, devices.define("function", "a")], wait=FOREVER)
+    assert results == {"function": (RESTORED, ""), "device": (FAILED, MISSING.reason)}

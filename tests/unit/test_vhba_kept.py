@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import restore
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import fc_port
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.sysfs import SysfsError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import registry
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.registry import Defined
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import definition, restored
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import Definition
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import files
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.definition import Hindrance, Kept
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Hindrance
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import files, mdevctl
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 from devices import Host
 from fibre import WWNN, WWPN, make_hba, make_vhba, names
@@ -43,8 +46,8 @@ def store(fibre: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     definition.define(Definition(WWPN, WWNN, HBA), None).apply()
 
 
-def kept() -> Kept:
-    (found,), damaged = restored.kept()
+def kept() -> Defined:
+    (found,), damaged = registry.KINDS["vhba"].read()
     assert damaged == []
     return found
 
@@ -52,7 +55,7 @@ def kept() -> Kept:
 def test_nothing_is_defined(fibre: Host) -> None:
     definition.undefine(Definition(WWPN, WWNN, HBA)).apply()
     make_vhba(fibre)
-    assert restored.kept() == ([], [])
+    assert registry.KINDS["vhba"].read() == ([], [])
 
 
 def test_it_runs_as_defined(fibre: Host) -> None:
@@ -105,7 +108,7 @@ def test_a_damaged_one_is_told(fibre: Host) -> None:
     make_hba(fibre)
     folder = os.path.dirname(Definition(WWPN, WWNN, HBA).path)
     Path(folder, f"{OTHER}.json").write_text("{")
-    found, damaged = restored.kept()
+    found, damaged = registry.KINDS["vhba"].read()
     assert [each.id for each in found] == [WWPN]
     assert [each.path for each in damaged] == [f"{folder}/{OTHER}.json"]
 
@@ -162,3 +165,16 @@ def test_no_port_is_read_before_it_is_asked_for(fibre: Host) -> None:
     folder.unlink()
     folder.with_name("away").rename(folder)
     assert found.facts() == INACTIVE
+
+
+def test_a_damaged_file_is_told_when_an_hba_arrives(
+    fibre: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each may be that of the vHBA; a vHBA that arrives is nobody's parent."""
+    monkeypatch.setattr(mdevctl, "STORE", str(tmp_path / "mdevctl.d"))
+    make_hba(fibre, 3)
+    make_vhba(fibre, parent=3)
+    path = Path(Definition(WWPN, WWNN, HBA).path)
+    path.write_text("{")
+    assert [restore.main(["--list", "--parent", parent]) for parent in ("host8", "mtty", "host3")] == [0, 0, 1]
+    assert [str(path) in line for line in capsys.readouterr().err.splitlines()] == [True]

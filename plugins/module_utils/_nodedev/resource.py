@@ -80,6 +80,14 @@ class Resource(Protocol[W_contra, S]):
         """The kind's own part of the result, with the warnings."""
 
 
+@dataclass(frozen=True)
+class Hindrance:
+    """Why what is defined cannot be made now; ``passing`` says whether that may end by itself in a moment."""
+
+    reason: str
+    passing: bool
+
+
 @runtime_checkable
 class Clearing(Protocol):
     """A kind of which killed runs may leave something."""

@@ -20,7 +20,7 @@ from typing import NoReturn, TextIO
 from ..errors import NodedevError
 from ..host import sysfs
 from ..kinds import registry
-from ..store.definition import Damaged, Kept
+from ..kinds.registry import Damaged, Defined
 from ..text import shown
 from . import children, restoring
 from .restoring import FAILED, RESTORED, THERE, in_words
@@ -84,15 +84,15 @@ def _seconds(text: str) -> float:
 
 
 def _carried_out(options: argparse.Namespace) -> int:
-    kept, damaged = registry.kept()
+    definitions, damaged = registry.defined(options.parent)
     if options.parent is not None:
-        kept, damaged = _concerned(options.parent, kept, damaged, options.limit)
+        definitions, damaged = _concerned(options.parent, definitions, damaged, options.limit)
     for damage in damaged:
         _fail(str(damage.error))
     if options.list:
-        failed = _list(kept)
+        failed = _list(definitions)
     else:
-        wanted = [each for each in kept if each.autostart]
+        wanted = [each for each in definitions if each.autostart]
         hindrance = None if options.dry_run else sysfs.why_not_writable()
         if wanted and hindrance:
             raise NodedevError(hindrance)
@@ -101,19 +101,19 @@ def _carried_out(options: argparse.Namespace) -> int:
 
 
 def _concerned(
-    arrived: str, kept: Sequence[Kept], damaged: Sequence[Damaged], limit: float
-) -> tuple[list[Kept], list[Damaged]]:
+    arrived: str, definitions: Sequence[Defined], damaged: Sequence[Damaged], limit: float
+) -> tuple[list[Defined], list[Damaged]]:
     """Those whose parent has arrived, or may be it; raises NodedevError where its driver does not say."""
-    both: list[Kept | Damaged] = [*kept, *damaged]
+    both: list[Defined | Damaged] = [*definitions, *damaged]
     try:
         told = children.answer(lambda: [_concerns(each, arrived) for each in both], limit)
     except NodedevError as error:
         raise NodedevError(f"{shown(arrived)} could not be looked at: {error}") from error
     mine = [each for each, concerned in zip(both, told) if concerned]
-    return [each for each in mine if isinstance(each, Kept)], [each for each in mine if isinstance(each, Damaged)]
+    return [each for each in mine if isinstance(each, Defined)], [each for each in mine if isinstance(each, Damaged)]
 
 
-def _concerns(each: Kept | Damaged, arrived: str) -> bool:
+def _concerns(each: Defined | Damaged, arrived: str) -> bool:
     """Whether it waits for this parent; one that cannot tell is tried, and says what it cannot read."""
     try:
         return each.concerns(arrived)
@@ -121,10 +121,10 @@ def _concerns(each: Kept | Damaged, arrived: str) -> bool:
         return True
 
 
-def _list(kept: Iterable[Kept]) -> int:
+def _list(definitions: Iterable[Defined]) -> int:
     """Say what is defined; returns how many could not be looked at."""
     failed = 0
-    for each in kept:
+    for each in definitions:
         try:
             said = each.facts()
         except Exception as error:
@@ -138,7 +138,7 @@ def _list(kept: Iterable[Kept]) -> int:
     return failed
 
 
-def _foretell(wanted: Iterable[Kept]) -> int:
+def _foretell(wanted: Iterable[Defined]) -> int:
     """Say what would be done; returns how many would fail."""
     failed = 0
     for each in wanted:
@@ -154,15 +154,15 @@ def _foretell(wanted: Iterable[Kept]) -> int:
     return failed
 
 
-def _restore(wanted: Sequence[Kept], wait: float, limit: float) -> int:
+def _restore(wanted: Sequence[Defined], wait: float, limit: float) -> int:
     """Make what is missing; returns how many failed."""
     count: Counter[str] = Counter()
     for result in restoring.restore(wanted, wait, limit):
         count[result.how] += 1
         if result.how == FAILED:
-            _fail(f"failed: {result.kept.name}: {result.reason}")
+            _fail(f"failed: {result.defined.name}: {result.reason}")
         else:
-            _say(f"{result.how}: {result.kept.name}")
+            _say(f"{result.how}: {result.defined.name}")
     _say(f"{count[RESTORED]} restored, {count[THERE]} there already, {count[FAILED]} failed")
     return count[FAILED]
 

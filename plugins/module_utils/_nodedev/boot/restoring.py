@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ..errors import NodedevError
 from ..host.sysfs import SysfsError
-from ..store.definition import Kept
+from ..kinds.registry import Defined
 from ..text import shown
 from ..waiting import within
 from .children import Child, Send, wait_for_any
@@ -43,7 +43,7 @@ OVER = "it was not done when the time for all devices was over"
 class Result:
     """What became of one definition: RESTORED, THERE, or FAILED for a reason."""
 
-    kept: Kept
+    defined: Defined
     how: str
     reason: str = ""
 
@@ -53,7 +53,7 @@ def longest(wait: float, limit: float) -> float:
     return wait + 2 * limit
 
 
-def restore(wanted: Sequence[Kept], wait: float, limit: float) -> Iterator[Result]:
+def restore(wanted: Sequence[Defined], wait: float, limit: float) -> Iterator[Result]:
     """Make what is missing of these, and tell of each as soon as that is known.
 
     A parent that is there but not ready is waited for, ``wait`` seconds; each device has ``limit`` seconds, and all of
@@ -85,17 +85,26 @@ class _Card:
     """
 
     def __init__(self, limit: float) -> None:
-        self.pending: list[Kept] = []
+        self.pending: list[Defined] = []
         self.child: Child | None = None
         self.due = 0.0
         self._limit = limit
-        self._later: list[Kept] = []
+        self._later: list[Defined] = []
         self._pause = PAUSE
 
-    def begin(self, late: bool) -> None:
-        """Start a child; raises NodedevError where that cannot be. ``late`` says that nothing is to be tried again."""
+    @property
+    def all(self) -> list[Defined]:
+        """What is still to be made, be it now or later."""
+        return [*self.pending, *self._later]
+
+    def begin(self, late: bool, first: int) -> None:
+        """Start a child; raises NodedevError where that cannot be.
+
+        ``late`` says that nothing is to be tried again; ``first`` is the rank of the first kind that is still being
+        restored, whose devices may be the parents of others.
+        """
         pending = tuple(self.pending)
-        self.child = Child(lambda send: _make(pending, late, send))
+        self.child = Child(lambda send: _make(pending, late, first, send))
         self.due = time.monotonic() + self._limit
 
     def results(self) -> Iterator[Result]:
@@ -126,14 +135,14 @@ class _Card:
             self._go_on(0.0)
 
     def _go_on(self, pause: float) -> None:
-        self.pending, self._later = [*self.pending, *self._later], []
+        self.pending, self._later = self.all, []
         self.due = time.monotonic() + pause
 
     def given_up(self, reason: str, others: str) -> Iterator[Result]:
         """Leave it all: ``reason`` is that of the device that is worked on, if one is, ``others`` that of the rest."""
         if self.child is not None:
             yield Result(self.pending.pop(0), FAILED, f"{reason}; its process {self.leave()}")
-        for each in [*self.pending, *self._later]:
+        for each in self.all:
             yield Result(each, FAILED, others)
         self.pending, self._later = [], []
 
@@ -143,14 +152,14 @@ class _Card:
         return child.end() if child is not None else ""
 
 
-def _by_card(wanted: Sequence[Kept], limit: float) -> list[_Card]:
+def _by_card(wanted: Sequence[Defined], limit: float) -> list[_Card]:
     cards: dict[str, _Card] = {}
     for each in wanted:
         cards.setdefault(_card(each), _Card(limit)).pending.append(each)
     return list(cards.values())
 
 
-def _card(each: Kept) -> str:
+def _card(each: Defined) -> str:
     """What its card is called; one whose card cannot be read is made by itself, and whoever makes it hears why."""
     try:
         return each.card()
@@ -160,11 +169,12 @@ def _card(each: Kept) -> str:
 
 def _begin(cards: Sequence[_Card], late: bool) -> Iterator[Result]:
     """Start children, AT_ONCE in all at most, for the cards whose turn it is."""
+    first = min((each.rank for card in cards for each in card.all), default=0)
     free = AT_ONCE - sum(card.child is not None for card in cards)
     due = [card for card in cards if card.child is None and card.due <= time.monotonic()]
     for card in due[:free]:
         try:
-            card.begin(late)
+            card.begin(late, first)
         except NodedevError as error:
             yield from card.given_up(str(error), str(error))
 
@@ -176,29 +186,30 @@ def _seconds(cards: Sequence[_Card], end: float) -> float:
     return max(min([end, *moments]) - time.monotonic(), 0.0)
 
 
-def _make(pending: Sequence[Kept], late: bool, send: Send) -> None:
+def _make(pending: Sequence[Defined], late: bool, first: int, send: Send) -> None:
     """In a child: make them one after the other, up to the first that shows that the card does not answer."""
     for each in pending:
         send([BEGUN, ""])
         begun = time.monotonic()
-        how, reason = _tried(each, late)
+        how, reason = _tried(each, late, first)
         send([how, reason])
         if how == FAILED and time.monotonic() - begun >= PATIENCE:
             return
 
 
-def _tried(each: Kept, late: bool) -> tuple[str, str]:
+def _tried(each: Defined, late: bool, first: int) -> tuple[str, str]:
     """What became of one definition, and why; LATER where it may become something else, unless it is ``late``."""
     try:
         hindrance = each.hindrance()
         if hindrance is not None:
-            return (LATER if hindrance.passing and not late else FAILED), hindrance.reason
+            passing = hindrance.passing or each.rank > first
+            return (LATER if passing and not late else FAILED), hindrance.reason
         return (RESTORED if _made(each) else THERE), ""
     except Exception as error:
         return (LATER if _may_pass(error) and not late else FAILED), in_words(error)
 
 
-def _made(each: Kept) -> bool:
+def _made(each: Defined) -> bool:
     """Whether the device had to be made; mdevctl's rule may have made it while this tried to."""
     try:
         with within(MAKING):

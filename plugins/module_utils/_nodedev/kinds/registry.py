@@ -7,21 +7,56 @@ A kind is a line here. Only what deals with all kinds imports this file; a modul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
-from .. import wishes
+from .. import resource, wishes
 from ..errors import BadInput
 from ..pools.record import Record
-from ..store.definition import Damaged, Kept
+from ..resource import Hindrance, Resource
 from ..store.files import DamagedDefinition
+from .mdev import device as mdev_device
 from .mdev import document as mdev_document
 from .mdev import pool_wish as mdev_pool
 from .mdev import restored as mdev_restored
+from .vhba import device as vhba_device
 from .vhba import document as vhba_document
 from .vhba import pool_wish as vhba_pool
 from .vhba import restored as vhba_restored
+
+D = TypeVar("D")
+
+
+class Restorable(Protocol[D]):
+    """How what is defined of a kind is told of and made again; D is the kind's own type of a definition.
+
+    All but ``summary`` looks at the host, and only when it is asked, so that a device that cannot be read, for which it
+    raises NodedevError, hides no other one.
+    """
+
+    def defined(self, arrived: str | None, /) -> tuple[list[D], list[DamagedDefinition]]:
+        """All definitions, or only those that may wait for a parent that has arrived; and what cannot be understood."""
+
+    def summary(self, definition: D, /) -> tuple[str, str, bool]:
+        """The id of its device in its kind, what a person calls it, and whether it starts by itself."""
+
+    def card(self, definition: D, /) -> str:
+        """The name of what shares its capacity."""
+
+    def concerns(self, definition: D, arrived: str, /) -> bool:
+        """Whether a device of the kernel, by its name there, is the parent that it waits for."""
+
+    def may_concern(self, damage: DamagedDefinition, arrived: str, /) -> bool:
+        """Whether a file that cannot be understood may be of this parent."""
+
+    def hindrance(self, definition: D, /) -> Hindrance | None:
+        """Why it cannot be made now, if so it is."""
+
+    def wish(self, definition: D, /) -> Any:
+        """The wish that it is."""
+
+    def facts(self, definition: D, /) -> dict[str, Any]:
+        """What definition_facts says of it: always active, autostart, parent_missing and drift."""
 
 
 class Documents(Protocol):
@@ -66,39 +101,84 @@ class Pools(Protocol):
 
 @dataclass(frozen=True)
 class Kind:
-    """How the definitions of a kind are read, and whether a file that cannot be understood may be of this parent.
+    """How a kind is made, and how what is defined of it is made again.
 
     A kind that libvirt has no documents for has no ``documents``, one without pools no ``pools``.
     """
 
-    kept: Callable[[], tuple[list[Kept], list[DamagedDefinition]]]
-    may_concern: Callable[[DamagedDefinition, str], bool]
+    resource: Resource[Any, Any]
+    restorable: Restorable[Any]
     documents: Documents | None = None
     pools: Pools | None = None
 
-    def read(self) -> tuple[list[Kept], list[DamagedDefinition]]:
-        """The definitions; where not even their folder can be read, that is what cannot be understood."""
+    def read(self, arrived: str | None = None) -> tuple[list[Defined], list[DamagedDefinition]]:
+        """What is defined; where not even its folder can be read, that is what cannot be understood."""
         try:
-            return self.kept()
+            definitions, damaged = self.restorable.defined(arrived)
         except DamagedDefinition as error:
             return [], [error]
+        return [Defined(self, each, *self.restorable.summary(each)) for each in definitions], damaged
+
+
+@dataclass(frozen=True)
+class Defined:
+    """A definition, of whichever kind; ``rank`` is how many kinds are restored before its own."""
+
+    kind: Kind
+    definition: Any
+    id: str
+    name: str
+    autostart: bool
+    rank: int = 0
+
+    def card(self) -> str:
+        """The name of what shares its capacity."""
+        return self.kind.restorable.card(self.definition)
+
+    def concerns(self, arrived: str) -> bool:
+        """Whether this is the parent that it waits for."""
+        return self.kind.restorable.concerns(self.definition, arrived)
+
+    def hindrance(self) -> Hindrance | None:
+        """Why it cannot be made now, if so it is."""
+        return self.kind.restorable.hindrance(self.definition)
+
+    def facts(self) -> dict[str, Any]:
+        """What definition_facts says of it."""
+        return self.kind.restorable.facts(self.definition)
+
+    def ensure(self, check_mode: bool) -> dict[str, Any]:
+        """Make it, as a module does; or in check mode say what would be done."""
+        return resource.ensure(self.kind.resource, self.kind.restorable.wish(self.definition), check_mode)
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """What cannot be understood among the definitions of a kind."""
+
+    kind: Kind
+    error: DamagedDefinition
+
+    def concerns(self, arrived: str) -> bool:
+        """Whether it may be of this parent."""
+        return self.kind.restorable.may_concern(self.error, arrived)
 
 
 # By the name that users choose a kind by, in the order in which they are restored: parents before children.
 KINDS: dict[str, Kind] = {
-    "mdev": Kind(mdev_restored.kept, mdev_restored.may_concern, mdev_document, mdev_pool),
-    "vhba": Kind(vhba_restored.kept, vhba_restored.may_concern, vhba_document, vhba_pool),
+    "mdev": Kind(mdev_device, mdev_restored, mdev_document, mdev_pool),
+    "vhba": Kind(vhba_device, vhba_restored, vhba_document, vhba_pool),
 }
 
 
-def kept() -> tuple[list[Kept], list[Damaged]]:
-    """The definitions of all kinds, and what cannot be understood."""
-    found: list[Kept] = []
+def defined(arrived: str | None = None) -> tuple[list[Defined], list[Damaged]]:
+    """What is defined of all kinds, or may wait for a parent that has arrived; and what cannot be understood."""
+    found: list[Defined] = []
     damaged: list[Damaged] = []
-    for kind in KINDS.values():
-        definitions, files = kind.read()
-        found += definitions
-        damaged += [Damaged(each, partial(kind.may_concern, each)) for each in files]
+    for rank, kind in enumerate(KINDS.values()):
+        definitions, files = kind.read(arrived)
+        found += [replace(each, rank=rank) for each in definitions]
+        damaged += [Damaged(kind, each) for each in files]
     return found, damaged
 
 

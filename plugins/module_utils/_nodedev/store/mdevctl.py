@@ -150,22 +150,22 @@ def defined(uuid: str) -> tuple[list[Definition], list[DamagedDefinition]]:
     return _found(uuid)
 
 
-def all_defined() -> tuple[list[Definition], list[DamagedDefinition]]:
-    """All definitions by parent and UUID, and the files and folders that cannot be understood."""
-    return _found(None)
+def all_defined(parent: str | None = None) -> tuple[list[Definition], list[DamagedDefinition]]:
+    """All definitions by parent and UUID, or those under one parent; and what cannot be understood of them."""
+    return _found(None, parent)
 
 
-def _found(wanted: str | None) -> tuple[list[Definition], list[DamagedDefinition]]:
+def _found(wanted: str | None, parent: str | None = None) -> tuple[list[Definition], list[DamagedDefinition]]:
     found: list[Definition] = []
     damaged: list[DamagedDefinition] = []
     try:
-        parents = [name for name in definitions.entries(STORE) if _is_parent(name)]
+        parents = [name for name in definitions.entries(STORE) if _is_parent(name) and parent in (None, name)]
     except DamagedDefinition as error:
         return [], [error]
-    for parent in parents:
+    for each in parents:
         try:
-            for uuid, names in _files(parent, wanted).items():
-                _read(uuid, parent, names, found, damaged)
+            for uuid, names in _files(each, wanted).items():
+                _read(uuid, each, names, found, damaged)
         except DamagedDefinition as error:
             damaged.append(error)
     return found, damaged

@@ -10,19 +10,32 @@ from typing import Any
 from ...host import mdev_parents, mdevs, sysfs
 from ...host.mdevs import Mdev
 from ...names import mdev_name
-from ...resource import ensure
+from ...resource import Hindrance
 from ...store import mdevctl
-from ...store.definition import Hindrance, Kept
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Definition
-from . import device as mdev
 from .device import Wish
 
 
-def kept() -> tuple[list[Kept], list[DamagedDefinition]]:
-    """All definitions by parent and UUID, and the files that cannot be understood."""
-    defined, damaged = mdevctl.all_defined()
-    return [_kept(definition) for definition in defined], damaged
+def defined(arrived: str | None) -> tuple[list[Definition], list[DamagedDefinition]]:
+    """The definitions by parent and UUID: of all parents, or of the one that has arrived."""
+    return mdevctl.all_defined(arrived)
+
+
+def summary(definition: Definition) -> tuple[str, str, bool]:
+    """Its UUID, the device as a person knows it, and whether it is to start with its parent."""
+    name = f"mdev {definition.uuid} of type {definition.type} on {definition.parent}"
+    return definition.uuid, name, definition.autostart
+
+
+def card(definition: Definition) -> str:
+    """The card of its parent."""
+    return mdev_parents.card_of(definition.parent)
+
+
+def concerns(definition: Definition, arrived: str) -> bool:
+    """Whether this is its parent."""
+    return arrived == definition.parent
 
 
 def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
@@ -31,23 +44,7 @@ def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
     return folder in (arrived, ".")
 
 
-def _kept(definition: Definition) -> Kept:
-    def restored(check_mode: bool) -> dict[str, Any]:
-        return ensure(mdev, _wish(definition), check_mode)
-
-    return Kept(
-        id=definition.uuid,
-        name=f"mdev {definition.uuid} of type {definition.type} on {definition.parent}",
-        autostart=definition.autostart,
-        card=lambda: mdev_parents.card_of(definition.parent),
-        facts=lambda: _facts(definition),
-        concerns=lambda arrived: arrived == definition.parent,
-        hindrance=lambda: _hindrance(definition),
-        ensure=restored,
-    )
-
-
-def _wish(definition: Definition) -> Wish:
+def wish(definition: Definition) -> Wish:
     """The wish that a definition is, whoever wrote it.
 
     It was checked when it was read: the kernel's names may be others than a person would give. The names of attributes
@@ -62,18 +59,16 @@ def _wish(definition: Definition) -> Wish:
     )
 
 
-def _facts(definition: Definition) -> dict[str, Any]:
+def facts(definition: Definition) -> dict[str, Any]:
+    """What definition_facts says of it: what runs of it, and what is unlike."""
     device = _running(definition.uuid)
     path = mdev_parents.path_of(definition.parent)
     return {
         "uuid": definition.uuid,
         "name": mdev_name(definition.uuid, definition.parent),
         "parent": mdev_parents.name_of(path) if path else None,
-        "parent_addr": definition.parent,
         "parent_missing": path is None,
-        "type": definition.type,
-        "attrs": [{name: value} for name, value in definition.attrs],
-        "autostart": definition.autostart,
+        **definition.document(),
         "active": device is not None and device.parent == definition.parent,
         "drift": list(_drift(definition, device)) if device else [],
     }
@@ -110,7 +105,8 @@ def _attribute(uuid: str, name: str) -> str | None:
         return None
 
 
-def _hindrance(definition: Definition) -> Hindrance | None:
+def hindrance(definition: Definition) -> Hindrance | None:
+    """What is in its way now."""
     address, kind = definition.parent, definition.type
     path = mdev_parents.path_of(address)
     if path is None and not mdev_parents.device_exists(address):

@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from ...host import fc_port
 from ...host.fc_port import NO_NAME, Port
-from ...resource import ensure
-from ...store.definition import Hindrance, Kept
+from ...resource import Hindrance
 from ...store.files import DamagedDefinition
 from . import definition as vhba_definition
-from . import device
 from .definition import Definition
 from .device import Wish
 
@@ -21,40 +20,59 @@ from .device import Wish
 WAIT = 30.0
 
 
-def kept() -> tuple[list[Kept], list[DamagedDefinition]]:
-    """All definitions by WWPN, and the files that cannot be understood."""
-    defined, damaged = vhba_definition.DOCUMENTS.all()
-    # For the facts of all of them, but read only when the first ones are asked for.
+@dataclass(frozen=True)
+class Defined:
+    """A definition; ``ports`` reads this host's, once for the facts of all definitions."""
+
+    definition: Definition
+    ports: Callable[[], Sequence[Port]]
+
+
+def defined(arrived: str | None) -> tuple[list[Defined], list[DamagedDefinition]]:
+    """All definitions by WWPN: of which HBA one is, its driver has to say."""
+    found, damaged = vhba_definition.DOCUMENTS.all()
     ports = cache(fc_port.ports)
-    return [_kept(definition, ports) for definition in defined], damaged
+    return [Defined(definition, ports) for definition in found], damaged
 
 
-def may_concern(_damage: DamagedDefinition, arrived: str) -> bool:
+def summary(each: Defined) -> tuple[str, str, bool]:
+    """Its WWPN and the vHBA as a person knows it; one that is defined is there after every boot."""
+    wwpn = each.definition.wwpn
+    return wwpn, f"vHBA {wwpn} on the HBA with WWPN {each.definition.parent_wwpn}", True
+
+
+def card(each: Defined) -> str:
+    """Its HBA."""
+    return f"fc:{each.definition.parent_wwpn}"
+
+
+def concerns(each: Defined, arrived: str) -> bool:
+    """Whether the HBA of this SCSI host is the parent, or may be: a driver may name its port after it has made it."""
+    port = _arrived_hba(arrived)
+    return port is not None and port.wwpn in (each.definition.parent_wwpn, *NO_NAME)
+
+
+def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
     """Whether a file that cannot be understood may be of a vHBA on this SCSI host: each may that is an HBA's."""
     return _arrived_hba(arrived) is not None
 
 
-def _kept(definition: Definition, ports: Callable[[], Sequence[Port]]) -> Kept:
-    def restored(check_mode: bool) -> dict[str, Any]:
-        # Whatever the link is like now: a vHBA logs in by itself when the link or the fabric comes up.
-        wish = Wish(
-            wwnn=definition.wwnn, wwpn=definition.wwpn, persistent=False, require_online=False, wait_timeout=WAIT
-        )
-        return ensure(device, wish, check_mode)
-
-    return Kept(
-        id=definition.wwpn,
-        name=f"vHBA {definition.wwpn} on the HBA with WWPN {definition.parent_wwpn}",
-        autostart=True,
-        card=lambda: f"fc:{definition.parent_wwpn}",
-        facts=lambda: _facts(definition, ports()),
-        concerns=lambda arrived: _concerns(definition, arrived),
-        hindrance=lambda: _hindrance(definition),
-        ensure=restored,
-    )
+def _arrived_hba(arrived: str) -> Port | None:
+    """The HBA of this SCSI host; None where it has none, or a vHBA's port."""
+    number = fc_port.HOST.fullmatch(arrived)
+    port = fc_port.read(int(number[1])) if number else None
+    return port if port is not None and port.vport is None else None
 
 
-def _facts(definition: Definition, ports: Sequence[Port]) -> dict[str, Any]:
+def wish(each: Defined) -> Wish:
+    """The wish that a definition is, whatever the link is like now: a vHBA logs in by itself when the link comes up."""
+    known = each.definition
+    return Wish(wwnn=known.wwnn, wwpn=known.wwpn, persistent=False, require_online=False, wait_timeout=WAIT)
+
+
+def facts(each: Defined) -> dict[str, Any]:
+    """What definition_facts says of it: what runs of it, and what is unlike."""
+    definition, ports = each.definition, each.ports()
     port = next((port for port in ports if port.vport and port.wwpn == definition.wwpn), None)
     hba = _hba(definition, ports)
     return {
@@ -80,22 +98,10 @@ def _drift(definition: Definition, port: Port, ports: Sequence[Port]) -> Iterato
     yield from ({"what": what, "defined": defined, "running": runs} for what, defined, runs in pairs if defined != runs)
 
 
-def _concerns(definition: Definition, arrived: str) -> bool:
-    """Whether the HBA of this SCSI host is the parent, or may be: a driver may name its port after it has made it."""
-    port = _arrived_hba(arrived)
-    return port is not None and port.wwpn in (definition.parent_wwpn, *NO_NAME)
-
-
-def _arrived_hba(arrived: str) -> Port | None:
-    """The HBA of this SCSI host; None where it has none, or a vHBA's port."""
-    number = fc_port.HOST.fullmatch(arrived)
-    port = fc_port.read(int(number[1])) if number else None
-    return port if port is not None and port.vport is None else None
-
-
-def _hindrance(definition: Definition) -> Hindrance | None:
+def hindrance(each: Defined) -> Hindrance | None:
+    """What is in its way now."""
     ports = fc_port.ports()
-    if _hba(definition, ports) is not None:
+    if _hba(each.definition, ports) is not None:
         return None
     nameless = any(port.vport is None and port.wwpn in NO_NAME for port in ports)
     reason = "its HBA is not there; it is restored when the HBA arrives"

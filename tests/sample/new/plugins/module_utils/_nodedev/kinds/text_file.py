@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,10 +17,11 @@ from .. import wishes
 from ..errors import BadInput, NodedevError
 from ..host import sysfs
 from ..plan import Step
-from ..resource import Plan, ensure
-from ..store import damaged, files, restorers
-from ..store.definition import Hindrance, Kept
-from ..store.files import DamagedDefinition
+from ..resource import Hindrance, Plan
+from ..store import files, restorers
+from ..store.damaged import removal
+from ..store.documents import Documents, name_of
+from ..store.files import DamagedDefinition, Document
 
 KIND = "text_file"
 # Nothing of udev's is awaited.
@@ -83,8 +83,13 @@ class TextFile:
     text: str
 
     @property
-    def path(self) -> str:
+    def file(self) -> str:
         return f"{FOLDERS}/{self.folder}/{self.name}"
+
+    @property
+    def path(self) -> str:
+        """Where its definition is kept."""
+        return DOCUMENTS.paths(self.name)[0]
 
     def document(self) -> dict[str, Any]:
         """The definition as it is written."""
@@ -110,7 +115,7 @@ def observe(wish: Wish) -> Observation:
     """Look for the file in all folders, and read its definition."""
     seen = Observation(tuple(sysfs.names(FOLDERS)), running(wish.name))
     try:
-        return replace(seen, definition=find(wish.name))
+        return replace(seen, definition=DOCUMENTS.find(wish.name))
     except DamagedDefinition as error:
         return replace(seen, damaged=error)
 
@@ -127,7 +132,7 @@ def running(name: str) -> TextFile | None:
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
     """The steps from what is to what is wished; raises NodedevError before any of them, and writes nothing."""
     if wish.state == "absent":
-        forget = [damaged.removal(seen.damaged, called(wish.name))] if seen.damaged else []
+        forget = [removal(seen.damaged, called(wish.name))] if seen.damaged else []
         forget += [undefine(seen.definition)] if seen.definition else []
         return _planned(seen, (*forget, *_removal(seen)), None, None)
     if seen.damaged:
@@ -227,98 +232,88 @@ def make(target: TextFile, former: TextFile | None) -> Step:
 def remove(active: TextFile) -> Step:
     """Remove the file."""
     return Step(
-        f"remove {called(active.name)} from folder {active.folder}", partial(_unlink, active), partial(_write, active)
+        f"remove {called(active.name)} from folder {active.folder}",
+        partial(_unlink, active),
+        partial(_write, active),
     )
 
 
 def _write(target: TextFile) -> None:
-    files.write(target.path, f"{target.text}\n", MODE)
+    files.write(target.file, f"{target.text}\n", MODE)
 
 
 def _unlink(target: TextFile) -> None:
     # The folder stays, also when it is empty.
-    with files.explained(target.path):
-        os.unlink(target.path)
+    with files.explained(target.file):
+        os.unlink(target.file)
 
 
 def define(target: TextFile, former: TextFile | None) -> Step:
     """Keep the definition; ``former`` is the one that it replaces."""
     verb = "change the definition of" if former else "define"
-    undo = _keep(former) if former else _forget(target.name)
-    return Step(f"{verb} {called(target.name)} in folder {target.folder}", _keep(target), undo)
+    described = f"{verb} {called(target.name)} in folder {target.folder}"
+    return DOCUMENTS.change(described, target.name, target, former)
 
 
 def undefine(known: TextFile) -> Step:
     """Keep the definition no longer."""
-    return Step(f"undefine {called(known.name)}", _forget(known.name), _keep(known))
+    return DOCUMENTS.change(f"undefine {called(known.name)}", known.name, None, known)
 
 
 # Definitions.
 
 
-def _path(name: str) -> str:
-    return files.document_path(KIND, name, files.STORE)
-
-
-def _keep(target: TextFile) -> Callable[[], None]:
-    return lambda: files.write_document(_path(target.name), target.document())
-
-
-def _forget(name: str) -> Callable[[], None]:
-    return lambda: files.remove(_path(name))
-
-
-def find(name: str) -> TextFile | None:
-    """The definition of a file; None where there is none. Raises DamagedDefinition naming the file."""
-    path = _path(name)
-    document = files.document(path)
-    if document is None:
-        return None
+def decode(path: str, document: Document) -> TextFile:
+    """Understand a definition; raises DamagedDefinition naming the file and what is wrong."""
     try:
         folder, text = checked_name("folder", document.get("folder")), checked_text("text", document.get("text"))
-        return TextFile(checked_name("name", name), folder, text)
+        return TextFile(checked_name("name", name_of(path)), folder, text)
     except BadInput as error:
         raise DamagedDefinition(path, str(error)) from error
 
 
-def kept() -> tuple[list[Kept], list[DamagedDefinition]]:
-    """All definitions by name, and the files that cannot be understood."""
-    found: list[Kept] = []
-    unclear: list[DamagedDefinition] = []
-    for name in files.document_names(KIND, files.STORE):
-        try:
-            definition = find(name)
-        except DamagedDefinition as error:
-            unclear.append(error)
-        else:
-            found += [_kept(definition)] if definition else []
-    return found, unclear
+DOCUMENTS = Documents(KIND, decode)
 
 
-def may_concern(_damage: DamagedDefinition, arrived: str) -> bool:
+def defined(arrived: str | None) -> tuple[list[TextFile], list[DamagedDefinition]]:
+    """All definitions by name."""
+    return DOCUMENTS.all()
+
+
+def summary(definition: TextFile) -> tuple[str, str, bool]:
+    """Its name, the file as a person knows it; one that is defined is there after every boot."""
+    return definition.name, f"{called(definition.name)} in folder {definition.folder}", True
+
+
+def card(definition: TextFile) -> str:
+    """Its folder."""
+    return f"{KIND}:{definition.folder}"
+
+
+def concerns(definition: TextFile, arrived: str) -> bool:
+    """Whether this is its folder."""
+    return arrived == definition.folder
+
+
+def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
     """Whether a definition that cannot be understood may be of this folder: each may."""
     return arrived in sysfs.names(FOLDERS)
 
 
-def _kept(definition: TextFile) -> Kept:
-    def restored(check_mode: bool) -> dict[str, Any]:
-        # A file that has all of a kind in it would import itself.
-        this: Any = sys.modules[__name__]
-        return ensure(this, Wish(definition.name, persistent=False, wait_timeout=WAIT), check_mode)
-
-    return Kept(
-        id=definition.name,
-        name=f"{called(definition.name)} in folder {definition.folder}",
-        autostart=True,
-        card=lambda: f"{KIND}:{definition.folder}",
-        facts=lambda: _facts(definition),
-        concerns=lambda arrived: arrived == definition.folder,
-        hindrance=lambda: _hindrance(definition),
-        ensure=restored,
-    )
+def wish(definition: TextFile) -> Wish:
+    """The wish that a definition is."""
+    return Wish(definition.name, persistent=False, wait_timeout=WAIT)
 
 
-def _facts(definition: TextFile) -> dict[str, Any]:
+def hindrance(definition: TextFile) -> Hindrance | None:
+    """What is in its way now."""
+    if definition.folder in sysfs.names(FOLDERS):
+        return None
+    return Hindrance("its folder is not there; it is restored when the folder arrives", passing=False)
+
+
+def facts(definition: TextFile) -> dict[str, Any]:
+    """What definition_facts says of it."""
     active = running(definition.name)
     actual = active.document() if active else {}
     drift = [
@@ -335,9 +330,3 @@ def _facts(definition: TextFile) -> dict[str, Any]:
         "parent_missing": definition.folder not in sysfs.names(FOLDERS),
         "drift": drift,
     }
-
-
-def _hindrance(definition: TextFile) -> Hindrance | None:
-    if definition.folder in sysfs.names(FOLDERS):
-        return None
-    return Hindrance("its folder is not there; it is restored when the folder arrives", passing=False)
