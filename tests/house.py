@@ -22,7 +22,8 @@ FLOORS: tuple[Mapping[str, str], ...] = (
     {"text": "text from outside"},
     {"errors": "what a person reads", "waiting": "with a limit"},
     {
-        "names": "names and grammar",
+        "names": "libvirt's names",
+        "grammar": "parts of a path",
         "plan": "steps with undo",
         "programs": "run with a limit",
         "wishes": "checks of options",

@@ -9,13 +9,9 @@ from collections.abc import Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.grammar import UUID, checked_address
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.elements import LONGEST, quoted
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import (
-    UUID,
-    checked_address,
-    device_name,
-    mdev_name,
-)
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import device_name, mdev_name
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.text import shown
 
 PCI = re.compile(r"([0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-1][0-9a-f]\.[0-7]")

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.grammar import checked_wwn
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import elements
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.elements import (
     LONGEST,
@@ -18,7 +19,6 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.e
     Element,
     quoted,
 )
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import checked_wwn
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.text import shown
 
 # The order in which libvirt writes them.

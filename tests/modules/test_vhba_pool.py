@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import derived_wwn
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.machine import derived_wwn
 from conftest import ROOT, Host, open_by
 from simhost.scenario import FOLDER
 from simhost.testing import create_vport, eventually

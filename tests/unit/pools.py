@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.machine import pool_uuid
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.mdevs import Mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.parents import Choice, Parent
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_wish import Wish
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import pool_uuid
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import describe
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Record, Recorded
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Plan

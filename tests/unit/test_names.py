@@ -7,8 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import names
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import grammar, names
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.machine import derived_wwn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,7 +38,7 @@ def test_mdev_name_has_uuid_and_parent() -> None:
 
 @pytest.mark.parametrize("value", [UUID, UUID.upper()])
 def test_uuid_is_kept_in_lower_case(value: str) -> None:
-    assert names.checked_uuid(value) == UUID
+    assert grammar.checked_uuid(value) == UUID
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_uuid_is_kept_in_lower_case(value: str) -> None:
 )
 def test_what_is_no_uuid(value: str) -> None:
     with pytest.raises(BadInput, match=r"uuid: .* 8-4-4-4-12"):
-        names.checked_uuid(value)
+        grammar.checked_uuid(value)
 
 
 PLAIN = UUID.replace("-", "")
@@ -95,13 +96,13 @@ def test_a_long_text_is_no_uuid_at_once() -> None:
 
 @pytest.mark.parametrize("value", ["0000:06:00.0", "0.0.0013", "matrix", "mtty", "pci_0000_06_00_0"])
 def test_address(value: str) -> None:
-    assert names.checked_address("parent", value) == value
+    assert grammar.checked_address("parent", value) == value
 
 
 @pytest.mark.parametrize("value", ["", ".", "..", "../x", "a/b", "a b", "a\n", "\0", "-x"])
 def test_what_is_no_address(value: str) -> None:
     with pytest.raises(BadInput, match="parent: "):
-        names.checked_address("parent", value)
+        grammar.checked_address("parent", value)
 
 
 @pytest.mark.parametrize(
@@ -109,18 +110,18 @@ def test_what_is_no_address(value: str) -> None:
     [None, "nvidia-231", "GRID T4-2Q", "I/O subchannel (Non-QDIO)", "a.b", "...", "vfio_ap-passthrough", "\u00e9"],
 )
 def test_type(value: str | None) -> None:
-    assert names.checked_type(value) == value
+    assert grammar.checked_type(value) == value
 
 
 @pytest.mark.parametrize("value", ["", ".", "..", "../nvidia-231", "/nvidia-231", "a/../b", "a/.", "a//b", "a/", "a\0"])
 def test_what_is_no_type(value: str) -> None:
     with pytest.raises(BadInput, match=r"type: .* named by its kernel id or its vendor's name"):
-        names.checked_type(value)
+        grammar.checked_type(value)
 
 
 @pytest.mark.parametrize("name", ["assign_adapter", "nvidia/vgpu_params", "a/b/c.d"])
 def test_attribute(name: str) -> None:
-    assert names.checked_attrs([{name: "1"}]) == ((name, "1"),)
+    assert grammar.checked_attrs([{name: "1"}]) == ((name, "1"),)
 
 
 @pytest.mark.parametrize(
@@ -156,20 +157,20 @@ def test_attribute(name: str) -> None:
 )
 def test_what_is_no_attribute(name: str, value: object) -> None:
     with pytest.raises(BadInput, match="attrs: "):
-        names.checked_attrs([{name: value}])
+        grammar.checked_attrs([{name: value}])
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(0, "0"), (-5, "-5"), ("0xab", "0xab"), (" ", " "), ("x" * 4094, "x" * 4094)]
 )
 def test_the_value_of_an_attribute(value: object, text: str) -> None:
-    assert names.checked_attrs([{"a": value}]) == (("a", text),)
+    assert grammar.checked_attrs([{"a": value}]) == (("a", text),)
 
 
 @given(st.text())
 def test_no_attribute_leads_out_of_the_device(name: str) -> None:
     try:
-        names.checked_attribute_name(name)
+        grammar.checked_attribute_name(name)
     except BadInput:
         return
     assert not name.startswith("/")
@@ -189,7 +190,7 @@ def test_no_attribute_leads_out_of_the_device(name: str) -> None:
     ],
 )
 def test_wwn(value: str) -> None:
-    assert names.checked_wwn("wwpn", value) == "5001a4a0000000a1"
+    assert grammar.checked_wwn("wwpn", value) == "5001a4a0000000a1"
 
 
 @pytest.mark.parametrize(
@@ -213,22 +214,22 @@ def test_wwn(value: str) -> None:
 )
 def test_what_is_no_wwn(value: str) -> None:
     with pytest.raises(BadInput, match=r"wwpn: .* has 16 hexadecimal digits"):
-        names.checked_wwn("wwpn", value)
+        grammar.checked_wwn("wwpn", value)
 
 
 @pytest.mark.parametrize("value", ["0" * 16, "f" * 16, "F" * 16, "0x" + "0" * 16, ":".join(["ff"] * 8)])
 def test_a_wwn_that_stands_for_no_port(value: str) -> None:
     with pytest.raises(BadInput, match=r"wwnn: .* of zeros or of f alone stands for no port"):
-        names.checked_wwn("wwnn", value)
+        grammar.checked_wwn("wwnn", value)
 
 
 @given(st.text())
 def test_whatever_is_taken_for_a_wwn_is_one(value: str) -> None:
     try:
-        wwn = names.checked_wwn("wwpn", value)
+        wwn = grammar.checked_wwn("wwpn", value)
     except BadInput:
         return
-    assert names.WWN.fullmatch(wwn)
+    assert grammar.WWN.fullmatch(wwn)
 
 
 MACHINE = "0123456789abcdef0123456789abcdef"
@@ -246,11 +247,11 @@ MACHINE = "0123456789abcdef0123456789abcdef"
 )
 def test_a_derived_wwn_never_changes(machine: str, name: str, role: str, oui: str, wwn: str) -> None:
     """A change of one of these takes zoned storage away from hosts."""
-    assert names.derived_wwn(machine, name, role, oui) == wwn
+    assert derived_wwn(machine, name, role, oui) == wwn
 
 
 @given(st.text(), st.sampled_from(["node", "port"]))
 def test_a_derived_wwn_is_a_wwn(name: str, role: str) -> None:
-    wwn = names.derived_wwn(MACHINE, name, role, "001a4a")
-    assert names.checked_wwn("wwpn", wwn) == wwn
+    wwn = derived_wwn(MACHINE, name, role, "001a4a")
+    assert grammar.checked_wwn("wwpn", wwn) == wwn
     assert wwn.startswith("5001a4a")

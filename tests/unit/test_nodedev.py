@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import names
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import machine
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import registry
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import document
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import xml
@@ -65,13 +65,13 @@ def test_a_parent_that_was_away_is_known_by_its_address() -> None:
 
 def test_a_derived_uuid_never_changes() -> None:
     wish = document.from_device(device(TYPE))
-    assert wish.uuid == names.derived_uuid("pci_0000_06_00_0", "nvidia-63")
+    assert wish.uuid == machine.derived_uuid("pci_0000_06_00_0", "nvidia-63")
     # Written out, since another value would make every such device anew.
     assert wish.uuid == "d2b0f298-2aea-532c-bb0a-b22e46aaf958"
     others = [
-        names.derived_uuid(*seed) for seed in (("pci_0000_06_00_0", "nvidia-64"), ("pci_0000_06_00_1", "nvidia-63"))
+        machine.derived_uuid(*seed) for seed in (("pci_0000_06_00_0", "nvidia-64"), ("pci_0000_06_00_1", "nvidia-63"))
     ]
-    others.append(names.derived_uuid("pci_0000_06_00_0", "nvidia-63", 1))
+    others.append(machine.derived_uuid("pci_0000_06_00_0", "nvidia-63", 1))
     assert len({wish.uuid, *others}) == 4
 
 

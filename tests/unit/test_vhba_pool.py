@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, InUse
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.machine import derived_wwn
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import DOCUMENTS
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool import plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_wish import Wish
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import derived_wwn
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Recorded
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import RUNTIME, DamagedDefinition

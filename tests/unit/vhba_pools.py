@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.fc_port import Port
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.machine import derived_wwn
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.definition import Definition
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_seen import Observation, Running
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba.pool_wish import Wish
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import derived_wwn
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import describe
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Record, Recorded
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Plan

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which host this is, for what follows from it: the same in every run, and different on every other host."""
+"""Which host this is, and the names that follow from it: the same in every run, and different on every other host."""
 
 from __future__ import annotations
 
 import re
+from uuid import UUID, uuid5
 
 from ..errors import NodedevError
 from ..store import files
@@ -11,6 +12,8 @@ from ..store.files import DamagedDefinition
 
 MACHINE_ID = "/etc/machine-id"
 ID = re.compile(r"[0-9A-Fa-f]{32}")
+# Of no meaning but that it never changes: the UUIDs that are derived in this collection are version 5 below it.
+NAMESPACE = UUID("5f8f3c0e-5b0e-5c53-9d0c-2a7f4f0b6a11")
 # Ids that images were published with, so that every host that was made of one of them has the same.
 CLONED = {
     # Images for OpenStack: github.com/hartwork/image-bootstrap/issues/13, Debian bug 789960.
@@ -70,3 +73,25 @@ def doubts(machine: str | None, what: str) -> list[str]:
         f"{MACHINE_ID} holds {machine}, {why}: {what} would be the same on all of them. Name the host by the option"
         " identity, or give it a machine-id of its own by systemd-machine-id-setup"
     ]
+
+
+def derived_uuid(parent: str, kind: str, index: int = 0) -> str:
+    """The UUID of the mediated device that was given none: always the same for parent, type and count among them."""
+    return str(uuid5(NAMESPACE, f"{parent} {kind} {index}"))
+
+
+def pool_uuid(machine: str, pool: str, index: int) -> str:
+    """The UUID of a pool's instance: the same in every run and from every controller, another on every host.
+
+    ``machine`` is the host's machine-id (machine-id(5)), which cannot be told from the UUID.
+    """
+    return str(uuid5(NAMESPACE, f"{machine} {pool} {index}"))
+
+
+def derived_wwn(machine: str, name: str, role: str, oui: str) -> str:
+    """The WWN of a vHBA that has a name instead: always the same for host, name and role (node or port).
+
+    Of NAA 5 (FC-FS): the digit 5, 6 digits of the OUI, and 9 that follow from the rest, the shape of those that
+    libvirt makes up at random. ``machine`` is the host's machine-id.
+    """
+    return f"5{oui}{uuid5(NAMESPACE, f'{machine} {name} {role}').int & 0xFFFFFFFFF:09x}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import BadInput
-from ..names import checked_attribute_name
+from ..grammar import checked_attribute_name
 from . import holders, sysfs
 from .numbers import integer
 from .oddities import unnumbered

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..names import checked_uuid
+from ..grammar import checked_uuid
 
 MODELS = ("vfio-pci", "vfio-ccw", "vfio-ap")
 # What is filled in has its own grammar, so that nothing needs quoting, and no XML library.

@@ -13,10 +13,11 @@ from typing import Any
 
 from ... import wishes
 from ...errors import BadInput, InUse, NodedevError
+from ...grammar import checked_address, checked_attrs, checked_type, checked_uuid
 from ...host import holders, mdev_parents, mdevs
 from ...host.oddities import Oddities
 from ...host.processes import Holder
-from ...names import checked_address, checked_attrs, checked_type, checked_uuid, device_name, mdev_name
+from ...names import device_name, mdev_name
 from ...plan import Step
 from ...resource import Plan
 from ...store import callouts, mdevctl, restorers

@@ -10,7 +10,8 @@ from typing import Any
 from ... import resource
 from ...errors import BadInput
 from ...host import mdev_parents, mdevs
-from ...names import derived_uuid, libvirt_uuid, mdev_name
+from ...host.machine import derived_uuid
+from ...names import libvirt_uuid, mdev_name
 from ...store import mdevctl
 from . import device, leaving
 from .device import Wish

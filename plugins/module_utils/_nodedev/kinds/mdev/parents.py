@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import BadInput
+from ...grammar import checked_address
 from ...host import mdev_parents, pci_ids, sysfs
 from ...host.oddities import Oddities
-from ...names import checked_address, device_name
+from ...names import device_name
 from ...pools import fields
 
 KEYS = ("names", "addresses", "driver", "vendor", "product", "numa_node")

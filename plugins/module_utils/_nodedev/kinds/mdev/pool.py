@@ -14,9 +14,10 @@ from typing import Any
 
 from ...errors import BadInput, NodedevError
 from ...host import machine
+from ...host.machine import pool_uuid
 from ...host.mdevs import Mdev
 from ...libvirt import domain
-from ...names import mdev_name, pool_uuid
+from ...names import mdev_name
 from ...plan import Step
 from ...pools import members, pool, record
 from ...pools.members import Member

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ...host import holders, machine, mdev_parents, mdevs
+from ...host.machine import pool_uuid
 from ...host.mdevs import Mdev
 from ...host.processes import Holder
-from ...names import pool_uuid
 from ...pools import members, record
 from ...pools.record import Record
 from ...store import callouts, mdevctl

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...errors import BadInput
-from ...names import checked_attrs, checked_type, checked_uuid
+from ...grammar import checked_attrs, checked_type, checked_uuid
 from ...pools import fields, members, placement, record
 from ...pools.options import checked, left_open
 from ...pools.record import Record

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ...errors import NodedevError
+from ...grammar import checked_attribute_name
 from ...host.mdevs import Mdev
-from ...names import checked_attribute_name
 from ...plan import Step
 from ...store import callouts, damaged, mdevctl
 from ...store.callouts import Scripts

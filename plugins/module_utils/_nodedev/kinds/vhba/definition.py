@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import BadInput
-from ...names import checked_wwn
+from ...grammar import checked_wwn
 from ...plan import Step
 from ...store.documents import Documents, name_of
 from ...store.files import DamagedDefinition, Document

@@ -13,11 +13,12 @@ from typing import Any
 
 from ... import wishes
 from ...errors import BadInput, InUse, NodedevError
+from ...grammar import checked_oui, checked_wwn
 from ...host import disk_users, fc_port, lun, machine
 from ...host.fc_port import Port
 from ...host.lun import Lun
+from ...host.machine import derived_wwn
 from ...host.processes import Holder
-from ...names import checked_oui, checked_wwn, derived_wwn
 from ...plan import Step
 from ...resource import Plan
 from ...store import restorers

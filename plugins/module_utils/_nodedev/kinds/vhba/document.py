@@ -9,8 +9,9 @@ from typing import Any
 
 from ... import resource, wishes
 from ...errors import BadInput
+from ...grammar import checked_wwn
 from ...host import fc_port, machine
-from ...names import checked_wwn, derived_wwn
+from ...host.machine import derived_wwn
 from . import device
 from .device import OUI, Wish
 from .parent import Asked

@@ -6,11 +6,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from ...grammar import WWN
 from ...host import fc_port, lun
 from ...host.fc_port import Port
 from ...host.oddities import Oddities
 from ...host.udev import Device
-from ...names import WWN
 from . import definition
 from .parent import why_not
 from .port import of_port

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import BadInput
+from ...grammar import checked_wwn
 from ...host.fc_port import Port
-from ...names import checked_wwn
 from ...pools import fields
 from .parent import checked_host, unfit
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import BadInput
+from ...grammar import checked_wwn
 from ...host.fc_port import NO_NAME, ONLINE, Port
-from ...names import checked_wwn
 from ...text import shown
 
 # The kernel's numbers of hosts have 32 bits.

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...errors import BadInput
+from ...grammar import checked_oui, checked_wwn
 from ...host.fc_port import Port
-from ...names import checked_oui, checked_wwn, derived_wwn
+from ...host.machine import derived_wwn
 from ...pools import fields, members, placement, record
 from ...pools.options import checked, left_open
 from ...pools.record import Record

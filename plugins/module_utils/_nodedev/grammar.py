@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The grammar of whatever becomes part of a path or of a name: UUIDs, World Wide Names, addresses, attributes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from .errors import BadInput
+from .text import cleaned
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.-]*")
+WWN = re.compile(r"[0-9a-f]{16}")
+OUI = re.compile(r"[0-9a-f]{6}")
+WWN_BYTES = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){7}")
+ATTRIBUTE = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+# Files and folders that the kernel itself gives a device, or its type; the rest is its driver's.
+KERNELS_OWN = frozenset(
+    (
+        *("remove", "uevent", "create", "power", "driver", "driver_override", "subsystem", "device"),
+        *("mdev_type", "mdev_supported_types", "iommu", "iommu_group", "vfio-dev", "of_node", "firmware_node"),
+    )
+)
+# Bytes that the kernel takes of an attribute at most, with the end of the line (sysfs: one page less a NUL).
+PAGE = 4094
+
+
+def checked_uuid(value: str, option: str = "uuid") -> str:
+    """The UUID in lower case, as the kernel keeps it; BadInput when it is none."""
+    uuid = value.lower()
+    if not UUID.fullmatch(uuid):
+        raise BadInput(option, value, "a UUID has 8-4-4-4-12 hexadecimal digits")
+    return uuid
+
+
+def checked_wwn(option: str, value: str) -> str:
+    """A World Wide Name as the kernel wants it, 16 hexadecimal digits in lower case; BadInput when it is none.
+
+    Taken with or without 0x, and with colons or hyphens between its bytes.
+    """
+    digits = value.lower().removeprefix("0x")
+    if WWN_BYTES.fullmatch(digits):
+        digits = digits.replace(":", "").replace("-", "")
+    if not WWN.fullmatch(digits):
+        raise BadInput(option, value, "a World Wide Name has 16 hexadecimal digits, with or without 0x and colons")
+    if set(digits) in ({"0"}, {"f"}):
+        raise BadInput(option, value, "a name of zeros or of f alone stands for no port")
+    return digits
+
+
+def checked_oui(value: str) -> str:
+    """The vendor's part of a World Wide Name as it stands there, 6 digits in lower case; BadInput when it is none."""
+    digits = value.replace(":", "").lower()
+    if not OUI.fullmatch(digits):
+        raise BadInput("oui", value, "an OUI has 6 hexadecimal digits")
+    return digits
+
+
+def checked_address(option: str, value: str) -> str:
+    """A kernel device name such as 0000:06:00.0, 0.0.0013 or matrix, fit to be part of a path; else BadInput."""
+    if not ADDRESS.fullmatch(value):
+        raise BadInput(option, value, "a device name or address has letters, digits and _ : . - only")
+    return value
+
+
+def checked_type(value: str | None) -> str | None:
+    """A type of mediated devices, by the kernel's id or the vendor's name, if one is given; else BadInput.
+
+    A vendor's name may have slashes, as 'I/O subchannel (Non-QDIO)' has. It never becomes part of a path: that is the
+    id, which the kernel lists. Nevertheless it is none that would lead elsewhere.
+    """
+    if value is not None and ("\0" in value or any(part in ("", ".", "..") for part in value.split("/"))):
+        raise BadInput("type", value, "a type is named by its kernel id or its vendor's name")
+    return value
+
+
+def checked_attrs(attrs: Iterable[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """The attributes of a device in the order in which they are written, each given as one name with its value."""
+    found = []
+    for item in attrs:
+        if not isinstance(item, dict) or len(item) != 1:
+            raise BadInput("attrs", item, "each item is a mapping of one name to one value")
+        for name, value in item.items():
+            found.append((checked_attribute_name(str(name)), _checked_attribute_value(name, value)))
+    return tuple(found)
+
+
+def checked_attribute_name(name: str) -> str:
+    """The name of a device's attribute, a path below the device; BadInput when it would lead elsewhere.
+
+    Nor may it be one of the kernel's own files, through which a device is removed or bound, and others with it.
+    """
+    parts = name.split("/")
+    if not ATTRIBUTE.fullmatch(name) or any(set(part) == {"."} for part in parts):
+        raise BadInput(
+            "attrs", name, "an attribute is named by its path below the device, without '..' or a leading '/'"
+        )
+    own = next((part for part in parts if part in KERNELS_OWN), None)
+    if own is not None:
+        raise BadInput("attrs", name, f"{own!r} belongs to the kernel: an attribute is a file of the device's driver")
+    return name
+
+
+def _checked_attribute_value(name: object, value: object) -> str:
+    # YAML's true and null are no texts that any driver would know.
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise BadInput("attrs", {name: value}, "an attribute's value is text or a whole number: quote it")
+    text = str(value)
+    if not text or "\0" in text or text != cleaned(text) or len(text.encode()) > PAGE:
+        raise BadInput("attrs", {name: value}, f"an attribute's value is text of 1 to {PAGE} bytes without NUL")
+    return text
