@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.grammar import checked_uuid
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import domain, elements
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.elements import (
     LONGEST,
@@ -120,9 +121,11 @@ def _unit(address: object) -> Device:
 
 
 def _mdev(device: Device, _options: Mapping[str, Any]) -> Element:
-    said = device.get("capability", device)
-    model = device.get("device_api") or _extra(device).get("device_api") or _model(str(said["parent_addr"]))
-    return ElementTree.fromstring(domain.mdev(str(said["uuid"]), model))
+    capability = device.get("capability", device)
+    model = device.get("device_api") or _extra(device).get("device_api") or _model(str(capability["parent_addr"]))
+    element, source = elements.hostdev("mdev", model=domain.checked_model(model))
+    ElementTree.SubElement(source, "address", uuid=checked_uuid(str(capability["uuid"])))
+    return element
 
 
 def _extra(device: Device) -> Mapping[str, Any]:

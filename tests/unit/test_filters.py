@@ -14,6 +14,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostdev.nodedev.plugins.filter import hostdev_xml as hostdev_file
 from ansible_collections.hostdev.nodedev.plugins.filter import nodedev_name as name_file
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import domain
 from lxml import etree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -300,3 +301,10 @@ def test_the_examples(tmp_path: Path) -> None:
         f"{MDEV_NAME[:5]}9a2c9c9e",
     ):
         assert text in done.stdout
+
+
+@pytest.mark.parametrize("model", domain.MODELS)
+def test_an_mdevs_element_is_that_of_the_modules(model: str) -> None:
+    """mdev_pool writes it without an XML library."""
+    uuid = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+    assert hostdev_xml({"uuid": uuid, "device_api": model}) == domain.mdev(uuid, model)

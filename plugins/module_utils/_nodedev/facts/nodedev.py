@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import NodedevError
 from ..host.oddities import Oddities
 from ..host.udev import Device
-from ..libvirt import inventory
+from ..libvirt import devices
 from ..libvirt.capabilities import fc_host, scsi_host
 from ..libvirt.inventory import Filter, Inventory
 
@@ -39,7 +39,7 @@ def facts(options: dict[str, Any]) -> dict[str, Any]:
 
 def gathered(wanted: Filter) -> Inventory:
     """The inventory with what users need to know of SCSI hosts that are Fibre Channel ports, too."""
-    return inventory.gathered(wanted, {scsi_host.TYPE: _of_scsi_host})
+    return devices.gathered(wanted, {scsi_host.TYPE: _of_scsi_host})
 
 
 def _of_scsi_host(device: Device, capability: dict[str, Any], oddities: Oddities) -> dict[str, Any]:

@@ -17,6 +17,11 @@ MDEV = """\
 
 def mdev(uuid: str, device_api: str | None) -> str:
     """The element's text; ValueError where libvirt has no model for the device's API."""
+    return MDEV.format(model=checked_model(device_api), uuid=checked_uuid(uuid))
+
+
+def checked_model(device_api: str | None) -> str:
+    """libvirt's model for the device's API; ValueError where it has none."""
     if device_api not in MODELS:
         raise ValueError(f"device_api {device_api!r}")
-    return MDEV.format(model=device_api, uuid=checked_uuid(uuid))
+    return str(device_api)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All node devices of a host, by the names and with the parents that libvirt gives them.
+"""The devices of the kernel that libvirt lists, by the names and with the parents that it gives them.
 
 A subset reads the folders of its own kinds and, for the parents' names, the ancestors of what it found there.
 """
@@ -7,8 +7,7 @@ A subset reads the folders of its own kinds and, for the parents' names, the anc
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +17,6 @@ from ..errors import Foreign, NodedevError
 from ..host import mdev_parents, sysfs, udev
 from ..host.oddities import Oddities
 from ..host.udev import Device
-from ..store import callouts, mdevctl
 from ..text import shown
 from . import extras, kinds
 from .capabilities import mdev, pci
@@ -26,10 +24,6 @@ from .capabilities import mdev, pci
 ROOT = "computer"
 # Characters of the reason why a device is not listed.
 LONGEST = 400
-# Seconds in which the scripts that tell attributes are done, all devices together.
-PATIENCE = 60.0
-# Where a definition's parent may be, by its address; the first one counts.
-PARENTS = ("bus/pci/devices", "bus/css/devices", "bus/matrix/devices", "class/mdev_bus", "bus/ccwgroup/devices")
 
 
 @dataclass(frozen=True)
@@ -88,30 +82,24 @@ class Inventory:
         return self.oddities.warnings
 
     def gather(self) -> None:
-        """Find all that is wanted; what vanishes meanwhile or cannot be read is left out."""
-        definitions = self._definitions()
-        if self.wanted.include != "inactive":
-            self._system()
-            for device in self._candidates():
-                self._consider(device)
-            self._definitions_of_active(definitions)
-        if self.wanted.include != "active":
-            self._inactive(definitions)
-        if "mdev" in self.wanted.kinds:
-            self.oddities.attempt(partial(extras.add_holders, self.devices.values()))
+        """Find all that is there and wanted; what vanishes meanwhile or cannot be read is left out."""
+        self._system()
+        for device in self._candidates():
+            self._consider(device)
 
     def _candidates(self) -> list[Device]:
         """The devices in the folders of the kinds asked for, each once, in the order in which libvirt adds them."""
         wanted = [kinds.KINDS[kind] for kind in self.wanted.kinds]
         folders = {kind.folder: kind.subsystem for kind in wanted if kind.folder}
-        found = [device for folder, subsystem in folders.items() for device in self._of_subsystem(folder, subsystem)]
+        found = [device for folder, subsystem in folders.items() for device in self.of_subsystem(folder, subsystem)]
         if "mdev_types" in self.wanted.capabilities:
             # Of the many devices that might offer types, only those that do are registered.
             paths = self.oddities.attempt(partial(sysfs.linked, mdev_parents.BUS)) or []
             found += [device for path in paths if (device := udev.device_at(path)) is not None]
         return sorted({device.path: device for device in found}.values(), key=lambda device: device.path.split("/"))
 
-    def _of_subsystem(self, folder: str, subsystem: str) -> list[Device]:
+    def of_subsystem(self, folder: str, subsystem: str) -> list[Device]:
+        """The devices of a subsystem that are linked in a folder of /sys."""
         return self.oddities.attempt(partial(udev.of_subsystem, f"{sysfs.SYS}/{folder}", subsystem)) or []
 
     def _consider(self, device: Device) -> None:
@@ -132,9 +120,9 @@ class Inventory:
         if wanted.names and name is not None and name not in wanted.names:
             return
         entry = self.entry(device)
-        if entry is None or not self._wants(entry.name, entry.capability):
+        if entry is None or not self.wants(entry.name, entry.capability):
             return
-        if wanted.parent is not None and wanted.parent not in self._line(entry):
+        if wanted.parent is not None and wanted.parent not in self.line(entry):
             return
         if entry.name in self.devices:
             self._overwrite(entry.name, device.path)
@@ -144,7 +132,8 @@ class Inventory:
         """Take out the device whose name another one has, too: the later one in libvirt's order is listed."""
         self._leave_out(self.devices.pop(name)["path"], f"libvirt gives its name, {name}, to {path}")
 
-    def _wants(self, name: str, capability: dict[str, Any]) -> bool:
+    def wants(self, name: str, capability: dict[str, Any]) -> bool:
+        """Whether a device of this name and capability is asked for."""
         asked = self.wanted.capabilities
         if self.wanted.names and name not in self.wanted.names:
             return False
@@ -184,7 +173,7 @@ class Inventory:
         device = udev.device_at(folder)
         return (self.entry(device) if device else None) or self.parent(folder)
 
-    def _line(self, entry: Entry) -> Iterator[str]:
+    def line(self, entry: Entry) -> Iterator[str]:
         """The names of a device and of all above it."""
         above: Entry | None = entry
         while above is not None:
@@ -198,7 +187,7 @@ class Inventory:
         nodes = _nodes(device)
         if nodes:
             said["devnode"] = nodes
-        said["parent"] = _name(self.parent(device.path))
+        said["parent"] = name_of(self.parent(device.path))
         driver = device.driver
         if driver is not None:
             said["driver"] = {"name": driver}
@@ -224,83 +213,9 @@ class Inventory:
             if wanted.persistence != "transient" and (not wanted.names or ROOT in wanted.names):
                 self.devices[ROOT] = {"name": ROOT, "capability": system.read(dmi)}
 
-    def _definitions(self) -> dict[tuple[str, str], mdevctl.Definition]:
-        """mdevctl's definitions by parent and UUID, when mediated devices are asked for."""
-        if "mdev" not in self.wanted.kinds:
-            return {}
-        found, damaged = self.oddities.attempt(mdevctl.all_defined) or ([], [])
-        for error in damaged:
-            self.oddities.add(error)
-        return {(definition.parent, definition.uuid): definition for definition in found}
 
-    def _definitions_of_active(self, definitions: dict[tuple[str, str], mdevctl.Definition]) -> None:
-        """Say of devices that run whether they come back, and leave out those of the wrong persistence."""
-        persistence = self.wanted.persistence
-        active = [device for device in self.devices.values() if device["capability"]["type"] == mdev.TYPE]
-        self._attrs(active)
-        for device in active:
-            capability = device["capability"]
-            key = (capability["parent_addr"], capability["uuid"])
-            device["extra"].update(extras.of_definition(definitions.get(key)))
-        if persistence is not None:
-            self.devices = {
-                name: device
-                for name, device in self.devices.items()
-                if (name == ROOT or "definition" in device.get("extra", ())) == (persistence == "persistent")
-            }
-
-    def _attrs(self, active: Iterable[dict[str, Any]]) -> None:
-        """Add what mdevctl's callout scripts tell of devices that run; without scripts nobody does."""
-        scripts = callouts.found()
-        refused = []
-        deadline = time.monotonic() + PATIENCE
-        for device in active if scripts else ():
-            said = device["capability"]
-            asked = mdevctl.Definition(said["uuid"], said["parent_addr"], said["mdev_type"]["id"], autostart=False)
-            left = deadline - time.monotonic()
-            try:
-                if left <= 0:
-                    raise callouts.Refused(f"the callout scripts took more than {PATIENCE:g} s")
-                attrs = callouts.attributes(scripts, asked, left)
-            except callouts.Refused as error:
-                refused.append(str(error))
-            else:
-                said.update({"attr": mdev.attributes(attrs)} if attrs else {})
-        if refused:
-            more = f" (and of {len(refused) - 1} more)" if len(refused) > 1 else ""
-            self.oddities.add(f"the attributes of a device are not told: {refused[0]}{more}")
-
-    def _inactive(self, definitions: dict[tuple[str, str], mdevctl.Definition]) -> None:
-        """The mediated devices that are defined and do not run."""
-        wanted = self.wanted
-        if wanted.driver is not None or wanted.persistence == "transient":
-            return
-        # One that runs but is not listed, as long as the kernel is making it, counts as defined only.
-        entries = map(self.entry, self._of_subsystem(kinds.KINDS["mdev"].folder, mdev.TYPE))
-        running = {(entry.capability["parent_addr"], entry.capability["uuid"]) for entry in entries if entry}
-        for key, definition in definitions.items():
-            if key in running:
-                continue
-            capability = mdev.capability(definition.type, definition.uuid, definition.parent, 0, definition.attrs)
-            name = names.mdev_name(definition.uuid, definition.parent)
-            parent = self._parent_of(definition)
-            line = [name, *(self._line(parent) if parent else [ROOT])]
-            if self._wants(name, capability) and wanted.parent in (None, *line):
-                more = {"active": False, **extras.of_definition(definition)}
-                device = {"name": name, "parent": _name(parent), "capability": capability, "extra": more}
-                self.devices[name] = device
-
-    def _parent_of(self, definition: mdevctl.Definition) -> Entry | None:
-        for folder in PARENTS:
-            path = sysfs.real(f"{sysfs.SYS}/{folder}/{definition.parent}")
-            device = udev.device_at(path) if path else None
-            entry = self.entry(device) if device else None
-            if entry is not None:
-                return entry
-        return None
-
-
-def _name(entry: Entry | None) -> str:
+def name_of(entry: Entry | None) -> str:
+    """The name of a device that is listed, the computer's where none is."""
     return ROOT if entry is None else entry.name
 
 
@@ -315,10 +230,3 @@ def _unknown(device: Device) -> str:
     kind = device.uevent.get("DEVTYPE")
     said = f"subsystem {device.subsystem}" if kind is None else f"DEVTYPE {kind}"
     return f"libvirt has no kind of device for {said}"
-
-
-def gathered(wanted: Filter, more: Extras | None = None) -> Inventory:
-    """The inventory, with the devices in the shape that xml.to_xml() takes; users' own facts under ``extra``."""
-    inventory = Inventory(wanted, more or {})
-    inventory.gather()
-    return inventory
