@@ -48,4 +48,4 @@ kernelhost-down: ## Stop the virtual machine
 
 clean: ## Remove what the commands above made in this folder
 	@if [ -e .venv ]; then $(KERNELHOST) down; fi
-	rm -rf .build .venv .venv-2.19 .venv-3.9
+	rm -rf .build .venv .venv-2.16 .venv-2.18 .venv-3.9

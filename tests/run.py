@@ -25,7 +25,8 @@ BUILD = ROOT / ".build"
 LOGS = BUILD / "logs"
 BIN = ROOT / ".venv" / "bin"
 OLDEST = ROOT / ".venv-3.9" / "bin" / "python"
-OLDEST_ANSIBLE = ROOT / ".venv-2.19" / "bin" / "python"
+# The oldest ansible-core that is supported and one between it and the newest, with the Pythons that each runs on.
+OLDER_ANSIBLE = {"2.16": "3.10 to 3.12", "2.18": "3.11 to 3.13"}
 COLLECTION = BUILD / "sanity" / "ansible_collections" / "hostdev" / "nodedev"
 CI = os.environ.get("CI") == "true"
 TAIL = 60
@@ -34,8 +35,15 @@ REAPER = ROOT / "tests" / "reaper.py"
 # Simulated hosts are private to a test; beyond these, starting the workers takes longer than they save.
 WORKERS = min(len(os.sched_getaffinity(0)), 8)
 KERNEL_CONFORMANCE = "tests/conformance/test_kernelhost.py"
-# What differs between versions of Ansible is how it runs a module and reads its documentation, not what a module does.
-WITH_ANSIBLE = tuple(f"tests/modules/test_{name}.py" for name in ("collection", "documentation", "integration"))
+# What differs between versions of Ansible is how it runs a module and reads its documentation, not what a module does:
+# a play of each module by its examples, the integration playbooks, and the collection built and installed.
+PLAYBOOKS = (
+    "tests/modules/test_documentation.py::test_examples_run",
+    "tests/modules/test_integration.py",
+    "tests/modules/test_collection.py",
+)
+# The same of sanity; what imports would show, the plays do.
+SANITY = ("validate-modules", "compile", "ignores")
 
 ENVIRONMENT = {
     **os.environ,
@@ -104,6 +112,27 @@ def spread(name: str, *arguments: str, python: Path = BIN / "python", missing: s
     return pytest(name, f"--numprocesses={WORKERS}", "--dist=worksteal", *arguments, python=python, missing=missing)
 
 
+def programs_of(version: str) -> Path:
+    """The programs of an older ansible-core."""
+    return ROOT / f".venv-{version}" / "bin"
+
+
+def missing_ansible(version: str) -> str | None:
+    return None if programs_of(version).exists() else f"none of Python {OLDER_ANSIBLE[version]} is installed"
+
+
+def sanity(name: str, programs: Path, *arguments: str, missing: str | None = None) -> Check:
+    return Check(
+        name,
+        (str(programs / "ansible-test"), "sanity", "--color", "no", *arguments),
+        folder=COLLECTION,
+        # Its virtual environments stay in this checkout, and its Pythons are found without pyenv's shims.
+        environment={"HOME": str(BUILD / "home"), "PATH": f"{programs}:{pyenv_path()}{os.environ['PATH']}"},
+        prepare=prepare_sanity,
+        missing=missing,
+    )
+
+
 def lint() -> Iterator[Check]:
     yield command("ruff check", "ruff", "check", "--quiet", ".")
     yield command("ruff format", "ruff", "format", "--check", "--quiet", ".")
@@ -115,14 +144,10 @@ def lint() -> Iterator[Check]:
     yield command("antsibull-changelog", "antsibull-changelog", "lint")
     docs = ("lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", str(COLLECTION))
     yield Check("antsibull-docs", ("antsibull-docs", *docs), prepare=copy_collection)
-    yield Check(
-        "ansible-test sanity",
-        ("ansible-test", "sanity", "--color", "no"),
-        folder=COLLECTION,
-        # Its virtual environments stay in this checkout, and its Pythons are found without pyenv's shims.
-        environment={"HOME": str(BUILD / "home"), "PATH": f"{BIN}:{pyenv_path()}{os.environ['PATH']}"},
-        prepare=prepare_sanity,
-    )
+    yield sanity("ansible-test sanity", BIN)
+    for version in OLDER_ANSIBLE:
+        tests = (f"--test={test}" for test in SANITY)
+        yield sanity(f"sanity, ansible {version}", programs_of(version), *tests, missing=missing_ansible(version))
 
 
 def unit() -> Iterator[Check]:
@@ -134,7 +159,9 @@ def unit() -> Iterator[Check]:
 def sim() -> Iterator[Check]:
     yield spread("simhost", "tests/simhost")
     yield spread("modules on simhost", "tests/modules")
-    yield spread("modules, ansible 2.19", *WITH_ANSIBLE, python=OLDEST_ANSIBLE)
+    for version in OLDER_ANSIBLE:
+        python, missing = programs_of(version) / "python", missing_ansible(version)
+        yield spread(f"plays, ansible {version}", *PLAYBOOKS, python=python, missing=missing)
     yield command("molecule default", "molecule", "test")
 
 
@@ -190,7 +217,7 @@ def prepare_sanity() -> None:
     copy_collection()
     cache = BUILD / "home" / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
-    for version in ("24_2", "25_2"):
+    for version in ("23_1_2", "24_2", "25_2"):
         shutil.copy(ROOT / "tests" / "sanity" / "get_pip.py", cache / f"get_pip_{version}.py")
 
 

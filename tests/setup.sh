@@ -29,17 +29,18 @@ if [ -n "$missing" ]; then
     fi
 fi
 
-# A Python that both the newest and the oldest ansible-core run on, else one that the newest or the oldest does;
-# pyenv's versions count although its shims hide them.
-python=
-for version in 3.13 3.12 3.14 3.11; do
-    for candidate in "$(command -v "python$version" || true)" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python; do
-        if [ -z "$python" ] && [ -x "$candidate" ] && "$candidate" -c 'import ensurepip' 2>/dev/null; then
-            python=$candidate
-        fi
+# find_python VERSION...: the first that is there, with its venv module; pyenv's count although its shims hide them.
+find_python() {
+    for version in "$@"; do
+        for candidate in "$(command -v "python$version" || true)" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python; do
+            if [ -x "$candidate" ] && "$candidate" -c 'import ensurepip' 2>/dev/null; then
+                echo "$candidate"
+                return
+            fi
+        done
     done
-done
-[ -n "$python" ] || die "Python 3.11 or newer is needed, with its venv module"
+    return 1
+}
 
 # make_venv DIR PYTHON REQUIREMENTS: a virtual environment with the pinned packages, made anew when either changes.
 make_venv() {
@@ -53,13 +54,11 @@ make_venv() {
     fi
 }
 
+# The newest ansible-core runs on the first three, an older one on the last.
+python=$(find_python 3.13 3.12 3.14 3.11) || die "Python 3.11 or newer is needed, with its venv module"
 make_venv .venv "$python" requirements-dev.txt
-make_venv .venv-2.19 "$python" tests/modules/requirements-2.19.txt
 
-# The oldest Python of a managed host, for the unit tests; the test run says so when there is none.
-for candidate in "$(command -v python3.9 || true)" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.9.*/bin/python; do
-    if [ -x "$candidate" ] && "$candidate" -c 'import ensurepip' 2>/dev/null; then
-        make_venv .venv-3.9 "$candidate" tests/unit/requirements-3.9.txt
-        break
-    fi
-done
+# Older ansible-cores on what they run on, and the oldest Python of a managed host; the test run says what is missing.
+if python=$(find_python 3.12 3.11 3.10); then make_venv .venv-2.16 "$python" tests/modules/requirements-2.16.txt; fi
+if python=$(find_python 3.13 3.12 3.11); then make_venv .venv-2.18 "$python" tests/modules/requirements-2.18.txt; fi
+if python=$(find_python 3.9); then make_venv .venv-3.9 "$python" tests/unit/requirements-3.9.txt; fi

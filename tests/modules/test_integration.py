@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbooks of tests/integration that have no molecule scenario, on the simulated host."""
+"""The playbooks of tests/integration, on the simulated host."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import ROOT, Host
+from conftest import ROOT, Host, definitions, running
 from plays import play
 from vhbas import kept, vports
 
+PLAYBOOKS = ROOT / "tests" / "integration"
+
+
+def test_the_life_of_a_mediated_device(host: Host, tmp_path: Path) -> None:
+    assert "failed=0" in play(host, PLAYBOOKS / "mdev.yml", tmp_path)
+    assert (running(host), definitions(host)) == ([], [])
+
 
 def test_the_life_of_a_vhba(fc: Host, tmp_path: Path) -> None:
-    output = play(fc, ROOT / "tests" / "integration" / "vhba.yml", tmp_path)
+    output = play(fc, PLAYBOOKS / "vhba.yml", tmp_path)
     assert "failed=0" in output
     assert "Nothing is" in output
     assert (vports(fc), kept(fc)) == ([], [])
