@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import Step, StepFailed, apply
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import damaged, files
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import files
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import (
     DamagedDefinition,
     LaterVersion,
@@ -48,7 +48,7 @@ def test_it_is_put_back_byte_for_byte(tmp_path: Path, content: bytes, mode: int)
     (folder / "x.json").write_bytes(content)
     (folder / "x.json").chmod(mode)
     before = state(folder)
-    step = damaged.removal(DamagedDefinition(str(folder / "x.json"), "no JSON"), "pool x")
+    step = files.removal(DamagedDefinition(str(folder / "x.json"), "no JSON"), "pool x")
     assert step.description == f"remove the damaged definition of pool x, {folder}/x.json"
     undone(step)
     assert state(folder) == before
@@ -60,7 +60,7 @@ def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("{")
     (tmp_path / "x.json").symlink_to("other")
     before = state(tmp_path)
-    step = damaged.removal(DamagedDefinition(str(tmp_path / "x.json"), "no JSON"), "pool x")
+    step = files.removal(DamagedDefinition(str(tmp_path / "x.json"), "no JSON"), "pool x")
     undone(step)
     assert state(tmp_path) == before
     carried_out(step)
@@ -71,7 +71,7 @@ def test_a_pipe_is_removed_without_being_opened(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     os.mkfifo(path)
     inode = path.stat().st_ino
-    step = damaged.removal(DamagedDefinition(str(path), "it is not a regular file"), "pool x")
+    step = files.removal(DamagedDefinition(str(path), "it is not a regular file"), "pool x")
     undone(step)
     assert path.stat().st_ino == inode
     carried_out(step)
@@ -79,7 +79,7 @@ def test_a_pipe_is_removed_without_being_opened(tmp_path: Path) -> None:
 
 
 def test_one_that_is_gone_already_is_not_put_back(tmp_path: Path) -> None:
-    undone(damaged.removal(DamagedDefinition(str(tmp_path / "x.json"), "no JSON"), "pool x"))
+    undone(files.removal(DamagedDefinition(str(tmp_path / "x.json"), "no JSON"), "pool x"))
     assert state(tmp_path) == {}
 
 
@@ -88,7 +88,7 @@ def test_a_folder_stays(tmp_path: Path) -> None:
     path.mkdir()
     error = DamagedDefinition(str(path), "it is not a regular file")
     with pytest.raises(DamagedDefinition) as refused:
-        damaged.removal(error, "pool x").apply()
+        files.removal(error, "pool x").apply()
     assert refused.value is error
     assert path.is_dir()
 
@@ -99,7 +99,7 @@ def test_what_a_later_release_wrote_is_not_damaged(tmp_path: Path) -> None:
     with pytest.raises(LaterVersion) as later:
         files.document(str(path))
     with pytest.raises(LaterVersion):
-        damaged.removal(later.value, "pool x")
+        files.removal(later.value, "pool x")
 
 
 @pytest.mark.parametrize("version", ["0", "-1", "null", "true", "1.0", '"2"', "[2]"])

@@ -14,8 +14,7 @@ from ..errors import BadInput
 from ..host import machine
 from ..plan import Step
 from ..resource import Plan
-from ..store.damaged import removal
-from ..store.files import DamagedDefinition
+from ..store.files import DamagedDefinition, removal
 from . import members, record, space
 from .members import Change, Member
 from .placement import Room

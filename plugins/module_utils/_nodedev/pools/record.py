@@ -18,7 +18,7 @@ from typing import Any
 from .. import wishes
 from ..errors import BadInput
 from ..plan import Step
-from ..store import damaged, files
+from ..store import files
 from ..store.documents import Documents, name_of
 from ..store.files import DamagedDefinition
 from ..text import shown
@@ -183,7 +183,7 @@ def forget(record: Record) -> Step:
 
 def forget_damaged(name: str, broken: Sequence[DamagedDefinition]) -> list[Step]:
     """The steps that remove the damaged records of this pool; raises DamagedDefinition for those of a later release."""
-    return [damaged.removal(error, f"pool {name}") for error in broken]
+    return [files.removal(error, f"pool {name}") for error in broken]
 
 
 def only_damaged_knew(name: str, broken: Sequence[DamagedDefinition]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, NoReturn
 
 from ..errors import NodedevError
+from ..plan import Step
 from ..text import cleaned, is_number, shown
 
 STORE = "/etc/nodedev.d"
@@ -264,6 +265,35 @@ def clear_up(path: str) -> None:
     if os.path.lexists(unfinished):
         with contextlib.suppress(NodedevError):
             remove(unfinished)
+
+
+def removal(error: DamagedDefinition, what: str) -> Step:
+    """The step that removes a file that cannot be understood, as whoever means just this one wants; for ``what``.
+
+    It is set aside first, whatever it is, and is gone when nothing has to be taken back any more; a folder stays, for
+    which the step raises ``error``. Raises ``error`` at once where a later release wrote the file.
+    """
+    if isinstance(error, LaterVersion):
+        raise error
+    path = error.path
+    aside = temporary(path)
+
+    def set_aside() -> None:
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise error
+        with explained(path), contextlib.suppress(FileNotFoundError):
+            os.rename(path, aside)
+
+    def put_back() -> None:
+        with explained(path), contextlib.suppress(FileNotFoundError):
+            os.rename(aside, path)
+
+    return Step(
+        f"remove the damaged definition of {what}, {shown(path)}",
+        set_aside,
+        put_back,
+        finish=lambda: clear_up(path),
+    )
 
 
 def sync(folder: str) -> None:

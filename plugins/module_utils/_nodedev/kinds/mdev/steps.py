@@ -15,9 +15,9 @@ from ...errors import NodedevError
 from ...grammar import checked_attribute_name
 from ...host.mdevs import Mdev
 from ...plan import Step
-from ...store import callouts, damaged, mdevctl
+from ...store import callouts, mdevctl
 from ...store.callouts import Scripts
-from ...store.files import DamagedDefinition
+from ...store.files import DamagedDefinition, removal
 from ...store.mdevctl import Attrs, Definition
 from ...text import shown
 from . import kernel
@@ -179,4 +179,4 @@ def _kept(
 
 def discard(damage: DamagedDefinition) -> Step:
     """Remove a file that cannot be understood. The scripts are not asked: of what it means, there is nothing to say."""
-    return damaged.removal(damage, f"mdev {mdevctl.place_of(damage)[1]}")
+    return removal(damage, f"mdev {mdevctl.place_of(damage)[1]}")

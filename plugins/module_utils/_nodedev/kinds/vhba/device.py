@@ -22,8 +22,7 @@ from ...host.processes import Holder
 from ...plan import Step
 from ...resource import Plan
 from ...store import restorers
-from ...store.damaged import removal
-from ...store.files import DamagedDefinition
+from ...store.files import DamagedDefinition, removal
 from . import definition, kernel, steps
 from .definition import Definition
 from .parent import Asked, choose, refusal, why_not

@@ -19,9 +19,8 @@ from ..host import sysfs
 from ..plan import Step
 from ..resource import Hindrance, Plan
 from ..store import files, restorers
-from ..store.damaged import removal
 from ..store.documents import Documents, name_of
-from ..store.files import DamagedDefinition, Document
+from ..store.files import DamagedDefinition, Document, removal
 
 KIND = "text_file"
 # Nothing of udev's is awaited.
