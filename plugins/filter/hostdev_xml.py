@@ -142,37 +142,39 @@ def _model(parent: str) -> str:
 
 
 def _pci(device: Device, _options: Mapping[str, Any]) -> Element:
-    said = device["capability"]
-    nested = [inner.get("type") for inner in said.get("capability") or ()]
+    capability = device["capability"]
+    nested = [inner.get("type") for inner in capability.get("capability") or ()]
     if "pci-bridge" in nested or "cardbus-bridge" in nested:
         raise AnsibleFilterError(f"hostdev_xml: {_name(device)} is a bridge: a domain gets endpoints only")
     # A VF that carries a vGPU stays with the vendor's driver: libvirt must not bind it to another.
     vgpu = number(_extra(device).get("current_vgpu_type") or 0, BITS_32) != 0
     element, source = elements.hostdev("pci", managed="no" if vgpu else "yes")
-    address = {key: f"0x{number(said[key], most):0{width}x}" for key, (width, most) in ADDRESS.items()}
+    address = {key: f"0x{number(capability[key], most):0{width}x}" for key, (width, most) in ADDRESS.items()}
     ElementTree.SubElement(source, "address", address)
     return element
 
 
 def _usb(device: Device, options: Mapping[str, Any]) -> Element:
-    said = device["capability"]
+    capability = device["capability"]
     element, source = elements.hostdev("usb")
     if options["usb"] != "address":
         for key in ("vendor", "product"):
-            id = said[key]["id"]
+            id = capability[key]["id"]
             if not USB_ID.fullmatch(id):
                 raise ValueError(f"{key} id {quoted(id)}")
             ElementTree.SubElement(source, key, id=id)
     if options["usb"] != "product":
-        ElementTree.SubElement(source, "address", {key: str(number(said[key], BITS_32)) for key in ("bus", "device")})
+        ElementTree.SubElement(
+            source, "address", {key: str(number(capability[key], BITS_32)) for key in ("bus", "device")}
+        )
     return element
 
 
 def _scsi(device: Device, _options: Mapping[str, Any]) -> Element:
-    said = device["capability"]
+    capability = device["capability"]
     element, source = elements.hostdev("scsi")
-    ElementTree.SubElement(source, "adapter", name=f"scsi_host{number(said['host'], BITS_32)}")
-    unit = {"bus": said["bus"], "target": said["target"], "unit": said["lun"]}
+    ElementTree.SubElement(source, "adapter", name=f"scsi_host{number(capability['host'], BITS_32)}")
+    unit = {"bus": capability["bus"], "target": capability["target"], "unit": capability["lun"]}
     ElementTree.SubElement(source, "address", {key: str(number(value, BITS_64)) for key, value in unit.items()})
     return element
 

@@ -61,8 +61,8 @@ def _pool(value: object, name: str, target: str, managed: bool) -> Element:
     pool = ElementTree.Element("pool", type="scsi")
     ElementTree.SubElement(pool, "name").text = name
     source = ElementTree.SubElement(pool, "source")
-    kept = "yes" if managed else "no"
-    ElementTree.SubElement(source, "adapter", {"type": "fc_host", "managed": kept, **names})
+    is_managed = "yes" if managed else "no"
+    ElementTree.SubElement(source, "adapter", {"type": "fc_host", "managed": is_managed, **names})
     ElementTree.SubElement(ElementTree.SubElement(pool, "target"), "path").text = target
     return pool
 

@@ -84,7 +84,7 @@ def _exchanged(process: subprocess.Popen[bytes], document: bytes, seconds: float
     """
     deadline = time.monotonic() + seconds
     pipes = {pipe.fileno(): pipe for pipe in (process.stdin, process.stdout, process.stderr) if pipe is not None}
-    kept = {handle: bytearray() for handle in pipes}
+    output = {handle: bytearray() for handle in pipes}
     inlet, outlet, complaints = pipes
     rest = memoryview(document)
     with selectors.DefaultSelector() as selector:
@@ -99,12 +99,12 @@ def _exchanged(process: subprocess.Popen[bytes], document: bytes, seconds: float
                     rest = rest[_written(inlet, rest) :]
                     ended = not rest
                 else:
-                    ended = not _read(key.fd, kept[key.fd])
+                    ended = not _read(key.fd, output[key.fd])
                 if ended:
                     selector.unregister(key.fd)
                     pipes[key.fd].close()
     process.wait(max(deadline - time.monotonic(), 0))
-    return bytes(kept[outlet]), bytes(kept[complaints])
+    return bytes(output[outlet]), bytes(output[complaints])
 
 
 def _written(pipe: int, rest: memoryview) -> int:
@@ -116,10 +116,10 @@ def _written(pipe: int, rest: memoryview) -> int:
         return len(rest)
 
 
-def _read(pipe: int, kept: bytearray) -> bool:
+def _read(pipe: int, output: bytearray) -> bool:
     """Take what is there, and whether anything was."""
     chunk = os.read(pipe, CHUNK)
-    kept += chunk[: max(LARGEST - len(kept), 0)]
+    output += chunk[: max(LARGEST - len(output), 0)]
     return bool(chunk)
 
 

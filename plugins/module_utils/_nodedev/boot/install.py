@@ -339,8 +339,8 @@ def install(wanted: Sources, check_mode: bool) -> dict[str, Any]:
 
 def _result(wanted: Sources, before: Installed, planned: Plan) -> dict[str, Any]:
     faults = (*before.loose, *before.faults)
-    told = "; ".join(_told(faults))
-    warning = f"the boot engine was not as it had been installed, and is installed anew: {told}"
+    listed = "; ".join(_told(faults))
+    warning = f"the boot engine was not as it had been installed, and is installed anew: {listed}"
     return {
         "changed": bool(planned.steps),
         "plan": describe(planned.steps),

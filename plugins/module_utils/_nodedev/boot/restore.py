@@ -106,10 +106,10 @@ def _concerned(
     """Those whose parent has arrived, or may be it; raises NodedevError where its driver does not say."""
     both: list[Defined | Damaged] = [*definitions, *damaged]
     try:
-        told = children.answer(lambda: [_concerns(each, arrived) for each in both], limit)
+        answers = children.answer(lambda: [_concerns(each, arrived) for each in both], limit)
     except NodedevError as error:
         raise NodedevError(f"{shown(arrived)} could not be looked at: {error}") from error
-    mine = [each for each, concerned in zip(both, told) if concerned]
+    mine = [each for each, concerned in zip(both, answers) if concerned]
     return [each for each in mine if isinstance(each, Defined)], [each for each in mine if isinstance(each, Damaged)]
 
 
@@ -126,14 +126,14 @@ def _list(definitions: Iterable[Defined]) -> int:
     failed = 0
     for each in definitions:
         try:
-            said = each.facts()
+            facts = each.facts()
         except Exception as error:
             _fail(f"{each.name}: {in_words(error)}")
             failed += 1
             continue
-        notes = ["active" if said["active"] else "inactive", "auto" if said["autostart"] else "manual"]
-        notes += ["parent missing"] if said["parent_missing"] else []
-        notes += [f"{drift['what']} is {drift['running']}, not {drift['defined']}" for drift in said["drift"]]
+        notes = ["active" if facts["active"] else "inactive", "auto" if facts["autostart"] else "manual"]
+        notes += ["parent missing"] if facts["parent_missing"] else []
+        notes += [f"{drift['what']} is {drift['running']}, not {drift['defined']}" for drift in facts["drift"]]
         _say(f"{each.name}: {', '.join(notes)}")
     return failed
 

@@ -16,7 +16,7 @@ POOL = record.KIND
 
 def facts(kinds: Collection[str] | None) -> dict[str, Any]:
     """By kind what is defined, and what is damaged; of these kinds, or of all."""
-    said: dict[str, Any] = {}
+    answer: dict[str, Any] = {}
     damaged: list[DamagedDefinition] = []
     warnings: list[str] = []
     records, files = _pools()
@@ -25,18 +25,18 @@ def facts(kinds: Collection[str] | None) -> dict[str, Any]:
         if kinds is None or name in kinds:
             definitions, unreadable = kind.read()
             damaged += unreadable
-            said[name] = []
+            answer[name] = []
             for each in definitions:
                 try:
-                    said[name].append({**each.facts(), "pool": pool_of.get((name, each.id))})
+                    answer[name].append({**each.facts(), "pool": pool_of.get((name, each.id))})
                 except NodedevError as error:
                     warnings.append(f"{each.name} is left out: {error}")
     if kinds is None or POOL in kinds:
         damaged += files
-        said[POOL] = [_pool(each) for each in records]
-    said["damaged"] = [{"path": each.path, "reason": each.reason} for each in damaged]
+        answer[POOL] = [_pool(each) for each in records]
+    answer["damaged"] = [{"path": each.path, "reason": each.reason} for each in damaged]
     return {
-        "ansible_facts": {"nodedev_definitions": said},
+        "ansible_facts": {"nodedev_definitions": answer},
         "warnings": [*(str(each) for each in damaged), *warnings],
     }
 

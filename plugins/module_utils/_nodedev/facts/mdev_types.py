@@ -18,9 +18,9 @@ def facts(parent: str | None = None, driver: str | None = None, type: str | None
     oddities = Oddities()
     found: dict[str, dict[str, Any]] = {}
     for address in oddities.attempt(mdev_parents.addresses) or []:
-        known = oddities.attempt(partial(_parent, address, parent, driver, type, oddities))
-        if known is not None:
-            found[known["name"]] = known
+        parent_facts = oddities.attempt(partial(_parent, address, parent, driver, type, oddities))
+        if parent_facts is not None:
+            found[parent_facts["name"]] = parent_facts
     return {"ansible_facts": {"mdev_types": found}, "warnings": oddities.warnings}
 
 
@@ -34,5 +34,5 @@ def _parent(
     if driver is not None and driver != oddities.link_name(f"{path}/driver"):
         return None
     offers = oddities.attempt(partial(mdev_parents.types_of, path, oddities)) or {}
-    types = {id: said for id, said in offers.items() if kind in (None, id, said.get("name"))}
+    types = {id: offer for id, offer in offers.items() if kind in (None, id, offer.get("name"))}
     return {**mdev_parents.describe(address, path, oddities), "types": types} if types or kind is None else None

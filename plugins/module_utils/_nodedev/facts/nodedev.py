@@ -23,18 +23,18 @@ def facts(options: dict[str, Any]) -> dict[str, Any]:
             **{key: options[key] for key in ("parent", "driver", "include", "persistence")},
         )
     )
-    said: dict[str, Any] = {"devices": found.devices}
+    answer: dict[str, Any] = {"devices": found.devices}
     if options["tree"]:
-        said["tree"] = tree(found.devices)
+        answer["tree"] = tree(found.devices)
     if options["unlisted"]:
-        said["unlisted"] = found.unlisted
+        answer["unlisted"] = found.unlisted
     if options["xml"]:
         # Here, since importing lxml takes longer than reading many a host.
         from ..libvirt import xml
 
         for device in found.devices.values():
             device["xml"] = xml.to_xml(device)
-    return {"ansible_facts": {"nodedev": said}, "warnings": found.warnings}
+    return {"ansible_facts": {"nodedev": answer}, "warnings": found.warnings}
 
 
 def gathered(wanted: Filter) -> Inventory:

@@ -37,11 +37,11 @@ def facts(parent: str | None = None) -> dict[str, Any]:
 
 
 def _hba(port: Port, ports: list[Port], oddities: Oddities) -> dict[str, Any]:
-    said = _said(port, oddities)
+    facts = _said(port, oddities)
     for key in ("vport", "vport_state", "parent", "parent_addr"):
-        del said[key]
+        del facts[key]
     return {
-        **said,
+        **facts,
         "npiv": port.vport_folder is not None,
         "max_vports": port.most,
         "vports": port.used,
@@ -60,9 +60,9 @@ def _said(port: Port, oddities: Oddities) -> dict[str, Any]:
     """What there is to say of a port; what it sees is left out where that cannot be read."""
     parent = None if port.parent is None else f"scsi_host{port.parent}"
     luns = tuple(lun.readable(port.host, oddities))
-    told = oddities.attempt(partial(of_port, port, luns))
-    known = {"host": port.host, "name": port.name, "vport": port.vport}
-    known.update({"fabric_wwn": port.fabric_wwn, "port_state": port.port_state})
+    facts = oddities.attempt(partial(of_port, port, luns))
+    names = {"host": port.host, "name": port.name, "vport": port.vport}
+    names.update({"fabric_wwn": port.fabric_wwn, "port_state": port.port_state})
     own = {"wwnn": port.wwnn, "wwpn": port.wwpn, "port_type": port.port_type, "parent": parent}
     own["parent_addr"] = None if port.parent is None else f"host{port.parent}"
-    return {**own, **(told if told is not None else {**of_port(None, luns), **known})}
+    return {**own, **(facts if facts is not None else {**of_port(None, luns), **names})}

@@ -133,15 +133,15 @@ def of_capability(path: str, capability: Mapping[str, Any]) -> Port | None:
     nested = {each["type"]: each for each in capability.get("capability", ())}
     if "fc_host" not in nested:
         return None
-    said, room = nested["fc_host"], nested.get("vport_ops")
+    port, room = nested["fc_host"], nested.get("vport_ops")
     host = capability["host"]
     vport, parent = _place(path)
     return Port(
         host=host,
         path=path,
-        wwnn=said["wwnn"].lower(),
-        wwpn=said["wwpn"].lower(),
-        fabric_wwn=_fabric(said.get("fabric_wwn")),
+        wwnn=port["wwnn"].lower(),
+        wwpn=port["wwpn"].lower(),
+        fabric_wwn=_fabric(port.get("fabric_wwn")),
         port_state=sysfs.read(f"{PORTS}/host{host}/port_state"),
         port_type=sysfs.read(f"{PORTS}/host{host}/port_type"),
         vport_folder=_vport_folder(host) if room else None,

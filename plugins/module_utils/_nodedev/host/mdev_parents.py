@@ -74,8 +74,8 @@ def most_on_card(path: str, kind: str) -> int | None:
     NVIDIA's description has it as max_instance. Each virtual function says 1 free until the card's memory is gone, so
     without it their sum promises too much.
     """
-    said = MOST.search(sysfs.read(f"{path}/mdev_supported_types/{kind}/description") or "")
-    return integer(said[1], 10) if said else None
+    match = MOST.search(sysfs.read(f"{path}/mdev_supported_types/{kind}/description") or "")
+    return integer(match[1], 10) if match else None
 
 
 def types_of(path: str, oddities: Oddities) -> Types:
@@ -89,24 +89,24 @@ def types_of(path: str, oddities: Oddities) -> Types:
 
 
 def _type(folder: str, oddities: Oddities) -> dict[str, Any]:
-    known = {
+    facts = {
         "name": oddities.text(f"{folder}/name"),
         "device_api": oddities.text(f"{folder}/device_api"),
         "available_instances": oddities.number(f"{folder}/available_instances"),
         "description": oddities.text(f"{folder}/description"),
         "instances": oddities.attempt(partial(sysfs.names, f"{folder}/devices")) or [],
     }
-    return {key: value for key, value in known.items() if value is not None}
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 def describe(address: str, path: str, oddities: Oddities) -> dict[str, Any]:
     """All but its types: name, address, path; and where it has them driver, vendor, product, numa_node, iommu_group."""
-    known: dict[str, Any] = {"name": name_of(path), "address": address, "path": path}
-    known["driver"] = oddities.link_name(f"{path}/driver")
+    facts: dict[str, Any] = {"name": name_of(path), "address": address, "path": path}
+    facts["driver"] = oddities.link_name(f"{path}/driver")
     if oddities.link_name(f"{path}/subsystem") == "pci":
-        known.update(pci_ids.identity(path, oddities))
+        facts.update(pci_ids.identity(path, oddities))
     node = oddities.number(f"{path}/numa_node", lowest=NO_NODE)
-    known["numa_node"] = None if node == NO_NODE else node
+    facts["numa_node"] = None if node == NO_NODE else node
     group = oddities.link_name(f"{path}/iommu_group")
-    known["iommu_group"] = oddities.numbered(f"{path}/iommu_group", group)
-    return {key: value for key, value in known.items() if value is not None}
+    facts["iommu_group"] = oddities.numbered(f"{path}/iommu_group", group)
+    return {key: value for key, value in facts.items() if value is not None}

@@ -83,13 +83,13 @@ def of_device(name: str, kind: int, folder: str) -> set[Identity]:
     ``name`` is its own below /dev, ``kind`` S_IFCHR or S_IFBLK, ``folder`` its folder in sysfs, where its number
     stands. What its name leads to counts too, unless that is another device.
     """
-    known = number(folder)
-    found: set[Identity] = set() if known is None else {(kind, *known)}
+    own = number(folder)
+    found: set[Identity] = set() if own is None else {(kind, *own)}
     try:
         node = of_path(os.path.join(DEV, name))
     except OSError:
         return found
-    if known is None or node[0] not in DEVICES:
+    if own is None or node[0] not in DEVICES:
         found.add(node)
     return found
 

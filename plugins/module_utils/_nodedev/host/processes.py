@@ -230,13 +230,13 @@ def is_daemon(pid: int, programs: Mapping[str, Collection[str]]) -> bool:
     """
     try:
         path = os.readlink(f"{PROC}/{pid}/exe").removesuffix(" (deleted)")
-        known = [names for program, names in programs.items() if os.path.realpath(program) == path]
-        if not known or _users(pid) != {"0"}:
+        matching = [names for program, names in programs.items() if os.path.realpath(program) == path]
+        if not matching or _users(pid) != {"0"}:
             return False
         same = os.stat(f"{PROC}/{pid}/exe").st_dev == os.stat(path).st_dev
     except OSError:
         return False
-    return same and any(command(pid) in names for names in known)
+    return same and any(command(pid) in names for names in matching)
 
 
 def _users(pid: int) -> set[str]:

@@ -59,12 +59,12 @@ class Device:
         return os.path.exists(f"{RECORDS}/{self._record_name()}")
 
     def _record_name(self) -> str:
-        known = self.uevent
-        if "MAJOR" in known and "MINOR" in known and known["MAJOR"] != "0":
+        uevent = self.uevent
+        if "MAJOR" in uevent and "MINOR" in uevent and uevent["MAJOR"] != "0":
             kind = "b" if self.subsystem == "block" else "c"
-            return f"{kind}{known['MAJOR']}:{known['MINOR']}"
-        if known.get("IFINDEX", "0") != "0":
-            return f"n{known['IFINDEX']}"
+            return f"{kind}{uevent['MAJOR']}:{uevent['MINOR']}"
+        if uevent.get("IFINDEX", "0") != "0":
+            return f"n{uevent['IFINDEX']}"
         return f"+{self.subsystem}:{os.path.basename(self.path)}"
 
     def sysattr(self, name: str) -> str | None:

@@ -194,8 +194,8 @@ def ensure(check_mode: bool, xml: str | None, name: str | None, **options: Any) 
 
         device = from_xml(xml)
         capability = device.get("capability")
-        said = capability.get("type") if isinstance(capability, dict) else None
-        kind = _documents("xml", said, lambda each: said == each.CAPABILITY)
+        capability_type = capability.get("type") if isinstance(capability, dict) else None
+        kind = _documents("xml", capability_type, lambda each: capability_type == each.CAPABILITY)
         wish = kind.from_device(device, **own(kind, options))
     else:
         kind = _documents("name", name, lambda each: name is not None and name.startswith(each.PREFIX))
@@ -203,10 +203,10 @@ def ensure(check_mode: bool, xml: str | None, name: str | None, **options: Any) 
     return kind.ensure(wish, check_mode)
 
 
-def _documents(option: str, value: object, meant: Callable[[Documents], bool]) -> Documents:
+def _documents(option: str, value: object, is_meant: Callable[[Documents], bool]) -> Documents:
     """The kind that is meant, of those that have documents; else BadInput."""
     every = [kind.documents for kind in KINDS.values() if kind.documents is not None]
-    found = next(filter(meant, every), None)
+    found = next(filter(is_meant, every), None)
     if found is None:
         listed = ", ".join(each.CAPABILITY for each in every)
         raise BadInput(option, value, f"the kinds of devices that can be made are: {listed}")

@@ -53,11 +53,11 @@ class VirtualFunctions:
         if physical is None:
             return {}
         index = self._index(device)
-        said = {} if index is None else {"vf_index": index}
+        extra = {} if index is None else {"vf_index": index}
         if capability["vendor"]["id"] == NVIDIA:
             kind = integer(device.value("nvidia/current_vgpu_type") or "", 10)
-            said.update({} if kind is None else {"current_vgpu_type": kind})
-        return said
+            extra.update({} if kind is None else {"current_vgpu_type": kind})
+        return extra
 
     def _index(self, device: Device) -> int | None:
         path = sysfs.target(f"{device.path}/physfn")

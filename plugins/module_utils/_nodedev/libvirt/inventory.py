@@ -183,17 +183,17 @@ class Inventory:
 
     def _described(self, entry: Entry) -> dict[str, Any]:
         device = entry.device
-        said: dict[str, Any] = {"name": entry.name, "path": device.path}
+        described: dict[str, Any] = {"name": entry.name, "path": device.path}
         nodes = _nodes(device)
         if nodes:
-            said["devnode"] = nodes
-        said["parent"] = name_of(self.parent(device.path))
+            described["devnode"] = nodes
+        described["parent"] = name_of(self.parent(device.path))
         driver = device.driver
         if driver is not None:
-            said["driver"] = {"name": driver}
-        said["capability"] = entry.capability
+            described["driver"] = {"name": driver}
+        described["capability"] = entry.capability
         more = self._extras(entry)
-        return {**said, "extra": more} if more else said
+        return {**described, "extra": more} if more else described
 
     def _extras(self, entry: Entry) -> dict[str, Any]:
         more = self._more.get(entry.capability["type"])
@@ -228,5 +228,5 @@ def _nodes(device: Device) -> list[dict[str, str]]:
 
 def _unknown(device: Device) -> str:
     kind = device.uevent.get("DEVTYPE")
-    said = f"subsystem {device.subsystem}" if kind is None else f"DEVTYPE {kind}"
-    return f"libvirt has no kind of device for {said}"
+    what = f"subsystem {device.subsystem}" if kind is None else f"DEVTYPE {kind}"
+    return f"libvirt has no kind of device for {what}"

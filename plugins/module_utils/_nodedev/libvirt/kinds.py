@@ -118,13 +118,13 @@ CAPABILITIES = (*KINDS, *(name for name in NESTED if name not in KINDS))
 
 def kind_of(device: Device) -> str | None:
     """The kind by libvirt's rules: a DEVTYPE decides alone, else the subsystem, else the properties; None for none."""
-    known = device.uevent
-    if "DEVTYPE" in known:
-        return BY_DEVTYPE.get(known["DEVTYPE"])
+    uevent = device.uevent
+    if "DEVTYPE" in uevent:
+        return BY_DEVTYPE.get(uevent["DEVTYPE"])
     if device.subsystem in BY_SUBSYSTEM:
         return BY_SUBSYSTEM[device.subsystem]
     for name, kind in BY_PROPERTY.items():
-        if name in known:
+        if name in uevent:
             return kind
     return None
 

@@ -122,9 +122,9 @@ def listed(pool: str, members: Sequence[Member], ids: Sequence[str], force: bool
     places = {name: index for index, name in enumerate(ids)}
     go = [member for member in members if member.id not in places]
     refuse_if_held(pool, go, "are no longer listed", force)
-    known = {member.id: member for member in members}
-    stay = tuple(replace(known[name], index=index) for name, index in places.items() if name in known)
-    return Change(stay, tuple(go), tuple(index for name, index in places.items() if name not in known))
+    former = {member.id: member for member in members}
+    stay = tuple(replace(former[name], index=index) for name, index in places.items() if name in former)
+    return Change(stay, tuple(go), tuple(index for name, index in places.items() if name not in former))
 
 
 def refuse_if_held(

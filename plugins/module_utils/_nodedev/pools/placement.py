@@ -68,5 +68,5 @@ def place(
         card_load[cards[parent]] += 1
         return parent
 
-    kept = [take(parent) if parent is not None and open_for_more(parent) else None for parent in wanted]
-    return [parent or take(min(filter(open_for_more, free), key=rank)) for parent in kept]
+    places = [take(parent) if parent is not None and open_for_more(parent) else None for parent in wanted]
+    return [parent or take(min(filter(open_for_more, free), key=rank)) for parent in places]

@@ -254,15 +254,15 @@ def _wanted(kind: Poolable[S, D], own: list[Member], ceilings: Mapping[str, int]
             del active[name]
     root = record.root_for(wish.persistent, seen.record)
     instances = [*placed, *record.of_members(change.left)]
-    kept = record.with_instances(Record(wish.name, kind.KIND, kind.document(), (), root), instances)
-    if kept != seen.record:
-        record.RECORDS.check(kept, f"pool {wish.name} cannot be recorded", kind.understood)
+    recorded = record.with_instances(Record(wish.name, kind.KIND, kind.document(), (), root), instances)
+    if recorded != seen.record:
+        record.RECORDS.check(recorded, f"pool {wish.name} cannot be recorded", kind.understood)
     define = [step for each, _after in defined.values() for step in each]
     ordered = [*remove, *make, *define] if runs else [*define, *remove]
     cards = {parent: card for parent, card, _free in kind.rooms(False)}
     return Plan(
-        record.around(ordered, kept, seen.record, change.go),
-        kind.then(kept, active, definitions),
+        record.around(ordered, recorded, seen.record, change.go),
+        kind.then(recorded, active, definitions),
         creates,
         {name: cards[targets[name].parent] for name in creates},
         warnings,

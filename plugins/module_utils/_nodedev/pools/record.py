@@ -96,10 +96,10 @@ def _kind_said(path: str) -> object:
     return None
 
 
-def refuse_other_kind(name: str, said: object, kind: str) -> None:
+def refuse_other_kind(name: str, other: object, kind: str) -> None:
     """Raise BadInput where the pool of this name is one of another kind than it is meant to be."""
-    if isinstance(said, str) and said != kind:
-        raise BadInput("name", name, f"the pool of this name is one of {shown(said)} devices")
+    if isinstance(other, str) and other != kind:
+        raise BadInput("name", name, f"the pool of this name is one of {shown(other)} devices")
 
 
 def wish_of(record: Record, kind: str) -> dict[str, Any]:
@@ -110,15 +110,15 @@ def wish_of(record: Record, kind: str) -> dict[str, Any]:
 
 def identity_of(wish: Mapping[str, Any]) -> str | None:
     """What stands in for the machine-id in the names of a pool's instances, None where nothing does; else BadInput."""
-    said = wish.get("identity")
-    return None if said is None else wishes.checked_identity(said)
+    identity = wish.get("identity")
+    return None if identity is None else wishes.checked_identity(identity)
 
 
-def refuse_other_identity(name: str, wanted: str | None, known: str | None) -> None:
+def refuse_other_identity(name: str, wanted: str | None, former: str | None) -> None:
     """Raise BadInput where a pool that has names is to have those of another identity."""
-    if wanted is None or wanted == known:
+    if wanted is None or wanted == former:
         return
-    source = f"the identity {known}" if known is not None else "the host's machine-id"
+    source = f"the identity {former}" if former is not None else "the host's machine-id"
     raise BadInput(
         "identity",
         wanted,

@@ -74,13 +74,13 @@ def placed(
     ``identity`` gives the id of a new one by its index and its parent; ``how`` is the placement, to spread unless it
     says otherwise.
     """
-    kept = [member for member in change.stay if member.stays(runs)]
+    staying = [member for member in change.stay if member.stays(runs)]
     free = [member for member in change.stay if not member.stays(runs)]
     former = [*(member.parent for member in free), *([None] * len(change.new))]
-    own = Counter(member.parent for member in kept if member.parent is not None)
+    own = Counter(member.parent for member in staying if member.parent is not None)
     found = placement.place(former, space.rooms, space.limits, own, how or placement.SPREAD)
-    there = [Recorded(member.index, member.id, str(member.parent)) for member in kept]
-    there += [Recorded(member.index, member.id, parent) for member, parent in zip(free, found)]
+    instances = [Recorded(member.index, member.id, str(member.parent)) for member in staying]
+    instances += [Recorded(member.index, member.id, parent) for member, parent in zip(free, found)]
     new = zip(change.new, found[len(free) :])
-    there += [Recorded(index, identity(index, parent), parent) for index, parent in new]
-    return tuple(sorted(there, key=lambda one: (one.index, one.id)))
+    instances += [Recorded(index, identity(index, parent), parent) for index, parent in new]
+    return tuple(sorted(instances, key=lambda one: (one.index, one.id)))

@@ -310,9 +310,9 @@ def _allowed(path: str, answer: Answer, question: _Question) -> None:
 
 
 def _refusal(path: str, answer: Answer, question: _Question) -> Refused:
-    said = shown(answer.errors.strip())
+    errors = shown(answer.errors.strip())
     how = f"exit status {answer.status}" if answer.status >= 0 else f"signal {-answer.status}"
     return Refused(
         f"the callout script {shown(path)} {DENIALS[question.event]} {question.action} of mdev {question.device.uuid}"
-        f" on {question.device.parent} ({how}){f': {said}' if said else ''}{HINTS.get(question.event, '')}"
+        f" on {question.device.parent} ({how}){f': {errors}' if errors else ''}{HINTS.get(question.event, '')}"
     )

@@ -232,9 +232,9 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     if seen.leaving and seen.address is not None:
         raise Leaving(wish.uuid, seen.address, seen.holders).refusal()
     planned = _absent(wish, seen) if wish.state == "absent" else _wanted(wish, seen)
-    kept = tuple(damage for damage in seen.damaged if wish.state != "absent" or not _discarded(wish, seen, damage))
-    then = replace(planned.then, damaged=kept)
-    return replace(planned, then=then, warnings=(*map(str, kept), *planned.warnings))
+    damaged = tuple(damage for damage in seen.damaged if wish.state != "absent" or not _discarded(wish, seen, damage))
+    then = replace(planned.then, damaged=damaged)
+    return replace(planned, then=then, warnings=(*map(str, damaged), *planned.warnings))
 
 
 def _hinders(wish: Wish, seen: Observation, damage: DamagedDefinition) -> bool:
@@ -296,9 +296,9 @@ def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
     define = [steps.undefine(stray, terms) for stray in strays]
     if wish.persistent and defined != target:
         define.append(steps.define(target, defined, terms))
-    kept = target if wish.persistent else defined
+    definition = target if wish.persistent else defined
     definitions = tuple(each for each in seen.definitions if each not in strays and each != defined)
-    definitions += (kept,) if kept is not None else ()
+    definitions += (definition,) if definition is not None else ()
 
     remove = []
     change = _change(wish, seen, target) if outdated and not wrong and wish.state == "present" else []
@@ -417,7 +417,7 @@ def _strays(seen: Observation, target: Definition) -> Sequence[Definition]:
 
 def _refuse_other(wish: Wish, seen: Observation, target: Definition, strays: Sequence[Definition]) -> None:
     """Raise NodedevError where the device exists with another type or parent, unless it may be replaced."""
-    others = [(known.type, known.parent, "is defined") for known in strays]
+    others = [(each.type, each.parent, "is defined") for each in strays]
     if seen.active is not None:
         others.append((seen.active.type, seen.active.parent, "runs"))
     if seen.definition is not None:

@@ -71,9 +71,9 @@ class Selector:
         return address in self.addresses or any(name.endswith(device_name("", address)) for name in self.names)
 
     def _is_made_by(self, path: str, oddities: Oddities) -> bool:
-        known = pci_ids.identity(path, oddities) if sysfs.link_name(f"{path}/subsystem") == "pci" else {}
+        identity = pci_ids.identity(path, oddities) if sysfs.link_name(f"{path}/subsystem") == "pci" else {}
         return all(
-            wanted is None or (key in known and _means(wanted, known[key]))
+            wanted is None or (key in identity and _means(wanted, identity[key]))
             for key, wanted in (("vendor", self.vendor), ("product", self.product))
         )
 

@@ -138,8 +138,8 @@ def cards(wish: Wish) -> set[str]:
     return {*_cards(record.look(wish.name, KIND, kept)[0]).values()}
 
 
-def _cards(known: Record | None, others: Iterable[str] = ()) -> dict[str, str]:
-    recorded = {one.parent for one in known.instances} if known else set()
+def _cards(former: Record | None, others: Iterable[str] = ()) -> dict[str, str]:
+    recorded = {one.parent for one in former.instances} if former else set()
     return {address: mdev_parents.card_of(address) for address in {*mdev_parents.addresses(), *recorded, *others}}
 
 

@@ -77,6 +77,6 @@ def define(target: Definition, former: Definition | None) -> Step:
     return DOCUMENTS.change(described, target.wwpn, target, former)
 
 
-def undefine(known: Definition) -> Step:
+def undefine(definition: Definition) -> Step:
     """Keep the definition no longer."""
-    return DOCUMENTS.change(f"undefine vHBA {known.wwpn}", known.wwpn, None, known)
+    return DOCUMENTS.change(f"undefine vHBA {definition.wwpn}", definition.wwpn, None, definition)

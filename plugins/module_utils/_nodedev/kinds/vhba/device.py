@@ -186,11 +186,11 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
         parent = hba.wwpn
     target = Definition(seen.wwpn, seen.wwnn, parent, _online(wish, defined))
     define = [definition.define(target, defined)] if wish.persistent and defined != target else []
-    kept = target if wish.persistent else defined
+    definition_then = target if wish.persistent else defined
     if wish.state == "inactive":
-        return _planned(seen, (*define, *_removal(wish, seen)), None, kept, hindrances, hba)
+        return _planned(seen, (*define, *_removal(wish, seen)), None, definition_then, hindrances, hba)
     make = [] if seen.active or hba is None else [steps.create(target, hba, wish.wait_timeout)]
-    return _planned(seen, (*make, *define), hba, kept, hindrances, hba)
+    return _planned(seen, (*make, *define), hba, definition_then, hindrances, hba)
 
 
 def _forgotten(seen: Observation) -> list[Step]:
@@ -300,7 +300,7 @@ def _planned(
     seen: Observation,
     steps: Sequence[Step],
     carrier: Port | None,
-    kept: Definition | None,
+    definition_then: Definition | None,
     hindrances: Mapping[str, str],
     hba: Port | None = None,
 ) -> Plan[Observation]:
@@ -310,7 +310,7 @@ def _planned(
         seen,
         ports=tuple(port for port in seen.ports if active or port is not seen.active),
         active=active,
-        definition=kept,
+        definition=definition_then,
         damaged=None,
         luns=seen.luns if active else (),
         foretold=None if active else carrier,
@@ -352,8 +352,8 @@ def _with_luns(wish: Wish, before: Observation, after: Observation, port: Port) 
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
     """The vHBA afterwards, and why it is on none of the other HBAs; units that a rescan has found are a change."""
-    kept = planned.then.definition
-    written = kept is not None and kept != before.definition
+    definition = planned.then.definition
+    written = definition is not None and definition != before.definition
     new_luns = {unit.address for unit in after.luns} - {unit.address for unit in before.luns}
     return {
         **({"changed": True} if new_luns and wish.rescan else {}),

@@ -45,8 +45,8 @@ class Selector:
     def document(self, hbas: Sequence[Port]) -> dict[str, Any]:
         """What was chosen by, as it is kept: HBAs by WWPN alone, since the numbers of hosts change with every boot."""
         named = {hba.wwpn for hba in hbas if hba.name in self.names}
-        said: dict[str, Any] = {"wwpns": sorted({*self.wwpns, *named}), "fabric_wwn": self.fabric_wwn}
-        return {**{key: value for key, value in said.items() if value}, "online": self.online}
+        values: dict[str, Any] = {"wwpns": sorted({*self.wwpns, *named}), "fabric_wwn": self.fabric_wwn}
+        return {**{key: value for key, value in values.items() if value}, "online": self.online}
 
     def lists(self, hba: Port) -> bool:
         """Whether the HBA is named, by one name or the other."""

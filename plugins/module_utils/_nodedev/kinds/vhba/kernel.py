@@ -149,12 +149,12 @@ def remove_lun(unit: Lun, seconds: float, going: Collection[str] = (), force: bo
 
 def _flush(disk: str, each: disk_users.Map, seconds: float, force: bool) -> None:
     """Have a map removed, again and again while nobody is seen to use it: udev or multipathd may have it open."""
-    said = [""]
+    answers = [""]
 
     def gone(pause: float) -> bool:
         answer = _ask("multipath", "-f", each.name)
         if answer is not None:
-            said[0] = shown(answer.errors.strip() or answer.output.strip())
+            answers[0] = shown(answer.errors.strip() or answer.output.strip())
         return wait_for(lambda: each not in disk_users.multipath(disk), pause)
 
     if programs.find("multipath") is None or gone(0):
@@ -164,7 +164,7 @@ def _flush(disk: str, each: disk_users.Map, seconds: float, force: bool) -> None
         raise InUse(f"the multipath map {shown(each.name)} is in use now: {', '.join(map(str, uses))}")
     if not uses and not wait_for(lambda: gone(PAUSE), seconds) and not force:
         raise NodedevError(
-            f"the multipath map {shown(each.name)} is still there after {seconds:g} s of multipath -f ({said[0]}),"
+            f"the multipath map {shown(each.name)} is still there after {seconds:g} s of multipath -f ({answers[0]}),"
             " although nobody is seen to use it: remove it, or set force: true to take its paths away all the same"
         )
 

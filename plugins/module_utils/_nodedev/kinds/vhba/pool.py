@@ -230,7 +230,7 @@ class _Vhbas:
 
         gone = {running.port for wwpn, running in seen.active.items() if wwpn not in active}
         ports = (port if port.vport else replace(port, used=used(port)) for port in seen.ports if port not in gone)
-        defined = {wwpn: known for wwpn, each in definitions.items() for known in each}
+        defined = {wwpn: definition for wwpn, each in definitions.items() for definition in each}
         more: dict[str, Any] = {"definitions": defined, "derived": {}, "damaged_records": ()}
         return replace(seen, ports=tuple(ports), record=kept, active=active, **more)
 

@@ -66,8 +66,8 @@ def _arrived_hba(arrived: str) -> Port | None:
 
 def wish(each: Defined) -> Wish:
     """The wish that a definition is, whatever the link is like now: a vHBA logs in by itself when the link comes up."""
-    known = each.definition
-    return Wish(wwnn=known.wwnn, wwpn=known.wwpn, persistent=False, require_online=False, wait_timeout=WAIT)
+    definition = each.definition
+    return Wish(wwnn=definition.wwnn, wwpn=definition.wwpn, persistent=False, require_online=False, wait_timeout=WAIT)
 
 
 def facts(each: Defined) -> dict[str, Any]:

@@ -18,12 +18,12 @@ STATES = {0: "offline", 1: "online"}
 
 def read(device: Device) -> dict[str, Any]:
     """Its state and address, and the group that it belongs to."""
-    said = {"type": TYPE, **state_and_address(device)}
+    capability = {"type": TYPE, **state_and_address(device)}
     group = sysfs.real(f"{device.path}/group_device")
     if group is None:
-        return said
+        return capability
     member = {"type": "ccwgroup_member", "group_device": names.device_name("ccwgroup", os.path.basename(group))}
-    return {**said, "capability": [member]}
+    return {**capability, "capability": [member]}
 
 
 def state_and_address(device: Device) -> dict[str, str]:

@@ -17,7 +17,7 @@ TYPE = "ccwgroup"
 
 def read(device: Device) -> dict[str, Any]:
     """Its state, address, members in the kernel's order, and what its card is; Dropped where it has no member."""
-    said = {"type": TYPE, **state_and_address(device)}
+    capability = {"type": TYPE, **state_and_address(device)}
     members = []
     for entry in sysfs.entries(device.path):
         target = sysfs.real(f"{device.path}/{entry}") if entry.startswith("cdev") else None
@@ -30,4 +30,4 @@ def read(device: Device) -> dict[str, Any]:
         value = device.sysattr(attribute)
         if value is not None:
             card[attribute] = value
-    return {**said, "members": {"ccw_device": members}, "capability": [card]}
+    return {**capability, "members": {"ccw_device": members}, "capability": [card]}

@@ -22,9 +22,9 @@ def read(device: Device) -> dict[str, Any]:
     own = ccw.address(device.sysname)
     if own is None:
         raise Dropped(f"its name {device.sysname!r} is no address of a channel subsystem")
-    said: dict[str, Any] = {"type": TYPE, **own}
+    capability: dict[str, Any] = {"type": TYPE, **own}
     behind = ccw.address(device.sysattr("dev_busid") or "none")
     if behind is not None:
-        said["channel_dev_addr"] = behind
+        capability["channel_dev_addr"] = behind
     nested = mdev_types.nested(device)
-    return {**said, "capability": nested} if nested else said
+    return {**capability, "capability": nested} if nested else capability

@@ -61,10 +61,10 @@ def oddities(host: int) -> list[str]:
 
 
 def _odd(port: str, attributes: tuple[str, ...], read: Callable[[str, str], object]) -> list[str]:
-    said = {name: value(port, name) for name in attributes if read(port, name) is None}
+    texts = {name: value(port, name) for name in attributes if read(port, name) is None}
     return [
         f"{port}/{name} has nothing that can be read" if text is None else unnumbered(f"{port}/{name}", text)
-        for name, text in said.items()
+        for name, text in texts.items()
     ]
 
 

@@ -41,10 +41,10 @@ def read(device: Device) -> dict[str, Any]:
 
 def capability(kind: str, uuid: str, parent: str, group: int, attrs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """The capability of a device from its parts; libvirt says group 0 of a device that does not run."""
-    said: dict[str, Any] = {"type": TYPE, "mdev_type": {"id": kind}, "uuid": uuid, "parent_addr": parent}
-    said["iommuGroup"] = {"number": group}
+    found: dict[str, Any] = {"type": TYPE, "mdev_type": {"id": kind}, "uuid": uuid, "parent_addr": parent}
+    found["iommuGroup"] = {"number": group}
     listed = attributes(attrs)
-    return {**said, "attr": listed} if listed else said
+    return {**found, "attr": listed} if listed else found
 
 
 def attributes(attrs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:

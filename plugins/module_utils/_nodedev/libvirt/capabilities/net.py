@@ -39,16 +39,16 @@ def read(device: Device) -> dict[str, Any]:
     interface = device.prop("INTERFACE")
     if interface is None:
         raise Foreign("it has no interface name")
-    said: dict[str, Any] = {"type": TYPE, "interface": interface}
+    capability: dict[str, Any] = {"type": TYPE, "interface": interface}
     address = device.sysattr("address")
     if address is not None:
-        said["address"] = address
+        capability["address"] = address
     device.number("addr_len", 0)
     folder = f"{sysfs.SYS}/class/net/{interface}"
-    said["link"] = _link(folder)
-    said["feature"] = [{"name": feature} for feature in _features(interface, folder)]
-    said["capability"] = [{"type": "80211" if device.uevent.get("DEVTYPE") == "wlan" else "80203"}]
-    return said
+    capability["link"] = _link(folder)
+    capability["feature"] = [{"name": feature} for feature in _features(interface, folder)]
+    capability["capability"] = [{"type": "80211" if device.uevent.get("DEVTYPE") == "wlan" else "80203"}]
+    return capability
 
 
 def _link(folder: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def read(device: Device) -> dict[str, Any]:
     domain, bus, slot, function = _numbers(os.path.basename(device.path))
     vendor, product = _id(device, "vendor"), _id(device, "device")
     config = pci_config.read(device.path)
-    said: dict[str, Any] = {
+    capability: dict[str, Any] = {
         "type": TYPE,
         "class": f"0x{device.prop_number('PCI_CLASS', 16, 0):06x}",
         "domain": domain,
@@ -37,16 +37,16 @@ def read(device: Device) -> dict[str, Any]:
     }
     nested = [*_functions(device), *config.bridge, *mdev_types.nested(device), *vpd.nested(device.path)]
     if nested:
-        said["capability"] = nested
+        capability["capability"] = nested
     group = device.link("iommu_group")
     if group is not None:
-        said["iommuGroup"] = _group(device.path, group)
+        capability["iommuGroup"] = _group(device.path, group)
     node = device.number("numa_node", 10, -1, signed=True)
     if node is not None and node >= 0:
-        said["numa"] = {"node": node}
+        capability["numa"] = {"node": node}
     if config.express is not None:
-        said["pci-express"] = config.express
-    return said
+        capability["pci-express"] = config.express
+    return capability
 
 
 @functools.cache

@@ -31,8 +31,8 @@ def read(device: Device) -> dict[str, Any]:
     numbers = [integer(part, 10) for part in device.sysname.split(":")]
     if len(numbers) != len(ADDRESS) or None in numbers:
         raise Dropped(f"its name {device.sysname!r} is not {':'.join(ADDRESS)}, four numbers of 32 bits")
-    said: dict[str, Any] = {"type": TYPE, **dict(zip(ADDRESS, numbers))}
+    capability: dict[str, Any] = {"type": TYPE, **dict(zip(ADDRESS, numbers))}
     number = device.number("type", 0)
     if number in TYPES:
-        said["scsi_type"] = TYPES[number]
-    return said
+        capability["scsi_type"] = TYPES[number]
+    return capability

@@ -20,12 +20,12 @@ def read(device: Device) -> dict[str, Any]:
     number = integer(device.sysname[len(PREFIX) :], 0) if device.sysname.startswith(PREFIX) else None
     if number is None:
         raise Dropped(f"its name {device.sysname!r} is not {PREFIX!r} and a number")
-    said: dict[str, Any] = {"type": TYPE, "host": number}
+    capability: dict[str, Any] = {"type": TYPE, "host": number}
     unique = _unique_id(number)
     if unique is not None:
-        said["unique_id"] = unique
+        capability["unique_id"] = unique
     nested = fc_host.capabilities(number)
-    return {**said, "capability": nested} if nested else said
+    return {**capability, "capability": nested} if nested else capability
 
 
 def _unique_id(number: int) -> int | None:

@@ -14,10 +14,12 @@ TYPE = "scsi_target"
 
 def read(device: Device) -> dict[str, Any]:
     """``target`` is the kernel's name. The remote port's name keeps its 0x, as in libvirt."""
-    said: dict[str, Any] = {"type": TYPE, "target": device.sysname}
+    capability: dict[str, Any] = {"type": TYPE, "target": device.sysname}
     rport = os.path.basename(os.path.dirname(device.path))
     name = _port_name(rport)
-    return said if name is None else {**said, "capability": [{"type": "fc_remote_port", "rport": rport, "wwpn": name}]}
+    if name is not None:
+        capability["capability"] = [{"type": "fc_remote_port", "rport": rport, "wwpn": name}]
+    return capability
 
 
 def _port_name(rport: str) -> str | None:

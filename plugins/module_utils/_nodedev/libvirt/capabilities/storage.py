@@ -35,7 +35,7 @@ def read(device: Device) -> dict[str, Any]:
         raise Foreign("it has no node in /dev")
     drive = _drive(device, node)
     serial = _uid(device) if drive == "dasd" else device.prop("ID_SERIAL")
-    told = {
+    elements = {
         "block": node,
         "bus": device.prop("ID_BUS"),
         "drive_type": drive,
@@ -43,8 +43,8 @@ def read(device: Device) -> dict[str, Any]:
         "vendor": _trimmed(device, "vendor"),
         "serial": serial,
     }
-    said = {"type": TYPE, **{key: value for key, value in told.items() if value is not None}}
-    return {**said, **(_disc(device, drive) if drive in ("cdrom", "floppy") else _disk(device))}
+    capability = {"type": TYPE, **{key: value for key, value in elements.items() if value is not None}}
+    return {**capability, **(_disc(device, drive) if drive in ("cdrom", "floppy") else _disk(device))}
 
 
 def _drive(device: Device, node: str) -> str:
@@ -85,10 +85,10 @@ def _disc(device: Device, drive: str) -> dict[str, Any]:
     size, blocks = _size(device) if has_media else (0, {})
     if not removable:
         return {"size": 0, **blocks}
-    said: dict[str, Any] = {"type": "removable", "media_available": int(has_media), "media_size": size}
+    capability: dict[str, Any] = {"type": "removable", "media_available": int(has_media), "media_size": size}
     if has_media and label is not None:
-        said["media_label"] = label
-    return {"capability": [{**said, **blocks}]}
+        capability["media_label"] = label
+    return {"capability": [{**capability, **blocks}]}
 
 
 def _size(device: Device) -> tuple[int, dict[str, int]]:

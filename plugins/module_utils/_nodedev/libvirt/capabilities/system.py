@@ -22,15 +22,15 @@ def name(device: Device, capability: dict[str, Any]) -> str:
 
 def read(device: Device) -> dict[str, Any]:
     """The machine in libvirt's words; of a machine without DMI, as s390x has none, only that it is there."""
-    said: dict[str, Any] = {"type": TYPE} | _texts(device, product="product_name")
+    capability: dict[str, Any] = {"type": TYPE} | _texts(device, product="product_name")
     hardware = _texts(device, vendor="sys_vendor", version="product_version", serial="product_serial")
     firmware = _texts(device, vendor="bios_vendor", version="bios_version", release_date="bios_date")
-    return {**said, "hardware": {**hardware, "uuid": _uuid(device)}, "firmware": firmware}
+    return {**capability, "hardware": {**hardware, "uuid": _uuid(device)}, "firmware": firmware}
 
 
 def _texts(device: Device, **attributes: str) -> dict[str, str]:
-    said = {key: device.sysattr(attribute) for key, attribute in attributes.items()}
-    return {key: text for key, text in said.items() if text is not None}
+    texts = {key: device.sysattr(attribute) for key, attribute in attributes.items()}
+    return {key: text for key, text in texts.items() if text is not None}
 
 
 def _uuid(device: Device) -> str:

@@ -30,8 +30,8 @@ def _number(device: Device, key: str, base: int) -> int:
 
 
 def _named(device: Device, key: str, known_as: str, says: str) -> dict[str, str]:
-    said = {"id": f"0x{_number(device, key, 16):04x}"}
+    element = {"id": f"0x{_number(device, key, 16):04x}"}
     name = device.prop(known_as)
     if name is None:
         name = device.sysattr(says)
-    return said if name is None else {**said, "name": name}
+    return element if name is None else {**element, "name": name}

@@ -38,8 +38,8 @@ def nested(path: str) -> list[dict[str, Any]]:
         data = sysfs.whole(f"{path}/vpd", SIZE)
     except sysfs.SysfsError:
         return []
-    said = decode(data) if data else None
-    return [] if said is None else [said]
+    capability = decode(data) if data else None
+    return [] if capability is None else [capability]
 
 
 class _InvalidError(Exception):
@@ -76,23 +76,23 @@ def decode(data: bytes) -> dict[str, Any] | None:
         found = _resources(_Reader(data))
     except _InvalidError:
         return None
-    said: dict[str, Any] = {"type": "vpd"}
+    capability: dict[str, Any] = {"type": "vpd"}
     if found.name is not None:
-        said["name"] = found.name
+        capability["name"] = found.name
     fields = [_fields(kind, found.sections[kind]) for kind in PRINTED if kind in found.sections]
     if fields:
-        said["fields"] = fields
-    return said
+        capability["fields"] = fields
+    return capability
 
 
 def _fields(kind: int, texts: dict[str, str]) -> dict[str, Any]:
-    said: dict[str, Any] = {"access": "readonly" if kind == READ_ONLY else "readwrite"}
-    said.update((element, texts[keyword]) for keyword, element in PRINTED[kind].items() if keyword in texts)
+    fields: dict[str, Any] = {"access": "readonly" if kind == READ_ONLY else "readwrite"}
+    fields.update((element, texts[keyword]) for keyword, element in PRINTED[kind].items() if keyword in texts)
     for element, marks in INDEXED[kind].items():
         listed = [{"index": marks[keyword], "value": text} for keyword, text in texts.items() if keyword in marks]
         if listed:
-            said[element] = listed
-    return said
+            fields[element] = listed
+    return fields
 
 
 def _resources(reader: _Reader) -> _Found:
