@@ -17,6 +17,10 @@ def test_the_life_of_a_mediated_device(host: Host, tmp_path: Path) -> None:
     assert (running(host), definitions(host)) == ([], [])
 
 
+def test_the_boot_engine(host: Host, tmp_path: Path) -> None:
+    assert "failed=0" in play(host, PLAYBOOKS / "boot_engine.yml", tmp_path)
+
+
 def test_the_life_of_a_vhba(fc: Host, tmp_path: Path) -> None:
     output = play(fc, PLAYBOOKS / "vhba.yml", tmp_path)
     assert "failed=0" in output
