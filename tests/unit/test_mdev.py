@@ -360,9 +360,21 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         BadInput,
         "parent: 'nope'.*0000:06:00.0, 0000:07",
     ),
-    ("no parent for a new device", wished(parent=None), observed(address=None), BadInput, "parent: None.*0000:06:00.0"),
+    (
+        "no parent for a new device",
+        wished(parent=None),
+        observed(address=None),
+        BadInput,
+        "parent is required: .*: 0000:06:00.0",
+    ),
     ("parent not registered", wished(parent=OTHER_CARD), observed(address=OTHER_CARD), BadInput, "not registered"),
-    ("no type for a new device", wished(type=None), observed(), BadInput, r"type: None.*nvidia-1 \(GRID T4-1Q\)"),
+    (
+        "no type for a new device",
+        wished(type=None),
+        observed(),
+        BadInput,
+        r"type is required: .*nvidia-1 \(GRID T4-1Q\)",
+    ),
     ("unknown type", wished(type="nvidia-99"), observed(), BadInput, r"type: 'nvidia-99'.*nvidia-1 \(GRID T4-1Q\)"),
     (
         "ambiguous name",

@@ -30,16 +30,16 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         wished(count=1),
         observed(),
         BadInput,
-        "type: None cannot be used: pool x is not known here, so a type",
+        "type is required: pool x is not known here",
     ),
     (
         "no type, what there is",
         wished(count=1),
         observed(choice=Choice((), {PARENTS["A"]: ("t (T4)", "u")}, ())),
         BadInput,
-        r"a type is needed; 0000:06:00.0 has the types: t \(T4\), u",
+        r"type is required: pool x is not known here; 0000:06:00.0 has the types: t \(T4\), u",
     ),
-    ("no count", wished(type=TYPE), observed(), BadInput, "count: None cannot be used: pool x is not known here, so"),
+    ("no count", wished(type=TYPE), observed(), BadInput, "count is required: pool x is not known here; or list"),
     (
         "a parent that is not registered",
         new(),
@@ -280,7 +280,7 @@ def test_refusal(wish: Wish, seen: Observation, kind: type[NodedevError], messag
 
 NONSENSE: list[tuple[str, dict[str, Any], str]] = [
     ("a type that is a path", {"type": "../x"}, "type: '../x'"),
-    ("no count", {"count": None}, "count: None"),
+    ("no count", {"count": None}, "count is required"),
     ("a count that is none", {"count": "many"}, "count: 'many'"),
     ("a UUID that is none", {"uuids": ["x"]}, "uuid: 'x'"),
     ("UUIDs that are no list", {"uuids": 5}, "uuids: 5 cannot be used: uuids is a list of texts"),
@@ -288,7 +288,7 @@ NONSENSE: list[tuple[str, dict[str, Any], str]] = [
     ("a choice that is none", {"parents": []}, r"parents: \[\] cannot be used: parents is a mapping"),
     ("an attribute that leads elsewhere", {"attrs": [{"../x": "1"}]}, r"attrs: '\.\./x'"),
     ("a type of another kind", {"type": ["t"]}, r"type: \['t'\] cannot be used: type is text"),
-    ("no type", {"type": None}, "type: None cannot be used: type is needed"),
+    ("no type", {"type": None}, "type is required: it is not there"),
     ("a count that is true", {"count": True}, "count: True"),
     ("a count that is a fraction", {"count": 1.0}, "count: 1.0"),
     ("a count of many digits", {"count": "9" * 5000}, "count: '9999"),

@@ -209,7 +209,7 @@ REFUSALS: list[tuple[str, dict[str, str], list[Port], str]] = [
         [hba(3), FULL],
         f"parent: 'scsi_host0' cannot be used: scsi_host0 is no Fibre Channel HBA; {HBAS}",
     ),
-    ("no HBAs at all", {}, [], "parent: None cannot be used: this host has no Fibre Channel HBA"),
+    ("no HBAs at all", {}, [], "this host has no Fibre Channel HBA"),
     (
         "full",
         {"parent": "scsi_host4"},
@@ -270,7 +270,7 @@ REFUSALS: list[tuple[str, dict[str, str], list[Port], str]] = [
         "none fits",
         {},
         [FULL, OFFLINE],
-        "parent: None cannot be used: no vHBA can be made there: scsi_host4: all of its 4 vports are in use;"
+        "no vHBA can be made on this host: scsi_host4: all of its 4 vports are in use;"
         f" scsi_host5: its port is Linkdown, not Online{HINT}",
     ),
 ]

@@ -21,7 +21,7 @@ from vhba_pools import OTHERS, WWNNS, WWPNS, A, B, a_vhba, observed, recorded, t
 
 SINGLE = (recorded("0A"), ["0A"], ["0A"])
 REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
-    ("no count", wished(), observed(), BadInput, "count: None cannot be used: pool x is not known here"),
+    ("no count", wished(), observed(), BadInput, "count is required: pool x is not known here"),
     (
         "too many",
         wished(count=7),
@@ -227,7 +227,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         )
         for key, value, reason in (
             ("count", True, "count: True cannot be used"),
-            ("count", None, "count: None cannot be used"),
+            ("count", None, "count is required"),
             ("parents", [], r"parents: \[\] cannot be used: parents is a mapping"),
             (
                 "parents",

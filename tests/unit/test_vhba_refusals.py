@@ -90,19 +90,19 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     ("offline", wished(parent="scsi_host5"), observed(OFFLINE), BadInput, "its port is Linkdown, not Online"),
     ("no HBA", wished(parent="host0"), observed(scsi_hosts={"scsi_host0": True}), BadInput, "is no Fibre Channel HBA"),
     ("not there", wished(parent="host9"), observed(scsi_hosts={"scsi_host9": False}), BadInput, "host9 is not there"),
-    ("no HBAs here", wished(), observed(ports=()), BadInput, "this host has no Fibre Channel HBA"),
+    ("no HBAs here", wished(), observed(ports=()), NodedevError, "this host has no Fibre Channel HBA"),
     (
         "none fits",
         wished(),
         observed(hba(3, used=4), OFFLINE),
-        BadInput,
+        NodedevError,
         "scsi_host3: all of its 4 vports are in use; scsi_host5: its port is Linkdown",
     ),
     (
         "its HBA gone",
         wished(),
         observed(hba(4), definition=defined()),
-        BadInput,
+        NodedevError,
         f"vHBA {WWPN} is defined on the HBA with WWPN {HBA}, which is not here now",
     ),
     (
@@ -186,7 +186,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         "inactive, no HBA with NPIV",
         wished(state="inactive"),
         observed(hba(3, vport_folder=None, used=4)),
-        BadInput,
+        NodedevError,
         "scsi_host3: it has no NPIV",
     ),
 ]

@@ -17,10 +17,11 @@ class NodedevError(Exception):
 
 
 class BadInput(NodedevError):
-    """An option has a value that cannot be honoured; nothing was touched."""
+    """An option has a value that cannot be honoured, or is missing where ``value`` is None; nothing was touched."""
 
     def __init__(self, option: str, value: object, allowed: str) -> None:
-        super().__init__(f"{option}: {_quoted(value)} cannot be used: {allowed}")
+        fault = f"{option} is required" if value is None else f"{option}: {_quoted(value)} cannot be used"
+        super().__init__(f"{fault}: {allowed}")
         self.option = option
 
 

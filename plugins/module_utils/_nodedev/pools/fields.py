@@ -30,7 +30,7 @@ def needed_text(fields: Fields, key: str, within: str = "") -> str:
     """A text that has to be there."""
     found = text(fields, key, within)
     if found is None:
-        raise BadInput(f"{within}{key}", None, f"{key} is needed")
+        raise BadInput(f"{within}{key}", None, "it is not there")
     return found
 
 

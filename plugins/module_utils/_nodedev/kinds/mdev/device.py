@@ -325,9 +325,7 @@ def _target(wish: Wish, seen: Observation) -> Definition:
     defined = seen.definition
     if seen.address is None:
         listed = ", ".join(seen.registered) or "none"
-        raise BadInput(
-            "parent", None, f"mdev {wish.uuid} is not known here, so one of the registered parents is needed: {listed}"
-        )
+        raise BadInput("parent", None, f"mdev {wish.uuid} is not known here; the registered parents are: {listed}")
     if seen.parent is None and (defined is None or wish.state == "present"):
         listed = ", ".join(seen.registered) or "none"
         raise BadInput(
@@ -342,7 +340,7 @@ def _target(wish: Wish, seen: Observation) -> Definition:
     elif former is not None:
         kind = former.type
     else:
-        raise BadInput("type", None, f"mdev {wish.uuid} is not known here, so a type is needed; {_offer(seen)}")
+        raise BadInput("type", None, f"mdev {wish.uuid} is not known here; {_offer(seen)}")
     attrs = wish.attrs if wish.attrs is not None else former.attrs if former is not None else ()
     undefined = running is not None and running.type == kind and former is None
     if undefined and wish.attrs is None and wish.persistent:

@@ -88,9 +88,9 @@ class _Mdevs:
     def members(self, own: list[Member]) -> list[Member]:
         wish = self.wish
         if wish.type is None:
-            raise BadInput("type", None, f"pool {wish.name} is not known here, so a type is needed; {self._offers()}")
+            raise BadInput("type", None, f"pool {wish.name} is not known here; {self._offers()}")
         if wish.count is None and wish.uuids is None:
-            raise BadInput("count", None, f"pool {wish.name} is not known here, so a count or uuids are needed")
+            raise BadInput("count", None, f"pool {wish.name} is not known here; or list its uuids")
         return [replace(member, rests=self._rests(member)) for member in [*own, *self._adopted()]]
 
     def _rests(self, member: Member) -> bool:

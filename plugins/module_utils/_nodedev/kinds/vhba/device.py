@@ -247,7 +247,7 @@ def _parent(wish: Wish, seen: Observation) -> tuple[Port, dict[str, str]]:
             return hba, {port.name: f"the vHBA is defined on {hba.name}" for port in seen.ports if _other(port, hba)}
         if asked.nothing:
             missing = f"the HBA with WWPN {defined.parent_wwpn}, which is not here now"
-            raise BadInput("parent", None, f"vHBA {seen.wwpn} is defined on {missing}")
+            raise NodedevError(f"vHBA {seen.wwpn} is defined on {missing}: name another as parent")
     hba, hindrances = choose(asked, seen.ports, online, making)
     if hba is None:
         raise refusal(asked, seen.ports, seen.scsi_hosts, online, making)

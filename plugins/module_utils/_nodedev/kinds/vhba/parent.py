@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...errors import BadInput
+from ...errors import BadInput, NodedevError
 from ...grammar import checked_wwn
 from ...host.fc_port import NO_NAME, ONLINE, Port
 from ...text import shown
@@ -153,7 +153,7 @@ def refusal(
     scsi_hosts: Mapping[str, bool],
     require_online: bool,
     making: bool = True,
-) -> BadInput:
+) -> NodedevError:
     """Why no HBA can carry the vHBA, in words for the option that asked for one.
 
     ``scsi_hosts`` says of the name that was asked for whether the kernel has such a SCSI host at all.
@@ -164,7 +164,7 @@ def refusal(
         what = "is no Fibre Channel HBA" if scsi_hosts.get(asked.parent) else "is not there"
         return BadInput("parent", asked.parent, f"{asked.parent} {what}; the HBAs with NPIV are: {hbas}")
     if not ports:
-        return BadInput("parent", None, "this host has no Fibre Channel HBA")
+        return NodedevError("this host has no Fibre Channel HBA")
     if not matching:
         option, value = ("parent_wwpn", asked.wwpn) if asked.wwpn else ("parent_fabric_wwn", asked.fabric_wwn)
         pair = f" with WWNN {asked.wwnn}" if asked.wwnn else ""
@@ -175,6 +175,8 @@ def refusal(
     hint = ""
     if require_online and any(why_not(port, False, making) is None for port in matching):
         hint = "; require_online: false makes it on a port whose link is down"
-    option = "parent" if asked.parent or asked.nothing else "parent_wwpn" if asked.wwpn else "parent_fabric_wwn"
+    option = "parent" if asked.parent else "parent_wwpn" if asked.wwpn else "parent_fabric_wwn"
     value = asked.parent or asked.wwpn or asked.fabric_wwn
+    if value is None:
+        return NodedevError(f"no vHBA can be made on this host: {reasons}{hint}")
     return BadInput(option, value, f"no vHBA can be made there: {reasons}{hint}")

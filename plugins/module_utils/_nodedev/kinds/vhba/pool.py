@@ -88,7 +88,7 @@ class _Vhbas:
     def members(self, own: list[Member]) -> list[Member]:
         wish = self.wish
         if wish.count is None:
-            raise BadInput("count", None, f"pool {wish.name} is not known here, so a count is needed")
+            raise BadInput("count", None, f"pool {wish.name} is not known here")
         if wish.state == "present" and wish.logged_in and not wish.selector.online:
             raise BadInput(
                 "parents",

@@ -80,7 +80,7 @@ def test_plan(wish: Wish, before: Observation, steps: list[str]) -> None:
 
 
 REFUSED: list[tuple[Wish, Observation, str]] = [
-    (wished(), seen(), "folder: None cannot be used: a file that is to be made has a folder"),
+    (wished(), seen(), "folder is required: a file that is to be made has a folder"),
     (wished(folder="later"), seen(), "folder: 'later' cannot be used: it is not there; the folders are: notes, old"),
     (wished(folder="old"), seen(FILE), "text file x is in folder notes, not in old: remove it first"),
     (wished(), seen(TextFile("x", "notes", "a\nb")), "text: 'a\\nb' cannot be used: one line"),
