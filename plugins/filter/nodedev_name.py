@@ -9,12 +9,16 @@ from collections.abc import Callable
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.grammar import UUID, checked_address
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.grammar import (
+    PCI,
+    UUID,
+    checked_address,
+    kernel_address,
+)
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.elements import LONGEST, quoted
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import device_name, mdev_name
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.text import shown
 
-PCI = re.compile(r"([0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-1][0-9a-f]\.[0-7]")
 CCW = re.compile(r"[0-9a-f]{1,2}\.[0-3]\.[0-9a-f]{4}")
 # The parents of mediated devices by libvirt's name: what follows the subsystem is the address.
 PARENT = re.compile(r"(?:pci|css|ccwgroup|ap|mtty)_([A-Za-z0-9_]+)")
@@ -37,8 +41,7 @@ def nodedev_name(value: object, parent: str | None = None, subsystem: str | None
     except BadInput as error:
         raise AnsibleFilterError(f"nodedev_name: {shown(error, LONGEST)}") from None
     if PCI.fullmatch(text):
-        # As lspci does, an address without a domain is in the first one.
-        return device_name("pci", text if text.count(":") > 1 else f"0000:{text}")
+        return device_name("pci", kernel_address(text))
     if CCW.fullmatch(text):
         return device_name("ccw", text)
     raise AnsibleFilterError(

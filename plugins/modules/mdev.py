@@ -31,7 +31,7 @@ options:
   parent:
     description:
       - The parent, as libvirt's device name (V(pci_0000_3d_00_0)) or as its address in sysfs (V(0000:3d:00.0),
-        V(0.0.0013), V(matrix)).
+        V(0.0.0013), V(matrix)), of a PCI function also as nvidia-smi and lspci write it.
       - Needed for a device that neither runs nor is defined, and for one that is defined under several parents.
         To be removed, one that runs and is defined under different parents needs it too.
       - With O(state=absent), only the device under this parent is meant.

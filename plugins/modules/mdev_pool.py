@@ -47,7 +47,7 @@ options:
         type: list
         elements: str
       addresses:
-        description: Addresses of parents in sysfs, such as V(0000:3d:00.0), in addition to O(parents.names).
+        description: Addresses of parents, as O(hostdev.nodedev.mdev#module:parent) takes them, beside O(parents.names).
         type: list
         elements: str
       driver:

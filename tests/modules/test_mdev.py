@@ -68,6 +68,12 @@ def test_check_mode_touches_nothing(host: Host) -> None:
     assert host.state() == before
 
 
+@pytest.mark.parametrize("spelled", [f"0000{CARD.upper()}", CARD.removeprefix("0000:")])
+def test_a_parent_as_nvidia_smi_and_lspci_write_it(host: Host, spelled: str) -> None:
+    assert host.mdev(parent=spelled)["mdev"]["parent_addr"] == CARD
+    assert not host.mdev()["changed"]
+
+
 REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"uuid": "83b8f4f2"}, "uuid: '83b8f4f2' cannot be used: a UUID has 8-4-4-4-12 hexadecimal digits"),
     ({"uuid": f"../{UUID}"}, "uuid: "),

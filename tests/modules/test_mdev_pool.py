@@ -164,7 +164,7 @@ def test_packed_on_eight_cards(start: Callable[..., Host]) -> None:
 
 def test_a_full_host_is_refused_before_anything_is_made(start: Callable[..., Host]) -> None:
     host = start(EIGHT)
-    host.pool(name="other", type="nvidia-224", count=3, parents={"addresses": ["0000:01:00.0", "0000:02:00.0"]})
+    host.pool(name="other", type="nvidia-224", count=3, parents={"addresses": ["00000000:01:00.0", "02:00.0"]})
     host.pool(type="nvidia-222", count=5)
     message = host.pool_refused(count=50)
     assert message.startswith(

@@ -50,6 +50,7 @@ def test_all_there_is(host: Host) -> None:
     [
         ({"parent": NAME}, [NAME], 5),
         ({"parent": OTHER_CARD}, [OTHER_NAME], 5),
+        ({"parent": f"0000{OTHER_CARD.upper()}"}, [OTHER_NAME], 5),
         ({"parent": "pci_0000_3b_00_0"}, [], 0),
         ({"driver": "nvidia"}, [NAME, OTHER_NAME], 5),
         ({"driver": "mlx5_core"}, [], 0),

@@ -99,6 +99,23 @@ def test_address(value: str) -> None:
     assert grammar.checked_address("parent", value) == value
 
 
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [
+        ("00000000:3D:00.0", "0000:3d:00.0"),
+        ("3D:1f.7", "0000:3d:1f.7"),
+        ("0:3d:00.0", "0000:3d:00.0"),
+        ("00010000:e1:00.0", "10000:e1:00.0"),
+        # None of a PCI function.
+        ("3D:20.0", "3D:20.0"),
+        ("3D:00.8", "3D:00.8"),
+        ("FE.3.ABCD", "FE.3.ABCD"),
+    ],
+)
+def test_an_address_as_people_and_tools_write_it(value: str, address: str) -> None:
+    assert grammar.checked_address("parent", value) == address
+
+
 @pytest.mark.parametrize("value", ["", ".", "..", "../x", "a/b", "a b", "a\n", "\0", "-x"])
 def test_what_is_no_address(value: str) -> None:
     with pytest.raises(BadInput, match="parent: "):

@@ -11,6 +11,8 @@ from .errors import BadInput
 from .text import cleaned
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+# A PCI function's address as people write it: in capitals, without its domain, or with eight digits of that.
+PCI = re.compile(r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])", re.IGNORECASE)
 ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.-]*")
 WWN = re.compile(r"[0-9a-f]{16}")
 OUI = re.compile(r"[0-9a-f]{6}")
@@ -62,7 +64,16 @@ def checked_address(option: str, value: str) -> str:
     """A kernel device name such as 0000:06:00.0, 0.0.0013 or matrix, fit to be part of a path; else BadInput."""
     if not ADDRESS.fullmatch(value):
         raise BadInput(option, value, "a device name or address has letters, digits and _ : . - only")
-    return value
+    return kernel_address(value)
+
+
+def kernel_address(value: str) -> str:
+    """The address of a PCI function as the kernel writes it; whatever is not such an address, as it is.
+
+    nvidia-smi writes 00000000:3D:00.0, lspci 3d:00.0, and the kernel 0000:3d:00.0.
+    """
+    found = PCI.fullmatch(value)
+    return f"{int(found[1] or '0', 16):04x}:{found[2].lower()}" if found else value
 
 
 def checked_type(value: str | None) -> str | None:

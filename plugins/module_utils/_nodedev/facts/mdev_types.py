@@ -6,6 +6,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from ..grammar import kernel_address
 from ..host import mdev_parents
 from ..host.oddities import Oddities
 
@@ -16,6 +17,7 @@ def facts(parent: str | None = None, driver: str | None = None, type: str | None
     Narrowed to a parent by name or address, a driver, a type.
     """
     oddities = Oddities()
+    parent = None if parent is None else kernel_address(parent)
     found: dict[str, dict[str, Any]] = {}
     for address in oddities.attempt(mdev_parents.addresses) or []:
         parent_facts = oddities.attempt(partial(_parent, address, parent, driver, type, oddities))

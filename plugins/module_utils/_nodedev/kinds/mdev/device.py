@@ -58,7 +58,7 @@ class Wish:
         """
         options["uuid"] = checked_uuid(options["uuid"])
         if options.get("parent") is not None:
-            checked_address("parent", options["parent"])
+            options["parent"] = checked_address("parent", options["parent"])
         checked_type(options.get("type"))
         wishes.check(options)
         return cls(attrs=None if attrs is None else checked_attrs(attrs), **options)
