@@ -217,7 +217,7 @@ vhba:
       type: list
       elements: dict
       sample:
-        - address: 9:0:0:0
+        - address: "9:0:0:0"
           block: /dev/sdb
           generic: /dev/sg2
           size: 10737418240

@@ -91,7 +91,7 @@ ansible_facts:
               targets:
                 - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online}
               luns:
-                - address: 9:0:0:0
+                - address: "9:0:0:0"
                   block: /dev/sdb
                   generic: /dev/sg2
                   size: 10737418240

@@ -85,6 +85,33 @@ def test_what_several_modules_return_is_documented_once() -> None:
     assert {key: told for key, told in found.items() if len(told) > 1 and key not in OF_EACH_KIND} == {}
 
 
+def unlike(value: dict[str, Any], actual: Any, path: str) -> Iterator[str]:
+    """Where a sample of RETURN has another type than what is returned; what is null or empty tells none."""
+    if "sample" in value:
+        yield from differing(value["sample"], actual, path)
+    for key, part in value.get("contains", {}).items():
+        for each in actual if isinstance(actual, list) else [actual]:
+            yield from unlike(part, each.get(key), f"{path}.{key}")
+
+
+def differing(sample: Any, actual: Any, path: str) -> Iterator[str]:
+    if sample is None or actual is None:
+        return
+    if type(sample) is not type(actual):
+        yield f"{path}: {sample!r} instead of one like {actual!r}"
+    elif isinstance(sample, dict):
+        for key in sample.keys() & actual.keys():
+            yield from differing(sample[key], actual[key], f"{path}.{key}")
+    elif isinstance(sample, list):
+        for each, other in zip(sample, actual):
+            yield from differing(each, other, f"{path}[]")
+
+
+def samples_unlike(known: dict[str, Any], made: dict[str, Any]) -> list[str]:
+    """All samples of a RETURN section that are not like what a module has returned."""
+    return [each for key, value in known.items() if key in made for each in unlike(value, made[key], key)]
+
+
 def shape(contains: dict[str, Any]) -> set[str]:
     """The keys that a RETURN section lists, each of which has a sample."""
     assert [key for key, said in contains.items() if "sample" not in said and "contains" not in said] == []
@@ -96,6 +123,7 @@ def test_the_mdev_module_returns_what_it_documents(host: Host) -> None:
     made = host.mdev(uuid=UUID)
     assert set(made) - {"changed", "invocation", "warnings"} == shape(known)
     assert set(made["mdev"]) == shape(known["mdev"]["contains"])
+    assert samples_unlike(known, made) == []
 
 
 def test_the_nodedev_module_returns_what_it_documents(host: Host, fc: Host) -> None:
@@ -108,6 +136,7 @@ def test_the_nodedev_module_returns_what_it_documents(host: Host, fc: Host) -> N
     found = fc.done("nodedev", name=vhba["name"])
     assert set(found) - {"changed", "invocation", "warnings"} == shape(known) - {"mdev"}
     assert set(found["vhba"]) == shape(known["vhba"]["contains"])
+    assert samples_unlike(known, made) + samples_unlike(known, found) == []
 
 
 def test_the_mdev_types_facts_module_returns_what_it_documents(host: Host) -> None:
@@ -116,6 +145,7 @@ def test_the_mdev_types_facts_module_returns_what_it_documents(host: Host) -> No
     facts = host.module("mdev_types_facts")["ansible_facts"]["mdev_types"]["pci_0000_3d_00_0"]
     assert set(facts) == set(sample)
     assert set(facts["types"]["nvidia-232"]) == set(sample["types"]["nvidia-232"])
+    assert [*differing(sample, facts, "mdev_types")] == []
 
 
 def test_the_mdev_pool_module_returns_what_it_documents(host: Host) -> None:
@@ -127,6 +157,7 @@ def test_the_mdev_pool_module_returns_what_it_documents(host: Host) -> None:
     assert {frozenset(each) for types in said for each in types.values()} == {frozenset({"free", "pool", "others"})}
     for side in made["diff"].values():
         assert set(side) == {"runtime", "boot"}
+    assert samples_unlike(known, made) == []
 
 
 def test_the_definition_facts_module_returns_what_it_documents(host: Host) -> None:
@@ -143,6 +174,7 @@ def test_the_definition_facts_module_returns_what_it_documents(host: Host) -> No
     drift = next(each["drift"] for each in found["mdev"] if each["uuid"] == UUID)
     assert set(drift[0]) == set(contains["mdev"]["sample"][0]["drift"][0])
     assert set(found["pool"][0]["instances"][0]) == set(contains["pool"]["sample"][0]["instances"][0])
+    assert samples_unlike(contains, found) == []
 
 
 def test_the_boot_engine_module_returns_what_it_documents(host: Host) -> None:
@@ -166,6 +198,7 @@ def test_the_vhba_module_returns_what_it_documents(fc: Host) -> None:
     for part in ("runtime", "boot"):
         assert set(made["diff"]["after"][part]) == set(known["diff"]["sample"]["after"][part])
     assert [step.split(" ")[0] for step in made["plan"]] == [step.split(" ")[0] for step in known["plan"]["sample"]]
+    assert samples_unlike(known, made) == []
 
 
 def test_the_vhba_facts_module_returns_what_it_documents(fc: Host) -> None:
@@ -177,6 +210,7 @@ def test_the_vhba_facts_module_returns_what_it_documents(fc: Host) -> None:
     for kind, said in contains.items():
         (sample,) = said["sample"].values()
         assert {frozenset(each) for each in found[kind].values()} == {frozenset(sample)}
+        assert [*differing(sample, next(iter(found[kind].values())), kind)] == []
     for part in ("targets", "luns"):
         sample = contains["vhbas"]["sample"]["scsi_host9"][part][0]
         assert set(found["vhbas"]["scsi_host8"][part][0]) == set(sample)
@@ -188,3 +222,4 @@ def test_the_definition_facts_module_returns_of_vhbas_what_it_documents(fc: Host
     fc.vhba()
     (said,) = fc.done("definition_facts", kinds=["vhba"])["ansible_facts"]["nodedev_definitions"]["vhba"]
     assert set(said) == set(sample)
+    assert [*differing(sample, said, "vhba")] == []

@@ -234,6 +234,14 @@ def test_what_is_no_wwn(value: str) -> None:
         grammar.checked_wwn("wwpn", value)
 
 
+def test_a_wwn_of_digits_has_to_be_quoted() -> None:
+    # What YAML makes of 10:00:00:00:00:12:34:56, as text.
+    with pytest.raises(BadInput, match=r"wwpn: '27993600045296' .*: quote them"):
+        grammar.checked_wwn("wwpn", "27993600045296")
+    with pytest.raises(BadInput, match=r"and colons$"):
+        grammar.checked_wwn("wwpn", "5001a4")
+
+
 @pytest.mark.parametrize("value", ["0" * 16, "f" * 16, "F" * 16, "0x" + "0" * 16, ":".join(["ff"] * 8)])
 def test_a_wwn_that_stands_for_no_port(value: str) -> None:
     with pytest.raises(BadInput, match=r"wwnn: .* of zeros or of f alone stands for no port"):

@@ -46,7 +46,10 @@ def checked_wwn(option: str, value: str) -> str:
     if WWN_BYTES.fullmatch(digits):
         digits = digits.replace(":", "").replace("-", "")
     if not WWN.fullmatch(digits):
-        raise BadInput(option, value, "a World Wide Name has 16 hexadecimal digits, with or without 0x and colons")
+        # 10:00:00:00:00:12:34:56 is a number in base 60 to YAML.
+        hint = "; YAML takes digits and colons alone for a number: quote them" if digits.isdecimal() else ""
+        allowed = "a World Wide Name has 16 hexadecimal digits, with or without 0x and colons"
+        raise BadInput(option, value, f"{allowed}{hint}")
     if set(digits) in ({"0"}, {"f"}):
         raise BadInput(option, value, "a name of zeros or of f alone stands for no port")
     return digits
