@@ -12,7 +12,7 @@ STARTS = 'ACTION=="{}", RUN+="/bin/sh -c \'{} start-parent-mdevs %k 2>&1 | logge
 
 
 class Host:
-    """The files that boot.py looks at, below a test's folder."""
+    """The files that restorers.py looks at, below a test's folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
