@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import holders, nodes, processes
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import vfio as vfio_nodes
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
 from devices import Host
 
@@ -51,7 +52,7 @@ def holding(path: Path | str) -> Iterator[int]:
 def vfio(host: Host, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A host of the test's own with a group and a character device, whose numbers are those of zero and full."""
     for name, place in (("GROUPS", "class/vfio"), ("CDEVS", "class/vfio-dev")):
-        monkeypatch.setattr(holders, name, str(host.sys / place))
+        monkeypatch.setattr(vfio_nodes, name, str(host.sys / place))
     monkeypatch.setattr(nodes, "DEV", str(host.dev))
     host.attributes("class/vfio/12", {"dev": "1:5"})
     host.attributes("devices/function/vfio-dev/vfio3", {"dev": "1:7"})
@@ -84,9 +85,9 @@ def test_a_file_of_a_nodes_name_is_no_node(vfio: Host, tmp_path: Path) -> None:
 
 
 def test_a_character_device_has_a_number(vfio: Host) -> None:
-    assert holders.cdevs_of(f"{vfio.sys}/devices/function") == [CDEV]
-    assert holders.cdevs_of(f"{vfio.sys}/devices/other") == []
-    assert holders.cdevs() == {f"{vfio.sys}/devices/function": [CDEV]}
+    assert vfio_nodes.cdevs_of(f"{vfio.sys}/devices/function") == [CDEV]
+    assert vfio_nodes.cdevs_of(f"{vfio.sys}/devices/other") == []
+    assert vfio_nodes.cdevs() == {f"{vfio.sys}/devices/function": [CDEV]}
 
 
 def test_of_whom_it_is_not_known(vfio: Host, monkeypatch: pytest.MonkeyPatch) -> None:

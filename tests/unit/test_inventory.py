@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.facts import nodedev
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import (
-    holders,
     mdev_parents,
     nodes,
     pci_ids,
     sysfs,
+    vfio,
 )
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.udev import Device
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import kinds
@@ -57,8 +57,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(mdevctl, "STORE", str(tmp_path / "mdevctl.d"))
     monkeypatch.setattr(callouts, "FOLDERS", ())
     monkeypatch.setattr(mdev_parents, "BUS", f"{machine.sys}/class/mdev_bus")
-    monkeypatch.setattr(holders, "GROUPS", f"{machine.sys}/class/vfio")
-    monkeypatch.setattr(holders, "CDEVS", f"{machine.sys}/class/vfio-dev")
+    monkeypatch.setattr(vfio, "GROUPS", f"{machine.sys}/class/vfio")
+    monkeypatch.setattr(vfio, "CDEVS", f"{machine.sys}/class/vfio-dev")
     pci_ids.names_of.cache_clear()
     pci_ids._pci_ids.cache_clear()
     machine.pci("0000:00:01.0", header=1)

@@ -7,7 +7,7 @@ import os
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import holders, mdevs
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import mdevs, vfio
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import mdev
 from devices import Host
 
@@ -54,7 +54,7 @@ def test_the_nodes_of_one_that_runs(
 ) -> None:
     """A kernel without character devices for VFIO has their folders too; what has a number is a device."""
     monkeypatch.setattr(mdevs, "BUS", f"{host.sys}/bus/mdev/devices")
-    monkeypatch.setattr(holders, "CDEVS", f"{host.sys}/class/vfio-dev")
+    monkeypatch.setattr(vfio, "CDEVS", f"{host.sys}/class/vfio-dev")
     place = f"devices/mtty/{UUID}"
     host.link(f"bus/mdev/devices/{UUID}", place)
     host.attributes(f"{place}/vfio-dev/vfio3", {} if number is None else {"dev": number})

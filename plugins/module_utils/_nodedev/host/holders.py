@@ -9,13 +9,9 @@ import stat
 from collections.abc import Collection
 
 from . import nodes as identities
-from . import processes, sysfs
+from . import processes, vfio
 from .processes import Holder
 
-VFIO = "/dev/vfio"
-# The groups of VFIO and the character devices of its own that devices have on newer kernels, by their names.
-GROUPS = "/sys/class/vfio"
-CDEVS = "/sys/class/vfio-dev"
 # What the opening of a node says where nobody can have it open: it is gone, or its device is.
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO)
 
@@ -49,35 +45,9 @@ def seen(nodes: Collection[str]) -> list[Holder]:
     ]
 
 
-def cdevs_of(path: str) -> list[str]:
-    """The nodes of a device's own character devices, by its folder in sysfs.
-
-    A kernel without them has their folders all the same: only what has a number is one.
-    """
-    folders = [f"{path}/vfio-dev/{name}" for name in sysfs.names(f"{path}/vfio-dev")]
-    return [_cdev(folder) for folder in folders if _is_cdev(folder)]
-
-
-def cdevs() -> dict[str, list[str]]:
-    """The same of all devices of the host that have any, by their folders."""
-    found: dict[str, list[str]] = {}
-    for folder in sorted(sysfs.linked(CDEVS)):
-        if _is_cdev(folder):
-            found.setdefault(os.path.dirname(os.path.dirname(folder)), []).append(_cdev(folder))
-    return found
-
-
-def _is_cdev(folder: str) -> bool:
-    return sysfs.exists(f"{folder}/dev")
-
-
-def _cdev(folder: str) -> str:
-    return f"{VFIO}/devices/{os.path.basename(folder)}"
-
-
 def _identities(node: str) -> set[identities.Identity]:
     folder, name = os.path.split(node)
-    place = CDEVS if os.path.basename(folder) == "devices" else GROUPS
+    place = vfio.CDEVS if os.path.basename(folder) == "devices" else vfio.GROUPS
     return identities.of_device(node.removeprefix("/dev/"), stat.S_IFCHR, f"{place}/{name}")
 
 

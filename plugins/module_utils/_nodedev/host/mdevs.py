@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..errors import BadInput
 from ..grammar import checked_attribute_name
-from . import holders, sysfs
+from . import sysfs, vfio
 from .numbers import integer
 from .oddities import unnumbered
 
@@ -43,7 +43,7 @@ def find(uuid: str) -> Mdev | None:
 def running() -> list[Mdev]:
     """All devices that the kernel has now, by their UUIDs."""
     apis: dict[str, str | None] = {}
-    cdevs = holders.cdevs()
+    cdevs = vfio.cdevs()
     return [device for uuid in sysfs.names(BUS) if (device := _found(uuid, apis, cdevs)) is not None]
 
 
@@ -57,7 +57,7 @@ def lacking(uuid: str) -> str | None:
         return "its folder"
     if sysfs.link_name(f"{path}/mdev_type") is None:
         return "its type"
-    if sysfs.link_name(f"{path}/iommu_group") is None and not holders.cdevs_of(path):
+    if sysfs.link_name(f"{path}/iommu_group") is None and not vfio.cdevs_of(path):
         return "its VFIO group (is the vfio driver loaded?)"
     return None
 
@@ -90,8 +90,8 @@ def _found(uuid: str, apis: dict[str, str | None], cdevs: Mapping[str, list[str]
     if described not in apis:
         apis[described] = sysfs.read(described)
     group = sysfs.link_name(f"{path}/iommu_group")
-    nodes = [f"{holders.VFIO}/{group}"] if group is not None else []
-    nodes += holders.cdevs_of(path) if cdevs is None else cdevs.get(path, [])
+    nodes = [vfio.group_node(group)] if group is not None else []
+    nodes += vfio.cdevs_of(path) if cdevs is None else cdevs.get(path, [])
     number = None if group is None else group_number(group)
     return Mdev(
         uuid=uuid,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from ..host import holders, sysfs
+from ..host import holders, sysfs, vfio
 from ..host.numbers import integer
 from ..host.oddities import Oddities
 from ..host.udev import Device
@@ -83,7 +83,7 @@ def add_holders(devices: Iterable[dict[str, Any]]) -> None:
 
     No node is opened for it: that would keep out a guest that starts at this moment.
     """
-    groups, cdevs = set(sysfs.names(holders.GROUPS)), holders.cdevs()
+    groups, cdevs = set(sysfs.names(vfio.GROUPS)), vfio.cdevs()
     nodes = {device["name"]: found for device in devices if (found := _nodes(device, groups, cdevs))}
     if not nodes:
         return
@@ -103,4 +103,4 @@ def _nodes(device: dict[str, Any], groups: set[str], cdevs: Mapping[str, list[st
         return []
     number = device["capability"].get("iommuGroup", {}).get("number")
     named = [name for name in (f"{number}", f"noiommu-{number}") if name in groups]
-    return [*(f"{holders.VFIO}/{name}" for name in named), *cdevs.get(device["path"], ())]
+    return [*map(vfio.group_node, named), *cdevs.get(device["path"], ())]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...errors import InUse
-from ...host import holders, mdev_parents, mdevs, sysfs
+from ...host import holders, mdev_parents, mdevs, sysfs, vfio
 from ...host.processes import Holder
 from ...waiting import wait_for
 
@@ -39,7 +39,7 @@ def find(uuid: str, parents: Iterable[str]) -> Leaving | None:
         path = f"{mdev_parents.BUS}/{parent}/{uuid}"
         if sysfs.exists(path):
             group = sysfs.link_name(f"{path}/iommu_group")
-            nodes = [] if group is None else [f"/dev/vfio/{group}"]
+            nodes = [] if group is None else [vfio.group_node(group)]
             return Leaving(uuid, parent, tuple(holders.of_nodes(nodes)))
     return None
 
