@@ -279,6 +279,9 @@ def run(rows: Iterable[Iterable[tuple[str, Check]]]) -> Iterator[Outcome]:
             begin_next(row)
         while running:
             pid, status, usage = os.wait4(-1, 0)
+            if pid not in running:
+                # A child that this process had before.
+                continue
             ended, row = running.pop(pid)
             ended.process.returncode = os.waitstatus_to_exitcode(status)
             yield end(ended, ended.process.returncode, usage.ru_utime + usage.ru_stime)

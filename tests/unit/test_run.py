@@ -105,6 +105,11 @@ def test_a_missing_tool_fails_in_ci_alone(logs: Path, monkeypatch: pytest.Monkey
     assert (logs / "some.log").read_text() == "tool is not installed\n"
 
 
+def test_a_child_that_was_there_before_is_no_check() -> None:
+    with subprocess.Popen(["sleep", "0.1"]):
+        assert [each.failures for each in outcomes([shell("one", "sleep 0.5")])] == [0]
+
+
 def left_behind(folder: Path, script: str) -> Check:
     """A check that starts a process in a session of its own, and ends once that has made the file 'there'."""
     (folder / "script").write_text(script)

@@ -118,7 +118,7 @@ class Poolable(Protocol[S_co, D]):
     def refuse(self, own: Sequence[Member], /) -> None:
         """Raise NodedevError for what forbids any plan."""
 
-    def members(self, own: list[Member], /) -> list[Member]:
+    def with_adopted(self, own: list[Member], /) -> list[Member]:
         """The pool's instances, with those that others made and that it takes over, and which of them can rest."""
 
     def refuse_change(self, stay: Sequence[Member], grows: bool, /) -> None:
@@ -233,7 +233,7 @@ def _removal(kind: Poolable[S, D], go: Sequence[Member]) -> Iterator[Step]:
 def _wanted(kind: Poolable[S, D], own: list[Member], ceilings: Mapping[str, int]) -> Plan[S]:
     """The plan for a pool that is to be there, running or only defined."""
     wish, seen, runs = kind.wish, kind.seen, kind.wish.state == "present"
-    every = kind.members(own)
+    every = kind.with_adopted(own)
     change = _change(kind, every, runs, ceilings)
     as_many_as_fit = wish.count == members.MAX and (runs or not every)
     kind.refuse_change(change.stay, as_many_as_fit or space.wanted(change, runs) > 0)

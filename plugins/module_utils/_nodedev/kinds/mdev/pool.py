@@ -31,9 +31,10 @@ from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs, Definition
 from . import leaving, pool_wish, steps
 from .parents import Parent, Selector
-from .pool_seen import Observation, cards, chosen
-from .pool_seen import observe as observe
-from .pool_wish import Wish as Wish
+from .pool_seen import Observation, cards, chosen, observe
+from .pool_wish import Wish
+
+__all__ = ["SUBSYSTEM", "Wish", "clear_up", "described", "events", "locks", "look_again", "observe", "plan", "state"]
 
 # Of udev's events.
 SUBSYSTEM = "mdev"
@@ -85,7 +86,7 @@ class _Mdevs:
         for each in self.seen.leaving:
             raise each.refusal()
 
-    def members(self, own: list[Member]) -> list[Member]:
+    def with_adopted(self, own: list[Member]) -> list[Member]:
         wish = self.wish
         if wish.type is None:
             raise BadInput("type", None, f"pool {wish.name} is not known here; {self._offers()}")

@@ -28,10 +28,11 @@ from ...store.files import DamagedDefinition
 from . import definition, device, pool_wish, steps
 from .definition import Definition
 from .parent import called, is_named, unfit, with_npiv
-from .pool_seen import Observation, Running
-from .pool_seen import observe as observe
-from .pool_wish import Wish as Wish
+from .pool_seen import Observation, Running, observe
+from .pool_wish import Wish
 from .port import of_luns
+
+__all__ = ["SUBSYSTEM", "Wish", "clear_up", "described", "events", "locks", "look_again", "observe", "plan", "state"]
 
 # Of udev's events.
 SUBSYSTEM = "scsi_host"
@@ -85,7 +86,7 @@ class _Vhbas:
         if wwnn is not None:
             device.refuse_if_taken(option, wwnn, member.id, seen.ports)
 
-    def members(self, own: list[Member]) -> list[Member]:
+    def with_adopted(self, own: list[Member]) -> list[Member]:
         wish = self.wish
         if wish.count is None:
             raise BadInput("count", None, f"pool {wish.name} is not known here")
