@@ -33,6 +33,7 @@ REASONS = {
     "both": "What runs and what is defined are one wish",
     "anew": "What cannot be changed while it runs is made anew",
     "kernel": "The kernel makes no such device",
+    "spelling": "One address has several spellings",
 }
 
 
@@ -395,7 +396,10 @@ def _start() -> list[Case]:
             old="",
         ),
         case("missing-parent", "", "start -u U -p 0000:99:00.0 -t T", True, {**START, "parent": "0000:99:00.0"}),
-        case("parent-case", "", "start -u U -p UPPER -t T", True, {**START, "parent": "UPPER"}),
+        case(
+            *("parent-case", "", "start -u U -p UPPER -t T", True, {**START, "parent": "UPPER"}),
+            *("spelling", "ok", ({}, {"U": "P T"})),
+        ),
         case("start-single-with-version-callout-pass", "defined:P script:ver-rc0", plain, False, START),
         case("start-single-with-version-callout-fail", "defined:P script:ver-rc1", plain, True, START),
         case(

@@ -136,7 +136,7 @@ def test_no_option_ends_in_a_traceback(name: str, options: Any) -> None:
             {"name": "x"},
             "wwpn: ['x'] cannot be used: a World Wide Name is",
         ),
-        ("storage_pool_xml", POOL, {"name": "x", "managed": None}, "managed is required: it is true or false"),
+        ("storage_pool_xml", POOL, {"name": "x", "managed": None}, "managed: None cannot be used"),
         ("nodedev_name", "card0a", {"subsystem": ["ap"]}, "subsystem is ['ap'], not the name of a subsystem"),
         ("nodedev_name", "x" * 9000, {}, "xxx... is no PCI address"),
     ],

@@ -280,7 +280,7 @@ def test_refusal(wish: Wish, seen: Observation, kind: type[NodedevError], messag
 
 NONSENSE: list[tuple[str, dict[str, Any], str]] = [
     ("a type that is a path", {"type": "../x"}, "type: '../x'"),
-    ("no count", {"count": None}, "count is required"),
+    ("no count", {"count": None}, "count: None"),
     ("a count that is none", {"count": "many"}, "count: 'many'"),
     ("a UUID that is none", {"uuids": ["x"]}, "uuid: 'x'"),
     ("UUIDs that are no list", {"uuids": 5}, "uuids: 5 cannot be used: uuids is a list of texts"),

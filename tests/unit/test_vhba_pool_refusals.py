@@ -227,7 +227,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         )
         for key, value, reason in (
             ("count", True, "count: True cannot be used"),
-            ("count", None, "count is required"),
+            ("count", None, "count: None cannot be used"),
             ("parents", [], r"parents: \[\] cannot be used: parents is a mapping"),
             (
                 "parents",

@@ -17,11 +17,18 @@ class NodedevError(Exception):
 
 
 class BadInput(NodedevError):
-    """An option has a value that cannot be honoured, or is missing where ``value`` is None; nothing was touched."""
+    """An option has a value that cannot be honoured; nothing was touched."""
 
     def __init__(self, option: str, value: object, allowed: str) -> None:
-        fault = f"{option} is required" if value is None else f"{option}: {_quoted(value)} cannot be used"
-        super().__init__(f"{fault}: {allowed}")
+        super().__init__(f"{option}: {_quoted(value)} cannot be used: {allowed}")
+        self.option = option
+
+
+class Missing(BadInput):
+    """An option was not given, and ``reason`` says why it has to be; nothing was touched."""
+
+    def __init__(self, option: str, reason: str) -> None:
+        NodedevError.__init__(self, f"{option} is required: {reason}")
         self.option = option
 
 

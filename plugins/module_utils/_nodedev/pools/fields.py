@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from ..errors import BadInput
+from ..errors import BadInput, Missing
 
 Fields = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ def needed_text(fields: Fields, key: str, within: str = "") -> str:
     """A text that has to be there."""
     found = text(fields, key, within)
     if found is None:
-        raise BadInput(f"{within}{key}", None, "it is not there")
+        raise Missing(f"{within}{key}", "it is not there")
     return found
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ... import wishes
-from ...errors import BadInput, InUse, NodedevError
+from ...errors import BadInput, InUse, Missing, NodedevError
 from ...grammar import checked_address, checked_attrs, checked_type, checked_uuid
 from ...host import holders, mdev_parents, mdevs
 from ...host.oddities import Oddities
@@ -325,7 +325,7 @@ def _target(wish: Wish, seen: Observation) -> Definition:
     defined = seen.definition
     if seen.address is None:
         listed = ", ".join(seen.registered) or "none"
-        raise BadInput("parent", None, f"mdev {wish.uuid} is not known here; the registered parents are: {listed}")
+        raise Missing("parent", f"mdev {wish.uuid} is not known here; the registered parents are: {listed}")
     if seen.parent is None and (defined is None or wish.state == "present"):
         listed = ", ".join(seen.registered) or "none"
         raise BadInput(
@@ -340,7 +340,7 @@ def _target(wish: Wish, seen: Observation) -> Definition:
     elif former is not None:
         kind = former.type
     else:
-        raise BadInput("type", None, f"mdev {wish.uuid} is not known here; {_offer(seen)}")
+        raise Missing("type", f"mdev {wish.uuid} is not known here; {_offer(seen)}")
     attrs = wish.attrs if wish.attrs is not None else former.attrs if former is not None else ()
     undefined = running is not None and running.type == kind and former is None
     if undefined and wish.attrs is None and wish.persistent:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ...errors import BadInput, NodedevError
+from ...errors import BadInput, Missing, NodedevError
 from ...host import machine
 from ...host.machine import pool_uuid
 from ...host.mdevs import Mdev
@@ -89,9 +89,9 @@ class _Mdevs:
     def with_adopted(self, own: list[Member]) -> list[Member]:
         wish = self.wish
         if wish.type is None:
-            raise BadInput("type", None, f"pool {wish.name} is not known here; {self._offers()}")
+            raise Missing("type", f"pool {wish.name} is not known here; {self._offers()}")
         if wish.count is None and wish.uuids is None:
-            raise BadInput("count", None, f"pool {wish.name} is not known here; or list its uuids")
+            raise Missing("count", f"pool {wish.name} is not known here; or list its uuids")
         return [replace(member, rests=self._rests(member)) for member in [*own, *self._adopted()]]
 
     def _rests(self, member: Member) -> bool:

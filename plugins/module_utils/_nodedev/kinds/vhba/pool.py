@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ...errors import BadInput, NodedevError
+from ...errors import BadInput, Missing, NodedevError
 from ...host import fc_port, machine
 from ...host.fc_port import Port
 from ...plan import Step
@@ -89,7 +89,7 @@ class _Vhbas:
     def with_adopted(self, own: list[Member]) -> list[Member]:
         wish = self.wish
         if wish.count is None:
-            raise BadInput("count", None, f"pool {wish.name} is not known here")
+            raise Missing("count", f"pool {wish.name} is not known here")
         if wish.state == "present" and wish.logged_in and not wish.selector.online:
             raise BadInput(
                 "parents",

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from .. import wishes
-from ..errors import BadInput, NodedevError
+from ..errors import BadInput, Missing, NodedevError
 from ..host import sysfs
 from ..plan import Step
 from ..resource import Hindrance, Plan
@@ -155,7 +155,7 @@ def _target(wish: Wish, seen: Observation) -> TextFile:
     folder = wish.folder or (known.folder if known else None)
     text = wish.text if wish.text is not None or known is None else known.text
     if folder is None:
-        raise BadInput("folder", None, "a file that is to be made has a folder")
+        raise Missing("folder", "a file that is to be made has a folder")
     if seen.active and seen.active.folder != folder:
         raise NodedevError(
             f"{called(wish.name)} is in folder {seen.active.folder}, not in {folder}: remove it first with"
