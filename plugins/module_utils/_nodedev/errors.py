@@ -28,8 +28,8 @@ class Missing(BadInput):
     """An option was not given, and ``reason`` says why it has to be; nothing was touched."""
 
     def __init__(self, option: str, reason: str) -> None:
-        NodedevError.__init__(self, f"{option} is required: {reason}")
-        self.option = option
+        super().__init__(option, None, reason)
+        self.args = (f"{option} is required: {reason}",)
 
 
 def _quoted(value: object) -> str:
