@@ -113,7 +113,7 @@ def ensure(kind: Resource[W, S], wish: W, check_mode: bool = False) -> dict[str,
         if planned.steps and not check_mode:
             raise NodedevError(hindrance)
         if planned.creates:
-            udev_events.check_pyudev()
+            udev_events.needed_pyudev()
         return _result(kind, wish, before, planned, planned.then)
     for _attempt in range(ATTEMPTS):
         names = kind.locks(wish)

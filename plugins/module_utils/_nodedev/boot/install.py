@@ -21,7 +21,7 @@ from typing import Any
 from .. import locks
 from ..errors import NodedevError
 from ..plan import Step, apply, describe
-from ..store import files as definitions
+from ..store import files
 from ..store.files import explained
 from ..text import shown
 from . import restore
@@ -122,7 +122,7 @@ def installed(wanted: Sources) -> Installed:
         wanted=is_wanted,
         faults=tuple(_faults(root, wanted)) if is_wanted else (),
         loose=tuple(f"{FOLDER} {fault}" for fault in _wrong(status, FOLDER_MODE)) if status else (),
-        entries=tuple(definitions.entries(FOLDER)) if is_there else (),
+        entries=tuple(files.entries(FOLDER)) if is_there else (),
         earlier=is_there and _is_folder(os.path.join(FOLDER, PACKAGE)),
     )
 
@@ -192,7 +192,7 @@ def _content(path: str) -> bytes | None:
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(handle, "rb") as file:
-            return file.read(definitions.LARGEST + 1)
+            return file.read(files.LARGEST + 1)
     return None
 
 
@@ -226,7 +226,7 @@ def _own_folder() -> Step:
         with explained(FOLDER):
             if not _is_folder(FOLDER):
                 os.unlink(FOLDER)
-            definitions.make_folder(FOLDER)
+            files.make_folder(FOLDER)
             _own(FOLDER)
 
     return Step(f"make {FOLDER} a folder of root's alone", own)
@@ -237,7 +237,7 @@ def _write(release: str, wanted: Sources) -> Step:
 
     def write() -> None:
         with explained(root):
-            definitions.make_folder(FOLDER)
+            files.make_folder(FOLDER)
             folders = [os.path.join(root, folder) for folder in ("", *_folders(wanted))]
             for folder in folders:
                 os.mkdir(folder, 0o700)
@@ -245,7 +245,7 @@ def _write(release: str, wanted: Sources) -> Step:
                 _write_file(os.path.join(root, path), text)
             for folder in reversed(folders):
                 _own(folder)
-            definitions.sync(FOLDER)
+            files.sync(FOLDER)
 
     return Step(f"write {root}", write, lambda: _remove_all(root))
 
@@ -264,7 +264,7 @@ def _own(folder: str) -> None:
     """Make a folder root's alone, for good; no umask has a say in it."""
     os.chown(folder, *ROOT, follow_symlinks=False)
     os.chmod(folder, FOLDER_MODE)
-    definitions.sync(folder)
+    files.sync(folder)
 
 
 def _switch(release: str, temporary: str, earlier: str | None) -> Step:
@@ -285,7 +285,7 @@ def _switch(release: str, temporary: str, earlier: str | None) -> Step:
                 undo.callback(os.rename, os.path.join(FOLDER, earlier), link)
             os.replace(new, link)
             undo.pop_all()
-            definitions.sync(FOLDER)
+            files.sync(FOLDER)
 
     return Step(f"have {link} lead to {release}", switch)
 
@@ -296,7 +296,7 @@ def _remove(name: str) -> Step:
     def remove() -> None:
         with explained(path):
             _remove_all(path)
-            definitions.sync(FOLDER)
+            files.sync(FOLDER)
 
     return Step(f"remove {shown(path)}", remove)
 

@@ -7,7 +7,7 @@ Follows the kernel's drivers/scsi/scsi_transport_fc.c. World Wide Names are 16 h
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,6 +150,11 @@ def of_capability(path: str, capability: Mapping[str, Any]) -> Port | None:
         vport=vport,
         parent=parent,
     )
+
+
+def hba_of(ports: Iterable[Port], wwpn: str | None) -> Port | None:
+    """The HBA with this WWPN among ports; None where it is not there."""
+    return next((port for port in ports if port.vport is None and port.wwpn == wwpn), None)
 
 
 def vhbas(path: str) -> list[str]:

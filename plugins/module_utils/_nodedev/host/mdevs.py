@@ -31,6 +31,10 @@ class Mdev:
     nodes: tuple[str, ...]
     oddity: str | None = None
 
+    def document(self) -> dict[str, str]:
+        """What is told of it beside its UUID."""
+        return {"type": self.type, "parent_addr": self.parent}
+
 
 def find(uuid: str) -> Mdev | None:
     """The device of this UUID; None where there is none.

@@ -29,13 +29,14 @@ def settle(seconds: float) -> bool:
     return wait_for(lambda: not os.path.exists(QUEUE), seconds)
 
 
-def check_pyudev() -> None:
-    """Raise MissingLibrary where pyudev is not installed."""
+def needed_pyudev() -> Any:
+    """The library; raises MissingLibrary where it is not installed."""
     # Here, so that those who only look at devices do without it: its import takes longer than many a subset.
     try:
-        import pyudev  # noqa: F401
+        import pyudev
     except ImportError as error:
         raise MissingLibrary("pyudev", traceback.format_exc()) from error
+    return pyudev
 
 
 class Watch:
@@ -45,9 +46,7 @@ class Watch:
     """
 
     def __init__(self, subsystem: str) -> None:
-        check_pyudev()
-        import pyudev
-
+        pyudev = needed_pyudev()
         self._monitor: Any = None
         if os.path.exists(CONTROL):
             self._monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="udev")

@@ -174,6 +174,15 @@ def members_of(seen: Seen[Any]) -> list[Member]:
     return sorted(found, key=lambda member: member.index)
 
 
+def state(seen: Seen[Any]) -> dict[str, Any]:
+    """What runs of the pool and what is kept, apart, as a diff shows them."""
+    own = members_of(seen)
+    return {
+        "runtime": {member.id: seen.active[member.id].document() for member in own if member.active},
+        "boot": {member.id: definition.document() for member in own for definition in seen.defined(member.id)},
+    }
+
+
 def plan(kind: Poolable[S, D], ceilings: Mapping[str, int]) -> Plan[S]:
     """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing.
 

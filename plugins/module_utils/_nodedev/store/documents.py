@@ -91,7 +91,7 @@ class Documents(Generic[D]):
             if target is None or path != target.path:
                 files.remove(path)
 
-    def check(self, target: D, what: str, understood: Callable[[D], object] = bool) -> None:
+    def check(self, target: D, what: str, understood: Callable[[D], object] = lambda _target: None) -> None:
         """Raise NodedevError, saying ``what`` cannot be done, where a document could not be read again.
 
         ``understood`` raises DamagedDefinition for what ``decode`` leaves open.

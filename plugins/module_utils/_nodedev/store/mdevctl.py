@@ -21,7 +21,7 @@ from uuid import UUID as Identifier
 
 from ..errors import NodedevError
 from ..text import shown
-from . import files as definitions
+from . import files
 from .files import DamagedDefinition
 
 STORE = "/etc/mdevctl.d"
@@ -77,7 +77,7 @@ def place_of(damage: DamagedDefinition) -> tuple[str, str | None]:
 def decode(uuid: str, parent: str, text: str, file: str | None = None) -> Definition:
     """Understand mdevctl's JSON as mdevctl does; raises DamagedDefinition naming the file and what is wrong."""
     path = os.path.join(STORE, parent, file or uuid)
-    document = definitions.from_json(path, text)
+    document = files.from_json(path, text)
     kind, start = document.get("mdev_type"), document.get("start")
     # It becomes part of a path.
     if not isinstance(kind, str) or kind in ("", ".", "..") or "/" in kind or "\0" in kind:
@@ -130,8 +130,8 @@ def check(definition: Definition) -> None:
     """Raise NodedevError for a definition that could be written and never be read again."""
     try:
         text = encode(definition)
-        if len(text.encode()) > definitions.LARGEST:
-            raise ValueError(f"it would have more than {definitions.LARGEST} bytes")
+        if len(text.encode()) > files.LARGEST:
+            raise ValueError(f"it would have more than {files.LARGEST} bytes")
         if uuid_of(definition.uuid) != definition.uuid or not _is_parent(definition.parent):
             raise ValueError("mdevctl would not find it there")
         read = decode(definition.uuid, definition.parent, text)
@@ -159,7 +159,7 @@ def _found(wanted: str | None, parent: str | None = None) -> tuple[list[Definiti
     found: list[Definition] = []
     damaged: list[DamagedDefinition] = []
     try:
-        parents = [name for name in definitions.entries(STORE) if _is_parent(name) and parent in (None, name)]
+        parents = [name for name in files.entries(STORE) if _is_parent(name) and parent in (None, name)]
     except DamagedDefinition as error:
         return [], [error]
     for each in parents:
@@ -178,18 +178,18 @@ def _is_parent(name: str) -> bool:
 def _files(parent: str, wanted: str | None) -> dict[str, list[str]]:
     """The names of a parent's files by UUID, mdevctl's own first; of the UUID that is wanted, or of all."""
     folder = os.path.join(STORE, parent)
-    names = definitions.entries(folder)
+    names = files.entries(folder)
     if names and os.path.islink(folder):
         raise DamagedDefinition(folder, "it is a link, which mdevctl does not follow")
     if wanted is not None:
         # Of many files, few are looked at closely.
         names = [name for name in names if wanted[-12:] in name.lower()]
-    files: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for name in names:
         uuid = uuid_of(name)
         if uuid is not None and wanted in (None, uuid) and _is_file(os.path.join(folder, name)):
-            files.setdefault(uuid, []).append(name)
-    return {uuid: sorted(files[uuid], key=lambda name: name != uuid) for uuid in sorted(files)}
+            found.setdefault(uuid, []).append(name)
+    return {uuid: sorted(found[uuid], key=lambda name: name != uuid) for uuid in sorted(found)}
 
 
 def _is_file(path: str) -> bool:
@@ -209,7 +209,7 @@ def _read(uuid: str, parent: str, names: list[str], found: list[Definition], dam
                 raise DamagedDefinition(path, f"{names[0]} in the same folder defines the same device")
             if os.path.islink(path):
                 raise DamagedDefinition(path, "it is a link, which mdevctl does not follow")
-            text = definitions.read(path)
+            text = files.read(path)
             if text is not None:
                 found.append(decode(uuid, parent, text, name))
         except DamagedDefinition as error:
@@ -223,10 +223,10 @@ def define(definition: Definition) -> Callable[[], None]:
     its mode, as with mdevctl.
     """
     for folder in ("callouts", "notifiers"):
-        definitions.make_folder(os.path.join(STORE, SCRIPT_FOLDER, folder))
+        files.make_folder(os.path.join(STORE, SCRIPT_FOLDER, folder))
     path = definition.path
-    former, mode = definitions.content(path), _mode(path)
-    definitions.write(path, encode(definition), mode)
+    former, mode = files.content(path), _mode(path)
+    files.write(path, encode(definition), mode)
     return partial(_put_back, path, former, mode)
 
 
@@ -236,8 +236,8 @@ def undefine(definition: Definition) -> Callable[[], None]:
     Returns what takes it back: the file is then as it was, byte for byte.
     """
     path = definition.path
-    former, mode = definitions.content(path), _mode(path)
-    definitions.remove(path)
+    former, mode = files.content(path), _mode(path)
+    files.remove(path)
     return partial(_put_back, path, former, mode)
 
 
@@ -250,9 +250,9 @@ def _mode(path: str) -> int:
 
 def _put_back(path: str, data: bytes | None, mode: int) -> None:
     if data is None:
-        definitions.remove(path)
+        files.remove(path)
     else:
-        definitions.write(path, data, mode)
+        files.write(path, data, mode)
 
 
 def clear_up(parents: Iterable[str]) -> None:
@@ -260,6 +260,6 @@ def clear_up(parents: Iterable[str]) -> None:
     for parent in parents:
         folder = os.path.join(STORE, parent)
         with contextlib.suppress(NodedevError):
-            for name in definitions.entries(folder):
-                if name.startswith(definitions.TEMPORARY):
-                    definitions.clear_up(os.path.join(folder, name[len(definitions.TEMPORARY) :]))
+            for name in files.entries(folder):
+                if name.startswith(files.TEMPORARY):
+                    files.clear_up(os.path.join(folder, name[len(files.TEMPORARY) :]))

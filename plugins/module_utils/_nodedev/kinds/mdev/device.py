@@ -502,7 +502,7 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
 def state(seen: Observation) -> dict[str, Any]:
     """What runs and what is kept, apart, as a diff shows them."""
     definition = _kept(seen)
-    runtime = {"type": seen.active.type, "parent_addr": seen.active.parent} if seen.active else {}
+    runtime = seen.active.document() if seen.active else {}
     return {"runtime": runtime, "boot": definition.document() if definition else {}}
 
 

@@ -21,7 +21,7 @@ from ...names import mdev_name
 from ...plan import Step
 from ...pools import members, pool, record
 from ...pools.members import Member
-from ...pools.pool import members_of
+from ...pools.pool import members_of, state
 from ...pools.record import Record, Recorded
 from ...pools.space import Space
 from ...resource import Plan
@@ -348,27 +348,14 @@ def events(planned: Plan[Observation], after: Observation) -> tuple[str, ...]:
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
     """The instances afterwards, and what the parents have room for."""
     former = {definition for each in before.definitions.values() for definition in each}
-    then = planned.then
-    written = {definition for each in then.definitions.values() for definition in each if definition.autostart} - former
-    unserved = restorers.warning(f"pool {then.record.name}", served_by_mdevctl=True) if written and then.record else []
+    then = planned.then.definitions
+    written = {definition for each in then.values() for definition in each if definition.autostart} - former
+    unserved = restorers.warning(f"pool {wish.name}", served_by_mdevctl=True) if written else []
     return {
         "instances": [_instance(member, after) for member in members_of(after)],
         "capacity": _capacity(after),
         "warnings": [*before.choice.oddities, *planned.warnings, *unserved],
     }
-
-
-def state(seen: Observation) -> dict[str, Any]:
-    """What runs and what is kept, apart, as a diff shows them."""
-    runtime: dict[str, Any] = {}
-    boots: dict[str, Any] = {}
-    for member in members_of(seen):
-        device = seen.active.get(member.id)
-        if device is not None:
-            runtime[member.id] = {"type": device.type, "parent_addr": device.parent}
-        for definition in seen.defined(member.id):
-            boots[member.id] = definition.document()
-    return {"runtime": runtime, "boot": boots}
 
 
 def _instance(member: Member, seen: Observation) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     defined = seen.definition
     if wish.state == "inactive" and seen.active is None and defined is not None and _stays(wish.asked, defined, seen):
         # Its HBA need not be there to be remembered.
-        hba, parent, hindrances = _defined_on(defined, seen), defined.parent_wwpn, {}
+        hba, parent, hindrances = fc_port.hba_of(seen.ports, defined.parent_wwpn), defined.parent_wwpn, {}
     else:
         hba, hindrances = _parent(wish, seen)
         parent = hba.wwpn
@@ -215,14 +215,9 @@ def _stays(asked: Asked, definition: Definition, seen: Observation) -> bool:
     """Whether the HBA that is asked for is, or may be, the defined one, be it here or not."""
     if asked.nothing or asked.wwpn == definition.parent_wwpn:
         return True
-    hba = _defined_on(definition, seen)
+    hba = fc_port.hba_of(seen.ports, definition.parent_wwpn)
     # Which fabric an HBA is in that is not here, or has no link, cannot be told.
     return asked.fabric_wwn is not None and (hba is None or not asked.contradicts(hba))
-
-
-def _defined_on(definition: Definition, seen: Observation) -> Port | None:
-    """The HBA of a definition; None where it is not here."""
-    return next((port for port in seen.ports if port.wwpn == definition.parent_wwpn and port.vport is None), None)
 
 
 def _parent(wish: Wish, seen: Observation) -> tuple[Port, dict[str, str]]:
@@ -240,7 +235,7 @@ def _parent(wish: Wish, seen: Observation) -> tuple[Port, dict[str, str]]:
     asked, defined = wish.asked, seen.definition
     online = _online(wish, defined) and making
     if defined is not None:
-        hba = _defined_on(defined, seen)
+        hba = fc_port.hba_of(seen.ports, defined.parent_wwpn)
         if hba is not None and not asked.contradicts(hba):
             if making and why_not(hba, online) is not None:
                 raise refusal(Asked(parent=hba.name), seen.ports, {}, online)

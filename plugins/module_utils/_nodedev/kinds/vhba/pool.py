@@ -18,7 +18,7 @@ from ...host.fc_port import Port
 from ...plan import Step
 from ...pools import pool, record
 from ...pools.members import Member
-from ...pools.pool import members_of
+from ...pools.pool import members_of, state
 from ...pools.record import Record, Recorded
 from ...pools.space import Space
 from ...resource import Plan
@@ -268,21 +268,11 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
     }
 
 
-def state(seen: Observation) -> dict[str, Any]:
-    """What runs and what is kept, apart, as a diff shows them."""
-    own = [member.id for member in members_of(seen)]
-    running = {wwpn: seen.active[wwpn] for wwpn in own if wwpn in seen.active}
-    return {
-        "runtime": {wwpn: {"wwnn": each.wwnn, "parent_wwpn": each.parent} for wwpn, each in running.items()},
-        "boot": {wwpn: seen.definitions[wwpn].document() for wwpn in own if wwpn in seen.definitions},
-    }
-
-
 def _instance(member: Member, seen: Observation) -> dict[str, Any]:
     running = seen.active.get(member.id)
     names = running or seen.definitions.get(member.id)
     port = running.port if running else None
-    hba = next((hba for hba in seen.hbas if hba.wwpn == member.parent), None)
+    hba = fc_port.hba_of(seen.ports, member.parent)
     return {
         "index": member.index,
         "wwnn": names.wwnn if names else None,

@@ -36,6 +36,10 @@ class Running:
     luns: tuple[Lun, ...] = ()
     uses: tuple[tuple[str, Holder], ...] = ()
 
+    def document(self) -> dict[str, str]:
+        """What is told of it beside its WWPN."""
+        return {"wwnn": self.wwnn, "parent_wwpn": self.parent}
+
     @property
     def held_by(self) -> list[str]:
         """Who uses it, in words."""

@@ -22,17 +22,18 @@ WAIT = 30.0
 
 @dataclass(frozen=True)
 class Defined:
-    """A definition; ``ports`` reads this host's, once for the facts of all definitions."""
+    """A definition; ``ports`` reads this host's, ``arrived_hba`` that of a SCSI host, once for all definitions."""
 
     definition: Definition
     ports: Callable[[], Sequence[Port]]
+    arrived_hba: Callable[[str], Port | None]
 
 
 def defined(arrived: str | None) -> tuple[list[Defined], list[DamagedDefinition]]:
     """All definitions by WWPN: of which HBA one is, its driver has to say."""
     found, damaged = vhba_definition.DOCUMENTS.all()
-    ports = cache(fc_port.ports)
-    return [Defined(definition, ports) for definition in found], damaged
+    ports, arrived_hba = cache(fc_port.ports), cache(_arrived_hba)
+    return [Defined(definition, ports, arrived_hba) for definition in found], damaged
 
 
 def summary(each: Defined) -> tuple[str, str, bool]:
@@ -48,7 +49,7 @@ def card(each: Defined) -> str:
 
 def concerns(each: Defined, arrived: str) -> bool:
     """Whether the HBA of this SCSI host is the parent, or may be: a driver may name its port after it has made it."""
-    port = _arrived_hba(arrived)
+    port = each.arrived_hba(arrived)
     return port is not None and port.wwpn in (each.definition.parent_wwpn, *NO_NAME)
 
 
@@ -74,7 +75,7 @@ def facts(each: Defined) -> dict[str, Any]:
     """What definition_facts says of it: what runs of it, and what is unlike."""
     definition, ports = each.definition, each.ports()
     port = next((port for port in ports if port.vport and port.wwpn == definition.wwpn), None)
-    hba = _hba(definition, ports)
+    hba = fc_port.hba_of(ports, definition.parent_wwpn)
     return {
         **definition.document(),
         "name": port.name if port else None,
@@ -87,10 +88,6 @@ def facts(each: Defined) -> dict[str, Any]:
     }
 
 
-def _hba(definition: Definition, ports: Sequence[Port]) -> Port | None:
-    return next((port for port in ports if port.vport is None and port.wwpn == definition.parent_wwpn), None)
-
-
 def _drift(definition: Definition, port: Port, ports: Sequence[Port]) -> Iterator[dict[str, str]]:
     """Where the vHBA of this WWPN is unlike its definition."""
     parent = next((hba.wwpn for hba in ports if hba.host == port.parent), "none")
@@ -101,7 +98,7 @@ def _drift(definition: Definition, port: Port, ports: Sequence[Port]) -> Iterato
 def hindrance(each: Defined) -> Hindrance | None:
     """What is in its way now."""
     ports = fc_port.ports()
-    if _hba(each.definition, ports) is not None:
+    if fc_port.hba_of(ports, each.definition.parent_wwpn) is not None:
         return None
     nameless = any(port.vport is None and port.wwpn in NO_NAME for port in ports)
     reason = "its HBA is not there; it is restored when the HBA arrives"
