@@ -27,7 +27,7 @@ RULE = re.compile(r"\|[\s|:-]+\|")
 
 
 @dataclass(frozen=True)
-class Message:
+class Text:
     """A text of a source or a page; ``is_message`` says whether it has the words that make it one."""
 
     line: int
@@ -45,12 +45,12 @@ def core(text: str) -> str:
     return VALUES.sub(VALUE, text).strip(AROUND)
 
 
-def texts(source: str, unsaid: Collection[str] = ()) -> list[Message]:
+def texts(source: str, unsaid: Collection[str] = ()) -> list[Text]:
     """The texts of a Python file, but for what stands within ``unsaid``: variables, classes and functions by name."""
     return [*_texts(ast.parse(source), unsaid, LEAST)]
 
 
-def _texts(node: ast.AST, unsaid: Collection[str], least: int) -> Iterator[Message]:
+def _texts(node: ast.AST, unsaid: Collection[str], least: int) -> Iterator[Text]:
     if _names(node) & {*unsaid} or _is_documentation(node) or _is_joint(node):
         return
     if isinstance(node, ast.Raise):
@@ -59,7 +59,7 @@ def _texts(node: ast.AST, unsaid: Collection[str], least: int) -> Iterator[Messa
     if text is not None and "\n" not in text and "\\" not in text:
         whole = VALUES.sub(VALUE, text)
         is_message = " " in whole.strip(AROUND) and len(WORD.findall(whole)) >= least
-        yield Message(getattr(node, "lineno", 0), whole, is_message)
+        yield Text(getattr(node, "lineno", 0), whole, is_message)
     for each in [node] if text is None else _values(node):
         for child in ast.iter_child_nodes(each):
             yield from _texts(child, unsaid, least)
@@ -103,9 +103,9 @@ def _values(node: ast.AST) -> Iterator[ast.AST]:
             yield from [ast.Expr(side)] if _text(side) is None else _values(side)
 
 
-def entries(page: str) -> list[Message]:
+def entries(page: str) -> list[Text]:
     """The messages that a page has, in the columns of its tables that are headed so."""
-    found: list[Message] = []
+    found: list[Text] = []
     place: int | None = None
     for number, line in enumerate(page.splitlines(), start=1):
         cells = [cell.strip() for cell in line.split("|")]
@@ -114,5 +114,5 @@ def entries(page: str) -> list[Message]:
         elif COLUMN in cells:
             place = cells.index(COLUMN)
         elif place is not None and not RULE.fullmatch(line):
-            found += [Message(number, text, True) for text in CODE.findall(cells[place])]
+            found += [Text(number, text, True) for text in CODE.findall(cells[place])]
     return found

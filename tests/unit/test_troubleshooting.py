@@ -10,11 +10,7 @@ from house import PLUGINS, ROOT
 from messages import core, entries, texts
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
-SOURCES = {
-    str(file.relative_to(ROOT)): file.read_text()
-    for folder in PLUGINS.iterdir()
-    for file in sorted(folder.rglob("*.py"))
-}
+SOURCES = {str(file.relative_to(ROOT)): file.read_text() for file in sorted(PLUGINS.rglob("*.py"))}
 # Variables, classes and functions whose texts are no messages.
 UNSAID = {
     "CLONED": "names of images, which stand in a message that has its own entry",
