@@ -18,7 +18,8 @@ from simhost.api import python_wrapper
 # What stands for lines that are left out.
 GAP = "..."
 BLOCK = re.compile(r"^```(\w+)\n((?s:.*?))^```$|^(#{2,}) (.*)$", re.MULTILINE)
-FILE = re.compile(r"# (\S+\.yml)\n")
+# The first line of a file names it.
+FILE = re.compile(r"(?:# (\S+\.yml)|<!-- (\S+\.xml) -->)\n")
 # The managed host has its own programs, not those beside the controller's Python. There is no systemd to talk to in a
 # simulated host: systemctl does what it does for an image.
 MANAGED = "export PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_OFFLINE=1\nexec "
@@ -35,9 +36,9 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        """The name of the file that it is, as its first line says."""
+        """The name of the file that it is, if it is one."""
         named = FILE.match(self.text)
-        return named[1] if named and self.language == "yaml" else None
+        return (named[1] or named[2]) if named else None
 
 
 def page(name: str) -> str:
