@@ -18,6 +18,8 @@ from simhost.api import python_wrapper
 # What stands for lines that are left out.
 GAP = "..."
 BLOCK = re.compile(r"^```(\w+)\n((?s:.*?))^```$|^(#{2,}) (.*)$", re.MULTILINE)
+# A table's rows, after its head and the line below that.
+TABLE = re.compile(r"^\|[-|]+\|\n((?:\|.*\|\n)+)", re.MULTILINE)
 # The first line of a file names it.
 FILE = re.compile(r"(?:# (\S+\.yml)|<!-- (\S+\.xml) -->)\n")
 # The managed host has its own programs, not those beside the controller's Python. There is no systemd to talk to in a
@@ -56,11 +58,13 @@ def blocks(text: str) -> Iterator[Block]:
             yield Block(language, content, chapter, section)
 
 
-def table(text: str, chapter: str) -> list[list[str]]:
-    """The rows of the only table of a chapter, without its head."""
-    (found,) = re.findall(rf"^## {re.escape(chapter)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    rows = [line.strip("|").split(" | ") for line in found.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in row] for row in rows[2:]]
+def tables(text: str) -> list[list[list[str]]]:
+    """The rows of each table, without their heads."""
+    return [[cells(line) for line in found.splitlines()] for found in TABLE.findall(text)]
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line[1:-1].split("|")]
 
 
 class Controller:

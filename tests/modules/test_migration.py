@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import CARD, OTHER, OTHER_CARD, UUID, Host, definitions, running
-from pages import Controller, blocks, page, table, unlike
+from pages import Controller, blocks, page, tables, unlike
 from scripts import mdevctl
 from simhost.testing import names
 from test_mdevctl_suite import STATE, understood
@@ -235,7 +235,7 @@ def test_a_task_does_what_the_command_does(
                 host.run(["sh", "-c", f"cat > {FOLDER}/{file}"], input=text)
             if "virsh" in chapter:
                 stack.enter_context(host.libvirtd())
-        rows = table(TEXT, chapter)
+        (rows,) = tables(TEXT.partition(f"\n## {chapter}\n")[2].partition("\n## ")[0])
         assert len(rows) > 4
         for command, task in rows:
             module, options = arguments(task)
