@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,19 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("library")
     (folder / "ansible").symlink_to(Path(ansible.__file__).parent)
     return f"{folder}:{ROOT / 'playbooks' / 'collections'}"
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The collection as it is built to be installed."""
+    from clones import clone
+
+    folder = tmp_path_factory.mktemp("archive")
+    clone(folder / "clone")
+    build = [sys.executable, "-m", "ansible", "galaxy", "collection", "build", "--output-path", str(folder)]
+    subprocess.run(build, cwd=folder / "clone", stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    (built,) = folder.glob("*.tar.gz")
+    return built
 
 
 def warnings(result: Result) -> list[str]:

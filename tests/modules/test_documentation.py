@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,9 @@ MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
 SIMULATED = [module for module in MODULES if module.stem != "boot_engine"]
 # The hosts that examples are written for, where that is not one with vGPUs.
 SCENARIOS = {"vhba": "fc", "vhba_facts": "fc", "vhba_pool": "fc"}
+REPOSITORY = yaml.safe_load((ROOT / "galaxy.yml").read_text())["repository"]
+# The pages of docs that every module's documentation leads to.
+PAGES = ("start", "troubleshooting", "migration", "results")
 REFERENCE = re.compile(r"As RV\(hostdev\.nodedev\.(?P<module>\w+)#module:(?P<path>[\w.\[\]]+)\)\.")
 # Facts are trees of their own, and the boot engine is no device.
 ANSWERS_OF_THEIR_OWN = ("boot_engine", "definition_facts", "mdev_types_facts", "nodedev_facts", "vhba_facts")
@@ -33,6 +40,57 @@ def documentation(module: Path, name: str) -> Any:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name:
             return yaml.safe_load(ast.literal_eval(node.value))
     raise AssertionError(f"{module} has no {name}")
+
+
+@cache
+def all_told() -> dict[str, Any]:
+    """What ansible-doc tells of all modules, with what the fragments have."""
+    arguments = ["doc", "--json", *(f"hostdev.nodedev.{module.stem}" for module in MODULES)]
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", *arguments],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def told(module: str) -> dict[str, Any]:
+    """The DOCUMENTATION of a module as ansible-doc tells it."""
+    found: dict[str, Any] = all_told()[f"hostdev.nodedev.{module}"]["doc"]
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=[module.stem for module in MODULES])
+def test_each_module_leads_to_the_pages(module: Path) -> None:
+    links = [each["link"] for each in told(module.stem)["seealso"] if "link" in each]
+    assert links == [f"{REPOSITORY}/blob/main/docs/{page}.md" for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_is_there(page: str) -> None:
+    assert (ROOT / "docs" / f"{page}.md").exists()
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may lead to within a page: its headings, as a repository's pages have them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: str(page.stem))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)]*)\)", page.read_text())
+    wrong = []
+    for target, anchor in links:
+        there = (page.parent / target).resolve() if target else page
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            wrong.append(f"{target}#{anchor}")
+    assert wrong == []
 
 
 @pytest.mark.parametrize("module", SIMULATED, ids=[module.stem for module in SIMULATED])

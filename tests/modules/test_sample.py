@@ -83,6 +83,7 @@ def test_where_a_kind_is_named() -> None:
         "roles/persistence/files/61-nodedev-restore.rules": 3,
         "README.md": 2,
         "docs/verified.md": 1,
+        "docs/results.md": 1,
         "tests/modules/odd_strategies.py": 1,
         "tests/kernelhost/test_warm.py": 1,
     }
@@ -116,5 +117,6 @@ def test_it_lives(collection: Path) -> None:
 
 
 def test_it_is_documented(collection: Path) -> None:
-    which = "text_file or definition_facts or documented_once"
-    assert "passed" in run(collection, "-m", "pytest", "-q", "tests/modules/test_documentation.py", "-k", which)
+    which = "text_file or definition_facts or documented_once or results"
+    files = ("tests/modules/test_documentation.py", "tests/modules/test_results.py")
+    assert "passed" in run(collection, "-m", "pytest", "-q", *files, "-k", which)
