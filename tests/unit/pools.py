@@ -12,6 +12,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.proc
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.parents import Choice, Parent
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import called
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import describe
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Record, Recorded
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Plan
@@ -87,7 +88,7 @@ def observed(
     known: dict[str, Any] = {
         "machine": MACHINE,
         "record": record,
-        "choice": Choice(tuple(parents), {}, ()),
+        "choice": Choice(tuple(parents), {}),
         "registered": tuple(parent.address for parent in parents),
         "cards": {address: address for address in PARENTS.values()},
         "active": {device.uuid: device for device in active},
@@ -115,7 +116,7 @@ def new(**options: Any) -> Wish:
 def shortly(planned: Plan[Observation]) -> list[str]:
     """The steps with the short names of instances and parents, and without what is the same in all of them."""
     names = {value: f"#{name}" for name, value in [*enumerate(IDS), *OTHERS.items()]}
-    names.update({value: letter for letter, value in PARENTS.items()})
+    names.update({called(value): letter for letter, value in PARENTS.items()})
     names.update({f" of type {TYPE}": "", f" with type {TYPE}": "", f"{STORE}/pool/x.json": "STORE"})
     names.update({"/run/nodedev.d/pool/x.json": "RUNTIME", ", start auto": "", "mdev ": ""})
     steps = []

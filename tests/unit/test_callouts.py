@@ -180,15 +180,15 @@ REFUSALS: list[tuple[str, list[tuple[str, str, str]], list[str], str, list[str]]
         "one refuses",
         [("a", "echo 'APQN 5.4 is in use' >&2; exit 1", ""), ("b", "exit 0", "")],
         ["a pre start none", "n notify start none"],
-        f"the callout script DIR/a refuses the start of mdev {UUID} on matrix (exit status 1): APQN 5.4 is in use;"
-        " force: true passes over it",
+        f"the callout script DIR/a refuses the start of mdev {UUID} on ap_matrix (matrix) (exit status 1): APQN"
+        " 5.4 is in use; force: true passes over it",
         ["a pre start none", "a post start success", "n notify start success"],
     ),
     (
         "one with versions refuses",
         [("a", "exit 3", ALL)],
         ["a pre start none", "n notify start none"],
-        f"the callout script DIR/a refuses the start of mdev {UUID} on matrix (exit status 3);"
+        f"the callout script DIR/a refuses the start of mdev {UUID} on ap_matrix (matrix) (exit status 3);"
         " force: true passes over it",
         ["a pre start none", "a post start success", "n notify start success"],
     ),
@@ -196,7 +196,7 @@ REFUSALS: list[tuple[str, list[tuple[str, str, str]], list[str], str, list[str]]
         "with versions, another type is a refusal too",
         [("a", "exit 2", ALL)],
         ["a pre start none", "n notify start none"],
-        f"the callout script DIR/a refuses the start of mdev {UUID} on matrix (exit status 2);"
+        f"the callout script DIR/a refuses the start of mdev {UUID} on ap_matrix (matrix) (exit status 2);"
         " force: true passes over it",
         ["a pre start none", "a post start success", "n notify start success"],
     ),

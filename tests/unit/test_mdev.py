@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from hypothesis import strategies as st
 
 UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
 CARD, OTHER_CARD = "0000:06:00.0", "0000:07:00.0"
+HERE, THERE = f"pci_0000_06_00_0 ({CARD})", f"pci_0000_07_00_0 ({OTHER_CARD})"
+BOTH = re.escape(f"{HERE}, {THERE}")
 TYPES: dict[str, dict[str, Any]] = {
     "nvidia-1": {"name": "GRID T4-1Q", "device_api": "vfio-pci", "available_instances": 8, "instances": []},
     "nvidia-4": {"name": "GRID T4-4Q", "device_api": "vfio-pci", "available_instances": 2, "instances": []},
@@ -28,11 +31,11 @@ TYPES: dict[str, dict[str, Any]] = {
 }
 HOLDER = Holder("/dev/vfio/12", "qemu-system-x86", pid=4711, domain="desk")
 
-CREATE = f"create mdev {UUID} of type nvidia-4 on {CARD}"
-REMOVE = f"remove mdev {UUID} of type nvidia-4 from {CARD}"
-DEFINE = f"define mdev {UUID} with type nvidia-4 on {CARD}, start auto"
-CHANGE = f"change the definition of mdev {UUID} with type nvidia-4 on {CARD}, start"
-UNDEFINE = f"undefine mdev {UUID} on {CARD}"
+CREATE = f"create mdev {UUID} of type nvidia-4 on {HERE}"
+REMOVE = f"remove mdev {UUID} of type nvidia-4 from {HERE}"
+DEFINE = f"define mdev {UUID} with type nvidia-4 on {HERE}, start auto"
+CHANGE = f"change the definition of mdev {UUID} with type nvidia-4 on {HERE}, start"
+UNDEFINE = f"undefine mdev {UUID} on {HERE}"
 ASKING = ", asking the callout scripts"
 SCRIPTS = Scripts(("/etc/mdevctl.d/scripts.d/callouts/x",))
 DAMAGE = DamagedDefinition(f"/etc/mdevctl.d/{CARD}/{UUID}", "no JSON")
@@ -124,16 +127,16 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         "another type, made anew",
         wished(replace=True),
         observed(running("nvidia-1"), defined("nvidia-1")),
-        [f"remove mdev {UUID} of type nvidia-1 from {CARD}", CREATE, f"{CHANGE} auto"],
+        [f"remove mdev {UUID} of type nvidia-1 from {HERE}", CREATE, f"{CHANGE} auto"],
     ),
     (
         "another parent, made anew",
         wished(replace=True),
         observed(running(parent=OTHER_CARD), defined(parent=OTHER_CARD)),
         [
-            f"remove mdev {UUID} of type nvidia-4 from {OTHER_CARD}",
+            f"remove mdev {UUID} of type nvidia-4 from {THERE}",
             CREATE,
-            f"undefine mdev {UUID} on {OTHER_CARD}",
+            f"undefine mdev {UUID} on {THERE}",
             DEFINE,
         ],
     ),
@@ -191,8 +194,8 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         observed(running(), callouts=SCRIPTS, script_attrs=(("a", "1"),)),
         [
             f"{REMOVE}{ASKING}",
-            f"create mdev {UUID} of type nvidia-9 on {CARD}{ASKING}",
-            f"define mdev {UUID} with type nvidia-9 on {CARD}, start auto{ASKING}",
+            f"create mdev {UUID} of type nvidia-9 on {HERE}{ASKING}",
+            f"define mdev {UUID} with type nvidia-9 on {HERE}, start auto{ASKING}",
         ],
     ),
     (
@@ -215,7 +218,7 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         wished(attrs=[{"a": "1"}], replace=True),
         observed(running("nvidia-1"), defined("nvidia-1"), callouts=SCRIPTS, changeable=True),
         [
-            f"remove mdev {UUID} of type nvidia-1 from {CARD}{ASKING}",
+            f"remove mdev {UUID} of type nvidia-1 from {HERE}{ASKING}",
             f"{CREATE}, a=1{ASKING}",
             f"{CHANGE} auto, a=1{ASKING}",
         ],
@@ -259,7 +262,7 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         "inactive, its parent gone",
         wished(state="inactive", autostart=False, parent=None),
         observed(None, defined(parent=OTHER_CARD), address=OTHER_CARD),
-        [f"change the definition of mdev {UUID} with type nvidia-4 on {OTHER_CARD}, start manual"],
+        [f"change the definition of mdev {UUID} with type nvidia-4 on {THERE}, start manual"],
     ),
     ("a manual start stays", wished(), observed(running(), defined(autostart=False)), []),
     ("a manual start stays while it is stopped", wished(state="inactive"), observed(running(), MANUAL), [REMOVE]),
@@ -275,7 +278,7 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         wished(replace=True),
         observed(running("nvidia-1"), defined("nvidia-1", autostart=False, a="1")),
         [
-            f"remove mdev {UUID} of type nvidia-1 from {CARD}",
+            f"remove mdev {UUID} of type nvidia-1 from {HERE}",
             CREATE,
             f"set a=1 on mdev {UUID}",
             f"{CHANGE} manual, a=1",
@@ -286,10 +289,10 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         wished(replace=True),
         observed(running(parent=OTHER_CARD), defined(parent=OTHER_CARD, autostart=False, a="1")),
         [
-            f"remove mdev {UUID} of type nvidia-4 from {OTHER_CARD}",
+            f"remove mdev {UUID} of type nvidia-4 from {THERE}",
             CREATE,
             f"set a=1 on mdev {UUID}",
-            f"undefine mdev {UUID} on {OTHER_CARD}",
+            f"undefine mdev {UUID} on {THERE}",
             DEFINE.replace("auto", "manual, a=1"),
         ],
     ),
@@ -297,7 +300,7 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         "another parent, made anew with the type that it has",
         wished(type=None, replace=True),
         observed(None, defined(parent=OTHER_CARD, autostart=False)),
-        [CREATE, f"undefine mdev {UUID} on {OTHER_CARD}", DEFINE.replace("auto", "manual")],
+        [CREATE, f"undefine mdev {UUID} on {THERE}", DEFINE.replace("auto", "manual")],
     ),
     (
         "inactive, its parent gone, by the vendor's name of its type",
@@ -317,7 +320,7 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         "inactive and manual, its type vanished",
         wished(state="inactive", type=None, autostart=False),
         observed(None, defined("nvidia-999")),
-        [f"change the definition of mdev {UUID} with type nvidia-999 on {CARD}, start manual"],
+        [f"change the definition of mdev {UUID} with type nvidia-999 on {HERE}, start manual"],
     ),
     ("inactive, full", wished(state="inactive", type="nvidia-16"), observed(), [DEFINE.replace("-4 ", "-16 ")]),
     ("absent, its type vanished", wished(state="absent", type=None), GONE_TYPE, [UNDEFINE]),
@@ -358,14 +361,14 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         wished(parent="nope"),
         observed(address=None),
         BadInput,
-        "parent: 'nope'.*0000:06:00.0, 0000:07",
+        r"parent: 'nope'.*pci_0000_06_00_0 \(0000:06:00.0\), pci_0000_07_00_0 \(0000:07",
     ),
     (
         "no parent for a new device",
         wished(parent=None),
         observed(address=None),
         BadInput,
-        "parent is required: .*: 0000:06:00.0",
+        r"parent is required: .*: pci_0000_06_00_0 \(0000:06:00.0\)",
     ),
     ("parent not registered", wished(parent=OTHER_CARD), observed(address=OTHER_CARD), BadInput, "not registered"),
     (
@@ -396,7 +399,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         wished(),
         observed(running(parent=OTHER_CARD)),
         NodedevError,
-        "on 0000:07:00.0, not with.*on 0000:06:00.0",
+        r"on pci_0000_07_00_0 \(0000:07:00.0\), not with.*on pci_0000_06_00_0 \(0000:06:00.0\)",
     ),
     (
         "defined with another type",
@@ -410,14 +413,14 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         wished(),
         observed(None, defined(parent=OTHER_CARD)),
         NodedevError,
-        "is defined.*on 0000:07:00.0",
+        r"is defined.*on pci_0000_07_00_0 \(0000:07:00.0\)",
     ),
     (
         "defined twice",
         wished(parent=None),
         observed(None, defined(), defined(parent=OTHER_CARD), address=None),
         BadInput,
-        "under several parents.*0000:06:00.0, 0000:07:00.0",
+        r"under several parents.*pci_0000_06_00_0 \(0000:06:00.0\), pci_0000_07_00_0 \(0000:07:00.0\)",
     ),
     (
         "absent in use",
@@ -428,14 +431,14 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     ),
     ("inactive in use", wished(state="inactive"), observed(running(), holders=(HOLDER,)), InUse, "4711"),
     ("replace in use", wished(replace=True), observed(running("nvidia-1"), holders=(HOLDER,)), InUse, "4711"),
-    ("still leaving", wished(), observed(leaving=True), InUse, f"{UUID} is still being removed from {CARD}"),
+    ("still leaving", wished(), observed(leaving=True), InUse, f"{UUID} is still being removed from {re.escape(HERE)}"),
     *[
         (
             f"still leaving, {state}",
             wished(state=state, type=None, force=True),
             observed(None, *known, leaving=True, holders=(HOLDER,)),
             InUse,
-            rf"mdev {UUID} is still being removed from {CARD} and held by process 4711 .*desk: stop what has it open",
+            rf"mdev {UUID} is still being removed from {re.escape(HERE)} and held by process 4711 .*desk: stop",
         )
         for state in ("inactive", "absent")
         for known in ((), (defined(),))
@@ -446,7 +449,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
             wished(state="absent", parent=None),
             observed(active, defined(), defined(parent=OTHER_CARD), address=active.parent if active else None),
             BadInput,
-            "under several parents, name one as 'parent': 0000:06:00.0, 0000:07:00.0",
+            f"under several parents, name one as 'parent': {BOTH}",
         )
         for how, active in (
             ("none runs", None),
@@ -459,7 +462,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         wished(state="absent", parent=None),
         observed(running(parent=OTHER_CARD), defined(), address=OTHER_CARD),
         BadInput,
-        "under several parents, name one as 'parent': 0000:06:00.0, 0000:07:00.0, and runs on 0000:07:00.0",
+        f"under several parents, name one as 'parent': {BOTH}, and runs on {re.escape(THERE)}",
     ),
     *[
         (
@@ -467,7 +470,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
             wished(type=type),
             GONE_TYPE,
             BadInput,
-            r"type: 'nvidia-999' cannot be used: 0000:06:00.0 has the types: nvidia-1 \(GRID T4-1Q\), nvidia-4",
+            rf"type: 'nvidia-999' cannot be used: {re.escape(HERE)} has the types: nvidia-1 \(GRID T4-1Q\), nvidia-4",
         )
         for type in (None, "nvidia-999", "GRID T4-99Q")
     ],
@@ -476,14 +479,14 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         wished(type="nvidia-998", state="inactive"),
         GONE_TYPE,
         BadInput,
-        "type: 'nvidia-998' cannot be used: 0000:06:00.0 has the types: nvidia-1",
+        r"type: 'nvidia-998' cannot be used: pci_0000_06_00_0 \(0000:06:00.0\) has the types: nvidia-1",
     ),
     (
         "its parent gone, another id is wished",
         wished(type="nvidia-5", state="inactive", parent=OTHER_CARD),
         observed(None, defined(parent=OTHER_CARD), address=OTHER_CARD),
         NodedevError,
-        "is defined with type nvidia-4 on 0000:07:00.0, not with type nvidia-5",
+        r"is defined with type nvidia-4 on pci_0000_07_00_0 \(0000:07:00.0\), not with type nvidia-5",
     ),
     ("damaged, here", wished(), observed(damaged=(DAMAGE,)), DamagedDefinition, "is damaged .no JSON.*left alone"),
     ("damaged, inactive", wished(state="inactive"), observed(damaged=(DAMAGE,)), DamagedDefinition, "is damaged"),
@@ -585,7 +588,7 @@ def test_what_is_no_wish(options: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(("type", "warned"), [("nvidia-999", False), ("GRID T4-99Q", True), (None, False)])
 def test_a_type_that_cannot_be_compared_is_told(type: str | None, warned: bool) -> None:
     told = (
-        f"mdev {UUID} stays defined with type nvidia-999: whether that is GRID T4-99Q cannot be told, since {CARD} does"
+        f"mdev {UUID} stays defined with type nvidia-999: whether that is GRID T4-99Q cannot be told, since {HERE} does"
         " not offer it now"
     )
     planned = plan(wished(type=type, state="inactive"), GONE_TYPE)

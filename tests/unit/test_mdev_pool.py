@@ -39,7 +39,7 @@ PLIGHTS: list[tuple[str, list[Mdev], dict[str, int]]] = [
     ("all full", runs("uA", "vB"), {"A": 1, "B": 1}),
     ("all full with instances of another size", runs("uA", "vB", kind="nvidia-2"), {"A": 1, "B": 1}),
 ]
-WITHOUT_TYPE = Choice((), {PARENTS["A"]: ("nvidia-9",), PARENTS["B"]: ()}, ())
+WITHOUT_TYPE = Choice((), {PARENTS["A"]: {"nvidia-9": None}, PARENTS["B"]: {}})
 BROKEN = DamagedDefinition("/etc/nodedev.d/pool/x.json", "no JSON")
 
 CASES: list[tuple[str, Wish, Observation, list[str]]] = [
@@ -544,7 +544,7 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
             recorded("0A", parents={"addresses": [PARENTS["A"], PARENTS["C"]]}),
             runs("0A"),
             defined("0A"),
-            choice=Choice(observed().choice.parents[:1], {}, (PARENTS["C"],)),
+            choice=Choice(observed().choice.parents[:1], {}, {PARENTS["C"]: "there is no such device"}),
         ),
         [],
     ),

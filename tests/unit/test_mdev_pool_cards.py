@@ -21,7 +21,6 @@ def functions(**free: int) -> Choice:
             for name, count in free.items()
         ),
         {},
-        (),
     )
 
 
@@ -48,16 +47,18 @@ def test_a_card_that_was_found_to_take_less(ceilings: Mapping[str, int], count: 
 
 def test_what_a_card_says_it_takes_and_what_was_found_are_told_when_it_is_too_little() -> None:
     seen = observed(choice=functions(A1=1, A2=1, A3=1, A4=1, B1=1), cards=CARDS)
-    with pytest.raises(BadInput, match=r"needs 5 more .* room for 4; free are all of 0000:06:00.0: 3, all of 0000:07"):
+    with pytest.raises(
+        BadInput, match=r"needs 5 more .* room for 4; free are all of .*06:00.0\): 3, all of pci_0000_07"
+    ):
         plan(new(count=5), seen)
-    with pytest.raises(BadInput, match=r"room for 2; free are all of 0000:06:00.0: 1, all of 0000:07:00.0: 3"):
+    with pytest.raises(BadInput, match=r"room for 2; free are all of .*06:00.0\): 1, all of .*07:00.0\): 3"):
         plan(new(count=5), seen, {PARENTS["A"]: 1})
 
 
 def test_others_on_the_card_count_against_what_it_takes() -> None:
     others = [replace(device, parent=f"{device.parent}.1") for device in runs("uA", "vA")]
     seen = observed(active=others, choice=functions(A2=1, A3=1, A4=1), cards=CARDS)
-    with pytest.raises(BadInput, match=r"room for 1; free are all of 0000:06:00.0: 1"):
+    with pytest.raises(BadInput, match=r"room for 1; free are all of .*\(0000:06:00.0\): 1"):
         plan(new(count=2), seen)
     # Only to be defined, the pool has the card to itself.
     assert len(shortly(plan(new(count=3, state="inactive"), seen))) == 4

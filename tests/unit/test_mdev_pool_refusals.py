@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mde
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool import plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import called
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Record, Recorded
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import (
     DamagedDefinition,
@@ -23,7 +25,9 @@ from pools import HOLDER, IDS, OTHERS, PARENTS, TYPE, defined, new, observed, re
 U, V = OTHERS["u"], OTHERS["v"]
 PAIR = (recorded("0A", "1B"), runs("0A", "1B"), defined("0A", "1B"))
 
-NO_PARENTS = Choice((), {}, ())
+A, B = r"pci_0000_06_00_0 \(0000:06:00.0\)", r"pci_0000_07_00_0 \(0000:07:00.0\)"
+EIGHT = [f"0000:{number:02x}:00.0" for number in range(8)]
+NO_PARENTS = Choice((), {})
 REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     (
         "no type",
@@ -35,32 +39,67 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     (
         "no type, what there is",
         wished(count=1),
-        observed(choice=Choice((), {PARENTS["A"]: ("t (T4)", "u")}, ())),
+        observed(choice=Choice((), {PARENTS["A"]: {"t": "T4", "u": None}})),
         BadInput,
-        r"type is required: pool x is not known here; 0000:06:00.0 has the types: t \(T4\), u",
+        rf"type is required: pool x is not known here; {A} has the types: t \(T4\), u",
     ),
     ("no count", wished(type=TYPE), observed(), BadInput, "count is required: pool x is not known here; or list"),
     (
         "a parent that is not registered",
         new(),
-        observed(choice=Choice((), {}, ("0000:99:00.0",))),
+        observed(choice=Choice((), {}, {"0000:99:00.0": "there is no such device"})),
         BadInput,
-        "parents: '0000:99:00.0' cannot be used: the registered parents are: 0000:06:00.0, 0000:07:00.0",
+        f"parents: '0000:99:00.0' cannot be used: there is no such device; the registered parents are: {A}, {B}",
     ),
     (
         "no parent is chosen",
         new(parents={"driver": "nope"}),
-        observed(choice=NO_PARENTS),
+        observed(choice=Choice((), {}, misses={"driver": {"nvidia": [PARENTS["A"], PARENTS["B"]], "none": ["m"]}})),
         BadInput,
-        "parents: {'driver': 'nope'} cannot be used: it takes none of the registered parents: 0000:06:00.0, 0000",
+        "parents: {'driver': 'nope'} cannot be used: it leaves out every parent: "
+        f"driver is nvidia on {A}, {B} and none on m$",
     ),
-    ("no parent at all", new(), observed(capacity={}), BadInput, "it takes none of the registered parents: none"),
+    (
+        "parents are chosen that contradict each other",
+        new(parents={"names": ["pci_0000_06_00_0"], "driver": "nvidia", "numa_node": 1}),
+        observed(choice=Choice((), {}, misses={"numa_node": {"0": [PARENTS["A"]]}})),
+        BadInput,
+        f"it leaves out every parent: numa_node is 0 on {A}$",
+    ),
+    (
+        "no parent at all",
+        new(),
+        observed(capacity={}, choice=Choice((), {}, instead=("the IOMMU is off",))),
+        NodedevError,
+        "^pool x: no device on this host offers mediated devices; the IOMMU is off$",
+    ),
+    (
+        "no parent at all, and no type",
+        new(type=None),
+        observed(capacity={}, choice=Choice((), {}, instead=("the IOMMU is off",))),
+        NodedevError,
+        "^pool x: no device on this host offers mediated devices; the IOMMU is off$",
+    ),
+    (
+        "no parent at all, and one is listed",
+        new(parents={"names": ["pci_0000_01_00_0"]}),
+        observed(capacity={}, choice=Choice((), {}, {"pci_0000_01_00_0": "there is no such device"}, instead=("x",))),
+        BadInput,
+        "^parents: 'pci_0000_01_00_0' .*: no device on this host offers mediated devices; there is no such device; x$",
+    ),
+    (
+        "no such type on eight cards",
+        new(type="grid-t4-1q"),
+        observed(choice=Choice((), {each: {"t": "GRID T4-1Q", "u": None} for each in EIGHT})),
+        BadInput,
+        r"did you mean 'GRID T4-1Q'\?; (\S+ \(\S+\)(, )?){3} and 5 more have the types: t \(GRID T4-1Q\), u$",
+    ),
     (
         "no such type",
         new(type="t9"),
-        observed(choice=Choice((), {PARENTS["A"]: ("t",), PARENTS["B"]: ()}, ())),
+        observed(choice=Choice((), {PARENTS["A"]: {"t": None}, PARENTS["B"]: {}})),
         BadInput,
-        "type: 't9' cannot be used: 0000:06:00.0 has the types: t; 0000:07:00.0 has the types: none",
+        f"type: 't9' cannot be used: {A} has the types: t; {B} has the types: none",
     ),
     (
         "too many",
@@ -68,7 +107,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         observed(active=runs("uA", "vB"), capacity={"A": 4, "B": 2}),
         BadInput,
         f"count: 9 cannot be used: pool x needs 9 more instances of type {TYPE} and there is room for 4;"
-        " free are 0000:06:00.0: 3, 0000:07:00.0: 1",
+        f" free are {A}: 3, {B}: 1",
     ),
     (
         "too many more",
@@ -89,7 +128,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         new(uuids=[U, V]),
         observed(capacity={"A": 1}),
         BadInput,
-        rf"uuids: \['{U}', '{V}'\] cannot be used: pool x needs 2 more .* room for 1; free are 0000:06:00.0: 1",
+        rf"uuids: \['{U}', '{V}'\] cannot be used: pool x needs 2 more .* room for 1; free are {A}: 1",
     ),
     ("shrink in use", wished(count=1), observed(*PAIR, held="01"), InUse, r"1 of 2 .* #0 \(index 0\) by process 4711"),
     ("absent in use", wished(state="absent"), observed(*PAIR, held="1"), InUse, "#1 .* of domain desk"),
@@ -126,7 +165,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     (
         "another type",
         wished(type="nvidia-2"),
-        observed(*PAIR, choice=Choice((Parent(PARENTS["A"], "pci_A", PARENTS["A"], "nvidia-2", None, 4),), {}, ())),
+        observed(*PAIR, choice=Choice((Parent(PARENTS["A"], "pci_A", PARENTS["A"], "nvidia-2", None, 4),), {})),
         NodedevError,
         "with type nvidia-1 on A, not with type nvidia-2: remove the pool first with state: absent, or choose another",
     ),
@@ -178,14 +217,14 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         new(uuids=[U], adopt=True),
         observed(definitions=defined("uA", "uB")),
         NodedevError,
-        f"mdev #u is defined under several parents, {PARENTS['A']}, {PARENTS['B']}: undefine it under all but one",
+        f"mdev #u is defined under several parents, {A}, {B}: undefine it under all but one",
     ),
     (
         "adopted, its parent gone",
         new(uuids=[U], adopt=True),
         observed(definitions=defined("uC")),
         NodedevError,
-        f"pool x has mdev #u on {PARENTS['C']}, which is not among the parents that are chosen",
+        rf"pool x has mdev #u on pci_0000_08_00_0 \({PARENTS['C']}\), which is not among the parents that are chosen",
     ),
     (
         "adopted, inactive, its parent not chosen",
@@ -206,7 +245,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         new(uuids=[U], adopt=True, type="GRID T4-1Q", state="inactive"),
         observed(None, (), defined("uC")),
         NodedevError,
-        "mdev #u with type nvidia-1 on 0000:08:00.0: whether that is GRID T4-1Q cannot be told, since the parent does",
+        r"mdev #u with type nvidia-1 on .*\(0000:08:00.0\): whether that is GRID T4-1Q cannot be told, since the",
     ),
     (
         "inactive, another type than before, and the parents gone",
@@ -221,7 +260,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
             wish,
             observed(PAIR[0], runs("0A"), PAIR[2], leaving=(Leaving(IDS[1], PARENTS["B"], (HOLDER,)),)),
             InUse,
-            r"mdev #1 is still being removed from 0000:07:00.0 and held by process 4711 \(qemu.* of domain desk: stop",
+            rf"mdev #1 is still being removed from {B} and held by process 4711 \(qemu.* of domain desk: stop",
         )
         for wish in (wished(), wished(count=1), wished(state="inactive"), wished(state="absent", force=True))
     ],
@@ -273,7 +312,7 @@ def test_refusal(wish: Wish, seen: Observation, kind: type[NodedevError], messag
     for name in "012uv":
         message = message.replace(f"#{name}", uuid(name))
     for letter in "AB":
-        message = message.replace(f" on {letter}", f" on {PARENTS[letter]}")
+        message = message.replace(f" on {letter}", f" on {re.escape(called(PARENTS[letter]))}")
     with pytest.raises(kind, match=message):
         plan(wish, seen)
 
@@ -323,7 +362,7 @@ def test_a_record_whose_instances_are_none_is_damaged(one: Recorded) -> None:
 @pytest.mark.parametrize("parent", ["my card", "матрица", "-x", "a!b"])
 def test_a_parent_is_recorded_by_whatever_name_the_kernel_has_for_it(parent: str) -> None:
     odd = Parent(parent, "x_y", parent, TYPE, "vfio-pci", 4)
-    seen = observed(choice=Choice((odd,), {}, ()), registered=(parent,), cards={parent: parent})
+    seen = observed(choice=Choice((odd,), {}), registered=(parent,), cards={parent: parent})
     planned = plan(new(), seen)
     assert planned.then.record is not None
     then = planned.then
@@ -334,7 +373,7 @@ def test_a_parent_is_recorded_by_whatever_name_the_kernel_has_for_it(parent: str
 @pytest.mark.parametrize("parent", ["", ".", "..", "a/b", "a\0", "a\udcff", "scripts.d"])
 def test_what_could_not_be_read_again_is_not_recorded(parent: str) -> None:
     odd = Parent(parent, "x_y", parent, TYPE, "vfio-pci", 4)
-    seen = observed(choice=Choice((odd,), {}, ()), registered=(parent,), cards={parent: parent})
+    seen = observed(choice=Choice((odd,), {}), registered=(parent,), cards={parent: parent})
     with pytest.raises(NodedevError, match=r"cannot be recorded so that it can be read again|cannot be defined: "):
         plan(new(), seen)
 

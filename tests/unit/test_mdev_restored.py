@@ -14,6 +14,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.sysf
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import registry
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import restored
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.registry import Defined
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import called
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Hindrance
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import files, mdevctl
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
@@ -56,7 +57,7 @@ def define(parent: str = CARD, kind: str = "t", autostart: bool = True, attrs: A
 
 def test_what_is_said(cards: Host) -> None:
     kept = define(attrs=(("a", "1"), ("a", "2")))
-    assert (kept.id, kept.name) == (UUID, f"mdev {UUID} of type t on {CARD}")
+    assert (kept.id, kept.name) == (UUID, f"mdev {UUID} of type t on {called(CARD)}")
     assert kept.facts() == {
         "uuid": UUID,
         "name": "mdev_83b8f4f2_509f_382f_3c1e_e6bfe0fa1001_0000_3d_00_0",
@@ -116,14 +117,15 @@ def test_the_parent_is_not_there(cards: Host) -> None:
     kept = define("0000:99:00.0")
     assert (kept.facts()["parent"], kept.facts()["parent_missing"]) == (None, True)
     assert kept.hindrance() == Hindrance(
-        "its parent 0000:99:00.0 is not there; it is restored when the parent arrives", passing=False
+        "its parent pci_0000_99_00_0 (0000:99:00.0) is not there; it is restored when the parent arrives",
+        passing=False,
     )
 
 
 def test_the_parent_is_not_registered_yet(cards: Host) -> None:
     (cards.sys / "class" / "mdev_bus" / CARD).unlink()
     assert define().hindrance() == Hindrance(
-        f"its parent {CARD} is not registered for mediated devices: is its driver bound?", passing=True
+        f"its parent {called(CARD)} is not registered for mediated devices: is its driver bound?", passing=True
     )
 
 
@@ -134,7 +136,9 @@ def test_the_type_is_not_there_yet(cards: Host, there: list[str], named: str) ->
     (types / "t").rmdir()
     for kind in there:
         (types / kind).mkdir()
-    assert define().hindrance() == Hindrance(f"its parent {CARD} does not have type t, only {named}", passing=True)
+    assert define().hindrance() == Hindrance(
+        f"its parent {called(CARD)} does not have type t, only {named}", passing=True
+    )
 
 
 def test_a_device_that_cannot_be_read_is_still_told_of(cards: Host) -> None:

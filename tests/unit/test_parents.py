@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import mdev_parents, pci_ids
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.oddities import Oddities
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.parents import (
     Parent,
     Selector,
@@ -20,6 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 T4, A16, MTTY = "0000:3d:00.0", "0000:af:00.4", "mtty"
+PF, PF_NAME = "0000:af:00.0", "pci_0000_af_00_0"
+NVIDIA = "0x10de NVIDIA Corporation"
 SMALL = {"name": "GRID T4-1Q", "device_api": "vfio-pci", "available_instances": "16"}
 TYPES = {"nvidia-230": SMALL, "nvidia-231": {**SMALL, "name": "GRID T4-2Q", "available_instances": "8"}}
 
@@ -36,6 +37,7 @@ def parent(host: Host, subsystem: str, name: str, types: Mapping[str, Mapping[st
 def cards(host: Host, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """A card, a virtual function of another, and the kernel's sample driver."""
     monkeypatch.setattr(mdev_parents, "BUS", str(host.sys / "class" / "mdev_bus"))
+    monkeypatch.setattr(mdev_parents, "PCI", str(host.sys / "bus" / "pci" / "devices"))
     ids = host.root / "pci.ids"
     ids.write_text("10de  NVIDIA Corporation\n\t1eb8  TU104GL [Tesla T4]\n\t25b6  GA107GL [A2 / A16]\n")
     monkeypatch.setattr(pci_ids, "PCI_IDS", (str(ids),))
@@ -72,12 +74,30 @@ def cards(host: Host, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 )
 def test_what_a_selector_takes(cards: Host, chosen: dict[str, Any], expected: list[str]) -> None:
     selector = Selector.checked(chosen)
-    found = [
-        address
-        for address in mdev_parents.addresses()
-        if (path := mdev_parents.path_of(address)) is not None and selector.takes(address, path, Oddities())
-    ]
-    assert found == sorted(expected)
+    assert [*choose(selector, None).offers] == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "misses"),
+    [
+        ({}, {}),
+        ({"driver": "nvida"}, {"driver": {"nvidia": [T4, A16], "none": [MTTY]}}),
+        ({"numa_node": 7}, {"numa_node": {"0": [T4], "1": [A16], "none": [MTTY]}}),
+        ({"numa_node": 0, "driver": "nvidia"}, {"driver": {"none": [MTTY]}, "numa_node": {"1": [A16]}}),
+        ({"vendor": "0x1000", "driver": "nvidia"}, {"driver": {"none": [MTTY]}, "vendor": {NVIDIA: [T4, A16]}}),
+        ({"product": "1eb8"}, {"product": {"0x25b6 GA107GL [A2 / A16]": [A16], "none": [MTTY]}}),
+        ({"names": ["pci_0000_3d_00_0"], "numa_node": 1}, {"numa_node": {"0": [T4]}}),
+    ],
+)
+def test_which_part_leaves_a_parent_out(cards: Host, chosen: dict[str, Any], misses: dict[str, Any]) -> None:
+    assert choose(Selector.checked(chosen), None).misses == misses
+
+
+@pytest.mark.parametrize("listed", [{"names": [PF_NAME]}, {"addresses": [PF]}, {"names": [PF]}])
+def test_a_card_that_is_listed_means_its_functions(cards: Host, listed: dict[str, Any]) -> None:
+    found = choose(Selector.checked(listed), "nvidia-711")
+    assert [parent.address for parent in found.parents] == [A16]
+    assert (found.missing, found.cards) == ({}, set(*listed.values()))
 
 
 def test_parents_with_the_type(cards: Host) -> None:
@@ -86,7 +106,7 @@ def test_parents_with_the_type(cards: Host) -> None:
         Parent(T4, "pci_0000_3d_00_0", T4, "nvidia-230", "vfio-pci", 16),
         Parent(A16, "pci_0000_af_00_4", "0000:af:00.0", "nvidia-230", "vfio-pci", 16),
     )
-    assert found.offers == {MTTY: ("mtty-1",)}
+    assert found.offers == {MTTY: {"mtty-1": None}}
     assert choose(Selector(addresses=(T4, MTTY)), "GRID T4-1Q") == choose(Selector(addresses=(T4, MTTY)), "nvidia-230")
 
 
@@ -97,7 +117,7 @@ def test_what_a_whole_card_takes(cards: Host) -> None:
 
 
 def test_a_name_that_several_types_have(cards: Host) -> None:
-    with pytest.raises(BadInput, match=f"type: 'GRID T4-1Q' .*{A16} has several types of that name.*nvidia-230, nv"):
+    with pytest.raises(BadInput, match=rf"type: 'GRID T4-1Q' .*\({A16}\) has several types of that name.*nvidia-230"):
         choose(Selector(addresses=(A16,)), "GRID T4-1Q")
 
 
@@ -105,13 +125,16 @@ def test_a_name_that_several_types_have(cards: Host) -> None:
 def test_what_is_offered_instead(cards: Host, wanted: str | None) -> None:
     found = choose(Selector(driver="nvidia"), wanted)
     assert found.parents == ()
-    assert found.offers[T4] == ("nvidia-230 (GRID T4-1Q)", "nvidia-231 (GRID T4-2Q)")
+    assert found.offers[T4] == {"nvidia-230": "GRID T4-1Q", "nvidia-231": "GRID T4-2Q"}
     assert set(found.offers) == {T4, A16}
 
 
 def test_what_is_chosen_and_not_registered(cards: Host) -> None:
     selector = Selector.checked({"names": ["pci_0000_99_00_0", "mtty_mtty"], "addresses": ["0000:98:00.0"]})
-    assert choose(selector, "mtty-1").missing == ("pci_0000_99_00_0", "0000:98:00.0")
+    assert choose(selector, "mtty-1").missing == {
+        "pci_0000_99_00_0": "there is no such device",
+        "0000:98:00.0": "there is no such device",
+    }
 
 
 def test_a_type_that_says_nothing_of_its_room_has_none(cards: Host) -> None:

@@ -10,10 +10,18 @@ from __future__ import annotations
 import re
 from uuid import UUID as Identifier
 
+from .text import shown
+
 # What libvirt reads as one: its 16 bytes, each of two digits, with hyphens and blanks before any of them.
 LOOSE_UUID = re.compile(r"(?:[- ]*[0-9a-fA-F]{2}){16}")
 BLANKS = " \t\n\f\r"
 FOREIGN = re.compile(r"[^A-Za-z0-9]")
+# What the kernel's name of a device tells of its subsystem.
+SUBSYSTEMS = {
+    "pci": re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]"),
+    "css": re.compile(r"[0-9a-f]+\.[0-9a-f]\.[0-9a-f]{4}"),
+    "matrix": re.compile("matrix"),
+}
 
 
 def device_name(subsystem: str, sysname: str) -> str:
@@ -25,6 +33,15 @@ def device_name(subsystem: str, sysname: str) -> str:
         return FOREIGN.sub("_", plain)
     # One underscore for each byte, not for each character.
     return FOREIGN.sub("_", plain.encode("utf-8", "surrogateescape").decode("latin-1"))
+
+
+def called(address: str) -> str:
+    """A device by both its names, as a message has it: pci_0000_3d_00_0 (0000:3d:00.0).
+
+    By the kernel's alone where that does not tell the subsystem.
+    """
+    subsystem = next((name for name, pattern in SUBSYSTEMS.items() if pattern.fullmatch(address)), None)
+    return f"{device_name(subsystem, address)} ({address})" if subsystem else shown(address)
 
 
 def mdev_name(uuid: str, parent_address: str) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -14,16 +15,31 @@ from ..host.oddities import Oddities
 def facts(parent: str | None = None, driver: str | None = None, type: str | None = None) -> dict[str, Any]:
     """The answer of mdev_types_facts: the parents by libvirt's name, each with its types, and warnings.
 
-    Narrowed to a parent by name or address, a driver, a type.
+    Narrowed to a parent by name or address, a driver, a type; what there is none of is warned of. ``hint`` is what is
+    there instead on a host without any parent.
     """
     oddities = Oddities()
     parent = None if parent is None else kernel_address(parent)
     found: dict[str, dict[str, Any]] = {}
-    for address in oddities.attempt(mdev_parents.addresses) or []:
+    registered = oddities.attempt(mdev_parents.addresses) or []
+    for address in registered:
         parent_facts = oddities.attempt(partial(_parent, address, parent, driver, type, oddities))
         if parent_facts is not None:
             found[parent_facts["name"]] = parent_facts
-    return {"ansible_facts": {"mdev_types": found}, "warnings": oddities.warnings}
+    hint = [] if registered else oddities.attempt(mdev_parents.why_none) or []
+    asked = {"parent": parent, "driver": driver, "type": type}
+    wanted = " and ".join(f"{option} {value!r}" for option, value in asked.items() if value is not None)
+    if wanted and not found:
+        offers = _offers(registered) if type is not None and registered else {}
+        there = mdev_parents.offered(offers, type) if offers else mdev_parents.listed(registered, hint)
+        oddities.add(f"no parent has {wanted}; {there}")
+    answer = {"ansible_facts": {"mdev_types": found}, "warnings": oddities.warnings}
+    return answer if registered else {**answer, "hint": hint}
+
+
+def _offers(registered: Iterable[str]) -> dict[str, dict[str, str | None]]:
+    paths = {address: mdev_parents.path_of(address) for address in registered}
+    return {address: mdev_parents.titles(path) for address, path in paths.items() if path is not None}
 
 
 def _parent(

@@ -9,18 +9,26 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ..names import device_name
+from ..names import called, device_name
 from . import pci_ids, sysfs
 from .numbers import integer
 from .oddities import Oddities
 
 BUS = "/sys/class/mdev_bus"
+PCI = "/sys/bus/pci/devices"
 MOST = re.compile(r"\bmax_instance=([0-9]+)\b")
 # What the kernel says of a device that is near to no memory in particular.
 NO_NODE = -1
+# The class of display controllers, which GPUs without an output have too.
+DISPLAY = "0x03"
+# What a driver has on a virtual function whose vGPUs are not mediated devices.
+VENDORS_OWN = "nvidia/current_vgpu_type"
+# How many of several devices a message names.
+NAMED = 3
 
 Types = dict[str, dict[str, Any]]
 
@@ -60,6 +68,11 @@ def kinds(path: str) -> list[str]:
 def title(path: str, kind: str) -> str | None:
     """The vendor's name of a type; None where it has none."""
     return sysfs.read(f"{path}/mdev_supported_types/{kind}/name")
+
+
+def titles(path: str) -> dict[str, str | None]:
+    """The vendor's names of the types that the parent in this folder offers, by id."""
+    return {kind: title(path, kind) for kind in kinds(path)}
 
 
 def free(path: str, kind: str, oddities: Oddities) -> int | None:
@@ -110,3 +123,93 @@ def describe(address: str, path: str, oddities: Oddities) -> dict[str, Any]:
     group = oddities.link_name(f"{path}/iommu_group")
     facts["iommu_group"] = oddities.numbered(f"{path}/iommu_group", group)
     return {key: value for key, value in facts.items() if value is not None}
+
+
+def listed(registered: Sequence[str], instead: Sequence[str]) -> str:
+    """What a message says of the parents that there are, where the one that is meant is not one of them.
+
+    ``instead`` is what why_none() or why_not() has found.
+    """
+    if registered:
+        return "; ".join([*instead, f"the registered parents are: {', '.join(map(called, registered))}"])
+    return "; ".join(["no device on this host offers mediated devices", *instead])
+
+
+def offered(offers: Mapping[str, Mapping[str, str | None]], wanted: str | None = None) -> str:
+    """The types that parents offer, for a message that none of them is the one that is wanted.
+
+    ``offers`` gives by parent the vendors' names of its types by their ids. Parents with the same types are told of
+    together, and a type that is ``wanted`` but for its spelling is suggested.
+    """
+    parents: dict[tuple[tuple[str, str | None], ...], list[str]] = {}
+    for address, types in offers.items():
+        parents.setdefault(tuple(types.items()), []).append(address)
+    names = dict.fromkeys(name for pairs in parents for pair in pairs for name in pair if name is not None)
+    meant = [name for name in names if wanted is not None and _plain(name) == _plain(wanted)]
+    told = [f"did you mean {meant[0]!r}?"] if meant else []
+    for pairs, addresses in parents.items():
+        listed = ", ".join(f"{id} ({title})" if title else id for id, title in pairs)
+        told.append(f"{_named(addresses)} {'has' if len(addresses) == 1 else 'have'} the types: {listed or 'none'}")
+    return "; ".join(told)
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).casefold()
+
+
+def _named(addresses: Sequence[str]) -> str:
+    """Parents by their names, and how many more there are."""
+    more = len(addresses) - NAMED
+    names = [*map(called, addresses[:NAMED])]
+    return ", ".join(names) if more <= 0 else f"{', '.join(names)} and {more} more"
+
+
+def why_not(asked: str) -> str:
+    """What a device is that is asked for by its name or address, and is not registered as a parent."""
+    address = next((each for each in sysfs.names(PCI) if asked in (each, device_name("pci", each))), asked)
+    functions = [each for each in addresses() if card_of(each) == address]
+    if functions:
+        return f"its virtual functions are the parents: {_named(functions)}"
+    if not device_exists(address):
+        return "there is no such device"
+    driver = sysfs.link_name(f"{PCI}/{address}/driver")
+    return f"it is there{f' with driver {driver}' if driver else ''}, and offers no mediated devices"
+
+
+def why_none() -> list[str]:
+    """What is there of what could offer mediated devices, each with why it does not; for a host where nothing does."""
+    found = [f"{called(gpu)} is a GPU {_hindrance(f'{PCI}/{gpu}')}" for gpu in sysfs.names(PCI) if _is_gpu(gpu)]
+    found += _of_mainframes()
+    if not sysfs.entries(f"{sysfs.SYS}/kernel/iommu_groups"):
+        found.append("the IOMMU is off: switch it on in the firmware, and for Intel by intel_iommu=on at boot")
+    return found
+
+
+def _is_gpu(address: str) -> bool:
+    is_function = sysfs.exists(f"{PCI}/{address}/physfn")
+    return not is_function and (sysfs.read(f"{PCI}/{address}/class") or "").startswith(DISPLAY)
+
+
+def _hindrance(path: str) -> str:
+    """What keeps a GPU from offering mediated devices, as far as sysfs shows it."""
+    driver = sysfs.link_name(f"{path}/driver")
+    if driver is None:
+        return "without a driver: install its vendor's driver for vGPU hosts"
+    if driver == "vfio-pci":
+        return "that is bound to vfio-pci, for a guest to have it whole"
+    functions = [name for name in sysfs.names(path) if name.startswith("virtfn")]
+    if any(sysfs.exists(f"{path}/{function}/{VENDORS_OWN}") for function in functions):
+        return f"whose driver {driver} makes vGPUs by {VENDORS_OWN} of virtual functions, not by mediated devices"
+    most = sysfs.read(f"{path}/sriov_totalvfs") or "0"
+    if most != "0" and not functions:
+        return f"with driver {driver}, and none of its {most} virtual functions is enabled"
+    counted = f" and {len(functions)} virtual functions" if functions else ""
+    return f"with driver {driver}{counted}, which offers no types: is it its vendor's driver for vGPU hosts?"
+
+
+def _of_mainframes() -> Iterator[str]:
+    subchannels = sysfs.entries(f"{sysfs.SYS}/bus/css/devices")
+    if subchannels:
+        yield f"{len(subchannels)} subchannels are there, and none is bound to vfio_ccw"
+    if sysfs.exists(f"{sysfs.SYS}/bus/ap"):
+        yield "crypto adapters are there, and vfio_ap is not loaded"

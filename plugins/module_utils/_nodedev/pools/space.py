@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..names import called
 from . import members, placement
 from .members import Change, Member
 from .placement import Room
@@ -28,15 +29,15 @@ class Space:
     def capacity(self) -> int:
         return placement.capacity(self.rooms, self.limits)
 
-    def described(self, called: Callable[[str], str] = str) -> str:
-        """The room that is left, in all and of each; ``called`` gives a person's name for a parent."""
+    def described(self, name: Callable[[str], str] = called) -> str:
+        """The room that is left, in all and of each; ``name`` gives a person's name for a parent or a card."""
         left = [
-            f"{called(each.parent)}: {min(each.free, self.limits.get(each.card, each.free))}"
+            f"{name(each.parent)}: {min(each.free, self.limits.get(each.card, each.free))}"
             for each in self.rooms
             if each.card not in self.limits or each.card == each.parent
         ]
         shared = dict.fromkeys(each.card for each in self.rooms if each.card != each.parent)
-        left += [f"all of {card}: {self.limits[card]}" for card in shared if card in self.limits]
+        left += [f"all of {name(card)}: {self.limits[card]}" for card in shared if card in self.limits]
         return f"{self.capacity}; free are {', '.join(left) or 'none'}"
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from .. import programs
 from ..errors import NodedevError
+from ..names import called
 from ..programs import Answer, NoAnswer
 from ..text import is_number, shown
 from ..waiting import anew, left
@@ -314,5 +315,5 @@ def _refusal(path: str, answer: Answer, question: _Question) -> Refused:
     how = f"exit status {answer.status}" if answer.status >= 0 else f"signal {-answer.status}"
     return Refused(
         f"the callout script {shown(path)} {DENIALS[question.event]} {question.action} of mdev {question.device.uuid}"
-        f" on {question.device.parent} ({how}){f': {errors}' if errors else ''}{HINTS.get(question.event, '')}"
+        f" on {called(question.device.parent)} ({how}){f': {errors}' if errors else ''}{HINTS.get(question.event, '')}"
     )

@@ -17,7 +17,7 @@ from ...grammar import checked_address, checked_attrs, checked_type, checked_uui
 from ...host import holders, mdev_parents, mdevs
 from ...host.oddities import Oddities
 from ...host.processes import Holder
-from ...names import device_name, mdev_name
+from ...names import called, device_name, mdev_name
 from ...plan import Step
 from ...resource import Plan
 from ...store import callouts, mdevctl, restorers
@@ -75,7 +75,7 @@ class Observation:
     user. ``holders`` are those of the device, also of one that is leaving. ``oddities`` are warnings of what makes no
     sense. ``callouts`` are mdevctl's scripts, None where there are none. ``script_attrs`` are the attributes that they
     tell of a device that runs undefined, or why they do not; ``changeable`` says that they change attributes of such a
-    device while it runs.
+    device while it runs. ``instead`` is what is there where the parent is not registered.
     """
 
     address: str | None
@@ -92,6 +92,7 @@ class Observation:
     oddities: tuple[str, ...] = ()
     script_attrs: Attrs | Refused = ()
     changeable: bool = False
+    instead: tuple[str, ...] = ()
 
     @property
     def definition(self) -> Definition | None:
@@ -162,7 +163,17 @@ def observe(wish: Wish) -> Observation:
         oddities=tuple(oddities.warnings),
         script_attrs=_script_attrs(wish, active, found.definitions, scripts),
         changeable=_changeable(wish, active, found.definitions, scripts),
+        instead=_instead(wish, found) if path is None else (),
     )
+
+
+def _instead(wish: Wish, found: _Found) -> tuple[str, ...]:
+    """What there is to be said where the parent that is meant is not registered, or none is."""
+    asked = wish.parent or found.address
+    if wish.state == "absent" or (found.registered and asked is None):
+        return ()
+    why_not = () if asked is None else (mdev_parents.why_not(asked),)
+    return why_not if found.registered else (*why_not, *mdev_parents.why_none())
 
 
 def clear_up(wish: Wish, seen: Observation) -> bool:
@@ -227,7 +238,7 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
         if _hinders(wish, seen, damage):
             raise damage
     if wish.parent is not None and seen.address is None and wish.state != "absent":
-        raise BadInput("parent", wish.parent, f"the registered parents are: {', '.join(seen.registered) or 'none'}")
+        raise BadInput("parent", wish.parent, mdev_parents.listed(seen.registered, seen.instead))
     _refuse_several(wish, seen)
     if seen.leaving and seen.address is not None:
         raise Leaving(wish.uuid, seen.address, seen.holders).refusal()
@@ -263,11 +274,11 @@ def _refuse_several(wish: Wish, seen: Observation) -> None:
     parents = [definition.parent for definition in seen.definitions]
     runs = ""
     if seen.active is not None:
-        runs = f", and runs on {seen.active.parent}"
+        runs = f", and runs on {called(seen.active.parent)}"
         parents += [seen.active.parent] if seen.active.parent not in parents else []
     if len(parents) > 1:
         what = "is defined under several parents" if len(seen.definitions) > 1 else "is under several parents"
-        raise BadInput("uuid", wish.uuid, f"it {what}, name one as 'parent': {', '.join(parents)}{runs}")
+        raise BadInput("uuid", wish.uuid, f"it {what}, name one as 'parent': {', '.join(map(called, parents))}{runs}")
 
 
 def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
@@ -324,13 +335,11 @@ def _target(wish: Wish, seen: Observation) -> Definition:
     """The device as it should be, what the wish leaves open filled in from what is known of it."""
     defined = seen.definition
     if seen.address is None:
-        listed = ", ".join(seen.registered) or "none"
-        raise Missing("parent", f"mdev {wish.uuid} is not known here; the registered parents are: {listed}")
+        listed = mdev_parents.listed(seen.registered, seen.instead)
+        raise Missing("parent", f"mdev {wish.uuid} is not known here; {listed}")
     if seen.parent is None and (defined is None or wish.state == "present"):
-        listed = ", ".join(seen.registered) or "none"
-        raise BadInput(
-            "parent", seen.address, f"it is not registered for mediated devices now; registered are: {listed}"
-        )
+        listed = mdev_parents.listed(seen.registered, seen.instead)
+        raise BadInput("parent", seen.address, f"it is not registered for mediated devices now; {listed}")
     former = _former(seen)
     running = seen.active if seen.active is not None and seen.active.parent == seen.address else None
     if wish.type is not None:
@@ -368,16 +377,17 @@ def _type_id(wish: Wish, seen: Observation) -> str:
     defined = seen.definition
     if wanted in seen.types or (defined is not None and wanted == defined.type):
         return wanted
-    called = [kind for kind, facts in seen.types.items() if facts.get("name") == wanted]
-    if len(called) > 1:
-        raise BadInput("type", wanted, f"{seen.address} has several types of that name, use an id: {', '.join(called)}")
-    if called:
-        return called[0]
+    ids = [kind for kind, facts in seen.types.items() if facts.get("name") == wanted]
+    if len(ids) > 1:
+        several = f"{called(str(seen.address))} has several types of that name, use an id: {', '.join(ids)}"
+        raise BadInput("type", wanted, several)
+    if ids:
+        return ids[0]
     if defined is not None and _hides_name(wish, seen, defined):
         return defined.type
     if seen.parent is None:
         return wanted
-    raise BadInput("type", wanted, _offer(seen))
+    raise BadInput("type", wanted, _offer(seen, wanted))
 
 
 def _hides_name(wish: Wish, seen: Observation, definition: Definition) -> bool:
@@ -397,13 +407,13 @@ def _not_compared(wish: Wish, seen: Observation) -> tuple[str, ...]:
         return ()
     return (
         f"mdev {wish.uuid} stays defined with type {defined.type}: whether that is {wish.type} cannot be told, since"
-        f" {defined.parent} does not offer it now",
+        f" {called(defined.parent)} does not offer it now",
     )
 
 
-def _offer(seen: Observation) -> str:
-    offered = [f"{kind} ({facts['name']})" if "name" in facts else kind for kind, facts in seen.types.items()]
-    return f"{seen.address} has the types: {', '.join(offered) or 'none'}"
+def _offer(seen: Observation, wanted: str | None = None) -> str:
+    types = {kind: facts.get("name") for kind, facts in seen.types.items()}
+    return mdev_parents.offered({str(seen.address): types}, wanted)
 
 
 def _strays(seen: Observation, target: Definition) -> Sequence[Definition]:
@@ -423,19 +433,20 @@ def _refuse_other(wish: Wish, seen: Observation, target: Definition, strays: Seq
     for kind, parent, how in others:
         if (kind, parent) != (target.type, target.parent) and not wish.replace:
             raise NodedevError(
-                f"mdev {wish.uuid} {how} with type {kind} on {parent}, not with type {target.type} on {target.parent}:"
+                f"mdev {wish.uuid} {how} with type {kind} on {called(parent)}, not with type {target.type} on"
+                f" {called(target.parent)}:"
                 " set replace: true to make it anew, or choose another uuid"
             )
 
 
 def _check_room(seen: Observation, target: Definition) -> None:
     if target.type not in seen.types:
-        raise BadInput("type", target.type, _offer(seen))
+        raise BadInput("type", target.type, _offer(seen, target.type))
     frees = seen.active is not None and seen.cards[seen.active.parent] == seen.cards[target.parent]
     if frees or seen.types[target.type].get("available_instances") != 0:
         return
     left = [f"{kind}: {facts.get('available_instances', 'unknown')}" for kind, facts in seen.types.items()]
-    raise BadInput("type", target.type, f"no instance is left on {target.parent}; left are {', '.join(left)}")
+    raise BadInput("type", target.type, f"no instance is left on {called(target.parent)}; left are {', '.join(left)}")
 
 
 def _create(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
@@ -461,7 +472,7 @@ def _refuse_if_held(wish: Wish, seen: Observation, active: mdevs.Mdev) -> None:
     """Raise InUse, naming the holders, when the device has any and may not be removed from under them."""
     if seen.holders and not wish.force:
         raise InUse(
-            f"mdev {active.uuid} on {active.parent} is in use by {holders.named(seen.holders)}:"
+            f"mdev {active.uuid} on {called(active.parent)} is in use by {holders.named(seen.holders)}:"
             " stop that first, or set force: true to have the kernel ask for its release"
         )
 

@@ -11,6 +11,7 @@ import errno
 
 from ...errors import InUse, NodedevError, NoRoom
 from ...host import mdev_parents, mdevs, sysfs
+from ...names import called
 from ...plan import UNDO
 from ...store.mdevctl import Definition
 from ...waiting import anew, wait_for
@@ -50,9 +51,9 @@ def make(target: Definition, seconds: float) -> None:
         sysfs.write(f"{folder}/create", target.uuid, seconds, CREATE_MEANINGS)
     except sysfs.SysfsError as error:
         if error.errno in FULL:
-            raise NoRoom(target.uuid, target.parent, str(error)) from error
+            raise NoRoom(target.uuid, called(target.parent), str(error)) from error
         if error.errno != errno.EEXIST and _is_full(folder):
-            raise NoRoom(target.uuid, target.parent, f"{error}; {folder}/available_instances is 0") from error
+            raise NoRoom(target.uuid, called(target.parent), f"{error}; {folder}/available_instances is 0") from error
         raise
     except sysfs.NoAnswer as error:
         raise NodedevError(f"{error}; {_taken_back(target.uuid)}") from error

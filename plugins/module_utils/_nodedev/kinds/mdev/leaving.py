@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ...errors import InUse
 from ...host import holders, mdev_parents, mdevs, sysfs, vfio
 from ...host.processes import Holder
+from ...names import called
 from ...waiting import wait_for
 
 
@@ -24,7 +25,8 @@ class Leaving:
         """The error that tells of it, and of who keeps it."""
         by = f" and held by {holders.named(self.holders)}" if self.holders else ""
         return InUse(
-            f"mdev {self.uuid} is still being removed from {self.parent}{by}: stop what has it open, then try again"
+            f"mdev {self.uuid} is still being removed from {called(self.parent)}{by}:"
+            " stop what has it open, then try again"
         )
 
 

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import BadInput
 from ...grammar import checked_address
 from ...host import mdev_parents, pci_ids, sysfs
 from ...host.oddities import Oddities
-from ...names import device_name
+from ...names import called, device_name
 from ...pools import fields
 
 KEYS = ("names", "addresses", "driver", "vendor", "product", "numa_node")
@@ -53,29 +53,36 @@ class Selector:
             if value not in (None, ())
         }
 
-    def takes(self, address: str, path: str, oddities: Oddities) -> bool:
-        """Whether the parent in this folder is chosen; reads what is asked for and nothing else."""
-        listed = address in self.addresses or (self.names and mdev_parents.name_of(path) in self.names)
-        if (self.names or self.addresses) and not listed:
-            return False
-        if self.driver is not None and sysfs.link_name(f"{path}/driver") != self.driver:
-            return False
-        if self.numa_node is not None and sysfs.read(f"{path}/numa_node") != str(self.numa_node):
-            return False
-        return (self.vendor is None and self.product is None) or self._is_made_by(path, oddities)
+    def listed(self, address: str, path: str) -> set[str]:
+        """By which of its names and addresses the parent in this folder is chosen: its own, and those of its card."""
+        if not self.names and not self.addresses:
+            return set()
+        card = mdev_parents.card_of(address)
+        known = {address, mdev_parents.name_of(path), card, device_name("pci", card)}
+        return known.intersection((*self.names, *self.addresses))
+
+    def misses(self, path: str, oddities: Oddities) -> tuple[str, str] | None:
+        """The first part that leaves the parent in this folder out, with what it is there; None where it is chosen.
+
+        Reads what is asked for and nothing else; names and addresses are listed()'s.
+        """
+        if self.driver is not None and (driver := sysfs.link_name(f"{path}/driver")) != self.driver:
+            return "driver", driver or "none"
+        if self.numa_node is not None and (node := sysfs.read(f"{path}/numa_node")) != str(self.numa_node):
+            return "numa_node", node or "none"
+        if self.vendor is None and self.product is None:
+            return None
+        identity = pci_ids.identity(path, oddities) if sysfs.link_name(f"{path}/subsystem") == "pci" else {}
+        for key, wanted in (("vendor", self.vendor), ("product", self.product)):
+            if wanted is not None and (key not in identity or not _means(wanted, identity[key])):
+                return key, " ".join(identity.get(key, {"id": "none"}).values())
+        return None
 
     def may_take(self, address: str) -> bool:
         """Whether a parent that is not there may be one of those that are chosen, by all that its address tells."""
         if not self.names and not self.addresses:
             return True
         return address in self.addresses or any(name.endswith(device_name("", address)) for name in self.names)
-
-    def _is_made_by(self, path: str, oddities: Oddities) -> bool:
-        identity = pci_ids.identity(path, oddities) if sysfs.link_name(f"{path}/subsystem") == "pci" else {}
-        return all(
-            wanted is None or (key in identity and _means(wanted, identity[key]))
-            for key, wanted in (("vendor", self.vendor), ("product", self.product))
-        )
 
 
 def _means(wanted: str, identity: Mapping[str, str]) -> bool:
@@ -103,40 +110,63 @@ class Parent:
 class Choice:
     """The parents that have the type, and of those that are chosen but lack it what they offer instead.
 
-    ``oddities`` are warnings of what parents say that makes no sense.
+    ``offers`` are the vendors' names of their types by id; ``misses`` are by part of the selector the parents that it
+    leaves out, by what it is there; ``missing`` says of each that is listed and is no parent what it is. ``cards`` are
+    cards that are listed for their functions. ``instead`` is what is there where no parent is. ``oddities`` are
+    warnings of what parents say that makes no sense.
     """
 
     parents: tuple[Parent, ...]
-    offers: Mapping[str, tuple[str, ...]]
-    missing: tuple[str, ...]
+    offers: Mapping[str, Mapping[str, str | None]]
+    missing: Mapping[str, str] = field(default_factory=dict)
+    misses: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    cards: frozenset[str] = frozenset()
+    instead: tuple[str, ...] = ()
     oddities: tuple[str, ...] = ()
 
 
 def choose(selector: Selector, wanted: str | None) -> Choice:
     """The registered parents that the selector takes and that have the wished type, by its id or its vendor's name.
 
-    ``missing`` are parents that are chosen by name or address and are not registered. Raises BadInput where several
-    types of a parent have the name.
+    Raises BadInput where several types of a parent have the name.
     """
     parents: list[Parent] = []
-    offers: dict[str, tuple[str, ...]] = {}
+    offers: dict[str, dict[str, str | None]] = {}
+    misses: dict[str, dict[str, list[str]]] = {}
     titles: dict[str, str | None] = {}
-    seen: set[str] = set()
+    asked = {*selector.names, *selector.addresses}
+    found: set[str] = set()
+    cards: set[str] = set()
     oddities = Oddities()
-    for address in mdev_parents.addresses():
+    registered = mdev_parents.addresses()
+    for address in registered:
         path = mdev_parents.path_of(address)
-        if path is None or not selector.takes(address, path, oddities):
+        listed = selector.listed(address, path) if path else set()
+        if path is None or (asked and not listed):
             continue
         name = mdev_parents.name_of(path)
-        seen.update((address, name))
+        found |= listed
+        cards |= listed - {address, name}
+        missed = selector.misses(path, oddities)
+        if missed is not None:
+            part, value = missed
+            misses.setdefault(part, {}).setdefault(value, []).append(address)
+            continue
         kinds = mdev_parents.kinds(path)
         kind = wanted if wanted in kinds else _called(wanted, address, path, kinds, titles)
         if kind is None:
-            offers[address] = tuple(f"{kind} ({titles[kind]})" if titles.get(kind) else kind for kind in kinds)
+            offers[address] = {kind: titles.get(kind) for kind in kinds}
             continue
         parents.append(_parent(address, name, path, kind, oddities))
-    missing = tuple(name for name in (*selector.names, *selector.addresses) if name not in seen)
-    return Choice(tuple(parents), offers, missing, tuple(oddities.warnings))
+    return Choice(
+        parents=tuple(parents),
+        offers=offers,
+        missing={each: mdev_parents.why_not(each) for each in sorted(asked - found)},
+        misses=misses,
+        cards=frozenset(cards),
+        instead=() if registered else tuple(mdev_parents.why_none()),
+        oddities=tuple(oddities.warnings),
+    )
 
 
 def _called(
@@ -146,10 +176,10 @@ def _called(
     for kind in kinds:
         if kind not in titles:
             titles[kind] = mdev_parents.title(path, kind)
-    called = [kind for kind in kinds if wanted is not None and titles[kind] == wanted]
-    if len(called) > 1:
-        raise BadInput("type", wanted, f"{address} has several types of that name, use an id: {', '.join(called)}")
-    return called[0] if called else None
+    ids = [kind for kind in kinds if wanted is not None and titles[kind] == wanted]
+    if len(ids) > 1:
+        raise BadInput("type", wanted, f"{called(address)} has several types of that name, use an id: {', '.join(ids)}")
+    return ids[0] if ids else None
 
 
 def _parent(address: str, name: str, path: str, kind: str, oddities: Oddities) -> Parent:

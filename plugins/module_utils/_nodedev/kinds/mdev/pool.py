@@ -13,11 +13,11 @@ from functools import cached_property
 from typing import Any
 
 from ...errors import BadInput, Missing, NodedevError
-from ...host import machine
+from ...host import machine, mdev_parents
 from ...host.machine import pool_uuid
 from ...host.mdevs import Mdev
 from ...libvirt import domain
-from ...names import mdev_name
+from ...names import called, mdev_name
 from ...plan import Step
 from ...pools import members, pool, record
 from ...pools.members import Member
@@ -89,6 +89,8 @@ class _Mdevs:
     def with_adopted(self, own: list[Member]) -> list[Member]:
         wish = self.wish
         if wish.type is None:
+            if not self.seen.choice.offers:
+                self._refuse_parents()
             raise Missing("type", f"pool {wish.name} is not known here; {self._offers()}")
         if wish.count is None and wish.uuids is None:
             raise Missing("count", f"pool {wish.name} is not known here; or list its uuids")
@@ -100,11 +102,11 @@ class _Mdevs:
             return False
         if member.parent in self.seen.registered:
             return member.parent in self._parents or member.parent in self.seen.choice.offers
-        return (self.wish.parents or Selector()).may_take(member.parent)
+        # A card that is listed had other functions, of which this parent may be one.
+        return bool(self.seen.choice.cards) or (self.wish.parents or Selector()).may_take(member.parent)
 
     def _offers(self) -> str:
-        offers = self.seen.choice.offers
-        return "; ".join(f"{address} has the types: {', '.join(kinds) or 'none'}" for address, kinds in offers.items())
+        return mdev_parents.offered(self.seen.choice.offers, self.wish.type)
 
     def _adopted(self) -> list[Member]:
         """Listed instances that others made; an error unless they may be adopted."""
@@ -116,15 +118,18 @@ class _Mdevs:
             parent = device.parent if device else defined[0].parent
             owner = self.seen.owners.get(uuid)
             if owner is not None:
-                raise NodedevError(f"mdev {uuid} on {parent} belongs to pool {owner}: take it out of that one first")
+                raise NodedevError(
+                    f"mdev {uuid} on {called(parent)} belongs to pool {owner}: take it out of that one first"
+                )
             if not self.wish.adopt:
                 raise NodedevError(
-                    f"mdev {uuid} on {parent} was not made for pool {self.wish.name}: set adopt: true to take it into"
-                    " the pool, or list another UUID"
+                    f"mdev {uuid} on {called(parent)} was not made for pool {self.wish.name}: set adopt: true to"
+                    " take it into the pool, or list another UUID"
                 )
             if len(defined) > 1:
+                parents = ", ".join(called(each.parent) for each in defined)
                 raise NodedevError(
-                    f"mdev {uuid} is defined under several parents, {', '.join(each.parent for each in defined)}:"
+                    f"mdev {uuid} is defined under several parents, {parents}:"
                     " undefine it under all but one, then adopt it"
                 )
             found.append(Member(index, uuid, parent, device is not None, self.seen.held_by(uuid)))
@@ -132,25 +137,27 @@ class _Mdevs:
 
     def _refuse_parents(self) -> None:
         wish, choice = self.wish, self.seen.choice
-        listed = ", ".join(self.seen.registered) or "none"
-        if choice.missing:
-            raise BadInput("parents", choice.missing[0], f"the registered parents are: {listed}")
-        if not self._parents and choice.offers:
+        registered = self.seen.registered
+        for listed, why_not in choice.missing.items():
+            raise BadInput("parents", listed, mdev_parents.listed(registered, (why_not, *choice.instead)))
+        if self._parents:
+            return
+        if choice.offers:
             raise BadInput("type", wish.type, self._offers())
-        if not self._parents:
-            raise BadInput(
-                "parents", (wish.parents or Selector()).document(), f"it takes none of the registered parents: {listed}"
-            )
+        if choice.misses:
+            told = "; ".join(f"{part} is {_listed(values)}" for part, values in choice.misses.items())
+            raise BadInput("parents", (wish.parents or Selector()).document(), f"it leaves out every parent: {told}")
+        raise NodedevError(f"pool {wish.name}: {mdev_parents.listed(registered, choice.instead)}")
 
     def refuse_change(self, stay: Sequence[Member], grows: bool) -> None:
         if grows:
             self._refuse_parents()
         runs, parents, own = self.wish.state == "present", self._parents, self._own
         for member in stay:
-            parent = parents.get(member.parent or "")
+            parent, there = parents.get(member.parent or ""), called(str(member.parent))
             if parent is None and (member.active or (member.id not in own and (runs or not member.rests))):
                 raise NodedevError(
-                    f"pool {self.wish.name} has mdev {member.id} on {member.parent}, which is not among the parents"
+                    f"pool {self.wish.name} has mdev {member.id} on {there}, which is not among the parents"
                     f" that are chosen and have type {self.wish.type}: choose it too, or remove the pool first with"
                     " state: absent"
                 )
@@ -158,12 +165,12 @@ class _Mdevs:
             for kind in [device.type] if device else [definition.type for definition in self.seen.defined(member.id)]:
                 if parent is not None and kind != parent.type:
                     raise NodedevError(
-                        f"pool {self.wish.name} has mdev {member.id} with type {kind} on {member.parent}, not with type"
+                        f"pool {self.wish.name} has mdev {member.id} with type {kind} on {there}, not with type"
                         f" {parent.type}: remove the pool first with state: absent, or choose another name"
                     )
                 if parent is None and not runs and not self._may_have(member, kind):
                     raise NodedevError(
-                        f"pool {self.wish.name} has mdev {member.id} with type {kind} on {member.parent}: whether that"
+                        f"pool {self.wish.name} has mdev {member.id} with type {kind} on {there}: whether that"
                         f" is {self.wish.type} cannot be told, since the parent does not offer it now"
                     )
 
@@ -223,8 +230,8 @@ class _Mdevs:
         definitions = sorted(self.seen.defined(uuid), key=lambda each: each.parent != parent)
         if uuid not in self._own and definitions and uuid not in self.seen.active and definitions[0].parent != parent:
             raise NodedevError(
-                f"mdev {uuid} is defined on {definitions[0].parent}, which has no room for it now: make room there, or"
-                " adopt it with state: inactive"
+                f"mdev {uuid} is defined on {called(definitions[0].parent)}, which has no room for it now: make room"
+                " there, or adopt it with state: inactive"
             )
         attrs, starts = self.wish.attrs or (), self.wish.autostart is not False
         if definitions:
@@ -317,6 +324,11 @@ class _Mdevs:
         choice = replace(seen.choice, parents=tuple(replace(each, free=free(each)) for each in seen.choice.parents))
         more: dict[str, Any] = {"derived": {}, "damaged_records": ()}
         return replace(seen, choice=choice, record=kept, active=active, definitions=definitions, **more)
+
+
+def _listed(values: Mapping[str, Sequence[str]]) -> str:
+    """What a part of the selector is on which parents."""
+    return " and ".join(f"{value} on {', '.join(map(called, parents))}" for value, parents in values.items())
 
 
 def locks(wish: Wish, seen: Observation | None = None) -> set[str]:

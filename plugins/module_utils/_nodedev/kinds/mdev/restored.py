@@ -9,7 +9,7 @@ from typing import Any
 
 from ...host import mdev_parents, mdevs, sysfs
 from ...host.mdevs import Mdev
-from ...names import mdev_name
+from ...names import called, mdev_name
 from ...resource import Hindrance
 from ...store import mdevctl
 from ...store.files import DamagedDefinition
@@ -24,7 +24,7 @@ def defined(arrived: str | None) -> tuple[list[Definition], list[DamagedDefiniti
 
 def summary(definition: Definition) -> tuple[str, str, bool]:
     """Its UUID, the device as a person knows it, and whether it is to start with its parent."""
-    name = f"mdev {definition.uuid} of type {definition.type} on {definition.parent}"
+    name = f"mdev {definition.uuid} of type {definition.type} on {called(definition.parent)}"
     return definition.uuid, name, definition.autostart
 
 
@@ -110,14 +110,16 @@ def hindrance(definition: Definition) -> Hindrance | None:
     address, kind = definition.parent, definition.type
     path = mdev_parents.path_of(address)
     if path is None and not mdev_parents.device_exists(address):
-        return Hindrance(f"its parent {address} is not there; it is restored when the parent arrives", passing=False)
+        return Hindrance(
+            f"its parent {called(address)} is not there; it is restored when the parent arrives", passing=False
+        )
     if path is None:
         return Hindrance(
-            f"its parent {address} is not registered for mediated devices: is its driver bound?", passing=True
+            f"its parent {called(address)} is not registered for mediated devices: is its driver bound?", passing=True
         )
     kinds = mdev_parents.kinds(path)
     if kind not in kinds:
         return Hindrance(
-            f"its parent {address} does not have type {kind}, only {', '.join(kinds) or 'none'}", passing=True
+            f"its parent {called(address)} does not have type {kind}, only {', '.join(kinds) or 'none'}", passing=True
         )
     return None

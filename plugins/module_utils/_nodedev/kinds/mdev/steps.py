@@ -14,6 +14,7 @@ from functools import partial
 from ...errors import NodedevError
 from ...grammar import checked_attribute_name
 from ...host.mdevs import Mdev
+from ...names import called
 from ...plan import Step
 from ...store import callouts, mdevctl
 from ...store.callouts import Scripts
@@ -51,7 +52,7 @@ def create(target: Definition, terms: Terms) -> list[Step]:
 
     Raises BadInput for an attribute that is not the device's own, whoever wrote the definition.
     """
-    described = f"create mdev {target.uuid} of type {target.type} on {target.parent}"
+    described = f"create mdev {target.uuid} of type {target.type} on {called(target.parent)}"
 
     def undo() -> None:
         _stop(target, replace(terms, force=True))
@@ -124,7 +125,7 @@ def remove(active: Mdev, attrs: Attrs, terms: Terms) -> Step:
     """Remove the device; ``attrs`` are those that it gets back when it has to be made again."""
     again = Definition(active.uuid, active.parent, active.type, False, attrs)
     return Step(
-        terms.described(f"remove mdev {active.uuid} of type {active.type} from {active.parent}"),
+        terms.described(f"remove mdev {active.uuid} of type {active.type} from {called(active.parent)}"),
         lambda: _stop(again, terms),
         lambda: _start(again, replace(terms, force=True)),
     )
@@ -140,14 +141,16 @@ def define(target: Definition, former: Definition | None, terms: Terms) -> Step:
         target = replace(target, file=former.file)
     start = "auto" if target.autostart else "manual"
     verb = "define" if former is None else "change the definition of"
-    described = f"{verb} mdev {target.uuid} with type {target.type} on {target.parent}, start {start}{_listed(target)}"
+    described = (
+        f"{verb} mdev {target.uuid} with type {target.type} on {called(target.parent)}, start {start}{_listed(target)}"
+    )
     doing, undoing = ("define", "undefine") if former is None else ("modify", "modify")
     return _kept(described, lambda: mdevctl.define(target), (doing, target), (undoing, former or target), terms)
 
 
 def undefine(definition: Definition, terms: Terms) -> Step:
     """Keep the definition no longer."""
-    described = f"undefine mdev {definition.uuid} on {definition.parent}"
+    described = f"undefine mdev {definition.uuid} on {called(definition.parent)}"
     return _kept(
         described, lambda: mdevctl.undefine(definition), ("undefine", definition), ("define", definition), terms
     )
