@@ -33,14 +33,15 @@ ADDRESS = {"domain": (4, 0xFFFFFFFF), "bus": (2, 0xFF), "slot": (2, 0x1F), "func
 BITS_32 = (1 << 32) - 1
 BITS_64 = (1 << 64) - 1
 NO_DEVICE = (
-    "this is no device of hostdev.nodedev.nodedev_facts, no mdev of hostdev.nodedev.mdev's result and no LUN of"
-    " hostdev.nodedev.vhba's"
+    "this is not a device of hostdev.nodedev.nodedev_facts, nor an mdev of hostdev.nodedev.mdev's result or an instance"
+    " of hostdev.nodedev.mdev_pool's, nor a LUN of hostdev.nodedev.vhba's"
 )
 # By kind that can be declared, as a module's result has the device: why a domain gets no such one, None where it does.
 DECLARED: dict[str, str | None] = {
     "mdev": None,
     "vhba": "this is a vHBA: give one of its luns, such as vhba.luns[0]",
 }
+POOL = "this is a pool: give one of its instances, such as instances[0]"
 USB_BY = ("product", "address", "both")
 
 
@@ -95,6 +96,8 @@ def _device(value: object) -> Device:
         kind = "vhba" if "luns" in value else next(named, None)
         if kind is not None and DECLARED[kind] is not None:
             raise AnsibleFilterError(f"hostdev_xml: {DECLARED[kind]}")
+        if isinstance(value.get("instances"), (list, tuple)):
+            raise AnsibleFilterError(f"hostdev_xml: {POOL}")
         if {"address", "by_path"} <= set(value):
             return _unit(value["address"])
         device = value if kind is None else value[kind]

@@ -101,14 +101,15 @@ plan:
     - define mdev 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01 with type nvidia-232 on 0000:3d:00.0, start auto
 diff:
   description:
-    - What is there (C(runtime)) and what is kept for the next boot (C(boot)), before and after; of a pool by instance.
+    - What there is before and after, as text with a line for each device. It says whether the device runs now and is
+      defined for the next boot, and what it is; where the two differ, what it is defined as stands in brackets.
   returned: success
   type: dict
   sample:
-    before: {runtime: {}, boot: {}}
-    after:
-      runtime: {type: nvidia-232, parent_addr: "0000:3d:00.0"}
-      boot: {type: nvidia-232, parent_addr: "0000:3d:00.0", autostart: true, attrs: []}
+    before: ""
+    after: >
+      9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01: runs and is defined; type nvidia-232, parent_addr 0000:3d:00.0, autostart
+      true
 mdev:
   description: The device afterwards. In check mode, what is known only once the device exists is null.
   returned: success

@@ -150,20 +150,19 @@ plan:
   elements: str
   sample:
     - record pool desktops with 1 instances in /etc/nodedev.d/pool/desktops.json
-    - create mdev 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00 of type nvidia-230 on 0000:3d:00.0
-    - define mdev 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00 with type nvidia-230 on 0000:3d:00.0, start auto
+    - create mdev 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00 of type nvidia-230 on pci_0000_3d_00_0 (0000:3d:00.0)
+    - >
+      define mdev 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00 with type nvidia-230 on pci_0000_3d_00_0 (0000:3d:00.0),
+      start auto
 diff:
   description: As RV(hostdev.nodedev.mdev#module:diff).
   returned: success
   type: dict
   sample:
-    before: {runtime: {}, boot: {}}
-    after:
-      runtime:
-        1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00: {type: nvidia-230, parent_addr: "0000:3d:00.0"}
-      boot:
-        1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00:
-          {type: nvidia-230, parent_addr: "0000:3d:00.0", autostart: true, attrs: []}
+    before: ""
+    after: >
+      1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00: runs and is defined; type nvidia-230, parent_addr 0000:3d:00.0, autostart
+      true
 instances:
   description:
     - The instances of the pool afterwards, by index. In check mode, what is known only once they are there is null.
@@ -180,6 +179,7 @@ instances:
     parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str}
     parent_addr: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent_addr)., type: str}
     type: {description: As RV(hostdev.nodedev.mdev#module:mdev.type)., type: str}
+    device_api: {description: As RV(hostdev.nodedev.mdev#module:mdev.device_api)., type: str}
     active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
     holders: {description: As RV(hostdev.nodedev.mdev#module:mdev.holders)., type: list, elements: dict}
     hostdev_xml:

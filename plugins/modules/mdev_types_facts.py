@@ -45,6 +45,15 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+hint:
+  description:
+    - What is there of what could offer mediated devices, and what keeps it from doing so, as far as sysfs shows it.
+  returned: where no device of the host offers mediated devices
+  type: list
+  elements: str
+  sample:
+    - pci_0000_3d_00_0 (0000:3d:00.0) is a GPU with driver nvidia, and none of its 16 virtual functions is enabled
+    - "the IOMMU is off: switch it on in the firmware, and for Intel by intel_iommu=on at boot"
 ansible_facts:
   description: Facts of the host.
   returned: success

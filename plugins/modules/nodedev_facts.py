@@ -27,11 +27,11 @@ options:
     choices: [system, pci, usb_device, usb, net, scsi_host, scsi_target, scsi, storage, scsi_generic, drm, mdev, ccw,
               ccwgroup, css, vdpa, ap_card, ap_queue, ap_matrix, mdev_types, fc_host, vports, vpd, ccwgroup_member]
   names:
-    description: Only devices of these names. A name that no device has is no error.
+    description: Only devices of these names, or addresses. One that no device has is a warning.
     type: list
     elements: str
   parent:
-    description: Only this device, by its name, and all below it.
+    description: Only this device, by its name or address, and all below it.
     type: str
   driver:
     description: Only devices that are bound to this driver.
@@ -61,6 +61,10 @@ options:
       - Of a subset, a device whose parent is not part of it begins a tree of its own.
     type: bool
     default: false
+  devices:
+    description: Whether the devices are returned; without them O(tree=true) is short.
+    type: bool
+    default: true
   unlisted:
     description: Add the devices of the same subsystems that libvirt does not list, each with the reason.
     type: bool
@@ -77,6 +81,11 @@ EXAMPLES = r"""
 - name: All there is, and how it hangs together
   hostdev.nodedev.nodedev_facts:
     tree: true
+
+- name: The tree alone
+  hostdev.nodedev.nodedev_facts:
+    tree: true
+    devices: false
 
 - name: Network cards that can have virtual functions
   hostdev.nodedev.nodedev_facts:
@@ -123,7 +132,7 @@ ansible_facts:
               returns them; of an HBA also C(free_vports), C(vhbas) and C(hindrance), as M(hostdev.nodedev.vhba_facts)
               tells them; of a vHBA C(vport), C(vport_state) and, where it is defined, C(definition).
             - With O(xml=true) the document is under C(xml).
-          returned: success
+          returned: O(devices=true)
           type: dict
           sample:
             pci_0000_3d_00_4:
@@ -193,6 +202,11 @@ ansible_facts:
           elements: dict
           sample:
             - {path: /sys/devices/virtual/net/br0, reason: libvirt has no kind of device for DEVTYPE bridge}
+msg:
+  description: The tree as text.
+  returned: O(tree=true)
+  type: str
+  sample: "computer\n  |\n  +- pci_0000_3c_00_0\n      |\n      +- pci_0000_3d_00_4\n        \n"
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run_facts
@@ -208,6 +222,7 @@ OPTIONS = {
     "persistence": {"type": "str", "choices": ["persistent", "transient"]},
     "xml": {"type": "bool", "default": False},
     "tree": {"type": "bool", "default": False},
+    "devices": {"type": "bool", "default": True},
     "unlisted": {"type": "bool", "default": False},
 }
 

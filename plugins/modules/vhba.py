@@ -144,14 +144,9 @@ diff:
   returned: success
   type: dict
   sample:
-    before: {runtime: {}, boot: {}}
-    after:
-      runtime: {wwnn: 2001001b32a9da5e, wwpn: 2101001b32a9da5e, parent_wwpn: 2100001b32a9da4e}
-      boot:
-        wwnn: 2001001b32a9da5e
-        wwpn: 2101001b32a9da5e
-        parent_wwpn: 2100001b32a9da4e
-        require_online: true
+    before: ""
+    after: >
+      2101001b32a9da5e: runs and is defined; wwnn 2001001b32a9da5e, parent_wwpn 2100001b32a9da4e, require_online true
 hindrances:
   description: Why each other HBA is not the parent, by libvirt's name.
   returned: success

@@ -76,6 +76,16 @@ options:
         free, as where processes are hidden from who runs the task, counts as in use.
     type: bool
     default: false
+  wait_luns:
+    description:
+      - How many LUNs to wait for on each vHBA, for O(wait_timeout) in all. Where fewer come the module fails and the
+        vHBAs stay, since they have to be there to be zoned.
+    type: int
+    default: 0
+  rescan:
+    description: Whether each vHBA looks for LUNs anew. This counts as a change only where some were found.
+    type: bool
+    default: false
   oui:
     description:
       - The vendor's part of the WWNs, 6 hexadecimal digits. That of a pool cannot be changed; a new pool has V(001a4a).
@@ -100,9 +110,10 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "zone {{ guests.instances | map(attribute='wwpn') | join(', ') }} with the storage"
 
-- name: Make them, on every HBA that is online, now and after every boot
+- name: Make them, on every HBA that is online, now and after every boot, and wait for a LUN on each
   hostdev.nodedev.vhba_pool:
     name: guests
+    wait_luns: 1
   register: guests
 
 - name: The disks that each of them sees, by names that last
@@ -157,16 +168,9 @@ diff:
   returned: success
   type: dict
   sample:
-    before: {runtime: {}, boot: {}}
-    after:
-      runtime:
-        5001a4a3c5d2e1f0: {wwnn: 5001a4a90b8a7c6d, parent_wwpn: 10000090fa1234a0}
-      boot:
-        5001a4a3c5d2e1f0:
-          wwnn: 5001a4a90b8a7c6d
-          wwpn: 5001a4a3c5d2e1f0
-          parent_wwpn: 10000090fa1234a0
-          require_online: true
+    before: ""
+    after: >
+      5001a4a3c5d2e1f0: runs and is defined; wwnn 5001a4a90b8a7c6d, parent_wwpn 10000090fa1234a0, require_online true
 instances:
   description: As RV(hostdev.nodedev.mdev_pool#module:instances).
   returned: success
@@ -227,6 +231,8 @@ OPTIONS = {
     "require_online": {"type": "bool"},
     "oui": {"type": "str"},
     "identity": {"type": "str"},
+    "wait_luns": {"type": "int", "default": 0},
+    "rescan": {"type": "bool", "default": False},
 }
 
 

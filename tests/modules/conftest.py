@@ -16,6 +16,8 @@ from simhost import SimHost
 
 ROOT = Path(__file__).resolve().parents[2]
 CARD, OTHER_CARD = "0000:3d:00.0", "0000:af:00.0"
+# The same in a message.
+HERE, THERE = f"pci_0000_3d_00_0 ({CARD})", f"pci_0000_af_00_0 ({OTHER_CARD})"
 UUID, OTHER = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002"
 
 Result = dict[str, Any]

@@ -213,8 +213,6 @@ def test_the_mdev_pool_module_returns_what_it_documents(host: Host) -> None:
     assert set(made["instances"][0]) == shape(known["instances"]["contains"])
     said = [*made["capacity"].values(), *known["capacity"]["sample"].values()]
     assert {frozenset(each) for types in said for each in types.values()} == {frozenset({"free", "pool", "others"})}
-    for side in made["diff"].values():
-        assert set(side) == {"runtime", "boot"}
     assert samples_unlike(known, made) == []
 
 
@@ -251,10 +249,6 @@ def test_the_vhba_module_returns_what_it_documents(fc: Host) -> None:
     assert set(made["vhba"]) == shape(contains)
     for part in ("targets", "luns"):
         assert {frozenset(each) for each in made["vhba"][part]} == {frozenset(contains[part]["sample"][0])}
-    for side in made["diff"].values():
-        assert set(side) == {"runtime", "boot"}
-    for part in ("runtime", "boot"):
-        assert set(made["diff"]["after"][part]) == set(known["diff"]["sample"]["after"][part])
     assert [step.split(" ")[0] for step in made["plan"]] == [step.split(" ")[0] for step in known["plan"]["sample"]]
     assert samples_unlike(known, made) == []
 

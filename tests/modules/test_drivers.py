@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import CARD, OTHER, UUID, Host, ids, running, warnings
+from conftest import CARD, HERE, OTHER, UUID, Host, ids, running, warnings
 
 DEVICE = f"/sys/bus/mdev/devices/{UUID}"
 LATE = 3600
@@ -17,7 +17,7 @@ PARAMS = [{"nvidia/vgpu_params": "a=1"}]
 def test_a_create_that_never_ends(host: Host) -> None:
     host.fault("*/nvidia-231/create", op="write", delay=LATE)
     message = host.refused(wait_timeout=1)
-    assert message.startswith(f"could not create mdev {UUID} of type nvidia-231 on {CARD}: writing '{UUID}' to ")
+    assert message.startswith(f"could not create mdev {UUID} of type nvidia-231 on {HERE}: writing '{UUID}' to ")
     assert (
         "/create: the driver has not answered after 1 s; it may still do what was asked; it was removed again"
         in message
@@ -31,7 +31,7 @@ def test_an_attribute_that_never_ends(host: Host) -> None:
     message = host.refused(wait_timeout=1, attrs=PARAMS)
     assert message.startswith(f"could not set nvidia/vgpu_params=a=1 on mdev {UUID}: writing 'a=1\\n' to {DEVICE}/")
     assert "the driver has not answered after 1 s" in message
-    assert message.endswith(f"undone: create mdev {UUID} of type nvidia-231 on {CARD}")
+    assert message.endswith(f"undone: create mdev {UUID} of type nvidia-231 on {HERE}")
 
 
 def test_a_pool_of_which_one_create_never_ends(host: Host) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import CARD, OTHER, OTHER_CARD, UUID, Host, definitions, ids, running, warnings
+from conftest import CARD, HERE, OTHER, OTHER_CARD, UUID, Host, definitions, ids, running, warnings
 from scripts import AP, NEW, OLD, VERSIONS, asked, install, mdevctl, whats
 from test_restore import install as install_engine
 from test_restore import restore
@@ -108,8 +108,8 @@ def test_check_mode_asks_nobody_whether_something_may_be_done(checked: Host) -> 
     planned = checked.mdev(check_mode=True, attrs=ATTRS)["plan"]
     asking = ", nvidia/vgpu_params=a=1, asking the callout scripts"
     assert planned == [
-        f"create mdev {UUID} of type {TYPE} on {CARD}{asking}",
-        f"define mdev {UUID} with type {TYPE} on {CARD}, start auto{asking}",
+        f"create mdev {UUID} of type {TYPE} on {HERE}{asking}",
+        f"define mdev {UUID} with type {TYPE} on {HERE}, start auto{asking}",
     ]
     assert whats(checked) == []
     assert checked.mdev(attrs=ATTRS)["plan"] == planned
@@ -152,7 +152,7 @@ def test_the_boot_engine(checked: Host) -> None:
     install(checked, "check", 'echo "not now" >&2; exit 1')
     done = restore(checked)
     assert done.returncode == 1
-    assert f"callouts/check refuses the start of mdev {UUID} on {CARD} (exit status 1): not now" in done.stderr
+    assert f"callouts/check refuses the start of mdev {UUID} on {HERE} (exit status 1): not now" in done.stderr
     assert running(checked) == []
 
 
@@ -174,7 +174,7 @@ def test_a_refusal_and_force(checked: Host, action: str, before: dict[str, Any],
         whats(checked)
         message = checked.refused(**wish)
         assert (
-            f"{NEW}/callouts/check refuses the {action} of mdev {UUID} on {CARD} (exit status 1): no {action}, at all;"
+            f"{NEW}/callouts/check refuses the {action} of mdev {UUID} on {HERE} (exit status 1): no {action}, at all;"
             " force: true passes over it" in message
         )
         # As with mdevctl, a script that refuses does not hear of an end, and notifiers do.
@@ -354,7 +354,7 @@ def test_a_script_that_does_not_tell_the_attributes(s390: Host, module: str) -> 
     )
     message = s390.failed(module, **arguments)
     assert (
-        f"ap does not tell the attributes of mdev {UUID} on matrix (exit status 1): the matrix is on fire;"
+        f"ap does not tell the attributes of mdev {UUID} on ap_matrix (matrix) (exit status 1): the matrix is on fire;"
         " say what they are with attrs" in message
     )
     s390.done(module, attrs=QUEUE, **arguments)

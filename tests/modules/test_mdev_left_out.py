@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import CARD, OTHER, OTHER_CARD, UUID, Host, definitions, ids, running, warnings
+from conftest import CARD, HERE, OTHER, OTHER_CARD, THERE, UUID, Host, definitions, ids, running, warnings
 
 TYPE, KIND = "GRID T4-4Q", "nvidia-232"
 RECORD = "/etc/nodedev.d/pool/x.json"
@@ -176,7 +176,7 @@ def test_one_device_whose_parent_is_gone(host: Host) -> None:
 def test_a_type_that_vanished(host: Host) -> None:
     by_hand(host, kind="nvidia-999")
     offered = (
-        f"type: 'nvidia-999' cannot be used: {CARD} has the types: nvidia-230 (GRID T4-1Q), nvidia-231 (GRID T4-2Q)"
+        f"type: 'nvidia-999' cannot be used: {HERE} has the types: nvidia-230 (GRID T4-1Q), nvidia-231 (GRID T4-2Q)"
     )
     for kind in (None, "nvidia-999"):
         assert offered in host.refused(type=kind, parent=None)
@@ -196,7 +196,7 @@ def test_a_removal_that_is_pending_is_told(host: Host, persistent: bool) -> None
     host.mdev(persistent=persistent)
     with host.hold(UUID) as pid:
         host.module("mdev", uuid=UUID, state="absent", force=True, wait_timeout=0.5)
-        held = f"mdev {UUID} is still being removed from {CARD} and held by process {pid} (simhost-guest): stop what"
+        held = f"mdev {UUID} is still being removed from {HERE} and held by process {pid} (simhost-guest): stop what"
         for force in (False, True):
             assert held in host.refused(type=None, parent=None, state="absent", force=force)
         assert held in host.refused(state="absent")
@@ -214,7 +214,7 @@ def test_a_removal_of_a_pools_member_that_is_pending_is_told(host: Host) -> None
         host.module("mdev_pool", name="x", count=0, force=True, wait_timeout=0.5)
         for wish in ({"count": 0}, {"state": "absent", "force": True}, {"state": "inactive"}, {}):
             message = host.pool_refused(**wish)
-            assert f"mdev {uuids[1]} is still being removed from {OTHER_CARD} and held by process {pid}" in message
+            assert f"mdev {uuids[1]} is still being removed from {THERE} and held by process {pid}" in message
     assert host.pool(state="absent")["instances"] == []
     assert (running(host), definitions(host)) == ([], [])
 
@@ -225,11 +225,11 @@ def test_defined_under_two_parents(host: Host) -> None:
     told = f"it is defined under several parents, name one as 'parent': {CARD}, {OTHER_CARD}"
     assert told in host.refused(type=None, parent=None, state="absent")
     host.mdev(parent=OTHER_CARD, type=KIND)
-    assert f"{told}, and runs on {OTHER_CARD}" in host.refused(type=None, parent=None, state="absent")
+    assert f"{told}, and runs on {THERE}" in host.refused(type=None, parent=None, state="absent")
     old = NAME.rpartition("_0000_3d_00_0")[0]
     assert told in host.failed("nodedev", name=old, state="absent")
     assert f"mdev {UUID} is defined under several parents" in host.pool_refused(type=TYPE, uuids=[UUID], adopt=True)
-    assert host.mdev(type=None, state="absent")["plan"] == [f"undefine mdev {UUID} on {CARD}"]
+    assert host.mdev(type=None, state="absent")["plan"] == [f"undefine mdev {UUID} on {HERE}"]
     assert host.mdev(type=None, parent=None, state="absent")["changed"]
     assert (running(host), definitions(host)) == ([], [])
 

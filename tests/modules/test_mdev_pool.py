@@ -13,7 +13,8 @@ from uuid import uuid5
 
 import pytest
 import yaml
-from conftest import CARD, OTHER, OTHER_CARD, ROOT, UUID, Host, definitions, ids, running, warnings
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import called
+from conftest import CARD, HERE, OTHER, OTHER_CARD, ROOT, UUID, Host, definitions, ids, running, warnings
 
 TYPE = "GRID T4-4Q"
 KIND = "nvidia-232"
@@ -45,12 +46,12 @@ def test_what_is_returned(host: Host) -> None:
             step
             for uuid, parent in zip(uuids, places, strict=True)
             for step in (
-                f"create mdev {uuid} of type {KIND} on {parent}",
+                f"create mdev {uuid} of type {KIND} on {called(parent)}",
                 f"set nvidia/vgpu_params=a=1 on mdev {uuid}",
             )
         ),
         *(
-            f"define mdev {uuid} with type {KIND} on {parent}, start auto, nvidia/vgpu_params=a=1"
+            f"define mdev {uuid} with type {KIND} on {called(parent)}, start auto, nvidia/vgpu_params=a=1"
             for uuid, parent in zip(uuids, places, strict=True)
         ),
     ]
@@ -61,6 +62,7 @@ def test_what_is_returned(host: Host) -> None:
         "parent": "pci_0000_af_00_0",
         "parent_addr": OTHER_CARD,
         "type": KIND,
+        "device_api": "vfio-pci",
         "active": True,
         "holders": [],
         "hostdev_xml": '<hostdev mode="subsystem" type="mdev" model="vfio-pci">\n  <source>\n'
@@ -72,12 +74,12 @@ def test_what_is_returned(host: Host) -> None:
         "pci_0000_3d_00_0": {KIND: {"free": 2, "pool": 2, "others": 0}},
         "pci_0000_af_00_0": {KIND: {"free": 3, "pool": 1, "others": 0}},
     }
-    runtime = {uuid: {"type": KIND, "parent_addr": parent} for uuid, parent in zip(uuids, places, strict=True)}
-    boot = {uuid: {**said, "autostart": True, "attrs": ATTRS} for uuid, said in runtime.items()}
-    assert made["diff"] == {
-        "before": {"runtime": {}, "boot": {}},
-        "after": {"runtime": runtime, "boot": boot},
-    }
+    told = 'autostart true, attrs [{"nvidia/vgpu_params": "a=1"}]'
+    assert made["diff"]["before"] == ""
+    assert made["diff"]["after"].splitlines() == [
+        f"{uuid}: runs and is defined; type {KIND}, parent_addr {parent}, {told}"
+        for uuid, parent in zip(uuids, places, strict=True)
+    ]
     assert recorded(host) == {
         "version": 1,
         "kind": "mdev",
@@ -267,7 +269,7 @@ def test_adopt(host: Host) -> None:
     host.mdev(uuid=UUID, type=KIND, persistent=False)
     host.mdev(uuid=OTHER, type=KIND, state="inactive")
     for uuid in (UUID, OTHER):
-        assert f"mdev {uuid} on {CARD} was not made for pool x: set adopt: true" in host.pool_refused(
+        assert f"mdev {uuid} on {HERE} was not made for pool x: set adopt: true" in host.pool_refused(
             type=TYPE, uuids=[uuid]
         )
     made = host.pool(type=TYPE, uuids=[UUID, OTHER], adopt=True)
@@ -280,11 +282,11 @@ def test_adopt(host: Host) -> None:
 
 def test_adopt_does_not_take_what_is_of_another_type_or_place(host: Host) -> None:
     host.mdev(type="nvidia-231")
-    assert f"pool x has mdev {UUID} with type nvidia-231 on {CARD}" in host.pool_refused(
+    assert f"pool x has mdev {UUID} with type nvidia-231 on {HERE}" in host.pool_refused(
         type=TYPE, uuids=[UUID], adopt=True
     )
     chosen = {"addresses": [OTHER_CARD]}
-    assert f"mdev {UUID} on {CARD}, which is not among the parents" in host.pool_refused(
+    assert f"mdev {UUID} on {HERE}, which is not among the parents" in host.pool_refused(
         type="nvidia-231", uuids=[UUID], adopt=True, parents=chosen
     )
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from conftest import CARD, OTHER_CARD, Host
+from conftest import CARD, HERE, OTHER_CARD, THERE, Host
 from simhost.testing import eventually
 
 TYPE = "GRID T4-4Q"
@@ -245,7 +245,7 @@ def test_what_a_full_card_does_not_take_goes_to_another(host: Host) -> None:
     host.fault(f"/sys/devices/*/{CARD}/mdev_supported_types/{KIND}/create", op="write", errno="ENOSPC")
     made = host.pool(type=TYPE, count=4)
     assert {instance["parent_addr"] for instance in made["instances"]} == {OTHER_CARD}
-    assert f"there is room for 0; free are {CARD}: 0, {OTHER_CARD}: 0" in host.pool_refused(count=5)
+    assert f"there is room for 0; free are {HERE}: 0, {THERE}: 0" in host.pool_refused(count=5)
 
 
 def test_two_runs_at_once_make_one_pool(host: Host) -> None:

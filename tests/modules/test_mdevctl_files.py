@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import CARD, OTHER_CARD, UUID, Host, running, warnings
+from conftest import CARD, HERE, OTHER_CARD, UUID, Host, running, warnings
 from scripts import NEW, OLD, mdevctl, mdevctls
 from test_restore import install as install_engine
 from test_restore import restore
@@ -210,7 +210,7 @@ def test_a_file_keeps_its_name(host: Host, name: str) -> None:
     host.run(["mkdir", "-p", FOLDER])
     host.write(path, GOOD)
     wish = {"type": TYPE}
-    assert host.mdev(**wish)["plan"] == [f"create mdev {UUID} of type {TYPE} on {CARD}"]
+    assert host.mdev(**wish)["plan"] == [f"create mdev {UUID} of type {TYPE} on {HERE}"]
     changed = host.mdev(attrs=[{PARAMS: "a=1"}], **wish)
     assert [step.split(" mdev")[0] for step in changed["plan"]] == ["change the definition of"]
     assert host.run(["ls", "-A", FOLDER]).stdout.splitlines() == [path.rpartition("/")[2]]

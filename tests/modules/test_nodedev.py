@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.hostdev.nodedev.plugins.modules import nodedev
-from conftest import CARD, OTHER, OTHER_CARD, UUID, Host, Result
+from conftest import CARD, HERE, OTHER, OTHER_CARD, UUID, Host, Result
 
 NAME = f"mdev_{UUID.replace('-', '_')}_0000_3d_00_0"
 DEVICE = f"/sys/bus/mdev/devices/{UUID}"
@@ -76,16 +76,16 @@ def test_a_device_by_xml_is_the_mdev_modules(host: Host) -> None:
 def test_states(host: Host) -> None:
     text = document()
     assert made(host, xml=text, state="inactive")["mdev"]["active"] is False
-    assert made(host, name=NAME)["plan"] == [f"create mdev {UUID} of type nvidia-231 on {CARD}"]
+    assert made(host, name=NAME)["plan"] == [f"create mdev {UUID} of type nvidia-231 on {HERE}"]
     assert not made(host, name=NAME)["changed"]
-    assert made(host, name=NAME, state="inactive")["plan"] == [f"remove mdev {UUID} of type nvidia-231 from {CARD}"]
+    assert made(host, name=NAME, state="inactive")["plan"] == [f"remove mdev {UUID} of type nvidia-231 from {HERE}"]
     gone = made(host, name=NAME, state="absent")
     assert (gone["mdev"]["active"], gone["mdev"]["persistent"]) == (False, False)
     assert not made(host, name=NAME, state="absent")["changed"]
     assert not made(host, xml=text, state="absent")["changed"]
     transient = made(host, xml=text, persistent=False)["mdev"]
     assert (transient["active"], transient["persistent"]) == (True, False)
-    assert made(host, xml=text, state="absent")["plan"] == [f"remove mdev {UUID} of type nvidia-231 from {CARD}"]
+    assert made(host, xml=text, state="absent")["plan"] == [f"remove mdev {UUID} of type nvidia-231 from {HERE}"]
 
 
 def test_attributes_keep_their_order_and_the_document_is_all_of_them(host: Host) -> None:
@@ -238,13 +238,19 @@ def test_hostile_documents(host: Host, text: str) -> None:
         (document().replace("type='mdev'", "type='net'"), "the kinds of devices that can be made are: mdev"),
         (document().replace("<type id='nvidia-231'/>", ""), "a mediated device has a <type> with an id"),
         (document().replace(" id='nvidia-231'", ""), "a mediated device has a <type> with an id"),
-        (document(kind="nvidia-999"), "type: 'nvidia-999' cannot be used: 0000:3d:00.0 has the types: nvidia-230"),
+        (
+            document(kind="nvidia-999"),
+            "type: 'nvidia-999' cannot be used: pci_0000_3d_00_0 (0000:3d:00.0) has the types: nvidia-230",
+        ),
         (document(kind="../create"), "type: '../create' cannot be used"),
         (document(parent=""), "by libvirt's name such as pci_0000_06_00_0"),
         (document(parent="computer"), "by libvirt's name such as pci_0000_06_00_0"),
         (document(parent="../x"), "by libvirt's name such as pci_0000_06_00_0"),
         (document(parent=CARD), "by libvirt's name such as pci_0000_06_00_0"),
-        (document(parent="pci_0000_77_00_0"), "parent: 'pci_0000_77_00_0' cannot be used: the registered parents are"),
+        (
+            document(parent="pci_0000_77_00_0"),
+            "parent: 'pci_0000_77_00_0' cannot be used: there is no such device; the reg",
+        ),
         (document(uuid="x"), "xml: 'x' cannot be used: <uuid> holds a UUID"),
         (document("<attr name='a'/>"), "an <attr> has a name and a value"),
         (document("<attr/>"), "an <attr> has a name and a value"),

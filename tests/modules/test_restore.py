@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import CARD, OTHER, OTHER_CARD, ROOT, UUID, Host, ids, running
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import names
+from conftest import CARD, HERE, OTHER, OTHER_CARD, ROOT, THERE, UUID, Host, ids, running
 
 LAUNCHER = ROOT / "roles" / "persistence" / "files" / "nodedev-restore"
 COMMAND = "/usr/sbin/nodedev-restore"
@@ -36,7 +37,7 @@ def restore(host: Host, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def called(uuid: str, parent: str = CARD, kind: str = KIND) -> str:
-    return f"mdev {uuid} of type {kind} on {parent}"
+    return f"mdev {uuid} of type {kind} on {names.called(parent)}"
 
 
 def uuids(result: dict[str, Any]) -> list[str]:
@@ -101,9 +102,9 @@ def test_what_fails_is_named_with_the_reason_and_does_not_stop_the_rest(engine: 
     beginnings = [
         f"the definition {folder}/{UUID} is damaged (no JSON",
         f"failed: {called(OTHER, f'{CARD}.gone')}: its parent {CARD}.gone is not there; it is restored when the parent",
-        f"failed: {called(third, kind='nvidia-9')}: its parent {CARD} does not have type nvidia-9, only nvidia-230, nv",
+        f"failed: {called(third, kind='nvidia-9')}: its parent {HERE} does not have type nvidia-9, only nvidia-230, nv",
         f"failed: {called(fourth)}: could not ",
-        f"failed: {called(fifth)}: mdev {fifth} runs with type {KIND} on {OTHER_CARD}, not with type {KIND} on {CARD}",
+        f"failed: {called(fifth)}: mdev {fifth} runs with type {KIND} on {THERE}, not with type {KIND} on {HERE}",
     ]
     assert len(told) == len(beginnings)
     assert all(any(line.startswith(beginning) for line in told) for beginning in beginnings), done.stderr
@@ -200,7 +201,9 @@ def test_dry_run(engine: Host) -> None:
         f"would create {called(UUID)}",
         f"would set nvidia/vgpu_params=a=1 on mdev {UUID}",
     ]
-    assert done.stderr.startswith(f"{called(OTHER, '0000:99:00.0')} would fail: its parent 0000:99:00.0 is not there")
+    assert done.stderr.startswith(
+        f"{called(OTHER, '0000:99:00.0')} would fail: its parent pci_0000_99_00_0 (0000:99:00.0) is not there"
+    )
     # A full parent is found out too.
     third = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1003"
     engine.mdev(uuid=third, type="nvidia-234", persistent=False)
@@ -253,9 +256,12 @@ def test_a_parent_that_is_ready_late_is_waited_for(engine: Host, late: str) -> N
     [
         (
             f"/sys/devices/*/{CARD}/{TYPES}*",
-            f"its parent {CARD} does not have type {KIND}, only nvidia-230, nvidia-231",
+            f"its parent {HERE} does not have type {KIND}, only nvidia-230, nvidia-231",
         ),
-        ("/sys/class/mdev_bus*3d*", f"its parent {CARD} is not registered for mediated devices: is its driver bound?"),
+        (
+            "/sys/class/mdev_bus*3d*",
+            f"its parent {HERE} is not registered for mediated devices: is its driver bound?",
+        ),
     ],
 )
 def test_a_parent_is_waited_for_no_longer_than_told(engine: Host, late: str, reason: str) -> None:

@@ -27,8 +27,6 @@ from vhbas import (
 
 BY_PATH = "/dev/disk/by-path/pci-0000:04:00.0-fc-0x"
 MAP = {"name": "mpatha", "path": "/dev/mapper/mpatha", "block": "/dev/dm-0"}
-BOOT = {"wwnn": WWNN, "wwpn": WWPN, "parent_wwpn": HBAS[3], "require_online": True}
-RUNTIME = {"wwnn": WWNN, "wwpn": WWPN, "parent_wwpn": HBAS[3]}
 STATES = ({}, {"state": "inactive"}, {"state": "absent"}, {"persistent": False})
 
 
@@ -36,10 +34,8 @@ def test_what_is_returned(fc: Host) -> None:
     made = fc.vhba(wait_luns=3)
     assert made["changed"]
     assert made["plan"] == [CREATE, DEFINE]
-    assert made["diff"] == {
-        "before": {"runtime": {}, "boot": {}},
-        "after": {"runtime": RUNTIME, "boot": BOOT},
-    }
+    told = f"{WWPN}: runs and is defined; wwnn {WWNN}, parent_wwpn {HBAS[3]}, require_online true\n"
+    assert made["diff"] == {"before": "", "after": told}
     assert made["hindrances"] == {
         "scsi_host4": "scsi_host3 has as many free vports and the lower number",
         "scsi_host5": "its port is Linkdown, not Online",
@@ -84,7 +80,13 @@ def test_what_is_returned(fc: Host) -> None:
             for address, disk, _generic, size, by_path in units
         ],
     }
-    assert document(fc) == {"version": 1, **BOOT}
+    assert document(fc) == {
+        "version": 1,
+        "wwnn": WWNN,
+        "wwpn": WWPN,
+        "parent_wwpn": HBAS[3],
+        "require_online": True,
+    }
     assert warnings(made) == [
         f"vHBA {WWPN} will not be there after a boot: the boot engine is not installed. Apply the role"
         " hostdev.nodedev.persistence to this host"

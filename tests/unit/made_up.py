@@ -40,7 +40,7 @@ class Making:
         return Plan((Step(f"make {wish.name}", lambda: None),), seen)
 
     def state(self, seen: MadeUp) -> dict[str, Any]:
-        return {}
+        return {"runtime": {}, "boot": {}}
 
     def described(self, *_what: object) -> dict[str, Any]:
         return {}

@@ -177,10 +177,10 @@ def test_hostdev_read_by_libvirt(
 
 
 REFUSED = [
-    (None, {}, "this is no device"),
-    ("pci_0000_06_00_0", {}, "this is no device"),
-    ({"name": "x"}, {}, "this is no device"),
-    ([RESULT], {}, "this is no device"),
+    (None, {}, "this is not a device"),
+    ("pci_0000_06_00_0", {}, "this is not a device"),
+    ({"name": "x"}, {}, "this is not a device"),
+    ([RESULT], {}, "this is not a device"),
     (facts("net", interface="eth0"), {}, "net_x is a device of kind 'net'; a domain gets devices of the kinds mdev,"),
     (facts("pci", domain=0), {}, "pci_x lacks what a pci device has"),
     (facts("pci", domain=0, bus="x", slot=0, function=0), {}, "has it wrong"),
@@ -199,7 +199,7 @@ REFUSED = [
     ({**UNIT, "address": None}, {}, "a LUN's address is None"),
     (VHBA, {}, "this is a vHBA: give one of its luns"),
     ({"vhba": VHBA}, {}, "this is a vHBA: give one of its luns"),
-    ({"vhba": None}, {}, "this is no device"),
+    ({"vhba": None}, {}, "this is not a device"),
     ({"name": "usb_x", "capability": USB}, {"usb": "port"}, "usb is 'port', not one of product, address, both"),
 ]
 

@@ -115,7 +115,7 @@ def test_no_option_ends_in_a_traceback(name: str, options: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "options", "message"),
     [
-        ("hostdev_xml", {"uuid": "x", "device_api": "y", "capability": None}, {}, "this is no device"),
+        ("hostdev_xml", {"uuid": "x", "device_api": "y", "capability": None}, {}, "this is not a device"),
         ("hostdev_xml", facts("pci", **{**PCI, "bus": 256}), {}, "256 is not a whole number from 0 to 255"),
         ("hostdev_xml", facts("pci", **{**PCI, "bus": -1}), {}, "-1 is not a whole number from 0 to 255"),
         ("hostdev_xml", facts("pci", **{**PCI, "slot": 1.5}), {}, "1.5 is not a whole number"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import locks
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import locks, resource
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError, NoRoom
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import sysfs
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import Step
@@ -60,7 +60,7 @@ class Numbers:
         return ()
 
     def state(self, seen: Sequence[int]) -> dict[str, Any]:
-        return {"numbers": list(seen)}
+        return {"runtime": {f"number {each}": {"double": 2 * each} for each in seen}, "boot": {}}
 
     def described(
         self, wish: Wish, before: Sequence[int], planned: Plan[Sequence[int]], after: Sequence[int]
@@ -81,7 +81,8 @@ def test_check_mode_foretells_and_changes_nothing() -> None:
     assert kind.there == [0]
     assert foretold == ensure(kind, Wish(2))
     assert (foretold["changed"], foretold["plan"], foretold["numbers"]) == (True, ["add 1"], [0, 1])
-    assert foretold["diff"] == {"before": {"numbers": [0]}, "after": {"numbers": [0, 1]}}
+    before = "number 0: runs; double 0\n"
+    assert foretold["diff"] == {"before": before, "after": f"{before}number 1: runs; double 2\n"}
 
 
 def test_a_second_run_plans_once_and_does_nothing() -> None:
@@ -108,3 +109,20 @@ def test_a_failed_step_takes_back_those_before_it() -> None:
     with pytest.raises(NodedevError, match="it is full"):
         ensure(kind, Wish(3))
     assert kind.there == []
+
+
+@pytest.mark.parametrize(
+    ("runtime", "boot", "lines"),
+    [
+        ({}, {}, ""),
+        ({"a": {"type": "t"}}, {}, "a: runs; type t\n"),
+        ({}, {"a": {"type": "t", "autostart": False}}, "a: is defined; type t, autostart false\n"),
+        ({"a": {"type": "t"}}, {"a": {"type": "t", "id": "a"}}, "a: runs and is defined; type t\n"),
+        ({"a": {"type": "t"}}, {"a": {"type": "u"}}, "a: runs and is defined; type t (defined: u)\n"),
+        ({"b": {"type": "t"}}, {"a": {"type": "t"}}, "b: runs; type t\na: is defined; type t\n"),
+        ({}, {"a": {"attrs": []}, "b": {"attrs": [{"x": "1"}]}}, 'a: is defined\nb: is defined; attrs [{"x": "1"}]\n'),
+        ({"a": {"type": "t\nb: runs"}}, {}, "a: runs; type t\\nb: runs\n"),
+    ],
+)
+def test_a_diff_has_one_line_for_each_device(runtime: dict[str, Any], boot: dict[str, Any], lines: str) -> None:
+    assert resource._lines({"runtime": runtime, "boot": boot}) == lines

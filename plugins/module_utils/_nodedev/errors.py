@@ -6,6 +6,9 @@ The library below ``plugins/module_utils`` is private to this collection: its na
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from .text import shown
 
 # Bits of a number that is written out in a message.
@@ -45,7 +48,11 @@ def _quoted(value: object) -> str:
 
 
 class InUse(NodedevError):
-    """The device is held by somebody, who is named."""
+    """The device is held by somebody, who is named; ``holders`` are the same as data, as results have them."""
+
+    def __init__(self, message: str, holders: Iterable[Mapping[str, Any]] = ()) -> None:
+        super().__init__(message)
+        self.holders = [*holders]
 
 
 class NoRoom(NodedevError):

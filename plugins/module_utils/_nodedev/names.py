@@ -35,13 +35,16 @@ def device_name(subsystem: str, sysname: str) -> str:
     return FOREIGN.sub("_", plain.encode("utf-8", "surrogateescape").decode("latin-1"))
 
 
-def called(address: str) -> str:
-    """A device by both its names, as a message has it: pci_0000_3d_00_0 (0000:3d:00.0).
-
-    By the kernel's alone where that does not tell the subsystem.
-    """
+def name_of(address: str) -> str | None:
+    """libvirt's name of the device with this address of the kernel's, None where that does not tell the subsystem."""
     subsystem = next((name for name, pattern in SUBSYSTEMS.items() if pattern.fullmatch(address)), None)
-    return f"{device_name(subsystem, address)} ({address})" if subsystem else shown(address)
+    return None if subsystem is None else device_name(subsystem, address)
+
+
+def called(address: str) -> str:
+    """A device by both its names, as a message has it: pci_0000_3d_00_0 (0000:3d:00.0)."""
+    name = name_of(address)
+    return shown(address) if name is None else f"{name} ({address})"
 
 
 def mdev_name(uuid: str, parent_address: str) -> str:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import NodedevError
+from .text import shown
 from .waiting import anew, is_over
 
 # Seconds for taking back all that a run began, however little of its own time it has left.
@@ -38,6 +39,12 @@ class StepFailed(NodedevError):
         super().__init__(". ".join(parts))
         self.step = step
         self.left = list(left)
+
+
+def of_pool(steps: Sequence[Step], pool: str | None) -> list[Step]:
+    """The same steps, which say that what they do away with is an instance of a pool, where it is one."""
+    note = "" if pool is None else f", an instance of pool {shown(pool)}"
+    return [replace(step, description=f"{step.description}{note}") for step in steps]
 
 
 def describe(steps: Sequence[Step]) -> list[str]:

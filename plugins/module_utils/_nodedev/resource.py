@@ -14,6 +14,7 @@ from . import locks
 from .errors import NodedevError, NoRoom
 from .host import sysfs, udev_events
 from .plan import Step, StepFailed, apply, describe
+from .text import as_json, shown
 
 # How often is looked at what has to be locked, which others may change between two looks.
 ATTEMPTS = 5
@@ -74,7 +75,7 @@ class Resource(Protocol[W_contra, S]):
         """The kernel's names of the new devices, with which udev has to deal."""
 
     def state(self, seen: S, /) -> dict[str, Any]:
-        """What is there and what is kept for the next boot, as a diff shows them."""
+        """What runs and what is kept for the next boot, under ``runtime`` and ``boot``, each by the devices' ids."""
 
     def described(self, wish: W_contra, before: S, planned: Plan[S], after: S, /) -> dict[str, Any]:
         """The kind's own part of the result, with the warnings."""
@@ -171,6 +172,28 @@ def _result(kind: Resource[W, S], wish: W, before: S, planned: Plan[S], after: S
     return {
         "changed": bool(planned.steps),
         "plan": describe(planned.steps),
-        "diff": {"before": kind.state(before), "after": kind.state(after)},
+        "diff": {"before": _lines(kind.state(before)), "after": _lines(kind.state(after))},
         **kind.described(wish, before, planned, after),
     }
+
+
+def _lines(state: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """The devices as a diff shows them, one line each: whether it runs and is defined, and what it is."""
+    runtime, boot = state["runtime"], state["boot"]
+    return "".join(f"{_line(id, runtime.get(id), boot.get(id))}\n" for id in dict.fromkeys([*runtime, *boot]))
+
+
+def _line(id: str, running: Mapping[str, Any] | None, kept: Mapping[str, Any] | None) -> str:
+    ways = [word for word, found in (("runs", running), ("is defined", kept)) if found is not None]
+    parts = []
+    for key, value in {**(kept or {}), **(running or {})}.items():
+        other = (kept or {}).get(key, value)
+        defined = "" if other == value else f" (defined: {_value(other)})"
+        if value not in ([], id) or defined:
+            parts.append(f"{key} {_value(value)}{defined}")
+    what = f"; {', '.join(parts)}" if parts else ""
+    return shown(f"{id}: {' and '.join(ways)}{what}", longest=None)
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else as_json(value)

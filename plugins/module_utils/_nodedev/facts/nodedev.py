@@ -7,25 +7,31 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import NodedevError
+from ..grammar import kernel_address
 from ..host.oddities import Oddities
 from ..host.udev import Device
 from ..libvirt import devices
 from ..libvirt.capabilities import fc_host, scsi_host
 from ..libvirt.inventory import Filter, Inventory
+from ..names import name_of
 
 
 def facts(options: dict[str, Any]) -> dict[str, Any]:
-    """The answer of nodedev_facts to its options: ansible_facts.nodedev, and warnings."""
-    found = gathered(
-        Filter(
-            capabilities=frozenset(options["capabilities"] or ()),
-            names=frozenset(options["names"] or ()),
-            **{key: options[key] for key in ("parent", "driver", "include", "persistence")},
-        )
+    """The answer of nodedev_facts to its options: ansible_facts.nodedev, the tree as a message, and warnings."""
+    wanted = Filter(
+        capabilities=frozenset(options["capabilities"] or ()),
+        names=frozenset(map(_name, options["names"] or ())),
+        parent=None if options["parent"] is None else _name(options["parent"]),
+        **{key: options[key] for key in ("driver", "include", "persistence")},
     )
-    answer: dict[str, Any] = {"devices": found.devices}
+    found = gathered(wanted)
+    for oddity in _absent(wanted, found):
+        found.oddities.add(oddity)
+    answer: dict[str, Any] = {"devices": found.devices} if options["devices"] else {}
+    message = {}
     if options["tree"]:
         answer["tree"] = tree(found.devices)
+        message["msg"] = "\n".join(answer["tree"])
     if options["unlisted"]:
         answer["unlisted"] = found.unlisted
     if options["xml"]:
@@ -34,7 +40,22 @@ def facts(options: dict[str, Any]) -> dict[str, Any]:
 
         for device in found.devices.values():
             device["xml"] = xml.to_xml(device)
-    return {"ansible_facts": {"nodedev": answer}, "warnings": found.warnings}
+    return {"ansible_facts": {"nodedev": answer}, **message, "warnings": found.warnings}
+
+
+def _name(device: str) -> str:
+    """libvirt's name of a device, which may be given by the kernel's address."""
+    return name_of(kernel_address(device)) or device
+
+
+def _absent(wanted: Filter, found: Inventory) -> Iterator[str]:
+    """What is asked for by name and is not there."""
+    for name in sorted(wanted.names - {*found.devices}):
+        yield f"names: no device that is asked for is called {name}"
+    if wanted.parent is not None and not found.devices:
+        yield f"parent: no device that is asked for is {wanted.parent} or below it"
+    if wanted.driver is not None and not found.devices:
+        yield f"driver: no device that is asked for has the driver {wanted.driver}"
 
 
 def gathered(wanted: Filter) -> Inventory:

@@ -10,7 +10,7 @@ from ..host import fc_port, lun
 from ..host.fc_port import Port
 from ..host.oddities import Oddities
 from ..kinds.vhba import definition as vhba_definition
-from ..kinds.vhba.parent import why_not
+from ..kinds.vhba.parent import why_not, with_npiv
 from ..kinds.vhba.port import of_port
 
 
@@ -18,6 +18,10 @@ def facts(parent: str | None = None) -> dict[str, Any]:
     """HBAs and vHBAs by libvirt's names; with ``parent`` that HBA and its vHBAs alone. And warnings."""
     oddities = Oddities()
     every = oddities.attempt(fc_port.ports) or []
+    if parent is not None:
+        parent = f"scsi_{parent}" if parent.startswith("host") else parent
+        if parent not in {port.name for port in every if port.vport is None}:
+            oddities.add(f"parent: no HBA is called {parent}; the HBAs with NPIV are: {with_npiv(every)}")
     ports = [port for port in every if parent in (None, port.name, f"scsi_host{port.parent}")]
     definitions, damaged = oddities.attempt(vhba_definition.DOCUMENTS.all) or ([], [])
     defined = {(definition.wwnn, definition.wwpn) for definition in definitions}

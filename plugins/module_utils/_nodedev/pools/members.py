@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..errors import BadInput, InUse
 from ..text import is_number
@@ -15,15 +16,15 @@ MOST = 4096
 LONGEST_COUNT = 20
 # The size of a pool that has as many as fit.
 MAX = "max"
-RELEASE = "have the kernel ask for their release"
+RELEASE = "have the kernel ask for their release, which takes them from guests that run"
 
 
 @dataclass(frozen=True)
 class Member:
     """One instance; ``id`` is what names it in its kind, ``parent`` where it is or was, None if it never was.
 
-    ``held_by`` says in words who uses it, nothing when it is idle. ``rests`` says that it can stay defined where it is
-    as long as it is not to run.
+    ``held_by`` says in words who uses it, nothing when it is idle, and ``holders`` the same as data. ``rests`` says
+    that it can stay defined where it is as long as it is not to run.
     """
 
     index: int
@@ -32,6 +33,7 @@ class Member:
     active: bool = False
     held_by: str = ""
     rests: bool = False
+    holders: tuple[Mapping[str, Any], ...] = ()
 
     def stays(self, runs: bool) -> bool:
         """Whether it keeps its place as it is, where the pool's instances are to run or not to."""
@@ -95,7 +97,8 @@ def resized(
         raise InUse(
             f"pool {pool}: {surplus} of {len(ordered)} instances have to go and only {len(idle)} are idle; in use are "
             + _named(held, means)
-            + f": stop that first, or set force: true to {effect}"
+            + f": stop that first, or set force: true to {effect}",
+            _holders(held),
         )
     go = idle[::-1][:surplus] + held[::-1][: max(surplus - len(idle), 0)]
     return Change(tuple(member for member in ordered if member not in go), tuple(go), ())
@@ -135,8 +138,13 @@ def refuse_if_held(
     if held and not force:
         raise InUse(
             f"pool {pool}: instances that {which} are in use, {_named(held, means)}: stop that first, or set"
-            f" force: true to {effect}"
+            f" force: true to {effect}",
+            _holders(held),
         )
+
+
+def _holders(held: Sequence[Member]) -> list[Mapping[str, Any]]:
+    return [holder for member in held for holder in member.holders]
 
 
 def _named(held: Sequence[Member], means: str = "by") -> str:

@@ -82,6 +82,9 @@ class Seen(Protocol[D_co]):
     def held_by(self, id: str, /) -> str:
         """Who uses an instance, in words; nothing where it is idle."""
 
+    def holders_of(self, id: str, /) -> list[dict[str, Any]]:
+        """The same as data, with the id that an instance has in results."""
+
 
 S = TypeVar("S", bound=Seen[Any])
 S_co = TypeVar("S_co", bound=Seen[Any], covariant=True)
@@ -170,7 +173,8 @@ def members_of(seen: Seen[Any]) -> list[Member]:
     for name, (index, recorded) in record.known(seen.record, seen.derived).items():
         running, defined = seen.active.get(name), seen.defined(name)
         parent = running.parent if running else defined[0].parent if defined else recorded
-        found.append(Member(index, name, parent, running is not None, seen.held_by(name)))
+        holders = tuple(seen.holders_of(name))
+        found.append(Member(index, name, parent, running is not None, seen.held_by(name), holders=holders))
     return sorted(found, key=lambda member: member.index)
 
 

@@ -18,16 +18,17 @@ from ...host import holders, mdev_parents, mdevs
 from ...host.oddities import Oddities
 from ...host.processes import Holder
 from ...names import called, device_name, mdev_name
-from ...plan import Step
+from ...plan import Step, of_pool
 from ...resource import Plan
 from ...store import callouts, mdevctl, restorers
 from ...store.callouts import Refused, Scripts
-from ...store.files import DamagedDefinition
+from ...store.files import DamagedDefinition, pool_of
 from ...store.mdevctl import Attrs, Definition
 from . import leaving as mdev_leaving
 from . import steps
 from .leaving import Leaving
 
+KIND = "mdev"
 # Of udev's events.
 SUBSYSTEM = "mdev"
 
@@ -76,6 +77,7 @@ class Observation:
     sense. ``callouts`` are mdevctl's scripts, None where there are none. ``script_attrs`` are the attributes that they
     tell of a device that runs undefined, or why they do not; ``changeable`` says that they change attributes of such a
     device while it runs. ``instead`` is what is there where the parent is not registered.
+    ``pool`` is the pool of a device that is to be absent.
     """
 
     address: str | None
@@ -93,6 +95,7 @@ class Observation:
     script_attrs: Attrs | Refused = ()
     changeable: bool = False
     instead: tuple[str, ...] = ()
+    pool: str | None = None
 
     @property
     def definition(self) -> Definition | None:
@@ -164,6 +167,7 @@ def observe(wish: Wish) -> Observation:
         script_attrs=_script_attrs(wish, active, found.definitions, scripts),
         changeable=_changeable(wish, active, found.definitions, scripts),
         instead=_instead(wish, found) if path is None else (),
+        pool=pool_of(KIND, wish.uuid) if wish.state == "absent" else None,
     )
 
 
@@ -291,7 +295,8 @@ def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
     if active is not None and is_meant(active.parent):
         change.append(_remove(wish, seen, active))
         active = None
-    return _planned(seen, change, active, tuple(each for each in seen.definitions if not is_meant(each.parent)))
+    left = tuple(each for each in seen.definitions if not is_meant(each.parent))
+    return _planned(seen, of_pool(change, seen.pool), active, left)
 
 
 def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
@@ -473,7 +478,9 @@ def _refuse_if_held(wish: Wish, seen: Observation, active: mdevs.Mdev) -> None:
     if seen.holders and not wish.force:
         raise InUse(
             f"mdev {active.uuid} on {called(active.parent)} is in use by {holders.named(seen.holders)}:"
-            " stop that first, or set force: true to have the kernel ask for its release"
+            " stop that first, or set force: true to have the kernel ask for its release, which takes it from a"
+            " guest that runs",
+            [{**holder.document(), "uuid": active.uuid} for holder in seen.holders],
         )
 
 
@@ -513,8 +520,10 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
 def state(seen: Observation) -> dict[str, Any]:
     """What runs and what is kept, apart, as a diff shows them."""
     definition = _kept(seen)
-    runtime = seen.active.document() if seen.active else {}
-    return {"runtime": runtime, "boot": definition.document() if definition else {}}
+    return {
+        "runtime": {seen.active.uuid: seen.active.document()} if seen.active else {},
+        "boot": {definition.uuid: definition.document()} if definition else {},
+    }
 
 
 def _kept(seen: Observation) -> Definition | None:

@@ -26,7 +26,8 @@ class Leaving:
         by = f" and held by {holders.named(self.holders)}" if self.holders else ""
         return InUse(
             f"mdev {self.uuid} is still being removed from {called(self.parent)}{by}:"
-            " stop what has it open, then try again"
+            " stop what has it open, then try again",
+            [{**holder.document(), "uuid": self.uuid} for holder in self.holders],
         )
 
 

@@ -132,7 +132,8 @@ class _Mdevs:
                     f"mdev {uuid} is defined under several parents, {parents}:"
                     " undefine it under all but one, then adopt it"
                 )
-            found.append(Member(index, uuid, parent, device is not None, self.seen.held_by(uuid)))
+            holders = tuple(self.seen.holders_of(uuid))
+            found.append(Member(index, uuid, parent, device is not None, self.seen.held_by(uuid), holders=holders))
         return found
 
     def _refuse_parents(self) -> None:
@@ -382,6 +383,7 @@ def _instance(member: Member, seen: Observation) -> dict[str, Any]:
         "parent": parent.name if parent else None,
         "parent_addr": member.parent,
         "type": device.type if device else definition.type if definition else None,
+        "device_api": api,
         "active": device is not None,
         "holders": [holder.document() for holder in seen.holders.get(member.id, ())] if device else [],
         "hostdev_xml": domain.mdev(member.id, api) if api in domain.MODELS else None,

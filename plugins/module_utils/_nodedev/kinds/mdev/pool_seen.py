@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from ...host import holders, machine, mdev_parents, mdevs
 from ...host.machine import pool_uuid
@@ -59,6 +60,10 @@ class Observation:
     def held_by(self, uuid: str) -> str:
         """Who uses an instance, in words."""
         return holders.named(self.holders.get(uuid, ()))
+
+    def holders_of(self, uuid: str) -> list[dict[str, Any]]:
+        """The same as data."""
+        return [{**holder.document(), "uuid": uuid} for holder in self.holders.get(uuid, ())]
 
 
 def observe(wish: Wish) -> Observation:

@@ -19,10 +19,10 @@ from ...host.fc_port import Port
 from ...host.lun import Lun
 from ...host.machine import derived_wwn
 from ...host.processes import Holder
-from ...plan import Step
+from ...plan import Step, of_pool
 from ...resource import Plan
 from ...store import restorers
-from ...store.files import DamagedDefinition, removal
+from ...store.files import DamagedDefinition, pool_of, removal
 from . import definition, kernel, steps
 from .definition import Definition
 from .parent import Asked, choose, refusal, why_not
@@ -32,8 +32,8 @@ from .port import of_port
 SUBSYSTEM = "scsi_host"
 # The OUI of libvirt's own WWNs for QEMU.
 OUI = "001a4a"
-# More units than one SCSI host shows.
-MOST_LUNS = 65536
+# What force does.
+TAKEN = "take the disks away all the same, whose users get errors from then on"
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,7 @@ class Wish:
         options["oui"] = checked_oui(options.get("oui") or OUI)
         if options.get("name") is not None:
             wishes.checked_text("name", options["name"])
-        if not 0 <= options.get("wait_luns", 0) <= MOST_LUNS:
-            raise BadInput("wait_luns", options["wait_luns"], f"a number from 0 to {MOST_LUNS}")
+        kernel.checked_luns(options.get("wait_luns", 0))
         wishes.check(options)
         return cls(asked=Asked.checked(parent, parent_wwnn, parent_wwpn, parent_fabric_wwn), **options)
 
@@ -91,7 +90,8 @@ class Observation:
 
     ``ports`` are all Fibre Channel ports; ``active`` the vHBA among them, ``luns`` and ``uses`` its units and who uses
     them. ``scsi_hosts`` says of the parent that was asked for by name whether the kernel has such a SCSI host.
-    ``foretold`` is the HBA of a vHBA that a plan makes, and that has no port yet.
+    ``foretold`` is the HBA of a vHBA that a plan makes, and that has no port yet. ``pool`` is the pool
+    of one that is to be absent.
     """
 
     wwnn: str
@@ -104,6 +104,7 @@ class Observation:
     uses: tuple[Holder, ...] = ()
     scsi_hosts: Mapping[str, bool] = field(default_factory=dict)
     foretold: Port | None = None
+    pool: str | None = None
 
     @property
     def hba(self) -> Port | None:
@@ -135,7 +136,8 @@ def observe(wish: Wish) -> Observation:
     named = wish.asked.parent
     number = int(named[len("scsi_host") :]) if named else None
     scsi_hosts = {named: fc_port.is_scsi_host(number)} if named and number is not None else {}
-    return replace(seen, luns=luns, uses=tuple(uses), scsi_hosts=scsi_hosts)
+    pool = pool_of(definition.KIND, seen.wwpn) if wish.state == "absent" else None
+    return replace(seen, luns=luns, uses=tuple(uses), scsi_hosts=scsi_hosts, pool=pool)
 
 
 def _look(wish: Wish) -> Observation:
@@ -174,7 +176,7 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     others = [port for port in seen.ports if port is not seen.active]
     refuse_if_taken("wwpn", seen.wwnn, seen.wwpn, others)
     if wish.state == "absent":
-        return _planned(seen, (*forget, *_removal(wish, seen)), None, None, {})
+        return _planned(seen, of_pool([*forget, *_removal(wish, seen)], seen.pool), None, None, {})
     hba: Port | None
     hindrances: dict[str, str]
     defined = seen.definition
@@ -257,16 +259,21 @@ def _removal(wish: Wish, seen: Observation) -> list[Step]:
     port, hba = seen.active, seen.hba
     if port is None or hba is None:
         return []
-    refuse_if_used(port, [*map(str, seen.uses)], wish.force)
+    users = [{**use.document(), "wwpn": port.wwpn} for use in seen.uses]
+    refuse_if_used(port, [*map(str, seen.uses)], users, wish.force)
     return steps.remove(port, hba, seen.luns, wish.wait_timeout, wish.force)
 
 
-def refuse_if_used(port: Port, uses: Collection[str], force: bool) -> None:
-    """Raise InUse, naming the uses, when there are any and the disks may not be taken away from under them."""
+def refuse_if_used(port: Port, uses: Collection[str], users: Collection[Mapping[str, Any]], force: bool) -> None:
+    """Raise InUse, naming the uses, when there are any and the disks may not be taken away from under them.
+
+    ``users`` are the same as data.
+    """
     if uses and not force:
         raise InUse(
             f"vHBA {port.wwpn} ({port.name}) is in use, {', '.join(uses)}: stop that first, or set"
-            " force: true to take the disks away all the same"
+            f" force: true to {TAKEN}",
+            users,
         )
 
 
@@ -326,23 +333,9 @@ def events(planned: Plan[Observation], after: Observation) -> list[str]:
 
 def settled(wish: Wish, before: Observation, after: Observation) -> Observation:
     """With the units that are asked for."""
-    return _with_luns(wish, before, after, after.active) if after.active and wish.state == "present" else after
-
-
-def _with_luns(wish: Wish, before: Observation, after: Observation, port: Port) -> Observation:
-    """Look for units as asked. The vHBA stays where too few come: it has to be there to be given some."""
-    if wish.rescan:
-        kernel.rescan(port.host, wish.wait_timeout)
-    luns = (
-        kernel.luns_after(port.host, wish.wait_luns, wish.wait_timeout) if wish.wait_luns or wish.rescan else after.luns
-    )
-    if len(luns) < wish.wait_luns:
-        targets = fc_port.targets(port.host)
-        raise NodedevError(
-            f"vHBA {after.wwpn} ({port.name}) is there, but has {len(luns)} LUNs after {wish.wait_timeout:g} s instead"
-            f" of {wish.wait_luns}, from {len(targets)} targets: look at the zoning and at the storage's initiators"
-        )
-    return replace(after, luns=tuple(luns))
+    if after.active is None or wish.state != "present" or not (wish.wait_luns or wish.rescan):
+        return after
+    return replace(after, luns=kernel.awaited_luns([after.active], wish.wait_luns, wish.rescan, wish.wait_timeout)[0])
 
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
@@ -366,8 +359,10 @@ def _doubts(wish: Wish) -> list[str]:
 
 def state(seen: Observation) -> dict[str, Any]:
     """What runs and what is kept, apart, as a diff shows them."""
-    runtime = {"wwnn": seen.wwnn, "wwpn": seen.wwpn, "parent_wwpn": seen.hba.wwpn} if seen.hba else {}
-    return {"runtime": runtime, "boot": seen.definition.document() if seen.definition else {}}
+    return {
+        "runtime": {seen.wwpn: {"wwnn": seen.wwnn, "parent_wwpn": seen.hba.wwpn}} if seen.hba else {},
+        "boot": {seen.wwpn: seen.definition.document()} if seen.definition else {},
+    }
 
 
 def _described(seen: Observation, planned: Plan[Observation]) -> dict[str, Any]:

@@ -117,11 +117,10 @@ def ensure(wish: Wish | None, check_mode: bool) -> dict[str, Any]:
     """What the resource does for a wish; for none, nothing."""
     if wish is not None:
         return resource.ensure(device, wish, check_mode)
-    nothing: dict[str, Any] = {"runtime": {}, "boot": {}}
     return {
         "changed": False,
         "plan": [],
-        "diff": {"before": nothing, "after": nothing},
+        "diff": {"before": "", "after": ""},
         "vhba": None,
         "hindrances": {},
     }

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Sequence
 
 from ... import programs
-from ...errors import InUse, NodedevError, NoRoom
+from ...errors import BadInput, InUse, NodedevError, NoRoom
 from ...host import disk_users, fc_port, lun, sysfs, udev_events
 from ...host.fc_port import Port
 from ...host.lun import Lun
@@ -20,6 +21,8 @@ from ...plan import UNDO
 from ...text import shown
 from ...waiting import anew, wait_for
 
+# More units than one SCSI host shows.
+MOST_LUNS = 65536
 # What vport_create answers. The kernel's scsi_transport_fc.h has codes for drivers; libfc gives EINVAL for a WWPN that
 # is on the HBA already.
 CREATE_MEANINGS = {
@@ -208,6 +211,33 @@ def _delete(hba: Port, wwnn: str, wwpn: str, seconds: float) -> bool:
 def rescan(host: int, seconds: float) -> None:
     """Have the host look for units anew, on all channels, targets and LUNs."""
     sysfs.write(f"{fc_port.SCSI_HOSTS}/host{host}/scan", "- - -", seconds)
+
+
+def checked_luns(value: int) -> int:
+    """How many units to wait for; BadInput for what no SCSI host shows."""
+    if not 0 <= value <= MOST_LUNS:
+        raise BadInput("wait_luns", value, f"a number from 0 to {MOST_LUNS}")
+    return value
+
+
+def awaited_luns(vhbas: Sequence[Port], count: int, looking: bool, seconds: float) -> list[tuple[Lun, ...]]:
+    """The units of each of these vHBAs once it has so many; with ``looking`` they are looked for anew first.
+
+    Raises NodedevError where fewer come in time. The vHBAs stay: they have to be there to be given some.
+    """
+    if looking:
+        for port in vhbas:
+            rescan(port.host, seconds)
+    end = time.monotonic() + seconds
+    found = [(port, luns_after(port.host, count, max(end - time.monotonic(), 0.0))) for port in vhbas]
+    for port, luns in found:
+        if len(luns) < count:
+            raise NodedevError(
+                f"vHBA {port.wwpn} ({port.name}) is there, but has {len(luns)} LUNs after {seconds:g} s instead of"
+                f" {count}, from {len(fc_port.targets(port.host))} targets: look at the zoning and at the storage's"
+                " initiators"
+            )
+    return [tuple(luns) for _port, luns in found]
 
 
 def luns_after(host: int, count: int, seconds: float) -> list[Lun]:

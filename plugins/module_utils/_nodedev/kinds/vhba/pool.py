@@ -25,14 +25,26 @@ from ...resource import Plan
 from ...store import restorers
 from ...store.documents import name_of
 from ...store.files import DamagedDefinition
-from . import definition, device, pool_wish, steps
+from . import definition, device, kernel, pool_wish, steps
 from .definition import Definition
 from .parent import called, is_named, unfit, with_npiv
 from .pool_seen import Observation, Running, observe
 from .pool_wish import Wish
 from .port import of_luns
 
-__all__ = ["SUBSYSTEM", "Wish", "clear_up", "described", "events", "locks", "look_again", "observe", "plan", "state"]
+__all__ = [
+    "SUBSYSTEM",
+    "Wish",
+    "clear_up",
+    "described",
+    "events",
+    "locks",
+    "look_again",
+    "observe",
+    "plan",
+    "settled",
+    "state",
+]
 
 # Of udev's events.
 SUBSYSTEM = "scsi_host"
@@ -56,7 +68,7 @@ class _Vhbas:
 
     KIND = pool_wish.KIND
     NOUN, NAMES = "vHBA", "WWNs"
-    HELD = ("with", "take the disks away all the same")
+    HELD = ("with", device.TAKEN)
     STOPPED = "are to be there no longer"
     understood = staticmethod(pool_wish.kept)
     # Their names follow from the pool's.
@@ -194,7 +206,7 @@ class _Vhbas:
         hba = self._hbas.get(running.parent) if running else None
         if running is None or running.port is None or hba is None:
             return []
-        device.refuse_if_used(running.port, running.held_by, self.wish.force)
+        device.refuse_if_used(running.port, running.held_by, self.seen.holders_of(wwpn), self.wish.force)
         return steps.remove(running.port, hba, running.luns, self.wish.wait_timeout, self.wish.force)
 
     def define(self, target: Definition) -> tuple[list[Step], tuple[Definition, ...]]:
@@ -253,6 +265,15 @@ def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> O
     return observe(wish.filled(before.record))
 
 
+def settled(wish: Wish, before: Observation, after: Observation) -> Observation:
+    """With the units that are asked for, of each instance."""
+    ports = {wwpn: each.port for wwpn, each in after.active.items() if each.port is not None}
+    if wish.state != "present" or not (wish.wait_luns or wish.rescan):
+        return after
+    luns = kernel.awaited_luns([*ports.values()], wish.wait_luns, wish.rescan, wish.wait_timeout)
+    return replace(after, active={wwpn: replace(after.active[wwpn], luns=each) for wwpn, each in zip(ports, luns)})
+
+
 def events(planned: Plan[Observation], after: Observation) -> list[str]:
     """The kernel's names of the new SCSI hosts."""
     return [port.sysname for port in after.ports if port.vport and port.wwpn in planned.creates]
@@ -261,7 +282,12 @@ def events(planned: Plan[Observation], after: Observation) -> list[str]:
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
     """The instances afterwards, and what the HBAs have room for."""
     written = {*planned.then.definitions.values()} - {*before.definitions.values()}
+    had, has = (
+        {(wwpn, unit.address) for wwpn, running in seen.active.items() for unit in running.luns}
+        for seen in (before, after)
+    )
     return {
+        **({"changed": True} if has - had and wish.rescan else {}),
         "instances": [_instance(member, after) for member in members_of(after)],
         "capacity": _capacity(wish.filled(before.record), after),
         "warnings": [*planned.warnings, *(restorers.warning(f"pool {wish.name}") if written else [])],

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from ...host import disk_users, fc_port, lun, machine
 from ...host.fc_port import Port
@@ -78,6 +79,11 @@ class Observation:
     def held_by(self, wwpn: str) -> str:
         """Who uses an instance, in words."""
         return ", ".join(self.active[wwpn].held_by) if wwpn in self.active else ""
+
+    def holders_of(self, wwpn: str) -> list[dict[str, Any]]:
+        """The same as data."""
+        uses = self.active[wwpn].uses if wwpn in self.active else ()
+        return [{**use.document(), "lun": lun, "wwpn": wwpn} for lun, use in uses]
 
 
 def observe(wish: Wish) -> Observation:

@@ -17,6 +17,7 @@ from ...pools.record import Record
 from ...store.files import DamagedDefinition
 from .device import OUI
 from .hbas import Selector
+from .kernel import checked_luns
 
 KIND = "vhba"
 # What holds for new instances of a pool that was not told otherwise, and what the parent of one is told as.
@@ -39,6 +40,8 @@ class Wish:
     persistent: bool = True
     force: bool = False
     wait_timeout: float = 30
+    wait_luns: int = 0
+    rescan: bool = False
 
     @classmethod
     def checked(cls, **options: Any) -> Wish:
@@ -48,6 +51,7 @@ class Wish:
             options["parents"] = Selector.checked(options["parents"])
         if options.get("oui") is not None:
             options["oui"] = checked_oui(options["oui"])
+        checked_luns(options.get("wait_luns", 0))
         return cls(**options)
 
     def filled(self, former: Record | None) -> Wish:

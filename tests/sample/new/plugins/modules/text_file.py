@@ -77,10 +77,9 @@ diff:
   returned: success
   type: dict
   sample:
-    before: {runtime: {}, boot: {}}
-    after:
-      runtime: {folder: notes, text: Look at the card in slot 3}
-      boot: {folder: notes, text: Look at the card in slot 3}
+    before: ""
+    after: >
+      today: runs and is defined; folder notes, text Look at the card in slot 3
 text_file:
   description: The file afterwards.
   returned: success

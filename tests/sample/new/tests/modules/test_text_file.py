@@ -51,10 +51,7 @@ def changed(host: Host, **wish: Any) -> dict[str, Any]:
 def test_its_life(notes: Host) -> None:
     made = changed(notes, folder="notes", text="one")
     assert made["plan"] == [CREATE, DEFINE]
-    assert made["diff"] == {
-        "before": {"runtime": {}, "boot": {}},
-        "after": {"runtime": DOCUMENT, "boot": DOCUMENT},
-    }
+    assert made["diff"] == {"before": "", "after": "today: runs and is defined; folder notes, text one\n"}
     assert made["text_file"] == {
         "file": "today",
         "parent_addr": "notes",
@@ -63,10 +60,10 @@ def test_its_life(notes: Host) -> None:
         "persistent": True,
     }
     assert there(notes) == {"notes/today": "one"}
-    assert changed(notes, state="inactive")["diff"]["after"] == {"runtime": {}, "boot": DOCUMENT}
+    assert changed(notes, state="inactive")["diff"]["after"] == "today: is defined; folder notes, text one\n"
     assert there(notes) == {}
     assert changed(notes)["plan"] == [CREATE]
-    assert changed(notes, state="absent")["diff"]["after"] == {"runtime": {}, "boot": {}}
+    assert changed(notes, state="absent")["diff"]["after"] == ""
     assert there(notes) == {}
     assert notes.run(["ls", "/etc/nodedev.d"], check=False).stdout == ""
 
@@ -74,7 +71,7 @@ def test_its_life(notes: Host) -> None:
 def test_a_file_for_now(notes: Host) -> None:
     made = changed(notes, folder="notes", text="one", persistent=False)
     assert (made["plan"], made["text_file"]["persistent"]) == ([CREATE], False)
-    assert made["diff"]["after"]["boot"] == {}
+    assert made["diff"]["after"] == "today: runs; folder notes, text one\n"
 
 
 def test_what_is_refused_changes_nothing(notes: Host) -> None:

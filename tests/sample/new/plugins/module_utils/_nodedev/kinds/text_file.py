@@ -189,8 +189,8 @@ def events(planned: Plan[Observation], after: Observation) -> list[str]:
 def state(seen: Observation) -> dict[str, Any]:
     """What runs and what is kept, apart, as a diff shows them."""
     return {
-        "runtime": seen.active.document() if seen.active else {},
-        "boot": seen.definition.document() if seen.definition else {},
+        "runtime": {seen.active.file: seen.active.document()} if seen.active else {},
+        "boot": {seen.definition.file: seen.definition.document()} if seen.definition else {},
     }
 
 
