@@ -87,10 +87,12 @@ def test_what_is_returned(fc: Host) -> None:
         "parent_wwpn": HBAS[3],
         "require_online": True,
     }
+    name = fc.run(["uname", "-n"]).stdout.strip()
     assert warnings(made) == [
-        f"vHBA {WWPN} will not be there after a boot: the boot engine is not installed. Apply the role"
+        f"what is defined on {name} will not be there after a boot: the boot engine is not installed. Apply the role"
         " hostdev.nodedev.persistence to this host"
     ]
+    assert warnings(fc.vhba()) == warnings(made)
 
 
 @pytest.mark.parametrize("wish", STATES, ids=["present", "inactive", "absent", "transient"])

@@ -32,6 +32,7 @@ class Making:
     """Its resource: what is wished is made in one step."""
 
     SUBSYSTEM = "made_up"
+    BY_MDEVCTL = False
 
     def observe(self, wish: MadeUp) -> MadeUp:
         return wish
@@ -39,11 +40,14 @@ class Making:
     def plan(self, wish: MadeUp, seen: MadeUp, ceilings: object) -> Plan[MadeUp]:
         return Plan((Step(f"make {wish.name}", lambda: None),), seen)
 
+    def starts(self, seen: MadeUp) -> bool:
+        return False
+
     def state(self, seen: MadeUp) -> dict[str, Any]:
         return {"runtime": {}, "boot": {}}
 
     def described(self, *_what: object) -> dict[str, Any]:
-        return {}
+        return {"warnings": []}
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Numbers:
     """The kind: its numbers, how many fit whatever is said, what is to be locked at each look, and what was done."""
 
     SUBSYSTEM = "numbers"
+    BY_MDEVCTL = False
     there: list[int] = field(default_factory=list)
     fit: int = 100
     names: Sequence[set[str]] = ({"a"},)
@@ -59,13 +60,16 @@ class Numbers:
     def events(self, planned: Plan[Sequence[int]], after: Sequence[int]) -> Sequence[str]:
         return ()
 
+    def starts(self, seen: Sequence[int]) -> bool:
+        return False
+
     def state(self, seen: Sequence[int]) -> dict[str, Any]:
         return {"runtime": {f"number {each}": {"double": 2 * each} for each in seen}, "boot": {}}
 
     def described(
         self, wish: Wish, before: Sequence[int], planned: Plan[Sequence[int]], after: Sequence[int]
     ) -> dict[str, Any]:
-        return {"numbers": list(after)}
+        return {"numbers": list(after), "warnings": []}
 
 
 @pytest.fixture(autouse=True)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import restorers
 
+NOT_INSTALLED = "the boot engine is not installed"
 STARTS = 'ACTION=="{}", RUN+="/bin/sh -c \'{} start-parent-mdevs %k 2>&1 | logger\'"\n'
 
 
@@ -121,18 +123,19 @@ def test_the_engine_runs_where_it_is_installed_and_enabled(host: Host, installed
         Path(restorers.ENABLED).parent.mkdir()
         # Enabling links to the unit's place on the host, which need not be there from where one looks.
         Path(restorers.ENABLED).symlink_to("/nowhere/engine.service")
-    assert restorers.engine_runs() == (installed and enabled)
-    assert (restorers.warning("pool x") == []) == (installed and enabled)
+    lacking = "the boot engine is installed, and engine.service is not enabled" if installed else NOT_INSTALLED
+    assert restorers.idle_engine() == (None if installed and enabled else lacking)
+    assert (restorers.warning(by_mdevctl=False) == []) == (installed and enabled)
 
 
 def test_the_warning(host: Host) -> None:
-    lacking = "pool x will not be there after a boot: the boot engine is not installed"
+    lacking = f"what is defined on {os.uname().nodename} will not be there after a boot: {NOT_INSTALLED}"
     role = ". Apply the role hostdev.nodedev.persistence to this host"
     rule = " and no udev rule 60-mdevctl.rules of mdevctl is installed"
-    assert restorers.warning("pool x") == [lacking + role]
-    assert restorers.warning("pool x", served_by_mdevctl=True) == [lacking + rule + role]
+    assert restorers.warning(by_mdevctl=False) == [lacking + role]
+    assert restorers.warning(by_mdevctl=True) == [lacking + rule + role]
     host.install(host.mdevctl)
     host.rule(host.starts())
-    assert restorers.warning("pool x", served_by_mdevctl=True) == []
+    assert restorers.warning(by_mdevctl=True) == []
     # What mdevctl does not know of is not served by its rule.
-    assert restorers.warning("pool x") == [lacking + role]
+    assert restorers.warning(by_mdevctl=False) == [lacking + role]

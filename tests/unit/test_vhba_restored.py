@@ -176,5 +176,7 @@ def test_a_damaged_file_is_told_when_an_hba_arrives(
     make_vhba(fibre, parent=3)
     path = Path(Definition(WWPN, WWNN, HBA).path)
     path.write_text("{")
-    assert [restore.main(["--list", "--parent", parent]) for parent in ("host8", "mtty", "host3")] == [0, 0, 1]
-    assert [str(path) in line for line in capsys.readouterr().err.splitlines()] == [True]
+    assert [restore.main(["--list", "--parent", parent]) for parent in ("host8", "mtty", "host3")] == [0, 2, 1]
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "--parent: there is no device mtty, and nothing is defined on it"
+    assert [str(path) in line for line in told] == [False, True]

@@ -14,6 +14,7 @@ from . import locks
 from .errors import NodedevError, NoRoom
 from .host import sysfs, udev_events
 from .plan import Step, StepFailed, apply, describe
+from .store import restorers
 from .text import as_json, shown
 
 # How often is looked at what has to be locked, which others may change between two looks.
@@ -56,6 +57,10 @@ class Resource(Protocol[W_contra, S]):
     def SUBSYSTEM(self) -> str:
         """The subsystem of the events that udev has of new devices."""
 
+    @property
+    def BY_MDEVCTL(self) -> bool:
+        """Whether mdevctl's own udev rule restores what is defined, as the boot engine does."""
+
     def locks(self, wish: W_contra, seen: S | None = None, /) -> set[str]:
         """The names of the locks that the wish needs, by what was seen, or by a look that is as short as may be."""
 
@@ -76,6 +81,9 @@ class Resource(Protocol[W_contra, S]):
 
     def state(self, seen: S, /) -> dict[str, Any]:
         """What runs and what is kept for the next boot, under ``runtime`` and ``boot``, each by the devices' ids."""
+
+    def starts(self, seen: S, /) -> bool:
+        """Whether something is defined of it that is to be there after a boot."""
 
     def described(self, wish: W_contra, before: S, planned: Plan[S], after: S, /) -> dict[str, Any]:
         """The kind's own part of the result, with the warnings."""
@@ -115,13 +123,15 @@ def ensure(kind: Resource[W, S], wish: W, check_mode: bool = False) -> dict[str,
             raise NodedevError(hindrance)
         if planned.creates:
             udev_events.needed_pyudev()
-        return _result(kind, wish, before, planned, planned.then)
+        result = _result(kind, wish, before, planned, planned.then)
+        # The role that restores it may be foretold in the same play.
+        return result if check_mode else _with_doubts(kind, planned, result)
     for _attempt in range(ATTEMPTS):
         names = kind.locks(wish)
         with locks.held(names, wish.wait_timeout):
             done = _applied(kind, wish, names)
         if done is not None:
-            return _result(kind, wish, *done)
+            return _with_doubts(kind, done[1], _result(kind, wish, *done))
     raise NodedevError("what has to be locked was another each time, so that others change it now: try again")
 
 
@@ -175,6 +185,12 @@ def _result(kind: Resource[W, S], wish: W, before: S, planned: Plan[S], after: S
         "diff": {"before": _lines(kind.state(before)), "after": _lines(kind.state(after))},
         **kind.described(wish, before, planned, after),
     }
+
+
+def _with_doubts(kind: Resource[W, S], planned: Plan[S], result: dict[str, Any]) -> dict[str, Any]:
+    """The result with the warning that what is defined will not be restored, as long as that is so."""
+    doubts = restorers.warning(kind.BY_MDEVCTL) if kind.starts(planned.then) else []
+    return {**result, "warnings": [*result["warnings"], *doubts]}
 
 
 def _lines(state: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:

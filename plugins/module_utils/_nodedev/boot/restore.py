@@ -2,7 +2,8 @@
 """The boot engine: definitions in, the same plans out that the modules have.
 
 Runs as nodedev-restore, at boot for everything and then for each parent that arrives. One failure does not stop the
-rest; the exit status is 0 when all that should be there is there, 1 when something is not, 2 for a bad command line.
+rest; the exit status is 0 when all that should be there is there, 1 when something is not, 2 for a bad command line,
+which one is that names a parent which is not there and is not any definition's.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn, TextIO
 
 from ..errors import NodedevError
-from ..host import sysfs
+from ..host import mdev_parents, sysfs
 from ..kinds import registry
 from ..kinds.registry import Damaged, Defined
 from ..text import shown
@@ -87,6 +88,9 @@ def _carried_out(options: argparse.Namespace) -> int:
     definitions, damaged = registry.defined(options.parent)
     if options.parent is not None:
         definitions, damaged = _concerned(options.parent, definitions, damaged, options.limit)
+        if not definitions and not damaged and not mdev_parents.device_exists(options.parent):
+            _fail(f"--parent: there is no device {options.parent}, and nothing is defined on it")
+            return BAD_COMMAND
     for damage in damaged:
         _fail(str(damage.error))
     if options.list:

@@ -32,7 +32,7 @@ def facts(parent: str | None = None, driver: str | None = None, type: str | None
     if wanted and not found:
         offers = _offers(registered) if type is not None and registered else {}
         there = mdev_parents.offered(offers, type) if offers else mdev_parents.listed(registered, hint)
-        oddities.add(f"no parent has {wanted}; {there}")
+        oddities.add(f"no parent is found by {wanted}; {there}")
     answer = {"ansible_facts": {"mdev_types": found}, "warnings": oddities.warnings}
     return answer if registered else {**answer, "hint": hint}
 

@@ -49,8 +49,16 @@ class Placed(Protocol):
         """The parent that it is on."""
 
 
-D = TypeVar("D", bound=Placed)
-D_co = TypeVar("D_co", bound=Placed, covariant=True)
+class Defined(Placed, Protocol):
+    """The definition of an instance."""
+
+    @property
+    def autostart(self) -> bool:
+        """Whether it is there after a boot."""
+
+
+D = TypeVar("D", bound=Defined)
+D_co = TypeVar("D_co", bound=Defined, covariant=True)
 
 
 class Seen(Protocol[D_co]):
@@ -176,6 +184,11 @@ def members_of(seen: Seen[Any]) -> list[Member]:
         holders = tuple(seen.holders_of(name))
         found.append(Member(index, name, parent, running is not None, seen.held_by(name), holders=holders))
     return sorted(found, key=lambda member: member.index)
+
+
+def starts(seen: Seen[Any]) -> bool:
+    """Whether an instance is defined and starts by itself."""
+    return any(definition.autostart for member in members_of(seen) for definition in seen.defined(member.id))
 
 
 def state(seen: Seen[Any]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 
+from ..text import shown
+
 ENGINE = "/usr/sbin/nodedev-restore"
 ENABLED = "/etc/systemd/system/multi-user.target.wants/nodedev-restore.service"
 ROLE = "hostdev.nodedev.persistence"
@@ -24,9 +26,13 @@ RULE = "60-mdevctl.rules"
 STARTER = re.compile(r"(/\S*mdevctl) start-parent-mdevs")
 
 
-def engine_runs() -> bool:
-    """Whether the boot engine is installed and enabled."""
-    return os.path.exists(ENGINE) and os.path.lexists(ENABLED)
+def idle_engine() -> str | None:
+    """Why the boot engine restores nothing; None where it will."""
+    if not os.path.exists(ENGINE):
+        return "the boot engine is not installed"
+    if not os.path.lexists(ENABLED):
+        return f"the boot engine is installed, and {os.path.basename(ENABLED)} is not enabled"
+    return None
 
 
 def broken_rule() -> str | None:
@@ -48,17 +54,15 @@ def broken_rule() -> str | None:
     return None if programs else f"{path} starts nothing"
 
 
-def warning(what: str, served_by_mdevctl: bool = False) -> list[str]:
-    """That a definition which was written will not be restored, if that is so; ``what`` are such devices in words.
+def warning(by_mdevctl: bool) -> list[str]:
+    """That what is defined on this host will not be restored, if that is so; ``by_mdevctl`` says whose rule would do.
 
-    ``served_by_mdevctl`` says that mdevctl's rule would do as well as the boot engine.
+    It names the host and no device, so that Ansible prints it once for all items of a loop.
     """
-    if engine_runs():
+    lacking = idle_engine()
+    broken = broken_rule() if by_mdevctl and lacking is not None else None
+    if lacking is None or (by_mdevctl and broken is None):
         return []
-    lacking = "the boot engine is not installed"
-    if served_by_mdevctl:
-        broken = broken_rule()
-        if broken is None:
-            return []
-        lacking += f" and {broken}"
-    return [f"{what} will not be there after a boot: {lacking}. Apply the role {ROLE} to this host"]
+    told = f"{lacking} and {broken}" if broken else lacking
+    host = shown(os.uname().nodename)
+    return [f"what is defined on {host} will not be there after a boot: {told}. Apply the role {ROLE} to this host"]

@@ -20,7 +20,7 @@ from ...host.processes import Holder
 from ...names import called, device_name, mdev_name
 from ...plan import Step, of_pool
 from ...resource import Plan
-from ...store import callouts, mdevctl, restorers
+from ...store import callouts, mdevctl
 from ...store.callouts import Refused, Scripts
 from ...store.files import DamagedDefinition, pool_of
 from ...store.mdevctl import Attrs, Definition
@@ -31,6 +31,7 @@ from .leaving import Leaving
 KIND = "mdev"
 # Of udev's events.
 SUBSYSTEM = "mdev"
+BY_MDEVCTL = True
 
 
 @dataclass(frozen=True)
@@ -509,12 +510,15 @@ def _planned(
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
     """The device afterwards."""
-    written = {definition for definition in planned.then.definitions if definition.autostart} - {*before.definitions}
-    unserved = restorers.warning(f"mdev {wish.uuid}", served_by_mdevctl=True) if written else []
     return {
         "mdev": _described(wish.uuid, before, after),
-        "warnings": [*after.oddities, *planned.warnings, *unserved],
+        "warnings": [*after.oddities, *planned.warnings],
     }
+
+
+def starts(seen: Observation) -> bool:
+    """Whether it is defined, and starts by itself."""
+    return any(definition.autostart for definition in seen.definitions)
 
 
 def state(seen: Observation) -> dict[str, Any]:

@@ -21,11 +21,11 @@ from ...names import called, mdev_name
 from ...plan import Step
 from ...pools import members, pool, record
 from ...pools.members import Member
-from ...pools.pool import members_of, state
+from ...pools.pool import members_of, starts, state
 from ...pools.record import Record, Recorded
 from ...pools.space import Space
 from ...resource import Plan
-from ...store import mdevctl, restorers
+from ...store import mdevctl
 from ...store.callouts import Refused
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs, Definition
@@ -34,10 +34,24 @@ from .parents import Parent, Selector
 from .pool_seen import Observation, cards, chosen, observe
 from .pool_wish import Wish
 
-__all__ = ["SUBSYSTEM", "Wish", "clear_up", "described", "events", "locks", "look_again", "observe", "plan", "state"]
+__all__ = [
+    "BY_MDEVCTL",
+    "SUBSYSTEM",
+    "Wish",
+    "clear_up",
+    "described",
+    "events",
+    "locks",
+    "look_again",
+    "observe",
+    "plan",
+    "starts",
+    "state",
+]
 
 # Of udev's events.
 SUBSYSTEM = "mdev"
+BY_MDEVCTL = True
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
@@ -360,14 +374,10 @@ def events(planned: Plan[Observation], after: Observation) -> tuple[str, ...]:
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
     """The instances afterwards, and what the parents have room for."""
-    former = {definition for each in before.definitions.values() for definition in each}
-    then = planned.then.definitions
-    written = {definition for each in then.values() for definition in each if definition.autostart} - former
-    unserved = restorers.warning(f"pool {wish.name}", served_by_mdevctl=True) if written else []
     return {
         "instances": [_instance(member, after) for member in members_of(after)],
         "capacity": _capacity(after),
-        "warnings": [*before.choice.oddities, *planned.warnings, *unserved],
+        "warnings": [*before.choice.oddities, *planned.warnings],
     }
 
 

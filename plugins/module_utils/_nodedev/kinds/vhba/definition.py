@@ -30,6 +30,11 @@ class Definition:
         return self.parent_wwpn
 
     @property
+    def autostart(self) -> bool:
+        """Whether it is there after a boot, as a definition of any kind says: each vHBA is."""
+        return True
+
+    @property
     def path(self) -> str:
         return DOCUMENTS.paths(self.wwpn)[0]
 

@@ -21,7 +21,6 @@ from ...host.machine import derived_wwn
 from ...host.processes import Holder
 from ...plan import Step, of_pool
 from ...resource import Plan
-from ...store import restorers
 from ...store.files import DamagedDefinition, pool_of, removal
 from . import definition, kernel, steps
 from .definition import Definition
@@ -30,6 +29,7 @@ from .port import of_port
 
 # Of udev's events.
 SUBSYSTEM = "scsi_host"
+BY_MDEVCTL = False
 # The OUI of libvirt's own WWNs for QEMU.
 OUI = "001a4a"
 # What force does.
@@ -340,14 +340,12 @@ def settled(wish: Wish, before: Observation, after: Observation) -> Observation:
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
     """The vHBA afterwards, and why it is on none of the other HBAs; units that a rescan has found are a change."""
-    definition = planned.then.definition
-    written = definition is not None and definition != before.definition
     new_luns = {unit.address for unit in after.luns} - {unit.address for unit in before.luns}
     return {
         **({"changed": True} if new_luns and wish.rescan else {}),
         "vhba": _described(after, planned),
         "hindrances": dict(planned.also["hindrances"]),
-        "warnings": [*planned.warnings, *_doubts(wish), *(restorers.warning(f"vHBA {after.wwpn}") if written else [])],
+        "warnings": [*planned.warnings, *_doubts(wish)],
     }
 
 
@@ -355,6 +353,11 @@ def _doubts(wish: Wish) -> list[str]:
     """What speaks against names that follow from the machine-id, where these do."""
     follows = wish.derived or (wish.name is not None and wish.identity is None)
     return machine.doubts(machine.known_id(), f"the WWNs of {wish.name or 'this vHBA'}") if follows else []
+
+
+def starts(seen: Observation) -> bool:
+    """Whether it is defined, and starts by itself."""
+    return seen.definition is not None
 
 
 def state(seen: Observation) -> dict[str, Any]:

@@ -18,11 +18,10 @@ from ...host.fc_port import Port
 from ...plan import Step
 from ...pools import pool, record
 from ...pools.members import Member
-from ...pools.pool import members_of, state
+from ...pools.pool import members_of, starts, state
 from ...pools.record import Record, Recorded
 from ...pools.space import Space
 from ...resource import Plan
-from ...store import restorers
 from ...store.documents import name_of
 from ...store.files import DamagedDefinition
 from . import definition, device, kernel, pool_wish, steps
@@ -33,6 +32,7 @@ from .pool_wish import Wish
 from .port import of_luns
 
 __all__ = [
+    "BY_MDEVCTL",
     "SUBSYSTEM",
     "Wish",
     "clear_up",
@@ -43,11 +43,13 @@ __all__ = [
     "observe",
     "plan",
     "settled",
+    "starts",
     "state",
 ]
 
 # Of udev's events.
 SUBSYSTEM = "scsi_host"
+BY_MDEVCTL = False
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
@@ -281,7 +283,6 @@ def events(planned: Plan[Observation], after: Observation) -> list[str]:
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
     """The instances afterwards, and what the HBAs have room for."""
-    written = {*planned.then.definitions.values()} - {*before.definitions.values()}
     had, has = (
         {(wwpn, unit.address) for wwpn, running in seen.active.items() for unit in running.luns}
         for seen in (before, after)
@@ -290,7 +291,7 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
         **({"changed": True} if has - had and wish.rescan else {}),
         "instances": [_instance(member, after) for member in members_of(after)],
         "capacity": _capacity(wish.filled(before.record), after),
-        "warnings": [*planned.warnings, *(restorers.warning(f"pool {wish.name}") if written else [])],
+        "warnings": [*planned.warnings],
     }
 
 

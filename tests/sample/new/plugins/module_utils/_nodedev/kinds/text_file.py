@@ -18,13 +18,14 @@ from ..errors import BadInput, Missing, NodedevError
 from ..host import sysfs
 from ..plan import Step
 from ..resource import Hindrance, Plan
-from ..store import files, restorers
+from ..store import files
 from ..store.documents import Documents, name_of
 from ..store.files import DamagedDefinition, Document, removal
 
 KIND = "text_file"
 # Nothing of udev's is awaited.
 SUBSYSTEM = "text_file"
+BY_MDEVCTL = False
 # Not kept over a boot, as devices are not.
 FOLDERS = "/run/text_files"
 NAME = re.compile(r"[a-z0-9_]{1,64}")
@@ -186,6 +187,11 @@ def events(planned: Plan[Observation], after: Observation) -> list[str]:
     return []
 
 
+def starts(seen: Observation) -> bool:
+    """Whether it is defined."""
+    return seen.definition is not None
+
+
 def state(seen: Observation) -> dict[str, Any]:
     """What runs and what is kept, apart, as a diff shows them."""
     return {
@@ -197,7 +203,6 @@ def state(seen: Observation) -> dict[str, Any]:
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
     """The file afterwards."""
     known = after.active or after.definition
-    written = after.definition is not None and after.definition != before.definition
     return {
         KIND: {
             "file": wish.name,
@@ -206,7 +211,7 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
             "active": after.active is not None,
             "persistent": after.definition is not None,
         },
-        "warnings": [*planned.warnings, *(restorers.warning(called(wish.name)) if written else [])],
+        "warnings": [*planned.warnings],
     }
 
 
