@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from clones import clone
+from conftest import Host
+from plays import connection
 
 # This machine itself is the managed host, with the Python that has python3-pyudev.
 PYTHON = ("-e", "ansible_python_interpreter=/usr/bin/python3")
@@ -51,20 +54,11 @@ def test_straight_from_a_clone(checkout: Path) -> None:
     assert '"mdev_types": {' in ansible(checkout, *AD_HOC)
 
 
-def test_a_playbook_of_a_clone_from_anywhere(checkout: Path, tmp_path: Path) -> None:
+def test_a_playbook_of_a_clone_from_anywhere(checkout: Path, host: Host, tmp_path: Path) -> None:
     playbook = str(checkout / "playbooks" / "provision_gpu_host.yml")
-    done = ansible(
-        tmp_path,
-        "playbook",
-        "-i",
-        "localhost,",
-        "-c",
-        "local",
-        *PYTHON,
-        "-e",
-        '{"target": "all", "vgpus": []}',
-        playbook,
-    )
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text(json.dumps({"gpu_hosts": {"hosts": {"gpuhost": connection(host, tmp_path / "python")}}}))
+    done = ansible(tmp_path, "playbook", "-i", str(inventory), "-e", '{"vgpus": []}', playbook)
     assert "failed=0" in done
     assert "unreachable=0" in done
 

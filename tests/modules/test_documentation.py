@@ -14,6 +14,7 @@ import pytest
 import yaml
 from conftest import CARD, OTHER, ROOT, UUID, Host
 from plays import play
+from test_restore import install
 
 MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
 # The boot engine's examples need systemd: tests/kernelhost/test_boot.py runs them.
@@ -38,10 +39,13 @@ def documentation(module: Path, name: str) -> Any:
 @pytest.mark.parametrize("module", SIMULATED, ids=[module.stem for module in SIMULATED])
 def test_examples_run(start: Callable[..., Host], module: Path, tmp_path: Path) -> None:
     host = start(SCENARIOS.get(module.stem, "nvidia-mdev"))
+    install(host)
     tasks = documentation(module, "EXAMPLES")
     playbook = tmp_path / "play.yml"
     playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    assert f"ok={len(tasks)}" in play(host, playbook, tmp_path)
+    output = play(host, playbook, tmp_path)
+    assert f"ok={len(tasks)}" in output
+    assert "WARNING]" not in output
 
 
 def returned(module: str) -> dict[str, Any]:

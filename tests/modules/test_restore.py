@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from conftest import CARD, OTHER, OTHER_CARD, ROOT, UUID, Host, ids, running
 
-LAUNCHER = ROOT / "roles" / "persistence" / "files" / "nodedev-restore"
+FILES = ROOT / "roles" / "persistence" / "files"
+LAUNCHER = FILES / "nodedev-restore"
+UNIT = "nodedev-restore.service"
 COMMAND = "/usr/sbin/nodedev-restore"
 ENGINE = "/usr/lib/nodedev"
 KIND = "nvidia-232"
@@ -29,6 +31,8 @@ def install(host: Host) -> None:
     host.done("boot_engine")
     host.write(COMMAND, LAUNCHER.read_text())
     host.run(["chmod", "755", COMMAND])
+    host.write(f"/etc/systemd/system/{UNIT}", (FILES / UNIT).read_text())
+    host.run(["systemctl", "enable", UNIT])
 
 
 def restore(host: Host, *arguments: str) -> subprocess.CompletedProcess[str]:
