@@ -14,8 +14,8 @@ setup: ## Install what development and all tests need (Debian packages, .venv)
 	@tests/setup.sh $(LISTS)
 	@tests/get_mdevctl.sh .build/mdevctl-1.4
 
-demo: ## Provision vGPUs by a playbook on a simulated GPU host
-	@tests/setup.sh tests/packages.txt tests/simhost/packages.txt
+demo: ## Show the life of a pool of vGPUs on a simulated GPU host, in about a minute
+	@tests/setup.sh --demo tests/packages.txt tests/simhost/packages.txt
 	@.venv/bin/python tests/demo.py
 
 test: setup ## Run everything: lint, unit, simhost, conformance, kernelhost

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Installs what development and the tests need: Debian packages through apt, Python packages in .venv.
-# Usage: tests/setup.sh PACKAGES.txt...   (lists of Debian packages; what is there already is left as it is)
+# Usage: tests/setup.sh [--demo] PACKAGES.txt...   (lists of Debian packages; what is there already is left as it is)
+# With --demo only what make demo runs by is put into .venv, unless it has that already.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -9,6 +10,12 @@ die() {
     echo "setup: $*" >&2
     exit 1
 }
+
+demo=
+if [ "$1" = --demo ]; then
+    demo=yes
+    shift
+fi
 
 packages=$(cat "$@" | sed 's/#.*//' | tr -s ' \t\n' ' ')
 missing=
@@ -56,6 +63,13 @@ make_venv() {
 
 # The newest ansible-core runs on the first three, an older one on the last.
 python=$(find_python 3.13 3.12 3.14 3.11) || die "Python 3.11 or newer is needed, with its venv module"
+if [ -n "$demo" ]; then
+    .venv/bin/python -c 'import ansible, mfusepy' 2>/dev/null && exit
+    echo "setup: ansible-core and mfusepy for $("$python" --version) in .venv"
+    "$python" -m venv --clear .venv
+    .venv/bin/pip install -qq --disable-pip-version-check --constraint requirements-dev.txt ansible-core mfusepy
+    exit
+fi
 make_venv .venv "$python" requirements-dev.txt
 
 # Older ansible-cores on what they run on, and the oldest Python of a managed host; the test run says what is missing.

@@ -7,27 +7,42 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from conftest import ROOT, Host
 from simhost.api import python_wrapper
 
+ANSIBLE_PLAYBOOK = [sys.executable, "-m", "ansible", "playbook"]
 
-def play(host: Host, playbook: Path, folder: Path) -> str:
+
+def play(host: Host, playbook: Path, folder: Path, *options: str, **variables: Any) -> str:
     """The output of a playbook that must succeed on this host; ``folder`` is for files that it takes."""
-    python = folder / "python"
-    python.write_text(python_wrapper(host.folder, host.python))
-    python.chmod(0o755)
-    variables = {"ansible_connection": "local", "ansible_python_interpreter": str(python)}
+    return play_all({"simhost": host}, playbook, folder, *options, **variables)
+
+
+def play_all(hosts: Mapping[str, Host], playbook: Path, folder: Path, *options: str, **variables: Any) -> str:
+    """The same on several hosts, each in a group of its own that has the given name; with warnings in the output."""
     inventory = folder / "inventory.yml"
-    inventory.write_text(json.dumps({"all": {"hosts": {"simhost": variables}}}))
+    groups = {name: {"hosts": {f"host-{name}": connection(host, folder / name)}} for name, host in hosts.items()}
+    inventory.write_text(json.dumps({"all": {"children": groups}}))
     done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), str(playbook)],
+        [*ANSIBLE_PLAYBOOK, "-i", str(inventory), "-e", json.dumps(variables), *options, str(playbook)],
+        cwd=folder,
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+def connection(host: Host, python: Path) -> dict[str, str]:
+    """What an inventory says of a simulated host; ``python`` is the file by which Python is started there."""
+    python.write_text(python_wrapper(host.folder, host.python))
+    python.chmod(0o755)
+    return {"ansible_connection": "local", "ansible_python_interpreter": str(python)}

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from conftest import CARD, OTHER, ROOT, UUID, Host
 from plays import play
+from test_restore import install
 
 MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
 # The boot engine's examples need systemd: tests/kernelhost/test_boot.py runs them.
@@ -96,10 +97,13 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("module", SIMULATED, ids=[module.stem for module in SIMULATED])
 def test_examples_run(start: Callable[..., Host], module: Path, tmp_path: Path) -> None:
     host = start(SCENARIOS.get(module.stem, "nvidia-mdev"))
+    install(host)
     tasks = documentation(module, "EXAMPLES")
     playbook = tmp_path / "play.yml"
     playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    assert f"ok={len(tasks)}" in play(host, playbook, tmp_path)
+    output = play(host, playbook, tmp_path)
+    assert f"ok={len(tasks)}" in output
+    assert "WARNING]" not in output
 
 
 def returned(module: str) -> dict[str, Any]:

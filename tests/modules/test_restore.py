@@ -12,7 +12,9 @@ import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import names
 from conftest import CARD, HERE, OTHER, OTHER_CARD, ROOT, THERE, UUID, Host, ids, running
 
-LAUNCHER = ROOT / "roles" / "persistence" / "files" / "nodedev-restore"
+FILES = ROOT / "roles" / "persistence" / "files"
+LAUNCHER = FILES / "nodedev-restore"
+UNIT = "nodedev-restore.service"
 COMMAND = "/usr/sbin/nodedev-restore"
 ENGINE = "/usr/lib/nodedev"
 KIND = "nvidia-232"
@@ -30,6 +32,8 @@ def install(host: Host) -> None:
     host.done("boot_engine")
     host.write(COMMAND, LAUNCHER.read_text())
     host.run(["chmod", "755", COMMAND])
+    host.write(f"/etc/systemd/system/{UNIT}", (FILES / UNIT).read_text())
+    host.run(["systemctl", "enable", UNIT])
 
 
 def restore(host: Host, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -15,6 +15,8 @@ from simhost import client
 from simhost.places import COMMANDS, socket_address
 
 VERIFY = "SYSTEMD_DEVICE_VERIFY_SYSFS"
+# There is no manager for systemctl to talk to: it enables and disables units, and all else is well.
+OFFLINE = "SYSTEMD_OFFLINE"
 FOLDER = "SIMHOST_DIR"
 _NOT_FOUND = 127
 _STREAMS = 3
@@ -105,7 +107,7 @@ class Commands:
         directory, umask, count = texts[0], int(texts[1]), int(texts[2])
         arguments = texts[3 : 3 + count]
         environment = dict(text.split("=", 1) for text in texts[3 + count :])
-        environment.update({VERIFY: "0", FOLDER: str(self._folder)})
+        environment.update({VERIFY: "0", OFFLINE: "1", FOLDER: str(self._folder)})
         process = subprocess.Popen(
             arguments,
             stdin=streams[0],

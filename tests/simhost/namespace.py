@@ -25,6 +25,11 @@ _FOREIGN_NODES = re.compile(
 )
 # What the machine keeps of its own devices.
 _NOT_SHOWN = ("/etc/mdevctl.d", "/etc/nodedev.d", "/etc/driverctl.d", "/etc/libvirt", "/usr/lib/nodedev")
+# Where the boot engine is installed. Without root the host's own user has no right in the machine's folders.
+_OWN_FOLDERS = {
+    "usr": ("lib", "sbin"),
+    "etc": ("systemd/system/multi-user.target.wants", "udev/rules.d"),
+}
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
 
@@ -114,6 +119,10 @@ def _own_changes(stage: str, name: str) -> None:
     upper, work = (f"{stage}/{name}-{kind}" for kind in ("upper", "work"))
     for folder in (upper, work):
         os.mkdir(folder)
+    for folder in _OWN_FOLDERS[name]:
+        # What is a link on the machine stays one.
+        if os.path.realpath(f"/{name}/{folder}") == f"/{name}/{folder}":
+            os.makedirs(f"{upper}/{folder}")
     linux.mount("simhost", f"/{name}", "overlay", 0, f"lowerdir=/{name},upperdir={upper},workdir={work}")
 
 

@@ -169,3 +169,15 @@ def test_libvirtd_on_s390x() -> None:
         ]
         assert "vfio_ccw-io" in daemon.virsh("nodedev-dumpxml", "css_0_0_0050")
         assert "ccw_0_0_0815" in daemon.virsh("nodedev-list", "--tree")
+
+
+def test_units_are_enabled_without_systemd(host: SimHost) -> None:
+    unit = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
+    host.write("/etc/systemd/system/x.service", unit)
+    host.run(["systemctl", "daemon-reload"])
+    host.run(["systemctl", "enable", "x.service"])
+    host.reboot()
+    assert host.run(["cat", "/etc/systemd/system/multi-user.target.wants/x.service"]).stdout == unit
+    assert host.run(["systemctl", "is-enabled", "x.service"]).stdout == "enabled\n"
+    host.run(["systemctl", "disable", "x.service"])
+    assert host.run(["systemctl", "is-enabled", "x.service"], check=False).stdout == "disabled\n"

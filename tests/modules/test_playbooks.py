@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks that come with the collection, and README's: they do what they say, and nothing in them warns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import CARD, OTHER, OTHER_CARD, ROOT, UUID, Host, definitions, running
+from plays import play, play_all
+from simhost.scenario import FOLDER
+from test_restore import COMMAND, restore
+from vhbas import vports
+
+FIRST = re.compile(r"\n## A first playbook\n.*?\n```yaml\n(.*?)```\n", re.DOTALL)
+VGPUS = [
+    {"uuid": UUID, "type": "GRID T4-4Q", "parent": "pci_0000_3d_00_0"},
+    {"uuid": OTHER, "type": "GRID T4-8Q", "parent": OTHER_CARD},
+]
+POOLS = [
+    {"name": "desktops", "type": "GRID T4-4Q", "count": 4, "parents": {"driver": "nvidia"}},
+    {"name": "graphics", "type": "GRID T4-4Q", "count": 2},
+]
+# A playbook, its variables, the same without any device, and how many devices it makes.
+SHIPPED: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
+    "provision_gpu_host.yml": ({"vgpus": VGPUS}, {"vgpus": []}, 2),
+    "provision_vgpu_pools.yml": ({"pools": POOLS, "vgpus": [{**VGPUS[0], "parent": CARD}]}, {"pools": []}, 7),
+}
+
+
+# What is true of a host on which check mode has not installed the boot engine.
+UNTIL_INSTALLED = re.compile(r"\[WARNING\]: [^:]* will not be there after a boot: the boot engine is not installed")
+
+
+def quiet(output: str) -> str:
+    """An output in which nothing warns, be it of the host or of what Ansible will do away with."""
+    assert "WARNING]" not in output, output
+    return output
+
+
+def test_all_playbooks_are_tried() -> None:
+    assert {path.name for path in (ROOT / "playbooks").glob("*.yml")} == set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_playbook_of_the_collection(host: Host, tmp_path: Path, name: str) -> None:
+    wish, nothing, count = SHIPPED[name]
+    playbook = ROOT / "playbooks" / name
+
+    def played(*options: str, **variables: Any) -> str:
+        return quiet(play(host, playbook, tmp_path, *options, target="all", **variables))
+
+    assert "failed=0" in played("--check", "--diff", **nothing)
+    assert host.run(["test", "-e", COMMAND], check=False).returncode == 1
+    played(**nothing)
+    foretold = played("--check", "--diff", **wish)
+    assert (running(host), definitions(host)) == ([], [])
+    done = played(**wish)
+    assert len(running(host)) == count
+    assert running(host) == definitions(host)
+    assert steps(done) == steps(foretold) != []
+    again = played(**wish)
+    assert "changed=0" in again
+    assert steps(again) == []
+    before = running(host)
+    host.reboot()
+    assert restore(host).returncode == 0
+    assert running(host) == before
+
+
+def steps(output: str) -> list[str]:
+    """The plans that a playbook shows in the end."""
+    (found,) = re.findall(r'\nTASK \[Show what was done\] .*?"msg": (\[.*?\])\n', output, re.DOTALL)
+    listed: list[str] = yaml.safe_load(found)
+    return listed
+
+
+def test_the_plays_of_readme(start: Callable[..., Host], tmp_path: Path) -> None:
+    (text,) = FIRST.findall((ROOT / "README.md").read_text())
+    playbook = tmp_path / "readme.yml"
+    playbook.write_text(text)
+    hosts = {"gpu_hosts": start(), "fibre_channel_hosts": start(zoned("5001a4a2ecd0a2fb"))}
+    foretold = play_all(hosts, playbook, tmp_path, "--check", "--diff")
+    quiet(UNTIL_INSTALLED.sub("", foretold))
+    quiet(play_all(hosts, playbook, tmp_path))
+    again = quiet(play_all(hosts, playbook, tmp_path))
+    assert again.count("changed=0") == len(hosts)
+    gpu, fibre = hosts.values()
+    assert len(running(gpu)) == 13
+    assert vports(fibre) == ["host3 fb Active"]
+    for host in hosts.values():
+        host.reboot()
+        assert restore(host).returncode == 0
+    assert (len(running(gpu)), vports(fibre)) == (13, ["host3 fb Active"])
+
+
+def zoned(wwpn: str) -> dict[str, Any]:
+    """The host with HBAs, with a machine-id by which the vHBA called database has a WWPN that storage is zoned for."""
+    scenario = yaml.safe_load((FOLDER / "fc.yml").read_text().replace("5001a4a0000000a1", wwpn))
+    return {**scenario, "files": {"/etc/machine-id": "0123456789abcdef0123456789abcdef\n"}}
