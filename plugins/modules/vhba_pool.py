@@ -110,10 +110,9 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "zone {{ guests.instances | map(attribute='wwpn') | join(', ') }} with the storage"
 
-- name: Make them, on every HBA that is online, now and after every boot, and wait for a LUN on each
+- name: Make them, on every HBA that is online, now and after every boot
   hostdev.nodedev.vhba_pool:
     name: guests
-    wait_luns: 1
   register: guests
 
 - name: The disks that each of them sees, by names that last
@@ -124,6 +123,11 @@ EXAMPLES = r"""
 - name: A storage pool of libvirt on the first of them
   ansible.builtin.debug:
     msg: "{{ guests.instances[0] | hostdev.nodedev.storage_pool_xml(name='guest-0') }}"
+
+- name: Look for LUNs that were unmasked meanwhile; with wait_luns, how many each is to have
+  hostdev.nodedev.vhba_pool:
+    name: guests
+    rescan: true
 
 - name: One fewer; an idle one goes
   hostdev.nodedev.vhba_pool:

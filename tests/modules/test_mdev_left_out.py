@@ -222,7 +222,7 @@ def test_a_removal_of_a_pools_member_that_is_pending_is_told(host: Host) -> None
 def test_defined_under_two_parents(host: Host) -> None:
     for parent in (CARD, OTHER_CARD):
         by_hand(host, parent=parent)
-    told = f"it is defined under several parents, name one as 'parent': {CARD}, {OTHER_CARD}"
+    told = f"it is defined under several parents, name one as 'parent': {HERE}, {THERE}"
     assert told in host.refused(type=None, parent=None, state="absent")
     host.mdev(parent=OTHER_CARD, type=KIND)
     assert f"{told}, and runs on {THERE}" in host.refused(type=None, parent=None, state="absent")

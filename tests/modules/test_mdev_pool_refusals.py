@@ -31,7 +31,10 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         {"parents": {"names": ["pci_0000_99_00_0"]}},
         "parents: 'pci_0000_99_00_0' cannot be used: there is no such device",
     ),
-    ({"parents": {"addresses": [CARD, "0000:3b:00.0"]}}, "parents: '0000:3b:00.0' cannot be used: there is no such de"),
+    (
+        {"parents": {"addresses": [CARD, "0000:3b:00.0"]}},
+        "parents: '0000:3b:00.0' cannot be used: it is there with driver mlx5_core",
+    ),
     ({"parents": {"addresses": ["../x"]}}, "parents: '../x' cannot be used: a device name or address has"),
     ({"parents": {"driver": "i915"}}, "parents: {'driver': 'i915'} cannot be used: it leaves out every parent: "),
     (

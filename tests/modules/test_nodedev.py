@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import called
 from ansible_collections.hostdev.nodedev.plugins.modules import nodedev
 from conftest import CARD, HERE, OTHER, OTHER_CARD, UUID, Host, Result
 
@@ -127,7 +128,7 @@ def test_a_device_whose_parent_was_away_is_taken_back(host: Host) -> None:
         text = libvirtd.virsh("nodedev-dumpxml", f"mdev_{UUID.replace('-', '_')}_0000_77_00_0")
     assert "<parent>computer</parent>" in text
     assert not made(host, xml=text, state="inactive", autostart=False)["changed"]
-    assert made(host, xml=text, state="absent")["plan"] == [f"undefine mdev {UUID} on {away}"]
+    assert made(host, xml=text, state="absent")["plan"] == [f"undefine mdev {UUID} on {called(away)}"]
 
 
 def test_libvirt_agrees_after_every_step(host: Host) -> None:

@@ -46,7 +46,7 @@ def refused(host: Host, end: str = "a1") -> str:
         before, rest = message.split(" is in use, ", 1)
         uses, hint = rest.split(": stop that first", 1)
         assert before == f"vHBA 5001a4a0000000{end} (scsi_host8)"
-        assert hint == ", or set force: true to take the disks away all the same"
+        assert hint == ", or set force: true to take the disks away all the same, whose users get errors from then on"
         said.append(uses)
     assert said[0] == said[1]
     return said[0]

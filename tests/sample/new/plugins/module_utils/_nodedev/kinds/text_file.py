@@ -195,8 +195,8 @@ def starts(seen: Observation) -> bool:
 def state(seen: Observation) -> dict[str, Any]:
     """What runs and what is kept, apart, as a diff shows them."""
     return {
-        "runtime": {seen.active.file: seen.active.document()} if seen.active else {},
-        "boot": {seen.definition.file: seen.definition.document()} if seen.definition else {},
+        "runtime": {seen.active.name: seen.active.document()} if seen.active else {},
+        "boot": {seen.definition.name: seen.definition.document()} if seen.definition else {},
     }
 
 
