@@ -23,7 +23,11 @@ AD_HOC = ("adhoc", "localhost", *PYTHON, "-m", "hostdev.nodedev.mdev_types_facts
 # The top of what is built, and its playbooks; all else is for those who work on the collection.
 BUILT = {"CHANGELOG.rst", "CONTRIBUTING.md", "FILES.json", "LICENSES", "MANIFEST.json", "README.md", "REUSE.toml"}
 BUILT |= {"docs", "meta", "playbooks", "plugins", "roles"}
-PLAYBOOKS = {"playbooks/provision_gpu_host.yml", "playbooks/provision_vgpu_pools.yml"}
+PLAYBOOKS = {
+    *(f"playbooks/{name}.yml" for name in ("adopt", "provision_gpu_host", "provision_vgpu_pools")),
+    "playbooks/templates",
+    "playbooks/templates/adopted.yml.j2",
+}
 
 
 def ansible(folder: Path, *arguments: str, **environment: str) -> str:

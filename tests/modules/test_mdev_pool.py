@@ -130,7 +130,8 @@ def test_check_mode_changes_nothing_and_predicts_the_result(host: Host) -> None:
         foretold = host.pool(check_mode=True, **arguments)
         assert host.state() == before, name
         done = host.pool(**arguments)
-        assert foretold == done, name
+        # Whether it will be restored is not foretold: the role may be too.
+        assert foretold == {key: value for key, value in done.items() if key != "warnings"}, name
         again = host.pool(**arguments)
         assert (again["changed"], again["plan"]) == (False, []), name
 
