@@ -54,14 +54,14 @@ def test_the_order_of_the_chapters(chapters: list[str]) -> None:
 
 
 def test_the_host_gets_what_restores_devices(chapters: list[str]) -> None:
-    assert recaps(chapters[0]) == [(3, 0)]
+    assert recaps(chapters[0]) == [(4, 0)]
     assert made(chapters[0]) == []
 
 
 def test_the_pool_is_as_foretold(chapters: list[str]) -> None:
     foretold, done = chapters[1].split("PLAY RECAP")[:2]
     assert "--check --diff" in foretold
-    assert "+ parent_addr: 0000:af:00.0" in foretold
+    assert "type nvidia-232, parent_addr 0000:af:00.0, autostart true" in foretold
     assert len(made(foretold)) == 4
     assert made(done) == made(foretold)
 

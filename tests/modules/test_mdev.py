@@ -170,6 +170,8 @@ def test_in_use(host: Host, arguments: dict[str, Any]) -> None:
         start = time.monotonic()
         assert f"mdev {UUID} on {HERE} is in use by process {pid} (" in host.refused(**arguments)
         assert time.monotonic() - start < 10, "the module waited in the kernel's remove"
+        refusal = host.module("mdev", uuid=UUID, parent=CARD, type="nvidia-231", **arguments)
+        assert refusal["holders"] == [{**open_by(pid, node_of(host)), "uuid": UUID}]
         assert [holder["pid"] for holder in host.mdev()["mdev"]["holders"]] == [pid]
     assert host.mdev(**arguments)["changed"]
 
@@ -404,3 +406,32 @@ def test_what_udev_has_not_dealt_with_of_a_pool_is_a_warning(host: Host) -> None
     host.fault("/sys/devices/*-*-*-*-*/uevent", lag=3600)
     made = host.pool(type="nvidia-232", count=2, wait_timeout=1)
     assert warnings(made)[0].startswith(f"udev has not dealt with {', '.join(sorted(ids(made)))} in time: ")
+
+
+@pytest.mark.parametrize(
+    ("parent", "told"),
+    [
+        ("pci_0000_3b_00_0", "it is there with driver mlx5_core, and offers no mediated devices"),
+        ("0000:3b:00.0", "it is there with driver mlx5_core, and offers no mediated devices"),
+        ("0000:99:00.0", "there is no such device"),
+    ],
+)
+def test_what_is_not_a_parent(host: Host, parent: str, told: str) -> None:
+    listed = f"the registered parents are: {HERE}, {THERE}"
+    assert host.refused(parent=parent) == f"parent: {parent!r} cannot be used: {told}; {listed}"
+
+
+def test_a_card_whose_functions_are_the_parents(start: Callable[..., Host]) -> None:
+    host = start("nvidia-sriov")
+    for card in ("0000:06:00.0", "pci_0000_06_00_0"):
+        told = (
+            f"parent: {card!r} cannot be used: its virtual functions are the parents: pci_0000_06_00_4 (0000:06:00.4), "
+        )
+        assert host.refused(parent=card).startswith(told)
+
+
+def test_a_type_in_another_spelling(host: Host) -> None:
+    message = host.refused(type="grid t4-2q")
+    assert (
+        "type: 'grid t4-2q' cannot be used: did you mean 'GRID T4-2Q'?; pci_0000_3d_00_0 (0000:3d:00.0) has" in message
+    )

@@ -74,6 +74,36 @@ def test_no_parents_at_all(start: Callable[..., Host]) -> None:
     assert "with driver bochs-drm, which offers no types: is it its vendor's driver for vGPU hosts?" in message
 
 
+def test_a_card_is_chosen_for_its_functions(start: Callable[..., Host]) -> None:
+    host = start("nvidia-sriov")
+    made = host.pool(type="nvidia-712", count=2, parents={"names": ["pci_0000_06_00_0"]})
+    assert [each["parent_addr"] for each in made["instances"]] == ["0000:06:00.4", "0000:06:00.5"]
+    assert not host.pool()["changed"]
+    # An instance rests where it is, with no function there at all.
+    host.pool(state="inactive")
+    host.run(["mv", "/etc/mdevctl.d/0000:06:00.4", "/etc/mdevctl.d/0000:06:01.4"])
+    host.run(["sed", "-i", "s/0000:06:00.4/0000:06:01.4/", "/etc/nodedev.d/pool/x.json"])
+    assert not host.pool(state="inactive")["changed"]
+
+
+def test_who_holds_instances_is_told_as_data(host: Host) -> None:
+    uuids = [each["uuid"] for each in host.pool(type=TYPE, count=2)["instances"]]
+    with host.hold(uuids[0]) as pid:
+        refusal = host.module("mdev_pool", name="x", state="absent")
+        assert [(holder["uuid"], holder["pid"]) for holder in refusal["holders"]] == [(uuids[0], pid)]
+        assert "which takes them from guests that run" in refusal["msg"]
+
+
+def test_an_instance_that_is_taken_out_by_itself_is_told(host: Host) -> None:
+    uuids = [each["uuid"] for each in host.pool(type=TYPE, count=2)["instances"]]
+    plan = host.done("mdev", uuid=uuids[1], state="absent", check_mode=True)["plan"]
+    assert len(plan) == 2
+    assert all(step.endswith(", an instance of pool x") for step in plan)
+    assert host.done("mdev", uuid=UUID, state="absent")["plan"] == []
+    host.write("/etc/nodedev.d/pool/x.json", "{")
+    assert not any("pool" in step for step in host.done("mdev", uuid=uuids[1], state="absent")["plan"])
+
+
 def test_a_damaged_record_is_named_and_left(host: Host) -> None:
     host.pool(type=TYPE, count=2)
     for text, reason in (

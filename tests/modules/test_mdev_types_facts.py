@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import CARD, OTHER, OTHER_CARD, UUID, Host, warnings
+from conftest import CARD, HERE, OTHER, OTHER_CARD, THERE, UUID, Host, warnings
 
 NAME, OTHER_NAME = "pci_0000_3d_00_0", "pci_0000_af_00_0"
 
@@ -148,3 +148,35 @@ def test_a_vendors_name_with_a_slash(start: Callable[..., Host]) -> None:
     assert (made["type"], made["active"]) == ("vfio_ccw-io", True)
     pool = host.pool(type=name, count=1, adopt=True)
     assert [each["type"] for each in pool["instances"]] == ["vfio_ccw-io"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"parent": "pci_0000_3b_00_0"}, f"parent 'pci_0000_3b_00_0'; the registered parents are: {HERE}, {THERE}"),
+        ({"driver": "nvida"}, f"driver 'nvida'; the registered parents are: {HERE}, {THERE}"),
+        ({"type": "grid t4-2q"}, f"type 'grid t4-2q'; did you mean 'GRID T4-2Q'?; {HERE}, {THERE} have the types: "),
+        ({"type": "x", "parent": CARD}, f"parent '{CARD}' and type 'x'; {HERE}, {THERE} have the types: nvidia-230"),
+    ],
+)
+def test_what_is_not_there_is_a_warning(host: Host, options: dict[str, str], told: str) -> None:
+    (warning,) = warnings(host.module("mdev_types_facts", **options))
+    assert warning.startswith(f"no parent is found by {told}")
+
+
+def test_a_host_without_parents_is_told_what_is_there(start: Callable[..., Host]) -> None:
+    host = start("no-mdev")
+    found = host.module("mdev_types_facts")
+    assert found["ansible_facts"]["mdev_types"] == {}
+    assert found["hint"][0].startswith(
+        "pci_0000_00_02_0 (0000:00:02.0) is a GPU with driver bochs-drm, which offers no"
+    )
+    assert warnings(found) == []
+    (warning,) = warnings(host.module("mdev_types_facts", type="x"))
+    assert warning.startswith(
+        "no parent is found by type 'x'; no device on this host offers mediated devices; pci_0000_"
+    )
+
+
+def test_a_host_with_parents_has_no_hint(host: Host) -> None:
+    assert "hint" not in host.module("mdev_types_facts")

@@ -18,6 +18,8 @@ CARD_NAME, OTHER_NAME, NIC = "pci_0000_3d_00_0", "pci_0000_af_00_0", "pci_0000_3
 MDEV = f"mdev_{UUID.replace('-', '_')}_0000_3d_00_0"
 DEFINED = f"mdev_{OTHER.replace('-', '_')}_0000_3d_00_0"
 
+BY_DRIVER = ["driver: no device that is asked for has the driver nvidia"]
+
 Facts = dict[str, Any]
 
 
@@ -316,3 +318,25 @@ def test_through_ansible_itself(host: Host, tmp_path: Path) -> None:
     assert status == "localhost | SUCCESS", done.stdout + done.stderr
     assert json.loads(text)["ansible_facts"]["nodedev"]["tree"][:3] == ["computer", "  |", f"  +- {NIC}"]
     assert f"{OTHER_CARD} is not listed" in done.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"names": [NIC, "pci_0000_3c_00_0"]}, ["names: no device that is asked for is called pci_0000_3c_00_0"]),
+        ({"names": [NIC], "driver": "nvidia"}, [f"names: no device that is asked for is called {NIC}", *BY_DRIVER]),
+        ({"parent": "pci_0000_3c_00_0"}, ["parent: no device that is asked for is pci_0000_3c_00_0 or below it"]),
+        ({"driver": "nvida"}, ["driver: no device that is asked for has the driver nvida"]),
+        ({"names": [CARD, OTHER_NAME]}, []),
+        ({"parent": "3D:00.0", "capabilities": ["mdev"]}, []),
+    ],
+)
+def test_what_is_not_there_is_a_warning(used: Host, options: dict[str, Any], told: list[str]) -> None:
+    assert warnings(used.module("nodedev_facts", **options)) == told
+
+
+def test_the_tree_alone(used: Host) -> None:
+    found = used.module("nodedev_facts", tree=True, devices=False)
+    assert found["ansible_facts"]["nodedev"].keys() == {"tree"}
+    assert found["msg"].splitlines() == found["ansible_facts"]["nodedev"]["tree"] != []
+    assert "msg" not in used.module("nodedev_facts")

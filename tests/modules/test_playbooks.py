@@ -60,8 +60,9 @@ def test_a_playbook_of_the_collection(host: Host, tmp_path: Path, name: str) -> 
     assert len(running(host)) == count
     assert running(host) == definitions(host)
     assert steps(done) == steps(foretold) != []
-    again = played(**wish)
+    again = played("--diff", **wish)
     assert "changed=0" in again
+    assert "+++" not in again
     assert steps(again) == []
     before = running(host)
     host.reboot()
@@ -98,3 +99,45 @@ def zoned(wwpn: str) -> dict[str, Any]:
     """The host with HBAs, with a machine-id by which the vHBA called database has a WWPN that storage is zoned for."""
     scenario = yaml.safe_load((FOLDER / "fc.yml").read_text().replace("5001a4a0000000a1", wwpn))
     return {**scenario, "files": {"/etc/machine-id": "0123456789abcdef0123456789abcdef\n"}}
+
+
+ROLE = """
+- hosts: all
+  gather_facts: false
+  roles:
+    - hostdev.nodedev.persistence
+"""
+
+
+@pytest.mark.parametrize(
+    ("python", "why"),
+    [
+        ("/nowhere/python3", "No such file or directory"),
+        ("/run/old", "it is Python 3.8.1"),
+        ("/run/bare", "No module named 'pyudev'"),
+    ],
+)
+def test_an_interpreter_that_cannot_run_the_boot_engine(host: Host, tmp_path: Path, python: str, why: str) -> None:
+    for name, said in (("old", "it is Python 3.8.1"), ("bare", "ModuleNotFoundError: No module named 'pyudev'")):
+        host.write(f"/run/{name}", f'#!/bin/sh\necho trace >&2\necho "{said}" >&2\nexit 1\n')
+        host.run(["chmod", "755", f"/run/{name}"])
+    playbook = tmp_path / "role.yml"
+    playbook.write_text(ROLE)
+    for options in ((), ("--check",)):
+        with pytest.raises(AssertionError) as failure:
+            play(host, playbook, tmp_path, *options, persistence_python=python)
+        assert f"{python} cannot run the boot engine, which needs Python 3.9 or later and pyudev: " in str(
+            failure.value
+        )
+        assert why in str(failure.value)
+    assert host.run(["test", "-e", COMMAND], check=False).returncode == 1
+
+
+def test_the_interpreter_that_is_chosen_runs_at_boot(host: Host, tmp_path: Path) -> None:
+    host.write("/run/mine", f'#!/bin/sh\necho by mine >&2\nexec {host.python} "$@"\n')
+    host.run(["chmod", "755", "/run/mine"])
+    playbook = tmp_path / "role.yml"
+    playbook.write_text(ROLE)
+    play(host, playbook, tmp_path, persistence_python="/run/mine")
+    assert "exec /run/mine -I -B -c" in host.read(COMMAND)
+    assert "by mine" in host.run([COMMAND, "--list"]).stderr

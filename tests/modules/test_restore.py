@@ -226,7 +226,9 @@ def test_one_parent(engine: Host) -> None:
     assert running(engine) == [mine]
     assert restore(engine, "--parent", CARD).returncode == 1
     assert running(engine) == uuids(made)
-    assert restore(engine, "--parent", "0000:99:00.0").stdout == "0 restored, 0 there already, 0 failed\n"
+    nobody = restore(engine, "--parent", "0000:99:00.0")
+    told = "--parent: there is no device 0000:99:00.0, and nothing is defined on it\n"
+    assert (nobody.returncode, nobody.stdout, nobody.stderr) == (2, "", told)
 
 
 @pytest.mark.parametrize("arguments", [["--nonsense"], ["--list", "--dry-run"], ["--wait", "long"], ["--parent"]])

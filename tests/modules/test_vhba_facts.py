@@ -288,3 +288,9 @@ def test_hbas_and_vhbas_are_libvirts_by_name_parent_and_xml(fc: Host) -> None:
             assert squeezed(device["xml"]) == squeezed(libvirtd.virsh("nodedev-dumpxml", name)), name
             assert f"<parent>{device['parent']}</parent>" in libvirtd.virsh("nodedev-dumpxml", name)
         assert found[ours["name"]]["parent"] == ours["parent"]
+
+
+def test_an_hba_that_is_not_there_is_a_warning(fc: Host) -> None:
+    assert warnings(fc.module("vhba_facts", parent="host3")) == []
+    (warning,) = warnings(fc.module("vhba_facts", parent="scsi_host99"))
+    assert warning.startswith("parent: no HBA is called scsi_host99; the HBAs with NPIV are: scsi_host3 (WWPN ")

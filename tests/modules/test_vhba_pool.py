@@ -409,3 +409,45 @@ def test_what_a_killed_run_leaves_is_known_to_the_next(host: Host) -> None:
     made = pool(host)
     assert [step.split()[0] for step in made["plan"]] == ["create", *["define"] * 3]
     assert (wwpns(made), sorted(there(host))) == (WWPNS[:3], sorted(WWPNS[:3]))
+
+
+def test_luns_are_waited_for_and_looked_for(host: Host) -> None:
+    refusal = host.module("vhba_pool", name="x", count=2, wait_luns=1, wait_timeout=2)
+    assert (
+        f"vHBA {WWPNS[0]} (scsi_host8) is there, but has 0 LUNs after 2 s instead of 1, from 0 targets"
+        in refusal["msg"]
+    )
+    assert sorted(there(host)) == sorted(WWPNS[:2])
+    assert not pool(host, rescan=True)["changed"]
+    assert "wait_luns: -1 cannot be used: a number from 0 to 65536" in refused(host, wait_luns=-1)
+
+
+def test_who_holds_instances_is_told_as_data(host: Host) -> None:
+    pool(host, count=2)
+    host.unmap("mpatha")
+    with host.hold("sdd") as pid:
+        refusal = host.module("vhba_pool", name="x", state="absent")
+        held = {**open_by(pid, "/dev/sdd"), "lun": "9:0:0:1", "wwpn": WWPNS[1]}
+        assert refusal["holders"] == [held]
+        single = host.module("vhba", wwnn=WWNNS[1], wwpn=WWPNS[1], state="absent")
+        assert single["holders"] == [{key: value for key, value in held.items() if key != "lun"}]
+
+
+def test_an_instance_that_is_taken_out_by_itself_is_told(host: Host) -> None:
+    pool(host, count=1)
+    plan = host.done("vhba", wwnn=WWNNS[0], wwpn=WWPNS[0], state="absent", check_mode=True)["plan"]
+    assert len(plan) == 2
+    assert all(step.endswith(", an instance of pool x") for step in plan)
+
+
+def test_luns_that_come(start: Callable[..., Host]) -> None:
+    text = (FOLDER / "fc.yml").read_text(encoding="utf-8").replace("5001a4a0000000a1", WWPNS[0])
+    host = start(yaml.safe_load(text))
+    host.write("/etc/machine-id", f"{MACHINE}\n")
+    (instance,) = pool(host, count=1, wait_luns=3)["instances"]
+    assert len(instance["luns"]) == 3
+    host.write("/sys/block/sdd/device/delete", "1")
+    assert len(pool(host)["instances"][0]["luns"]) == 2
+    found = pool(host, rescan=True, wait_luns=3)
+    assert (found["changed"], found["plan"], len(found["instances"][0]["luns"])) == (True, [], 3)
+    assert not pool(host, rescan=True)["changed"]

@@ -63,8 +63,15 @@ PLUG = '<address bus="1" device="12"/>'
 LUN = '<adapter name="scsi_host3"/><address bus="0" target="2" unit="1"/>'
 HOST = '<hostdev mode="subsystem" type="scsi_host"><source protocol="vhost" wwpn="naa.5001405df3e54061"/></hostdev>'
 
+VFIO = ' model="vfio-pci"'
 MADE = [
     ("mdev of a result", RESULT, {}, element("mdev", MDEV, ' model="vfio-pci"')),
+    (
+        "an instance of a pool",
+        {"index": 0, **RESULT, "holders": [], "hostdev_xml": "x"},
+        {},
+        element("mdev", MDEV, VFIO),
+    ),
     ("a whole result", {"changed": True, "mdev": RESULT}, {}, element("mdev", MDEV, ' model="vfio-pci"')),
     ("vfio-ap of a result", {**RESULT, "device_api": "vfio-ap"}, {}, element("mdev", MDEV, ' model="vfio-ap"')),
     ("vfio-ccw of a result", {**RESULT, "device_api": "vfio-ccw"}, {}, element("mdev", MDEV, ' model="vfio-ccw"')),
@@ -200,6 +207,7 @@ REFUSED = [
     (VHBA, {}, "this is a vHBA: give one of its luns"),
     ({"vhba": VHBA}, {}, "this is a vHBA: give one of its luns"),
     ({"vhba": None}, {}, "this is not a device"),
+    ({"changed": True, "instances": [RESULT]}, {}, "this is a pool: give one of its instances"),
     ({"name": "usb_x", "capability": USB}, {"usb": "port"}, "usb is 'port', not one of product, address, both"),
 ]
 

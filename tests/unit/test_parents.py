@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -199,3 +199,88 @@ def test_a_selector_is_kept_and_read_back(chosen: dict[str, Any]) -> None:
 def test_what_is_no_selector(chosen: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         Selector.checked(chosen)
+
+
+GPU = "0000:01:00.0"
+GPU_NAME = f"pci_0000_01_00_0 ({GPU}) is a GPU"
+
+
+def gpu(host: Host, driver: str | None = "nvidia", **attributes: str) -> None:
+    links = {"driver": f"bus/pci/drivers/{driver}"} if driver else {}
+    host.make_device("pci", GPU, {"class": "0x030200", **attributes}, links=links)
+
+
+def functions(host: Host, files: Mapping[str, str]) -> None:
+    """Two virtual functions of the GPU."""
+    for number in (0, 1):
+        host.make_device("pci", f"0000:01:00.{number + 4}", {"class": "0x030200", **files})
+        host.link(f"devices/{GPU}/virtfn{number}", f"devices/0000:01:00.{number + 4}")
+        host.link(f"devices/0000:01:00.{number + 4}/physfn", f"devices/{GPU}")
+
+
+def nic(host: Host) -> None:
+    host.make_device("pci", "0000:02:00.0", {"class": "0x020000"})
+
+
+def vendors_own(host: Host) -> None:
+    gpu(host)
+    functions(host, {"nvidia/current_vgpu_type": "0"})
+
+
+def with_functions(host: Host) -> None:
+    gpu(host)
+    functions(host, {})
+
+
+def subchannels(host: Host) -> None:
+    for number in (0, 1):
+        host.make_device("css", f"0.0.000{number}")
+
+
+OFF = "the IOMMU is off: switch it on in the firmware, and for Intel by intel_iommu=on at boot"
+
+
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [
+        (nic, []),
+        (lambda host: gpu(host, None), [f"{GPU_NAME} without a driver: install its vendor's driver for vGPU hosts"]),
+        (lambda host: gpu(host, "vfio-pci"), [f"{GPU_NAME} that is bound to vfio-pci, for a guest to have it whole"]),
+        (
+            lambda host: gpu(host, "nouveau"),
+            [f"{GPU_NAME} with driver nouveau, which offers no types: is it its vendor's driver for vGPU hosts?"],
+        ),
+        (
+            lambda host: gpu(host, sriov_totalvfs="16"),
+            [f"{GPU_NAME} with driver nvidia, and none of its 16 virtual functions is enabled"],
+        ),
+        (
+            with_functions,
+            [
+                f"{GPU_NAME} with driver nvidia and 2 virtual functions, which offers no types: is it its vendor's"
+                " driver for vGPU hosts?"
+            ],
+        ),
+        (
+            vendors_own,
+            [
+                f"{GPU_NAME} whose driver nvidia makes vGPUs by nvidia/current_vgpu_type of virtual functions, not by"
+                " mediated devices"
+            ],
+        ),
+        (subchannels, ["2 subchannels are there, and none is bound to vfio_ccw"]),
+        (lambda host: (host.sys / "bus" / "ap").mkdir(), ["crypto adapters are there, and vfio_ap is not loaded"]),
+    ],
+)
+def test_what_is_there_where_nothing_offers_mediated_devices(
+    host: Host, monkeypatch: pytest.MonkeyPatch, made: Callable[[Host], None], found: list[str]
+) -> None:
+    monkeypatch.setattr(mdev_parents, "PCI", str(host.sys / "bus" / "pci" / "devices"))
+    (host.sys / "bus").mkdir()
+    made(host)
+    for device in (host.sys / "devices").glob("*"):
+        subsystem = (device / "subsystem").readlink().name
+        host.link(f"bus/{subsystem}/devices/{device.name}", f"devices/{device.name}")
+    assert mdev_parents.why_none() == [*found, OFF]
+    (host.sys / "kernel" / "iommu_groups" / "0").mkdir(parents=True)
+    assert mdev_parents.why_none() == found
