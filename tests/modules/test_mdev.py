@@ -170,7 +170,7 @@ def test_in_use(host: Host, arguments: dict[str, Any]) -> None:
         start = time.monotonic()
         assert f"mdev {UUID} on {HERE} is in use by process {pid} (" in host.refused(**arguments)
         assert time.monotonic() - start < 10, "the module waited in the kernel's remove"
-        refusal = host.module("mdev", uuid=UUID, parent=CARD, type="nvidia-231", **arguments)
+        refusal = host.module("mdev", **{"uuid": UUID, "parent": CARD, "type": "nvidia-231", **arguments})
         assert refusal["holders"] == [{**open_by(pid, node_of(host)), "uuid": UUID}]
         assert [holder["pid"] for holder in host.mdev()["mdev"]["holders"]] == [pid]
     assert host.mdev(**arguments)["changed"]

@@ -70,6 +70,16 @@ def test_a_playbook_of_the_collection(host: Host, tmp_path: Path, name: str) -> 
     assert running(host) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "variable"), [("provision_gpu_host.yml", "vgpus"), ("provision_vgpu_pools.yml", "pools")]
+)
+def test_a_playbook_without_its_variable(host: Host, tmp_path: Path, name: str, variable: str) -> None:
+    with pytest.raises(AssertionError) as failure:
+        play(host, ROOT / "playbooks" / name, tmp_path, target="all")
+    assert f"{variable} is required: a list of mappings of " in str(failure.value)
+    assert host.run(["test", "-e", COMMAND], check=False).returncode == 1
+
+
 def steps(output: str) -> list[str]:
     """The plans that a playbook shows in the end."""
     (found,) = re.findall(r'\nTASK \[Show what was done\] .*?"msg": (\[.*?\])\n', output, re.DOTALL)
@@ -112,7 +122,7 @@ ROLE = """
 @pytest.mark.parametrize(
     ("python", "why"),
     [
-        ("/nowhere/python3", "No such file or directory"),
+        ("/nowhere/python3", "it is not there, or not a program"),
         ("/run/old", "it is Python 3.8.1"),
         ("/run/bare", "No module named 'pyudev'"),
     ],

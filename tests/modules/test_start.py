@@ -99,3 +99,17 @@ def test_it_is_installed_as_the_readme_says() -> None:
     (block,) = (block for block in BLOCKS if INSTALL in block.text)
     readme = [line.strip() for line in (ROOT / "README.md").read_text().splitlines()]
     assert [line for line in block.text.splitlines() if line not in readme] == []
+
+
+def test_the_ad_hoc_commands_of_readme(hosts: dict[str, Host], tmp_path: Path, archive: Path) -> None:
+    controller = Controller(tmp_path, archive)
+    controller.reach(hosts)
+    for block in BLOCKS:
+        if block.chapter in SHARED and block.language == "yaml":
+            controller.write(block)
+    commands = re.findall(r"^    (ansible .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    told = [controller.run(f"ANSIBLE_INVENTORY=inventory.yml {command}") for command in commands]
+    assert ["+- pci_0000_3d_00_0" in each for each in told] == [True, False, False]
+    assert ["GRID T4-4Q" in each for each in told] == [False, True, False]
+    assert ["scsi_host3" in each for each in told] == [False, False, True]
+    assert told[0].count("\n") < 40

@@ -58,7 +58,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         wished(count=1, parents={"fabric_wwn": "1" * 16}),
         observed(),
         BadInput,
-        f"parents: {{'fabric_wwn': '{'1' * 16}', 'online': True}} cannot be used: it takes none of the HBAs with NPIV",
+        f"parents: {{'fabric_wwn': '{'1' * 16}', 'online': True}} cannot be used: it leaves out every HBA: scsi_host",
     ),
     (
         "logged in without a link",

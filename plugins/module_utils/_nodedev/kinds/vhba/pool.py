@@ -127,12 +127,12 @@ class _Vhbas:
     def _refuse_parents(self) -> None:
         self._check_names()
         wish, hbas = self.wish, self.seen.hbas
-        if all(wish.selector.excludes(hba) for hba in hbas):
-            raise BadInput(
-                "parents",
-                wish.selector.document(hbas),
-                f"it takes none of the HBAs with NPIV, which are: {with_npiv(hbas)}",
-            )
+        if not hbas:
+            raise NodedevError(f"pool {wish.name}: this host has no Fibre Channel HBA")
+        reasons = {called(hba): wish.selector.excludes(hba) for hba in hbas}
+        if all(reasons.values()):
+            told = "; ".join(f"{hba}: {reason}" for hba, reason in reasons.items())
+            raise BadInput("parents", wish.selector.document(hbas), f"it leaves out every HBA: {told}")
 
     def _check_names(self) -> None:
         hbas = {hba.name: hba for hba in self.seen.hbas}
