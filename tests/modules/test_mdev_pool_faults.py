@@ -290,7 +290,7 @@ def waits_for_a_lock(host: Host) -> bool:
 def test_a_lock_is_waited_for_no_longer_than_told(host: Host) -> None:
     with locked(host, CARD):
         message = host.pool_refused(type=TYPE, count=1, wait_timeout=0.2)
-    assert f"another run still works on {CARD} after 0.2 s: raise wait_timeout or try again" in message
+    assert f"another run still works on {HERE} after 0.2 s: raise wait_timeout or try again" in message
 
 
 def test_a_parent_that_another_run_takes_into_use_meanwhile_is_no_hindrance(host: Host) -> None:

@@ -54,7 +54,8 @@ def shown(chapter: str, language: str, what: str) -> str:
 
 def adopt(controller: Controller, host: str) -> dict[str, Any]:
     """The variables that the command of the page writes for a host."""
-    controller.run(f"{shown(ADOPT, 'shell', 'hostdev.nodedev.adopt').strip()} --limit {host}")
+    output = controller.run(f"{shown(ADOPT, 'shell', 'hostdev.nodedev.adopt').strip()} --limit {host}")
+    assert "WARNING]" not in output
     found: dict[str, Any] = yaml.safe_load((controller.folder / "adopted" / f"{host}.yml").read_text())
     return found
 

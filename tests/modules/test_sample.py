@@ -83,6 +83,7 @@ def test_where_a_kind_is_named() -> None:
         "roles/persistence/files/61-nodedev-restore.rules": 3,
         "README.md": 2,
         "docs/verified.md": 1,
+        "docs/troubleshooting.md": 1,
         "docs/results.md": 1,
         "tests/modules/odd_strategies.py": 1,
         "tests/kernelhost/test_warm.py": 1,
@@ -109,7 +110,8 @@ def test_it_is_typed(collection: Path) -> None:
 
 
 def test_the_house_stands(collection: Path) -> None:
-    run(collection, "-m", "pytest", "-q", "tests/unit/test_house.py", "tests/unit/test_text_file.py")
+    run(collection, "-m", "pytest", "-q", "tests/unit/test_house.py", "tests/unit/test_troubleshooting.py")
+    run(collection, "-m", "pytest", "-q", "tests/unit/test_text_file.py")
 
 
 def test_it_lives(collection: Path) -> None:

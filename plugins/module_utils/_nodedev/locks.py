@@ -22,8 +22,8 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from .errors import NodedevError
+from .names import called
 from .store import files
-from .text import shown
 from .waiting import wait_for
 
 FOLDER = "/run/nodedev/locks"
@@ -55,7 +55,7 @@ def held(names: Iterable[str], seconds: float) -> Iterator[None]:
                 taken = wait_for(partial(_taken, handle), max(deadline - time.monotonic(), 0))
             if not taken:
                 raise NodedevError(
-                    f"another run still works on {shown(name)} after {seconds:g} s: raise wait_timeout or try again"
+                    f"another run still works on {called(name)} after {seconds:g} s: raise wait_timeout or try again"
                 )
         yield
 
