@@ -149,7 +149,7 @@ def offered(offers: Mapping[str, Mapping[str, str | None]], wanted: str | None =
     told = [f"did you mean {meant[0]!r}?"] if meant else []
     for pairs, addresses in parents.items():
         listed = ", ".join(f"{id} ({title})" if title else id for id, title in pairs)
-        told.append(f"{_named(addresses)} {'has' if len(addresses) == 1 else 'have'} the types: {listed or 'none'}")
+        told.append(f"{named(addresses)} {'has' if len(addresses) == 1 else 'have'} the types: {listed or 'none'}")
     return "; ".join(told)
 
 
@@ -157,7 +157,7 @@ def _plain(name: str) -> str:
     return "".join(filter(str.isalnum, name)).casefold()
 
 
-def _named(addresses: Sequence[str]) -> str:
+def named(addresses: Sequence[str]) -> str:
     """Parents by their names, and how many more there are."""
     more = len(addresses) - NAMED
     names = [*map(called, addresses[:NAMED])]
@@ -169,7 +169,7 @@ def why_not(asked: str) -> str:
     address = next((each for each in sysfs.names(PCI) if asked in (each, device_name("pci", each))), asked)
     functions = [each for each in addresses() if card_of(each) == address]
     if functions:
-        return f"its virtual functions are the parents: {_named(functions)}"
+        return f"its virtual functions are the parents: {named(functions)}"
     if not device_exists(address):
         return "there is no such device"
     driver = sysfs.link_name(f"{PCI}/{address}/driver")

@@ -343,7 +343,7 @@ class _Mdevs:
 
 def _listed(values: Mapping[str, Sequence[str]]) -> str:
     """What a part of the selector is on which parents."""
-    return " and ".join(f"{value} on {', '.join(map(called, parents))}" for value, parents in values.items())
+    return " and ".join(f"{value} on {mdev_parents.named(parents)}" for value, parents in values.items())
 
 
 def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
