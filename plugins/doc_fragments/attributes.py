@@ -1,30 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every module needs on the host, how it behaves and where to read on: with a state, and (FACTS) to read only."""
+"""What every module needs on the host, and how it behaves: with a state, and (FACTS) to read only."""
 
 from __future__ import annotations
 
-# The pages for people who look for more than one module; below the repository of galaxy.yml.
-PAGES = r"""
-seealso:
-  - name: From a bare host to a guest
-    description: Two ways through, with all files and commands, for GPUs and for Fibre Channel.
-    link: https://example.invalid/hostdev/nodedev/blob/main/docs/start.md
-  - name: Troubleshooting
-    description: What each message means, what to look at and what to do.
-    link: https://example.invalid/hostdev/nodedev/blob/main/docs/troubleshooting.md
-  - name: From other tools
-    description: The same by mdevctl, virsh or a script, and how to adopt what they left.
-    link: https://example.invalid/hostdev/nodedev/blob/main/docs/migration.md
-  - name: Results
-    description: What all modules return, by which word.
-    link: https://example.invalid/hostdev/nodedev/blob/main/docs/results.md
-"""
-
 
 class ModuleDocFragment:
-    DOCUMENTATION = (
-        PAGES
-        + r"""
+    DOCUMENTATION = r"""
 requirements:
   - Linux with sysfs at /sys
   - python >= 3.9
@@ -44,11 +25,8 @@ attributes:
     support: full
     platforms: linux
 """
-    )
 
-    FACTS = (
-        PAGES
-        + r"""
+    FACTS = r"""
 requirements:
   - Linux with sysfs at /sys
   - python >= 3.9
@@ -67,4 +45,3 @@ attributes:
     support: full
     platforms: linux
 """
-    )

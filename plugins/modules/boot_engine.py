@@ -17,6 +17,7 @@ description:
     rules beside it; by itself the library does nothing.
 extends_documentation_fragment:
   - hostdev.nodedev.attributes
+  - hostdev.nodedev.pages
 seealso:
   - module: hostdev.nodedev.definition_facts
 author:

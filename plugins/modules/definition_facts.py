@@ -13,6 +13,7 @@ description:
   - Reads the definitions and, of sysfs, the defined devices and their parents only.
 extends_documentation_fragment:
   - hostdev.nodedev.attributes.facts
+  - hostdev.nodedev.pages
 options:
   kinds:
     description: Only these kinds; without this option, all.

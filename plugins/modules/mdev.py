@@ -16,6 +16,7 @@ description:
 extends_documentation_fragment:
   - hostdev.nodedev.state
   - hostdev.nodedev.attributes
+  - hostdev.nodedev.pages
 options:
   uuid:
     description: The UUID of the device, in upper or lower case. It is kept in lower case, as the kernel does.

@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - hostdev.nodedev.state
   - hostdev.nodedev.pool
   - hostdev.nodedev.attributes
+  - hostdev.nodedev.pages
 options:
   type:
     description:

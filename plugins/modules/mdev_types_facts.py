@@ -13,6 +13,7 @@ description:
   - Reads sysfs only, and of it only the parents that are asked for.
 extends_documentation_fragment:
   - hostdev.nodedev.attributes.facts
+  - hostdev.nodedev.pages
 options:
   parent:
     description:

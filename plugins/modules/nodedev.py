@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - hostdev.nodedev.state
   - hostdev.nodedev.attributes
+  - hostdev.nodedev.pages
 requirements:
   - lxml (python3-lxml), for O(xml)
 options:

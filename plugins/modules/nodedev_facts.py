@@ -14,6 +14,7 @@ description:
     devices above those. What vanishes meanwhile or cannot be read is left out as libvirt leaves it out.
 extends_documentation_fragment:
   - hostdev.nodedev.attributes.facts
+  - hostdev.nodedev.pages
 requirements:
   - lxml (python3-lxml), for O(xml=true) only
 options:

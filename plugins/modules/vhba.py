@@ -15,6 +15,7 @@ description:
 extends_documentation_fragment:
   - hostdev.nodedev.state
   - hostdev.nodedev.attributes
+  - hostdev.nodedev.pages
 options:
   wwnn:
     description: The World Wide Node Name, 16 hexadecimal digits with or without C(0x) and colons.

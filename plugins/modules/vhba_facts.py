@@ -13,6 +13,7 @@ description:
   - Reads sysfs only.
 extends_documentation_fragment:
   - hostdev.nodedev.attributes.facts
+  - hostdev.nodedev.pages
 options:
   parent:
     description: Only this HBA and the vHBAs on it, by libvirt's name.

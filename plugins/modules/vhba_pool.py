@@ -20,6 +20,7 @@ extends_documentation_fragment:
   - hostdev.nodedev.state
   - hostdev.nodedev.pool
   - hostdev.nodedev.attributes
+  - hostdev.nodedev.pages
 options:
   count:
     description:

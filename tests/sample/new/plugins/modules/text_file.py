@@ -12,6 +12,7 @@ description:
 extends_documentation_fragment:
   - hostdev.nodedev.state
   - hostdev.nodedev.attributes
+  - hostdev.nodedev.pages
 options:
   name:
     description:
