@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import called
 
 from .machine import Machine
 from .playbooks import ROOT, Playbooks
@@ -219,7 +220,7 @@ def test_after_a_damaged_boot_the_unit_says_what_is_not_and_why(machine: Machine
     assert UNIT in damaged.seen["failed"]
     assert f"{damaged.file} is damaged (no JSON" in damaged.seen["journal"]
     for name, parent in ((damaged.late, VF), (damaged.lost, GONE)):
-        why = f"{name} of type vgpusim-12 on {parent}: its parent {parent} is not there"
+        why = f"{name} of type vgpusim-12 on {called(parent)}: its parent {called(parent)} is not there"
         assert why in damaged.seen["journal"]
     assert machine.run(f"cat {damaged.file}").stdout == "{\n"
 
