@@ -28,11 +28,11 @@ options:
     choices: [system, pci, usb_device, usb, net, scsi_host, scsi_target, scsi, storage, scsi_generic, drm, mdev, ccw,
               ccwgroup, css, vdpa, ap_card, ap_queue, ap_matrix, mdev_types, fc_host, vports, vpd, ccwgroup_member]
   names:
-    description: Only devices of these names, or addresses. One that no device has is a warning.
+    description: Only devices of these names, or PCI functions of these addresses. One that is not there is a warning.
     type: list
     elements: str
   parent:
-    description: Only this device, by its name or address, and all below it.
+    description: Only this device, by its name, or a PCI function by its address, and all below it.
     type: str
   driver:
     description: Only devices that are bound to this driver.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,6 +162,26 @@ def test_a_parent_of_an_odd_vendor_is_not_chosen_and_is_told(cards: Host, key: s
     assert [f"/{name}/vendor is 'N/A'" in told for name, told in zip((T4, A16), found.oddities)] == [True, True]
 
 
+def test_a_card_whose_functions_are_not_there_yet_is_a_card(cards: Host) -> None:
+    cards.make_device("pci", "0000:5e:00.0", {"sriov_totalvfs": "16"})
+    cards.link("bus/pci/devices/0000:5e:00.0", "devices/0000:5e:00.0")
+    found = choose(Selector(names=("pci_0000_5e_00_0", "pci_0000_99_00_0")), "nvidia-230")
+    assert found.cards == {"pci_0000_5e_00_0"}
+    assert found.missing["pci_0000_5e_00_0"] == "it is there, and offers no mediated devices"
+
+
+def test_what_cannot_be_read_of_others_is_a_warning(cards: Host) -> None:
+    for address in mdev_parents.addresses():
+        (Path(mdev_parents.BUS) / address).unlink()
+    cards.make_device("pci", "0000:5e:00.0", {"class": "0x030200"})
+    (cards.sys / "devices" / "0000:5e:00.0" / "class").unlink()
+    (cards.sys / "devices" / "0000:5e:00.0" / "class").mkdir()
+    cards.link("bus/pci/devices/0000:5e:00.0", "devices/0000:5e:00.0")
+    found = choose(Selector(), "nvidia-230")
+    assert (found.parents, found.instead) == ((), ())
+    assert ["EISDIR" in told for told in found.oddities] == [True]
+
+
 texts = st.text(min_size=1)
 addresses = st.lists(st.from_regex(r"[a-z0-9]{1,4}(:[0-9]{2})?", fullmatch=True), min_size=1)
 
@@ -243,7 +264,7 @@ OFF = "the IOMMU is off: switch it on in the firmware, and for Intel by intel_io
 @pytest.mark.parametrize(
     ("made", "found"),
     [
-        (nic, []),
+        (nic, ["no GPU, subchannel or crypto adapter is there"]),
         (lambda host: gpu(host, None), [f"{GPU_NAME} without a driver: install its vendor's driver for vGPU hosts"]),
         (lambda host: gpu(host, "vfio-pci"), [f"{GPU_NAME} that is bound to vfio-pci, for a guest to have it whole"]),
         (
@@ -281,6 +302,6 @@ def test_what_is_there_where_nothing_offers_mediated_devices(
     for device in (host.sys / "devices").glob("*"):
         subsystem = (device / "subsystem").readlink().name
         host.link(f"bus/{subsystem}/devices/{device.name}", f"devices/{device.name}")
-    assert mdev_parents.why_none() == [*found, OFF]
+    assert mdev_parents.why_none() == ([*found, OFF] if GPU_NAME in found[0] else found)
     (host.sys / "kernel" / "iommu_groups" / "0").mkdir(parents=True)
     assert mdev_parents.why_none() == found

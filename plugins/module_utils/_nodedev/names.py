@@ -16,7 +16,7 @@ from .text import shown
 LOOSE_UUID = re.compile(r"(?:[- ]*[0-9a-fA-F]{2}){16}")
 BLANKS = " \t\n\f\r"
 FOREIGN = re.compile(r"[^A-Za-z0-9]")
-# What the kernel's name of a device tells of its subsystem.
+# What the kernel's name of a parent of mediated devices tells of its subsystem.
 SUBSYSTEMS = {
     "pci": re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]"),
     "css": re.compile(r"[0-9a-f]+\.[0-9a-f]\.[0-9a-f]{4}"),
@@ -35,16 +35,13 @@ def device_name(subsystem: str, sysname: str) -> str:
     return FOREIGN.sub("_", plain.encode("utf-8", "surrogateescape").decode("latin-1"))
 
 
-def name_of(address: str) -> str | None:
-    """libvirt's name of the device with this address of the kernel's, None where that does not tell the subsystem."""
-    subsystem = next((name for name, pattern in SUBSYSTEMS.items() if pattern.fullmatch(address)), None)
-    return None if subsystem is None else device_name(subsystem, address)
-
-
 def called(address: str) -> str:
-    """A device by both its names, as a message has it: pci_0000_3d_00_0 (0000:3d:00.0)."""
-    name = name_of(address)
-    return shown(address) if name is None else f"{name} ({address})"
+    """A parent of mediated devices by both its names, as a message has it: pci_0000_3d_00_0 (0000:3d:00.0).
+
+    By the kernel's alone where that does not tell the subsystem.
+    """
+    subsystem = next((name for name, pattern in SUBSYSTEMS.items() if pattern.fullmatch(address)), None)
+    return f"{device_name(subsystem, address)} ({address})" if subsystem else shown(address)
 
 
 def mdev_name(uuid: str, parent_address: str) -> str:

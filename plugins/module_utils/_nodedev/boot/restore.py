@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn, TextIO
 
 from ..errors import NodedevError
+from ..grammar import kernel_address
 from ..host import mdev_parents, sysfs
 from ..kinds import registry
 from ..kinds.registry import Damaged, Defined
@@ -85,11 +86,12 @@ def _seconds(text: str) -> float:
 
 
 def _carried_out(options: argparse.Namespace) -> int:
-    definitions, damaged = registry.defined(options.parent)
-    if options.parent is not None:
-        definitions, damaged = _concerned(options.parent, definitions, damaged, options.limit)
-        if not definitions and not damaged and not mdev_parents.device_exists(options.parent):
-            _fail(f"--parent: there is no device {options.parent}, and nothing is defined on it")
+    parent = None if options.parent is None else kernel_address(options.parent)
+    definitions, damaged = registry.defined(parent)
+    if parent is not None:
+        definitions, damaged = _concerned(parent, definitions, damaged, options.limit)
+        if not definitions and not damaged and not mdev_parents.device_exists(parent):
+            _fail(f"--parent: there is no device {parent}, and nothing is defined on it")
             return BAD_COMMAND
     for damage in damaged:
         _fail(str(damage.error))

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import NodedevError
-from ..grammar import kernel_address
+from ..grammar import PCI, kernel_address
 from ..host.oddities import Oddities
 from ..host.udev import Device
 from ..libvirt import devices
 from ..libvirt.capabilities import fc_host, scsi_host
 from ..libvirt.inventory import Filter, Inventory
-from ..names import name_of
+from ..names import device_name
 
 
 def facts(options: dict[str, Any]) -> dict[str, Any]:
@@ -44,8 +44,8 @@ def facts(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name(device: str) -> str:
-    """libvirt's name of a device, which may be given by the kernel's address."""
-    return name_of(kernel_address(device)) or device
+    """libvirt's name of a device, which a PCI function's address gives too."""
+    return device_name("pci", kernel_address(device)) if PCI.fullmatch(device) else device
 
 
 def _absent(wanted: Filter, found: Inventory) -> Iterator[str]:

@@ -166,7 +166,7 @@ def named(addresses: Sequence[str]) -> str:
 
 def why_not(asked: str) -> str:
     """What a device is that is asked for by its name or address, and is not registered as a parent."""
-    address = next((each for each in sysfs.names(PCI) if asked in (each, device_name("pci", each))), asked)
+    address = _address(asked)
     functions = [each for each in addresses() if card_of(each) == address]
     if functions:
         return f"its virtual functions are the parents: {named(functions)}"
@@ -176,13 +176,22 @@ def why_not(asked: str) -> str:
     return f"it is there{f' with driver {driver}' if driver else ''}, and offers no mediated devices"
 
 
+def may_have_functions(asked: str) -> bool:
+    """Whether a device, by its name or address, is a card that can have virtual functions, now or later."""
+    return sysfs.exists(f"{PCI}/{_address(asked)}/sriov_totalvfs")
+
+
+def _address(asked: str) -> str:
+    """The address of a PCI function that is named by either; whatever is no such function, as it is."""
+    return next((each for each in sysfs.names(PCI) if asked in (each, device_name("pci", each))), asked)
+
+
 def why_none() -> list[str]:
     """What is there of what could offer mediated devices, each with why it does not; for a host where nothing does."""
     found = [f"{called(gpu)} is a GPU {_hindrance(f'{PCI}/{gpu}')}" for gpu in sysfs.names(PCI) if _is_gpu(gpu)]
-    found += _of_mainframes()
-    if not sysfs.entries(f"{sysfs.SYS}/kernel/iommu_groups"):
+    if found and not sysfs.entries(f"{sysfs.SYS}/kernel/iommu_groups"):
         found.append("the IOMMU is off: switch it on in the firmware, and for Intel by intel_iommu=on at boot")
-    return found
+    return [*found, *_of_mainframes()] or ["no GPU, subchannel or crypto adapter is there"]
 
 
 def _is_gpu(address: str) -> bool:

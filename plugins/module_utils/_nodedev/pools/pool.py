@@ -188,7 +188,8 @@ def members_of(seen: Seen[Any]) -> list[Member]:
 
 def starts(seen: Seen[Any]) -> bool:
     """Whether an instance is defined and starts by itself."""
-    return any(definition.autostart for member in members_of(seen) for definition in seen.defined(member.id))
+    own = record.known(seen.record, seen.derived)
+    return any(definition.autostart for name in own for definition in seen.defined(name))
 
 
 def state(seen: Seen[Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ... import wishes
@@ -152,6 +153,7 @@ def observe(wish: Wish) -> Observation:
     if active is not None and active.oddity is not None:
         oddities.add(active.oddity)
     scripts = callouts.found()
+    instead = (oddities.attempt(partial(_instead, wish, found)) if path is None else None) or ()
     return Observation(
         address=found.address,
         parent=mdev_parents.name_of(path) if path else None,
@@ -167,7 +169,7 @@ def observe(wish: Wish) -> Observation:
         oddities=tuple(oddities.warnings),
         script_attrs=_script_attrs(wish, active, found.definitions, scripts),
         changeable=_changeable(wish, active, found.definitions, scripts),
-        instead=_instead(wish, found) if path is None else (),
+        instead=instead,
         pool=pool_of(KIND, wish.uuid) if wish.state == "absent" else None,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ...errors import BadInput
@@ -161,10 +162,13 @@ def choose(selector: Selector, wanted: str | None) -> Choice:
     return Choice(
         parents=tuple(parents),
         offers=offers,
-        missing={each: mdev_parents.why_not(each) for each in sorted(asked - found)},
+        missing={
+            each: oddities.attempt(partial(mdev_parents.why_not, each)) or "it is not there"
+            for each in sorted(asked - found)
+        },
         misses=misses,
-        cards=frozenset(cards),
-        instead=() if registered else tuple(mdev_parents.why_none()),
+        cards=frozenset({*cards, *filter(mdev_parents.may_have_functions, asked - found)}),
+        instead=() if registered else tuple(oddities.attempt(mdev_parents.why_none) or ()),
         oddities=tuple(oddities.warnings),
     )
 
