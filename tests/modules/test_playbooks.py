@@ -122,7 +122,8 @@ ROLE = """
 @pytest.mark.parametrize(
     ("python", "why"),
     [
-        ("/nowhere/python3", "it is not there, or not a program"),
+        ("/nowhere/python3", "there is no program of this path"),
+        ("python3", "there is no program of this path"),
         ("/run/old", "it is Python 3.8.1"),
         ("/run/bare", "No module named 'pyudev'"),
     ],
@@ -136,18 +137,19 @@ def test_an_interpreter_that_cannot_run_the_boot_engine(host: Host, tmp_path: Pa
     for options in ((), ("--check",)):
         with pytest.raises(AssertionError) as failure:
             play(host, playbook, tmp_path, *options, persistence_python=python)
-        assert f"{python} cannot run the boot engine, which needs Python 3.9 or later and pyudev: " in str(
-            failure.value
+        assert (
+            f"{python} cannot run the boot engine, which needs the path of a Python 3.9 or later with pyudev: "
+            in str(failure.value)
         )
         assert why in str(failure.value)
     assert host.run(["test", "-e", COMMAND], check=False).returncode == 1
 
 
 def test_the_interpreter_that_is_chosen_runs_at_boot(host: Host, tmp_path: Path) -> None:
-    host.write("/run/mine", f'#!/bin/sh\necho by mine >&2\nexec {host.python} "$@"\n')
-    host.run(["chmod", "755", "/run/mine"])
+    host.write("/run/my own", f'#!/bin/sh\necho by mine >&2\nexec {host.python} "$@"\n')
+    host.run(["chmod", "755", "/run/my own"])
     playbook = tmp_path / "role.yml"
     playbook.write_text(ROLE)
-    play(host, playbook, tmp_path, persistence_python="/run/mine")
-    assert "exec /run/mine -I -B -c" in host.read(COMMAND)
+    play(host, playbook, tmp_path, persistence_python="/run/my own")
+    assert "exec '/run/my own' -I -B -c" in host.read(COMMAND)
     assert "by mine" in host.run([COMMAND, "--list"]).stderr
