@@ -123,7 +123,7 @@ ROLE = """
     ("python", "why"),
     [
         ("/nowhere/python3", "there is no program of this path"),
-        ("python3", "there is no program of this path"),
+        ("python3", "it does not begin with /"),
         ("/run/old", "it is Python 3.8.1"),
         ("/run/bare", "No module named 'pyudev'"),
     ],
