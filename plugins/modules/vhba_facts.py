@@ -38,6 +38,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+hint:
+  description: What is there of Fibre Channel on a host without any HBA, and what keeps it from being one.
+  returned: where no port is there
+  type: list
+  elements: str
+  sample:
+    - this host has no Fibre Channel HBA
+    - pci_0000_04_00_0 (0000:04:00.0) is a Fibre Channel adapter without a driver, such as lpfc or qla2xxx
 ansible_facts:
   description: Facts of the host.
   returned: success

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -242,8 +242,24 @@ def test_no_hba_fits(fc: Host) -> None:
         assert f"scsi_host{number}: {reason}" in message
 
 
+def test_an_adapter_without_a_port(start: Callable[..., Host]) -> None:
+    functions = [
+        {"pci": {"address": f"0000:04:00.{number}", "vendor": 0x10DF, "device": 0xE300, "class": 0x0C0400}, **driver}
+        for number, driver in enumerate(({}, {"driver": "lpfc"}))
+    ]
+    host = start({"devices": functions})
+    adapters = (
+        "pci_0000_04_00_0 (0000:04:00.0) is a Fibre Channel adapter without a driver, such as lpfc or qla2xxx",
+        "pci_0000_04_00_1 (0000:04:00.1) is a Fibre Channel adapter whose driver lpfc has made no port",
+    )
+    told = "; ".join(("this host has no Fibre Channel HBA", *adapters))
+    assert host.vhba_refused() == told
+    assert host.failed("vhba_pool", name="x", count=1) == f"pool x: {told}"
+    assert host.module("vhba_facts")["hint"] == ["this host has no Fibre Channel HBA", *adapters]
+
+
 def test_no_hba_at_all(host: Host) -> None:
-    assert "this host has no Fibre Channel HBA" in host.vhba_refused()
+    assert host.vhba_refused() == "this host has no Fibre Channel HBA"
     assert not host.vhba(state="absent")["changed"]
 
 

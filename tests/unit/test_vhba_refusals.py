@@ -92,6 +92,13 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     ("not there", wished(parent="host9"), observed(scsi_hosts={"scsi_host9": False}), BadInput, "host9 is not there"),
     ("no HBAs here", wished(), observed(ports=()), NodedevError, "this host has no Fibre Channel HBA"),
     (
+        "no HBAs here, but an adapter",
+        wished(),
+        observed(ports=(), adapters=("an adapter is there",)),
+        NodedevError,
+        "this host has no Fibre Channel HBA; an adapter is there",
+    ),
+    (
         "none fits",
         wished(),
         observed(hba(3, used=4), OFFLINE),

@@ -15,13 +15,17 @@ from ..kinds.vhba.port import of_port
 
 
 def facts(parent: str | None = None) -> dict[str, Any]:
-    """HBAs and vHBAs by libvirt's names; with ``parent`` that HBA and its vHBAs alone. And warnings."""
+    """HBAs and vHBAs by libvirt's names; with ``parent`` that HBA and its vHBAs alone. And warnings.
+
+    ``hint`` is what is there on a host without any.
+    """
     oddities = Oddities()
     every = oddities.attempt(fc_port.ports) or []
     if parent is not None:
         parent = f"scsi_{parent}" if parent.startswith("host") else parent
         if parent not in {port.name for port in every if port.vport is None}:
             oddities.add(f"parent: no HBA is called {parent}; the HBAs with NPIV are: {with_npiv(every)}")
+    hint = {} if every else {"hint": [fc_port.NO_HBA, *fc_port.why_none()]}
     ports = [port for port in every if parent in (None, port.name, f"scsi_host{port.parent}")]
     definitions, damaged = oddities.attempt(vhba_definition.DOCUMENTS.all) or ([], [])
     defined = {(definition.wwnn, definition.wwpn) for definition in definitions}
@@ -37,7 +41,7 @@ def facts(parent: str | None = None) -> dict[str, Any]:
         for port in ports
         if port.vport is not None
     }
-    return {"ansible_facts": {"vhba": {"hbas": hbas, "vhbas": vhbas}}, "warnings": oddities.warnings}
+    return {"ansible_facts": {"vhba": {"hbas": hbas, "vhbas": vhbas}}, **hint, "warnings": oddities.warnings}
 
 
 def _hba(port: Port, ports: list[Port], oddities: Oddities) -> dict[str, Any]:

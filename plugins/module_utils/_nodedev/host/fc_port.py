@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from ..names import called
 from . import sysfs
 from .oddities import Oddities
 
@@ -18,6 +20,10 @@ PORTS = "/sys/class/fc_host"
 VPORTS = "/sys/class/fc_vports"
 RPORTS = "/sys/class/fc_remote_ports"
 SCSI_HOSTS = "/sys/class/scsi_host"
+PCI = "/sys/bus/pci/devices"
+# The class of Fibre Channel adapters.
+ADAPTER = "0x0c04"
+NO_HBA = "this host has no Fibre Channel HBA"
 # As many digits as a number of the kernel's has.
 HOST = re.compile(r"host([0-9]{1,10})")
 ONLINE = "Online"
@@ -88,6 +94,18 @@ def ports() -> list[Port]:
     """All ports by the number of their host; one that vanishes while it is read is none."""
     numbers = [int(found[1]) for name in sysfs.entries(PORTS) if (found := HOST.fullmatch(name))]
     return [port for number in sorted(numbers) if (port := read(number)) is not None]
+
+
+def why_none() -> tuple[str, ...]:
+    """The adapters of a host without any port, each with why it is none; what cannot be read is left out."""
+    oddities = Oddities()
+    found = []
+    for address in oddities.attempt(partial(sysfs.names, PCI)) or ():
+        if (oddities.text(f"{PCI}/{address}/class") or "").startswith(ADAPTER):
+            driver = oddities.link_name(f"{PCI}/{address}/driver")
+            why = f"whose driver {driver} has made no port" if driver else "without a driver, such as lpfc or qla2xxx"
+            found.append(f"{called(address)} is a Fibre Channel adapter {why}")
+    return tuple(found)
 
 
 def read(host: int) -> Port | None:

@@ -91,7 +91,7 @@ class Observation:
     ``ports`` are all Fibre Channel ports; ``active`` the vHBA among them, ``luns`` and ``uses`` its units and who uses
     them. ``scsi_hosts`` says of the parent that was asked for by name whether the kernel has such a SCSI host.
     ``foretold`` is the HBA of a vHBA that a plan makes, and that has no port yet. ``pool`` is the pool
-    of one that is to be absent.
+    of one that is to be absent, ``adapters`` what is there where no port is.
     """
 
     wwnn: str
@@ -105,6 +105,7 @@ class Observation:
     scsi_hosts: Mapping[str, bool] = field(default_factory=dict)
     foretold: Port | None = None
     pool: str | None = None
+    adapters: tuple[str, ...] = ()
 
     @property
     def hba(self) -> Port | None:
@@ -137,7 +138,8 @@ def observe(wish: Wish) -> Observation:
     number = int(named[len("scsi_host") :]) if named else None
     scsi_hosts = {named: fc_port.is_scsi_host(number)} if named and number is not None else {}
     pool = pool_of(definition.KIND, seen.wwpn) if wish.state == "absent" else None
-    return replace(seen, luns=luns, uses=tuple(uses), scsi_hosts=scsi_hosts, pool=pool)
+    adapters = () if seen.ports else fc_port.why_none()
+    return replace(seen, luns=luns, uses=tuple(uses), scsi_hosts=scsi_hosts, pool=pool, adapters=adapters)
 
 
 def _look(wish: Wish) -> Observation:
@@ -247,7 +249,7 @@ def _parent(wish: Wish, seen: Observation) -> tuple[Port, dict[str, str]]:
             raise NodedevError(f"vHBA {seen.wwpn} is defined on {missing}: name another as parent")
     hba, hindrances = choose(asked, seen.ports, online, making)
     if hba is None:
-        raise refusal(asked, seen.ports, seen.scsi_hosts, online, making)
+        raise refusal(asked, seen.ports, seen.scsi_hosts, online, making, seen.adapters)
     return hba, hindrances
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ...errors import BadInput, NodedevError
 from ...grammar import checked_wwn
-from ...host.fc_port import NO_NAME, ONLINE, Port
+from ...host.fc_port import NO_HBA, NO_NAME, ONLINE, Port
 from ...text import shown
 
 # The kernel's numbers of hosts have 32 bits.
@@ -153,10 +153,12 @@ def refusal(
     scsi_hosts: Mapping[str, bool],
     require_online: bool,
     making: bool = True,
+    adapters: Sequence[str] = (),
 ) -> NodedevError:
     """Why no HBA can carry the vHBA, in words for the option that asked for one.
 
-    ``scsi_hosts`` says of the name that was asked for whether the kernel has such a SCSI host at all.
+    ``scsi_hosts`` says of the name that was asked for whether the kernel has such a SCSI host at all, ``adapters`` what
+    is there on a host without any port.
     """
     matching = [port for port in ports if asked.takes(port)]
     hbas = with_npiv(ports)
@@ -164,7 +166,7 @@ def refusal(
         what = "is no Fibre Channel HBA" if scsi_hosts.get(asked.parent) else "is not there"
         return BadInput("parent", asked.parent, f"{asked.parent} {what}; the HBAs with NPIV are: {hbas}")
     if not ports:
-        return NodedevError("this host has no Fibre Channel HBA")
+        return NodedevError("; ".join((NO_HBA, *adapters)))
     if not matching:
         option, value = ("parent_wwpn", asked.wwpn) if asked.wwpn else ("parent_fabric_wwn", asked.fabric_wwn)
         pair = f" with WWNN {asked.wwnn}" if asked.wwnn else ""

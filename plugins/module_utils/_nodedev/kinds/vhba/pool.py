@@ -128,7 +128,7 @@ class _Vhbas:
         self._check_names()
         wish, hbas = self.wish, self.seen.hbas
         if not hbas:
-            raise NodedevError(f"pool {wish.name}: this host has no Fibre Channel HBA")
+            raise NodedevError("; ".join((f"pool {wish.name}: {fc_port.NO_HBA}", *self.seen.adapters)))
         reasons = {called(hba): wish.selector.excludes(hba) for hba in hbas}
         if all(reasons.values()):
             told = "; ".join(f"{hba}: {reason}" for hba, reason in reasons.items())

@@ -55,6 +55,7 @@ class Observation:
     what names follow from, the host's machine-id or what stands in for it, None where there is none. ``active`` are the
     members that run; ``definitions`` are all of the host. Both are by WWPN. ``scsi_hosts`` says of the names that were
     asked for whether the kernel has such a SCSI host. ``damaged_records`` are the pool's own that cannot be understood.
+    ``adapters`` is what is there where no port is.
     """
 
     machine: str | None
@@ -66,6 +67,7 @@ class Observation:
     damaged: tuple[DamagedDefinition, ...]
     derived: Mapping[str, int]
     damaged_records: tuple[DamagedDefinition, ...] = ()
+    adapters: tuple[str, ...] = ()
 
     @property
     def hbas(self) -> list[Port]:
@@ -112,6 +114,7 @@ def observe(wish: Wish) -> Observation:
         damaged=tuple(damaged),
         derived=derived,
         damaged_records=tuple(broken),
+        adapters=() if ports else fc_port.why_none(),
     )
 
 
