@@ -82,7 +82,7 @@ def test_cards_whose_driver_blocks_stop_no_other(ten: Host, blocked: list[str]) 
     assert set(running(ten)) >= {uuid for address in free for uuid in places[address]}
     failures = sorted(done.stderr.splitlines())
     for address in blocked:
-        mine = [line for line in failures if f" on {address}: " in line]
+        mine = [line for line in failures if f" ({address}): " in line]
         assert len(mine) == 2
         assert sum("it has not ended after 3 s" in line for line in mine) == 1
         assert sum("it was not tried, since its card does not answer for another device" in line for line in mine) == 1
@@ -188,7 +188,10 @@ def test_a_damaged_vhba_is_told_when_an_hba_arrives(booting: Host) -> None:
         done = restore(booting, "--parent", parent)
         assert done.returncode == 1
         assert done.stderr.startswith(f"the definition {DEFINITION} is damaged (no JSON")
-    for parent in ("host8", "host0", "mtty"):
+    nobody = restore(booting, "--parent", "mtty")
+    told = "--parent: there is no device mtty, and nothing is defined on it\n"
+    assert (nobody.returncode, nobody.stderr) == (2, told)
+    for parent in ("host8", "host0"):
         done = restore(booting, "--parent", parent)
         assert (done.returncode, done.stderr) == (0, "")
 
