@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,15 @@ PLAYBOOKS = {
 def ansible(folder: Path, *arguments: str, **environment: str) -> str:
     """Run a command of Ansible in a folder, with none of this checkout's settings; it must succeed."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    return run([sys.executable, "-m", "ansible", *arguments], folder, {**own, **environment})
+
+
+def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> str:
+    """What a command prints that must succeed, with this environment alone."""
     done = subprocess.run(
-        [sys.executable, "-m", "ansible", *arguments],
+        command,
         cwd=folder,
-        env={**own, **environment},
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -106,14 +112,5 @@ def test_the_readme_installs_it(checkout: Path, tmp_path: Path) -> None:
 def shell(command: str, folder: Path, home: Path) -> str:
     """Run a command line as a user whose home this is, without a network; it must succeed."""
     programs = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-    done = subprocess.run(
-        ["unshare", "--net", "sh", "-c", command],
-        cwd=folder,
-        env={"HOME": str(home), "PATH": programs, "LC_ALL": "C.UTF-8", "PAGER": "cat"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    environment = {"HOME": str(home), "PATH": programs, "LC_ALL": "C.UTF-8", "PAGER": "cat"}
+    return run(["unshare", "--net", "sh", "-c", command], folder, environment)

@@ -3,7 +3,7 @@
 
 Runs as nodedev-restore, at boot for everything and then for each parent that arrives. One failure does not stop the
 rest; the exit status is 0 when all that should be there is there, 1 when something is not, 2 for a bad command line,
-which one is that names a parent which is not there and is not any definition's.
+such as one with a parent that is not there and that nothing is defined on.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from ..host import fc_port, lun
 from ..host.fc_port import Port
 from ..host.oddities import Oddities
 from ..kinds.vhba import definition as vhba_definition
-from ..kinds.vhba.parent import why_not, with_npiv
+from ..kinds.vhba.parent import host_name, why_not, with_npiv
 from ..kinds.vhba.port import of_port
 
 
@@ -22,7 +22,7 @@ def facts(parent: str | None = None) -> dict[str, Any]:
     oddities = Oddities()
     every = oddities.attempt(fc_port.ports) or []
     if parent is not None:
-        parent = f"scsi_{parent}" if parent.startswith("host") else parent
+        parent = host_name(parent) or parent
         if parent not in {port.name for port in every if port.vport is None}:
             oddities.add(f"parent: no HBA is called {parent}; the HBAs with NPIV are: {with_npiv(every)}")
     hint = {} if every else {"hint": [fc_port.NO_HBA, *fc_port.why_none()]}

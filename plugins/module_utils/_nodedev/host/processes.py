@@ -46,9 +46,9 @@ class Holder:
     def __str__(self) -> str:
         return f"{shown(self.node)} is {self.how} {self.who}"
 
-    def document(self) -> dict[str, str | int | None]:
-        """The same as data."""
-        return {"node": self.node, "how": self.how, "by": self.by, "pid": self.pid, "domain": self.domain}
+    def document(self, **whose: str) -> dict[str, str | int | None]:
+        """The same as data; ``whose`` says of which device it is, where that does not follow."""
+        return {"node": self.node, "how": self.how, "by": self.by, "pid": self.pid, "domain": self.domain, **whose}
 
 
 @dataclass(frozen=True)

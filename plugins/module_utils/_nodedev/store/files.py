@@ -184,25 +184,6 @@ def document_names(kind: str, root: str) -> list[str]:
     return [name[: -len(SUFFIX)] for name in names if name.endswith(SUFFIX) and not name.startswith(TEMPORARY)]
 
 
-def pool_of(kind: str, id: str) -> str | None:
-    """The pool that has this device as an instance, by the records that can be read and understood; else None."""
-    for root in (STORE, RUNTIME):
-        with contextlib.suppress(NodedevError):
-            for name in document_names("pool", root):
-                if _has_instance(document_path("pool", name, root), kind, id):
-                    return name
-    return None
-
-
-def _has_instance(path: str, kind: str, id: str) -> bool:
-    with contextlib.suppress(DamagedDefinition):
-        record = document(path) or {}
-        instances = record.get("instances")
-        listed = instances if record.get("kind") == kind and isinstance(instances, list) else []
-        return any(isinstance(each, dict) and each.get("id") == id for each in listed)
-    return False
-
-
 def write_document(path: str, values: Document) -> None:
     """Keep a document, in one step."""
     write(path, json.dumps({"version": VERSION, **values}, indent=2, ensure_ascii=False) + "\n", MODE)

@@ -60,9 +60,10 @@ def warning(by_mdevctl: bool) -> list[str]:
     It names the host and no device, so that Ansible prints it once for all items of a loop.
     """
     lacking = idle_engine()
-    broken = broken_rule() if by_mdevctl and lacking is not None else None
-    if lacking is None or (by_mdevctl and broken is None):
+    if lacking is not None and by_mdevctl:
+        broken = broken_rule()
+        lacking = None if broken is None else f"{lacking} and {broken}"
+    if lacking is None:
         return []
-    told = f"{lacking} and {broken}" if broken else lacking
     host = shown(os.uname().nodename)
-    return [f"what is defined on {host} will not be there after a boot: {told}. Apply the role {ROLE} to this host"]
+    return [f"what is defined on {host} will not be there after a boot: {lacking}. Apply the role {ROLE} to this host"]

@@ -23,7 +23,7 @@ from ...plan import Step, of_pool
 from ...resource import Plan
 from ...store import callouts, mdevctl
 from ...store.callouts import Refused, Scripts
-from ...store.files import DamagedDefinition, pool_of
+from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs, Definition
 from . import leaving as mdev_leaving
 from . import steps
@@ -170,8 +170,15 @@ def observe(wish: Wish) -> Observation:
         script_attrs=_script_attrs(wish, active, found.definitions, scripts),
         changeable=_changeable(wish, active, found.definitions, scripts),
         instead=instead,
-        pool=pool_of(KIND, wish.uuid) if wish.state == "absent" else None,
+        pool=_pool(wish.uuid) if wish.state == "absent" else None,
     )
+
+
+def _pool(uuid: str) -> str | None:
+    # Here, so that no run but one that removes a device waits for its import.
+    from ...pools import record
+
+    return record.owner(KIND, uuid)
 
 
 def _instead(wish: Wish, found: _Found) -> tuple[str, ...]:
@@ -483,7 +490,7 @@ def _refuse_if_held(wish: Wish, seen: Observation, active: mdevs.Mdev) -> None:
             f"mdev {active.uuid} on {called(active.parent)} is in use by {holders.named(seen.holders)}:"
             " stop that first, or set force: true to have the kernel ask for its release, which takes it from a"
             " guest that runs",
-            [{**holder.document(), "uuid": active.uuid} for holder in seen.holders],
+            [holder.document(uuid=active.uuid) for holder in seen.holders],
         )
 
 

@@ -27,7 +27,7 @@ class Leaving:
         return InUse(
             f"mdev {self.uuid} is still being removed from {called(self.parent)}{by}:"
             " stop what has it open, then try again",
-            [{**holder.document(), "uuid": self.uuid} for holder in self.holders],
+            [holder.document(uuid=self.uuid) for holder in self.holders],
         )
 
 

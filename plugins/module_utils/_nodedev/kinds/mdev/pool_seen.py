@@ -63,7 +63,7 @@ class Observation:
 
     def holders_of(self, uuid: str) -> list[dict[str, Any]]:
         """The same as data."""
-        return [{**holder.document(), "uuid": uuid} for holder in self.holders.get(uuid, ())]
+        return [holder.document(uuid=uuid) for holder in self.holders.get(uuid, ())]
 
 
 def observe(wish: Wish) -> Observation:

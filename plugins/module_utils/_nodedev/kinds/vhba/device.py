@@ -21,7 +21,7 @@ from ...host.machine import derived_wwn
 from ...host.processes import Holder
 from ...plan import Step, of_pool
 from ...resource import Plan
-from ...store.files import DamagedDefinition, pool_of, removal
+from ...store.files import DamagedDefinition, removal
 from . import definition, kernel, steps
 from .definition import Definition
 from .parent import Asked, choose, refusal, why_not
@@ -137,9 +137,16 @@ def observe(wish: Wish) -> Observation:
     named = wish.asked.parent
     number = int(named[len("scsi_host") :]) if named else None
     scsi_hosts = {named: fc_port.is_scsi_host(number)} if named and number is not None else {}
-    pool = pool_of(definition.KIND, seen.wwpn) if wish.state == "absent" else None
+    pool = _pool(seen.wwpn) if wish.state == "absent" else None
     adapters = () if seen.ports else fc_port.why_none()
     return replace(seen, luns=luns, uses=tuple(uses), scsi_hosts=scsi_hosts, pool=pool, adapters=adapters)
+
+
+def _pool(wwpn: str) -> str | None:
+    # Here, so that no run but one that removes a device waits for its import.
+    from ...pools import record
+
+    return record.owner(definition.KIND, wwpn)
 
 
 def _look(wish: Wish) -> Observation:
@@ -261,7 +268,7 @@ def _removal(wish: Wish, seen: Observation) -> list[Step]:
     port, hba = seen.active, seen.hba
     if port is None or hba is None:
         return []
-    users = [{**use.document(), "wwpn": port.wwpn} for use in seen.uses]
+    users = [use.document(wwpn=port.wwpn) for use in seen.uses]
     refuse_if_used(port, [*map(str, seen.uses)], users, wish.force)
     return steps.remove(port, hba, seen.luns, wish.wait_timeout, wish.force)
 

@@ -19,10 +19,16 @@ WWN = re.compile(r"[0-9a-f]{16}")
 
 def checked_host(option: str, value: str) -> str:
     """libvirt's name of a SCSI host, also from the kernel's name; else BadInput."""
-    named = NAME.fullmatch(value)
-    if named is None:
+    name = host_name(value)
+    if name is None:
         raise BadInput(option, value, "an HBA is named as libvirt does, scsi_host and its number")
-    return f"scsi_host{int(named[1])}"
+    return name
+
+
+def host_name(value: str) -> str | None:
+    """libvirt's name of a SCSI host that is named as libvirt or the kernel does; None for what is no such name."""
+    named = NAME.fullmatch(value)
+    return None if named is None else f"scsi_host{int(named[1])}"
 
 
 @dataclass(frozen=True)

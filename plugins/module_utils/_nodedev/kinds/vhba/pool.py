@@ -313,7 +313,7 @@ def _instance(member: Member, seen: Observation) -> dict[str, Any]:
         "parent_wwpn": member.parent,
         "vport_state": port.vport_state if port else None,
         "luns": of_luns(running.luns) if running else [],
-        "holders": [{**use.document(), "lun": lun} for lun, use in running.uses] if running else [],
+        "holders": [use.document(lun=lun) for lun, use in running.uses] if running else [],
     }
 
 

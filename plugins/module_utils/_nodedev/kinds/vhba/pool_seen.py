@@ -85,7 +85,7 @@ class Observation:
     def holders_of(self, wwpn: str) -> list[dict[str, Any]]:
         """The same as data."""
         uses = self.active[wwpn].uses if wwpn in self.active else ()
-        return [{**use.document(), "lun": lun, "wwpn": wwpn} for lun, use in uses]
+        return [use.document(lun=lun, wwpn=wwpn) for lun, use in uses]
 
 
 def observe(wish: Wish) -> Observation:
