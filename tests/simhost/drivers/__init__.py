@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from simhost.host import Host
 
 
-class Driver:
+class Driver(ABC):
     """A behaviour attached to one declared device, with the parameters that the scenario gives."""
 
     KEYS: frozenset[str] = frozenset()
@@ -26,6 +27,6 @@ class Driver:
         self.device = device
         self.parameters = parameters
 
+    @abstractmethod
     def attach(self) -> None:
         """Add the driver's files to the device."""
-        raise NotImplementedError
