@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which driver a device is bound to: by its driver_override, as driverctl and libvirt do it, and never by new_id.
+
+A new_id is for all devices of an id; an override is for one. Follows the kernel's
+Documentation/ABI/testing/sysfs-bus-pci (driver_override) and Documentation/driver-api/driver-model/binding.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+
+from .. import programs
+from ..errors import NodedevError
+from ..plan import UNDO
+from ..waiting import anew, left, wait_for
+from . import sysfs
+from .pci import override
+
+# The text of an override that no driver matches: driverctl's word for a device without a driver.
+NONE = "none"
+# Seconds for modprobe, which waits for what a driver does when it is loaded.
+LOADING = 60.0
+# Seconds in which a driver that was asked shows that it has the device: it has answered by then.
+SETTLING = 2.0
+
+OVERRIDE_MEANINGS = {errno.EINVAL: "the name is too long", errno.ENOENT: "devices of this bus have no override"}
+UNBIND_MEANINGS = {errno.ENODEV: "the device is not bound to this driver any more"}
+PROBE_MEANINGS = {
+    errno.EINVAL: "the driver does not take this device",
+    errno.ENODEV: "no driver takes this device",
+    errno.EBUSY: "the device is bound already",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device of a bus, by the kernel's name, and its folder in sysfs."""
+
+    bus: str
+    address: str
+    path: str
+
+    @property
+    def driver(self) -> str | None:
+        """The driver that it is bound to now."""
+        return sysfs.link_name(f"{self.path}/driver")
+
+
+def is_loaded(bus: str, driver: str) -> bool:
+    """Whether a driver of this name is there."""
+    return sysfs.exists(f"{sysfs.SYS}/bus/{bus}/drivers/{driver}")
+
+
+def can_be_loaded(module: str) -> bool:
+    """Whether modprobe would load a module of this name, which is not loaded for the answer."""
+    tool = programs.find("modprobe")
+    return tool is not None and programs.run([tool, "--dry-run", "--quiet", "--", module], LOADING).status == 0
+
+
+def load(bus: str, driver: str) -> None:
+    """Load the module of a driver; raises NodedevError where no driver of the name is there then."""
+    _modprobe(driver)
+    if not is_loaded(bus, driver):
+        raise NodedevError(f"module {driver} was loaded, and has no driver {driver} for devices on {bus}")
+
+
+def _modprobe(module: str) -> None:
+    tool = programs.find("modprobe")
+    if tool is None:
+        raise NodedevError(f"module {module} cannot be loaded: modprobe is not installed")
+    answer = programs.run([tool, "--", module], left(LOADING))
+    if answer.status != 0:
+        said = answer.errors.strip() or f"exit status {answer.status}"
+        raise NodedevError(f"module {module} could not be loaded: {said}")
+
+
+def bind(target: Target, driver: str, seconds: float) -> None:
+    """Have the driver of this name, and no other, have the device; ``NONE`` is for no driver.
+
+    The override is set, the device unbound, probed, and looked at. Raises NodedevError where the driver did not take
+    it, with the device as it was.
+    """
+    former, before = target.driver, override(target.path)
+    try:
+        set_override(target, driver, seconds)
+        if former is not None and former != driver:
+            unbind(target, seconds)
+        if driver != NONE:
+            probe(target, seconds)
+        _verify(target, None if driver == NONE else driver, seconds)
+    except BaseException as error:
+        raise NodedevError(f"{error}; {_taken_back(target, before, former)}") from error
+
+
+def give_back(target: Target, former: str | None, seconds: float) -> None:
+    """Take the override away and have the kernel choose; ``former`` is the override to be left, None for none."""
+    set_override(target, former, seconds)
+    driver = target.driver
+    if driver is not None:
+        unbind(target, seconds)
+    probe(target, seconds)
+
+
+def put_back(target: Target, before: str | None, former: str | None, seconds: float) -> None:
+    """Have the device as it was: its override ``before``, and its driver ``former``.
+
+    Raises NodedevError where that driver does not take it again.
+    """
+    if override(target.path) != before:
+        set_override(target, before, seconds)
+    if target.driver == former:
+        return
+    if target.driver is not None:
+        unbind(target, seconds)
+    if former is not None:
+        sysfs.write(
+            f"{sysfs.SYS}/bus/{target.bus}/drivers/{former}/bind", f"{target.address}\n", seconds, PROBE_MEANINGS
+        )
+        _verify(target, former, seconds)
+
+
+def _taken_back(target: Target, before: str | None, former: str | None) -> str:
+    """What came of having it as it was, in words."""
+    with anew(UNDO):
+        try:
+            if not sysfs.exists(target.path):
+                return "the device is gone"
+            put_back(target, before, former, UNDO)
+        except NodedevError as error:
+            return f"it could not be put back: {error}"
+    return f"it is {'without a driver' if former is None else f'bound to {former}'} again"
+
+
+def set_override(target: Target, driver: str | None, seconds: float) -> None:
+    """Write the override; None clears it, by the empty line that the kernel wants for that."""
+    sysfs.write(f"{target.path}/driver_override", f"{driver or ''}\n", seconds, OVERRIDE_MEANINGS)
+
+
+def unbind(target: Target, seconds: float) -> None:
+    """Take the device from its driver."""
+    sysfs.write(f"{target.path}/driver/unbind", f"{target.address}\n", seconds, UNBIND_MEANINGS)
+
+
+def probe(target: Target, seconds: float) -> None:
+    """Have the kernel look for a driver of the device, which has none."""
+    sysfs.write(f"{sysfs.SYS}/bus/{target.bus}/drivers_probe", f"{target.address}\n", seconds, PROBE_MEANINGS)
+
+
+def _verify(target: Target, driver: str | None, seconds: float) -> None:
+    """Raise NodedevError unless the device has this driver, which may take a moment where others deal with it too."""
+    if wait_for(lambda: target.driver == driver, min(seconds, SETTLING)):
+        return
+    found = target.driver
+    has = f"is bound to {found}" if found else "has no driver"
+    raise NodedevError(
+        f"{os.path.join(target.path, 'driver')}: the device {has}, and not {driver or 'without one'}: "
+        "look at the kernel log"
+    )

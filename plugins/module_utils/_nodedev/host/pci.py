@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A PCI function as far as it can be bound, carved into virtual functions and given to a guest.
+
+Follows the kernel's Documentation/ABI/testing/sysfs-bus-pci. Each value is read once, in one look at the function.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ..names import device_name
+from . import sysfs
+from .numbers import integer
+
+DEVICES = "/sys/bus/pci/devices"
+GROUPS = "/sys/kernel/iommu_groups"
+# The header's type is there in the configuration space, and its highest bit says that there are several functions.
+HEADER, HEADER_TYPE = 0x0E, 0x7F
+NETWORK, DISPLAY = "0x02", "0x03"
+VIRTUAL = "virtfn"
+
+
+@dataclass(frozen=True)
+class Function:
+    """A PCI function; ``path`` is its folder in /sys/devices.
+
+    ``driver`` is the one it is bound to and ``override`` the name that driver_override has, ``group`` the IOMMU's;
+    each None where there is none. ``physical`` is the address of a virtual function's physical one, ``functions`` are
+    the addresses of a physical one's virtual ones by their index.
+    """
+
+    address: str
+    path: str
+    kind: str
+    vendor: str
+    driver: str | None = None
+    override: str | None = None
+    group: str | None = None
+    physical: str | None = None
+    functions: tuple[str, ...] = ()
+
+    @property
+    def card(self) -> str:
+        """The address of what shares its capacity, which names its lock."""
+        return self.physical or self.address
+
+    @property
+    def is_network(self) -> bool:
+        return self.kind.startswith(NETWORK)
+
+
+def find(address: str) -> Function | None:
+    """The function of this address; None where there is none. Raises SysfsError."""
+    path = sysfs.target(f"{DEVICES}/{address}")
+    kind = None if path is None else sysfs.read(f"{path}/class")
+    if path is None or kind is None:
+        return None
+    return Function(
+        address,
+        path,
+        kind,
+        sysfs.read(f"{path}/vendor") or "",
+        sysfs.link_name(f"{path}/driver"),
+        override(path),
+        sysfs.link_name(f"{path}/iommu_group"),
+        sysfs.link_name(f"{path}/physfn"),
+        virtual_functions(path),
+    )
+
+
+def override(path: str) -> str | None:
+    """The name in a device's driver_override; None where it is unset, which the kernel writes as (null) or as nothing.
+
+    A device whose bus has none has none either.
+    """
+    text = sysfs.read(f"{path}/driver_override")
+    return None if text in (None, "", "(null)") else text
+
+
+def virtual_functions(path: str) -> tuple[str, ...]:
+    """The addresses of the virtual functions of the one in this folder, by their index."""
+    found = {}
+    for name in sysfs.entries(path):
+        index = integer(name[len(VIRTUAL) :], 10) if name.startswith(VIRTUAL) else None
+        function = None if index is None else sysfs.link_name(f"{path}/{name}")
+        if index is not None and function is not None:
+            found[index] = function
+    return tuple(function for _index, function in sorted(found.items()))
+
+
+def card_of(address: str) -> str:
+    """The physical function of a virtual one, else the function itself, be it there or not."""
+    return sysfs.link_name(f"{DEVICES}/{address}/physfn") or address
+
+
+def members(group: str) -> tuple[str, ...]:
+    """The addresses of all functions of an IOMMU group, sorted."""
+    return tuple(sysfs.names(f"{GROUPS}/{group}/devices"))
+
+
+def is_bridge(path: str) -> bool:
+    """Whether the function in this folder is a bridge or a root port, by the type of its header."""
+    header = sysfs.content(f"{path}/config", HEADER + 1)
+    return header is not None and len(header) > HEADER and header[HEADER] & HEADER_TYPE != 0
+
+
+def iommu_is_off() -> bool:
+    """Whether the host has no IOMMU group at all."""
+    return not sysfs.entries(GROUPS)
+
+
+def address_of(asked: str) -> str | None:
+    """The address of a function that is asked for by it or by libvirt's name; None for what is neither."""
+    return next((each for each in sysfs.names(DEVICES) if asked in (each, device_name("pci", each))), None)
+
+
+def interfaces(path: str) -> tuple[str, ...]:
+    """The network interfaces of the function in this folder, as far as they are in this network namespace.
+
+    Those of virtio are below the virtio device.
+    """
+    found = [*sysfs.names(f"{path}/net")]
+    for name in sysfs.names(path):
+        if name.startswith("virtio"):
+            found += sysfs.names(f"{path}/{name}/net")
+    return tuple(found)
+
+
+def blocks(path: str) -> tuple[str, ...]:
+    """The disks on the function in this folder, by the kernel's names.
+
+    Those of an NVMe subsystem with several controllers belong to the subsystem, which has a folder elsewhere.
+    """
+    below = f"{path}/"
+    found = [os.path.basename(disk) for disk in sysfs.linked("/sys/class/block") if disk.startswith(below)]
+    for subsystem in sysfs.linked("/sys/class/nvme-subsystem"):
+        entries = sysfs.names(subsystem)
+        if any((sysfs.target(f"{subsystem}/{entry}") or "").startswith(below) for entry in entries):
+            found += [entry for entry in entries if sysfs.exists(f"/sys/class/block/{entry}")]
+    return tuple(dict.fromkeys(found))
