@@ -21,7 +21,7 @@ class MadeUp:
 
     name: str
     ensure: Callable[[bool], dict[str, Any]] = lambda _check_mode: {"changed": False}
-    card: Callable[[], str] = lambda: "card"
+    place: Callable[[], Sequence[str]] = lambda: ("card",)
     concerns: Callable[[str], bool] = lambda _arrived: True
     hindrance: Callable[[], Hindrance | None] = lambda: None
     autostart: bool = True
@@ -32,7 +32,7 @@ class Making:
     """Its resource: what is wished is made in one step."""
 
     SUBSYSTEM = "made_up"
-    BY_MDEVCTL = False
+    PEER = None
 
     def observe(self, wish: MadeUp) -> MadeUp:
         return wish

@@ -28,7 +28,7 @@ class Numbers:
     """The kind: its numbers, how many fit whatever is said, what is to be locked at each look, and what was done."""
 
     SUBSYSTEM = "numbers"
-    BY_MDEVCTL = False
+    PEER = None
     there: list[int] = field(default_factory=list)
     fit: int = 100
     names: Sequence[set[str]] = ({"a"},)

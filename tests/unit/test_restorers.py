@@ -47,38 +47,38 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 def test_no_rule(host: Host) -> None:
-    assert restorers.broken_rule() == "no udev rule 60-mdevctl.rules of mdevctl is installed"
+    assert restorers.broken_rule("mdevctl") == "no udev rule 60-mdevctl.rules of mdevctl is installed"
 
 
 def test_a_rule_that_works(host: Host) -> None:
     host.install(host.mdevctl)
     host.rule(host.starts())
-    assert restorers.broken_rule() is None
+    assert restorers.broken_rule("mdevctl") is None
 
 
 def test_a_rule_that_runs_what_is_not_there(host: Host) -> None:
     path = host.rule(host.starts())
-    assert restorers.broken_rule() == f"{path} runs {host.mdevctl}, which is not there"
+    assert restorers.broken_rule("mdevctl") == f"{path} runs {host.mdevctl}, which is not there"
     host.install(host.mdevctl, mode=0o644)
-    assert restorers.broken_rule() == f"{path} runs {host.mdevctl}, which is not there"
+    assert restorers.broken_rule("mdevctl") == f"{path} runs {host.mdevctl}, which is not there"
 
 
 def test_debians_rule_and_package(host: Host) -> None:
     host.install(host.mdevctl)
     wrong = host.root / "sbin" / "mdevctl"
     path = host.rule(host.starts(wrong))
-    assert restorers.broken_rule() == f"{path} runs {wrong}, which is not there"
+    assert restorers.broken_rule("mdevctl") == f"{path} runs {wrong}, which is not there"
     # The link that mends it.
     wrong.parent.mkdir()
     wrong.symlink_to(host.mdevctl)
-    assert restorers.broken_rule() is None
+    assert restorers.broken_rule("mdevctl") is None
 
 
 def test_one_of_its_rules_is_broken(host: Host) -> None:
     host.install(host.mdevctl)
     gone = host.root / "gone" / "mdevctl"
     path = host.rule(host.starts() + host.starts(gone))
-    assert restorers.broken_rule() == f"{path} runs {gone}, which is not there"
+    assert restorers.broken_rule("mdevctl") == f"{path} runs {gone}, which is not there"
 
 
 @pytest.mark.parametrize("first", range(4))
@@ -88,7 +88,7 @@ def test_the_first_file_of_the_name_counts(host: Host, first: int, works: bool) 
     gone = host.root / "gone" / "mdevctl"
     host.rule(host.starts(None if works else gone), first)
     host.rule(host.starts(gone if works else None), first + 1)
-    assert (restorers.broken_rule() is None) == works
+    assert (restorers.broken_rule("mdevctl") is None) == works
 
 
 @pytest.mark.parametrize("masked", [True, False])
@@ -99,20 +99,20 @@ def test_a_rule_that_starts_nothing(host: Host, masked: bool) -> None:
     if masked:
         path.unlink()
         path.symlink_to("/dev/null")
-    assert restorers.broken_rule() == f"{path} starts nothing"
+    assert restorers.broken_rule("mdevctl") == f"{path} starts nothing"
 
 
 def test_a_rule_that_cannot_be_read(host: Host) -> None:
     path = host.folders[0] / "60-mdevctl.rules"
     path.mkdir(parents=True)
-    assert restorers.broken_rule() == f"{path} cannot be read (Is a directory)"
+    assert restorers.broken_rule("mdevctl") == f"{path} cannot be read (Is a directory)"
 
 
 def test_a_rule_that_is_no_text(host: Host) -> None:
     host.install(host.mdevctl)
     path = host.rule("")
     path.write_bytes(b"\xff\n" + host.starts().encode())
-    assert restorers.broken_rule() is None
+    assert restorers.broken_rule("mdevctl") is None
 
 
 @pytest.mark.parametrize(("installed", "enabled"), [(True, True), (True, False), (False, True), (False, False)])
@@ -125,17 +125,17 @@ def test_the_engine_runs_where_it_is_installed_and_enabled(host: Host, installed
         Path(restorers.ENABLED).symlink_to("/nowhere/engine.service")
     lacking = "the boot engine is installed, and engine.service is not enabled" if installed else NOT_INSTALLED
     assert restorers.idle_engine() == (None if installed and enabled else lacking)
-    assert (restorers.warning(by_mdevctl=False) == []) == (installed and enabled)
+    assert (restorers.warning(None) == []) == (installed and enabled)
 
 
 def test_the_warning(host: Host) -> None:
     lacking = f"what is defined on {os.uname().nodename} will not be there after a boot: {NOT_INSTALLED}"
     role = ". Apply the role hostdev.nodedev.persistence to this host"
     rule = " and no udev rule 60-mdevctl.rules of mdevctl is installed"
-    assert restorers.warning(by_mdevctl=False) == [lacking + role]
-    assert restorers.warning(by_mdevctl=True) == [lacking + rule + role]
+    assert restorers.warning(None) == [lacking + role]
+    assert restorers.warning("mdevctl") == [lacking + rule + role]
     host.install(host.mdevctl)
     host.rule(host.starts())
-    assert restorers.warning(by_mdevctl=True) == []
+    assert restorers.warning("mdevctl") == []
     # What mdevctl does not know of is not served by its rule.
-    assert restorers.warning(by_mdevctl=False) == [lacking + role]
+    assert restorers.warning(None) == [lacking + role]

@@ -43,6 +43,7 @@ class Devices:
         before: Action = lambda: None,
         hindrance: Callable[[], Hindrance | None] = lambda: None,
         rank: int = 0,
+        function: tuple[str, ...] = (),
     ) -> MadeUp:
         path = self.folder / name
 
@@ -56,7 +57,7 @@ class Devices:
         return MadeUp(
             name,
             ensure=ensure,
-            card=lambda: card if isinstance(card, str) else str(card()),
+            place=lambda: (card if isinstance(card, str) else str(card()), *function),
             hindrance=hindrance,
             rank=rank,
         )

@@ -13,6 +13,11 @@ from .text import cleaned
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # A PCI function's address as people write it: in capitals, without its domain, or with eight digits of that.
 PCI = re.compile(r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])", re.IGNORECASE)
+# libvirt's names of the devices that can be bound.
+NODE_DEVICE = re.compile(
+    r"pci_([0-9a-f]{4,8})_([0-9a-f]{2})_([01][0-9a-f])_([0-7])|(css|ccw)_([0-9a-f]{1,2})_([0-9a-f])_([0-9a-f]{4})"
+)
+SUBCHANNEL = re.compile(r"[0-9a-f]{1,2}\.[0-9a-f]\.[0-9a-f]{4}")
 ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.-]*")
 WWN = re.compile(r"[0-9a-f]{16}")
 OUI = re.compile(r"[0-9a-f]{6}")
@@ -68,6 +73,22 @@ def checked_address(option: str, value: str) -> str:
     if not ADDRESS.fullmatch(value):
         raise BadInput(option, value, "a device name or address has letters, digits and _ : . - only")
     return kernel_address(value)
+
+
+def checked_device(option: str, value: str) -> tuple[str, str]:
+    """The bus of a device that can be bound, and its name there, by libvirt's name or a PCI function's address."""
+    address = kernel_address(value)
+    if PCI.fullmatch(address):
+        return "pci", address
+    found = NODE_DEVICE.fullmatch(value)
+    if found and found[1]:
+        return "pci", f"{found[1]}:{found[2]}:{found[3]}.{found[4]}"
+    if found:
+        return found[5], f"{found[6]}.{found[7]}.{found[8]}"
+    if SUBCHANNEL.fullmatch(value):
+        plain = value.replace(".", "_")
+        raise BadInput(option, value, f"a subchannel is named css_{plain}, and a CCW device ccw_{plain}")
+    raise BadInput(option, value, "a device is named as pci_0000_3d_00_0, 0000:3d:00.0, css_0_0_0013 or ccw_0_0_1520")
 
 
 def kernel_address(value: str) -> str:

@@ -58,8 +58,8 @@ class Resource(Protocol[W_contra, S]):
         """The subsystem of the events that udev has of new devices."""
 
     @property
-    def BY_MDEVCTL(self) -> bool:
-        """Whether mdevctl's own udev rule restores what is defined, as the boot engine does."""
+    def PEER(self) -> str | None:
+        """Who else restores what is defined, as the boot engine does, by a udev rule of its own; None for nobody."""
 
     def locks(self, wish: W_contra, seen: S | None = None, /) -> set[str]:
         """The names of the locks that the wish needs, by what was seen, or by a look that is as short as may be."""
@@ -189,7 +189,7 @@ def _result(kind: Resource[W, S], wish: W, before: S, planned: Plan[S], after: S
 
 def _with_doubts(kind: Resource[W, S], planned: Plan[S], result: dict[str, Any]) -> dict[str, Any]:
     """The result with the warning that what is defined will not be restored, as long as that is so."""
-    doubts = restorers.warning(kind.BY_MDEVCTL) if kind.starts(planned.then) else []
+    doubts = restorers.warning(kind.PEER) if kind.starts(planned.then) else []
     return {**result, "warnings": [*result["warnings"], *doubts]}
 
 

@@ -127,10 +127,10 @@ def _concerns(each: Defined | Damaged, arrived: str) -> bool:
         return True
 
 
-def _list(definitions: Iterable[Defined]) -> int:
-    """Say what is defined; returns how many could not be looked at."""
+def _list(definitions: Sequence[Defined]) -> int:
+    """Say what is defined, in the order in which it is made; returns how many could not be looked at."""
     failed = 0
-    for each in definitions:
+    for _place, each in restoring.placed(definitions):
         try:
             facts = each.facts()
         except Exception as error:

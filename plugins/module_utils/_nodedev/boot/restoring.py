@@ -154,17 +154,26 @@ class _Card:
 
 def _by_card(wanted: Sequence[Defined], limit: float) -> list[_Card]:
     cards: dict[str, _Card] = {}
-    for each in wanted:
-        cards.setdefault(_card(each), _Card(limit)).pending.append(each)
+    for place, each in placed(wanted):
+        cards.setdefault(place[0], _Card(limit)).pending.append(each)
     return list(cards.values())
 
 
-def _card(each: Defined) -> str:
-    """What its card is called; one whose card cannot be read is made by itself, and whoever makes it hears why."""
+def placed(wanted: Sequence[Defined]) -> list[tuple[Sequence[str], Defined]]:
+    """They in the order in which they are made, each with its card, and with the virtual function that it is on.
+
+    What is on a card itself comes first, which makes its virtual functions, then what is on those; of each the kinds
+    in their order.
+    """
+    return sorted(((_place(each), each) for each in wanted), key=lambda pair: (len(pair[0]), pair[1].rank))
+
+
+def _place(each: Defined) -> Sequence[str]:
+    """Where it is; one of which that cannot be read is made by itself, and whoever makes it hears why."""
     try:
-        return each.card()
+        return each.place()
     except Exception:
-        return each.name
+        return (each.name,)
 
 
 def _begin(cards: Sequence[_Card], late: bool) -> Iterator[Result]:

@@ -87,20 +87,37 @@ def bind(target: Target, driver: str, seconds: float) -> None:
         set_override(target, driver, seconds)
         if former is not None and former != driver:
             unbind(target, seconds)
-        if driver != NONE:
+        if driver not in (NONE, former):
             probe(target, seconds)
         _verify(target, None if driver == NONE else driver, seconds)
     except BaseException as error:
         raise NodedevError(f"{error}; {_taken_back(target, before, former)}") from error
 
 
-def give_back(target: Target, former: str | None, seconds: float) -> None:
-    """Take the override away and have the kernel choose; ``former`` is the override to be left, None for none."""
-    set_override(target, former, seconds)
-    driver = target.driver
-    if driver is not None:
-        unbind(target, seconds)
-    probe(target, seconds)
+def give_back(target: Target, seconds: float) -> None:
+    """Take the override away and have the kernel choose, whose driver is loaded where it is not.
+
+    Raises NodedevError where the device cannot be taken from its driver, with the device as it was.
+    """
+    former, before = target.driver, override(target.path)
+    try:
+        set_override(target, None, seconds)
+        if former is not None:
+            unbind(target, seconds)
+        _load_for(target)
+        probe(target, seconds)
+    except BaseException as error:
+        raise NodedevError(f"{error}; {_taken_back(target, before, former)}") from error
+
+
+def _load_for(target: Target) -> None:
+    """Load what takes such a device by itself, which nothing has asked for where it had an override from the first on.
+
+    Without any such module the device stays without a driver, as before.
+    """
+    alias, tool = sysfs.read(f"{target.path}/modalias"), programs.find("modprobe")
+    if alias and tool is not None:
+        programs.run([tool, "--quiet", "--use-blacklist", "--", alias], left(LOADING))
 
 
 def put_back(target: Target, before: str | None, former: str | None, seconds: float) -> None:

@@ -7,6 +7,7 @@ Follows the kernel's Documentation/ABI/testing/sysfs-bus-pci. Each value is read
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 from ..names import device_name
@@ -14,11 +15,12 @@ from . import sysfs
 from .numbers import integer
 
 DEVICES = "/sys/bus/pci/devices"
-GROUPS = "/sys/kernel/iommu_groups"
 # The header's type is there in the configuration space, and its highest bit says that there are several functions.
 HEADER, HEADER_TYPE = 0x0E, 0x7F
 NETWORK, DISPLAY = "0x02", "0x03"
 VIRTUAL = "virtfn"
+PLACES = ("sriov_totalvfs", "sriov_offset", "sriov_stride")
+ADDRESS = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
 
 
 @dataclass(frozen=True)
@@ -94,20 +96,31 @@ def card_of(address: str) -> str:
     return sysfs.link_name(f"{DEVICES}/{address}/physfn") or address
 
 
-def members(group: str) -> tuple[str, ...]:
-    """The addresses of all functions of an IOMMU group, sorted."""
-    return tuple(sysfs.names(f"{GROUPS}/{group}/devices"))
+def lineage(address: str) -> tuple[str, ...]:
+    """The card that a function is on, and below it the function where it is a virtual one, be it there or to come."""
+    card = card_of(address)
+    if card == address and not sysfs.exists(f"{DEVICES}/{address}"):
+        card = next((each for each in sysfs.names(DEVICES) if address in _to_come(each)), address)
+    return (address,) if card == address else (card, address)
+
+
+def _to_come(physical: str) -> list[str]:
+    """The addresses of all virtual functions that a physical one can have, by its offset and stride."""
+    path = f"{DEVICES}/{physical}"
+    total, offset, stride = (integer(sysfs.read(f"{path}/{name}") or "", 10) for name in PLACES)
+    found = ADDRESS.fullmatch(physical)
+    if found is None or not total or offset is None or stride is None:
+        return []
+    first = (int(found[2], 16) << 8 | int(found[3], 16) << 3 | int(found[4])) + offset
+    # The routing id: a byte of bus, five bits of device, three of function.
+    ids = (first + index * stride for index in range(total))
+    return [f"{found[1]}:{id >> 8 & 0xFF:02x}:{id >> 3 & 0x1F:02x}.{id & 7}" for id in ids]
 
 
 def is_bridge(path: str) -> bool:
     """Whether the function in this folder is a bridge or a root port, by the type of its header."""
     header = sysfs.content(f"{path}/config", HEADER + 1)
     return header is not None and len(header) > HEADER and header[HEADER] & HEADER_TYPE != 0
-
-
-def iommu_is_off() -> bool:
-    """Whether the host has no IOMMU group at all."""
-    return not sysfs.entries(GROUPS)
 
 
 def address_of(asked: str) -> str | None:

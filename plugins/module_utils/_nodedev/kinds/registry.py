@@ -6,7 +6,7 @@ A kind is a line here. Only what deals with all kinds imports this file; a modul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from ..errors import BadInput
 from ..pools.record import Record
 from ..resource import Hindrance, Resource
 from ..store.files import DamagedDefinition
+from . import driver
 from .mdev import device as mdev_device
 from .mdev import document as mdev_document
 from .mdev import pool_wish as mdev_pool
@@ -40,8 +41,8 @@ class Restorable(Protocol[D]):
     def summary(self, definition: D, /) -> tuple[str, str, bool]:
         """The id of its device in its kind, what a person calls it, and whether it starts by itself."""
 
-    def card(self, definition: D, /) -> str:
-        """The name of what shares its capacity."""
+    def place(self, definition: D, /) -> Sequence[str]:
+        """The name of what shares its capacity, the card, and of the virtual function of that, where it is on one."""
 
     def concerns(self, definition: D, arrived: str, /) -> bool:
         """Whether a device of the kernel, by its name there, is the parent that it waits for."""
@@ -131,9 +132,9 @@ class Defined:
     autostart: bool
     rank: int = 0
 
-    def card(self) -> str:
-        """The name of what shares its capacity."""
-        return self.kind.restorable.card(self.definition)
+    def place(self) -> Sequence[str]:
+        """The name of what shares its capacity, the card, and of the virtual function of that, where it is on one."""
+        return self.kind.restorable.place(self.definition)
 
     def concerns(self, arrived: str) -> bool:
         """Whether this is the parent that it waits for."""
@@ -166,6 +167,7 @@ class Damaged:
 
 # By the name that users choose a kind by, in the order in which they are restored: parents before children.
 KINDS: dict[str, Kind] = {
+    "driver": Kind(driver, driver),
     "mdev": Kind(mdev_device, mdev_restored, mdev_document, mdev_pool),
     "vhba": Kind(vhba_device, vhba_restored, vhba_document, vhba_pool),
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What brings defined devices back at boot on this host: our boot engine, or for mediated devices mdevctl's udev rule.
+"""What brings defined devices back at boot on this host: our boot engine, or the udev rule of mdevctl or driverctl.
 
 The engine is what the role ``persistence`` installs: the library, ``nodedev-restore`` and the units that run it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 
 from ..text import shown
 
@@ -22,8 +23,24 @@ RULE_FOLDERS = (
     "/usr/lib/udev/rules.d",
     "/lib/udev/rules.d",
 )
-RULE = "60-mdevctl.rules"
-STARTER = re.compile(r"(/\S*mdevctl) start-parent-mdevs")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who else restores its own definitions: by a udev rule, in which ``starter`` finds the program that it has run.
+
+    Where the rule starts a unit, ``program`` is what that runs.
+    """
+
+    rule: str
+    starter: re.Pattern[str]
+    program: str | None = None
+
+
+PEERS = {
+    "mdevctl": Peer("60-mdevctl.rules", re.compile(r"(/\S*mdevctl) start-parent-mdevs")),
+    "driverctl": Peer("05-driverctl.rules", re.compile(r"(driverctl)@"), "/usr/sbin/driverctl"),
+}
 
 
 def idle_engine() -> str | None:
@@ -35,33 +52,35 @@ def idle_engine() -> str | None:
     return None
 
 
-def broken_rule() -> str | None:
-    """Why mdevctl's udev rule starts nothing; None where it works.
+def broken_rule(name: str) -> str | None:
+    """Why the udev rule of this peer starts nothing; None where it works.
 
     Debian 12's rule runs /usr/sbin/mdevctl, and the package installs /usr/bin/mdevctl.
     """
-    path = next((path for folder in RULE_FOLDERS if os.path.exists(path := f"{folder}/{RULE}")), None)
+    peer = PEERS[name]
+    path = next((path for folder in RULE_FOLDERS if os.path.exists(path := f"{folder}/{peer.rule}")), None)
     if path is None:
-        return f"no udev rule {RULE} of mdevctl is installed"
+        return f"no udev rule {peer.rule} of {name} is installed"
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            programs = set(STARTER.findall(file.read()))
+            found = set(peer.starter.findall(file.read()))
     except OSError as error:
         return f"{path} cannot be read ({error.strerror})"
-    missing = sorted(program for program in programs if not os.access(program, os.X_OK))
+    programs = [peer.program] if found and peer.program else sorted(found)
+    missing = [program for program in programs if not os.access(program, os.X_OK)]
     if missing:
         return f"{path} runs {missing[0]}, which is not there"
     return None if programs else f"{path} starts nothing"
 
 
-def warning(by_mdevctl: bool) -> list[str]:
-    """That what is defined on this host will not be restored, if that is so; ``by_mdevctl`` says whose rule would do.
+def warning(peer: str | None) -> list[str]:
+    """That what is defined on this host will not be restored, if that is so; ``peer`` is whose rule would do too.
 
     It names the host and no device, so that Ansible prints it once for all items of a loop.
     """
     lacking = idle_engine()
-    if lacking is not None and by_mdevctl:
-        broken = broken_rule()
+    if lacking is not None and peer is not None:
+        broken = broken_rule(peer)
         lacking = None if broken is None else f"{lacking} and {broken}"
     if lacking is None:
         return []

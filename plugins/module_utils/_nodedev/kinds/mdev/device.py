@@ -32,7 +32,7 @@ from .leaving import Leaving
 KIND = "mdev"
 # Of udev's events.
 SUBSYSTEM = "mdev"
-BY_MDEVCTL = True
+PEER = "mdevctl"
 
 
 @dataclass(frozen=True)

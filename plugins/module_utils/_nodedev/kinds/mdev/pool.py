@@ -35,7 +35,7 @@ from .pool_seen import Observation, cards, chosen, observe
 from .pool_wish import Wish
 
 __all__ = [
-    "BY_MDEVCTL",
+    "PEER",
     "SUBSYSTEM",
     "Wish",
     "clear_up",
@@ -51,7 +51,7 @@ __all__ = [
 
 # Of udev's events.
 SUBSYSTEM = "mdev"
-BY_MDEVCTL = True
+PEER = "mdevctl"
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...host import mdev_parents, mdevs, sysfs
+from ...host import mdev_parents, mdevs, pci, sysfs
 from ...host.mdevs import Mdev
 from ...names import called, mdev_name
 from ...resource import Hindrance
@@ -28,9 +28,9 @@ def summary(definition: Definition) -> tuple[str, str, bool]:
     return definition.uuid, name, definition.autostart
 
 
-def card(definition: Definition) -> str:
-    """The card of its parent."""
-    return mdev_parents.card_of(definition.parent)
+def place(definition: Definition) -> Sequence[str]:
+    """The card of its parent, and the parent where it is a virtual function of that."""
+    return pci.lineage(definition.parent)
 
 
 def concerns(definition: Definition, arrived: str) -> bool:

@@ -29,7 +29,7 @@ from .port import of_port
 
 # Of udev's events.
 SUBSYSTEM = "scsi_host"
-BY_MDEVCTL = False
+PEER = None
 # The OUI of libvirt's own WWNs for QEMU.
 OUI = "001a4a"
 # What force does.

@@ -32,7 +32,7 @@ from .pool_wish import Wish
 from .port import of_luns
 
 __all__ = [
-    "BY_MDEVCTL",
+    "PEER",
     "SUBSYSTEM",
     "Wish",
     "clear_up",
@@ -49,7 +49,7 @@ __all__ = [
 
 # Of udev's events.
 SUBSYSTEM = "scsi_host"
-BY_MDEVCTL = False
+PEER = None
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:

@@ -42,9 +42,9 @@ def summary(each: Defined) -> tuple[str, str, bool]:
     return wwpn, f"vHBA {wwpn} on the HBA with WWPN {each.definition.parent_wwpn}", True
 
 
-def card(each: Defined) -> str:
+def place(each: Defined) -> tuple[str]:
     """Its HBA."""
-    return f"fc:{each.definition.parent_wwpn}"
+    return (f"fc:{each.definition.parent_wwpn}",)
 
 
 def concerns(each: Defined, arrived: str) -> bool:

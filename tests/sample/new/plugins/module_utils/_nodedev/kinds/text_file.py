@@ -25,7 +25,7 @@ from ..store.files import DamagedDefinition, Document, removal
 KIND = "text_file"
 # Nothing of udev's is awaited.
 SUBSYSTEM = "text_file"
-BY_MDEVCTL = False
+PEER = None
 # Not kept over a boot, as devices are not.
 FOLDERS = "/run/text_files"
 NAME = re.compile(r"[a-z0-9_]{1,64}")
@@ -289,9 +289,9 @@ def summary(definition: TextFile) -> tuple[str, str, bool]:
     return definition.name, f"{called(definition.name)} in folder {definition.folder}", True
 
 
-def card(definition: TextFile) -> str:
+def place(definition: TextFile) -> list[str]:
     """Its folder."""
-    return f"{KIND}:{definition.folder}"
+    return [f"{KIND}:{definition.folder}"]
 
 
 def concerns(definition: TextFile, arrived: str) -> bool:

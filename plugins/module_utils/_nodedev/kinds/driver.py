@@ -1,0 +1,481 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which driver a device is bound to, now and after every boot: nodedev-detach and nodedev-reattach, that stay.
+
+A binding is an override of the device's own, as driverctl and libvirt set it, kept in driverctl's files. Without one
+the kernel chooses, and that is what a device is given back to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from .. import wishes
+from ..errors import BadInput, InUse, Missing, NodedevError
+from ..grammar import checked_device
+from ..host import binding, iommu, modules, pci, subchannels, sysfs
+from ..host.binding import NONE, Target
+from ..host.pci_users import Use, Users
+from ..names import called, device_name
+from ..plan import Step
+from ..resource import Hindrance, Plan
+from ..store import driverctl, files
+from ..store.driverctl import Definition
+from ..store.files import DamagedDefinition, removal
+
+SUBSYSTEM = "pci"
+PEER = "driverctl"
+# The driver that libvirt would take.
+VFIO = "vfio"
+# Whose virtual functions a vendor's own driver gives to guests.
+NVIDIA = "0x10de"
+# Drivers by which others of a group may stay: they give the device to nobody else.
+HARMLESS = ("pci-stub", "pcieport")
+# Seconds for making one at boot, where others wait.
+WAIT = 30.0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants of one device of a bus, or with ``group`` of all in its IOMMU group.
+
+    ``driver`` is as it is defined, or as it is, where it is None; ``none`` is for no driver.
+    """
+
+    bus: str
+    address: str
+    driver: str | None = None
+    group: bool = False
+    state: str = "present"
+    persistent: bool = True
+    force: bool = False
+    wait_timeout: float = 30
+
+    @classmethod
+    def checked(cls, device: str, **options: Any) -> Wish:
+        """A wish whose every part fits its grammar; raises BadInput naming the option that does not."""
+        bus, address = checked_device("device", device)
+        driver = options.get("driver")
+        reason = None if driver is None else driverctl.checked_name(driver)
+        if reason is not None:
+            raise BadInput("driver", driver, reason)
+        wishes.check(options)
+        return cls(bus, address, **options)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A device as it is bound and as it is defined; ``vgpus`` says that its driver makes a vendor's vGPUs of it.
+
+    ``uses`` are looked for where the device would be taken from its driver.
+    """
+
+    target: Target
+    driver: str | None
+    override: str | None
+    definition: Definition | None = None
+    damaged: DamagedDefinition | None = None
+    bridge: bool = False
+    vgpus: bool = False
+    uses: tuple[Use, ...] = ()
+
+    @property
+    def called(self) -> str:
+        return called(self.target.address)
+
+    def has(self, driver: str) -> bool:
+        """Whether it is bound as an override of this name has it."""
+        return self.override == driver and self.driver == (None if driver == NONE else driver)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The device, first of ``members``, and with it those of its group that are to be bound as it is.
+
+    ``others`` are those of its group that stay as they are. ``driver`` is what ``wish.driver`` means here, ``loadable``
+    whether its module is or could be loaded. ``advice`` is how to get an IOMMU. Where the device
+    is not there, there are no members, and ``definition`` and ``damaged`` are what is kept of it.
+    """
+
+    bus: str
+    address: str
+    members: tuple[Member, ...] = ()
+    others: tuple[Member, ...] = ()
+    group: str | None = None
+    driver: str | None = None
+    loaded: bool = True
+    loadable: bool = True
+    advice: str = ""
+    definition: Definition | None = None
+    damaged: DamagedDefinition | None = None
+    cards: frozenset[str] = field(default_factory=frozenset)
+
+
+def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
+    """Those of the cards of all members."""
+    if seen is not None:
+        return {*seen.cards}
+    bus, address, path = _found(wish)
+    return {_card(bus, each) for each in (address, *_group(bus, address, path))}
+
+
+def _card(bus: str, address: str) -> str:
+    return pci.card_of(address) if bus == "pci" else address
+
+
+def _found(wish: Wish) -> tuple[str, str, str | None]:
+    """Bus, name and folder of the device, None for the latter where it is not there; of a CCW device its subchannel."""
+    bus, address = wish.bus, wish.address
+    if bus == "ccw":
+        bus, address = "css", subchannels.of_device(address) or address
+    return bus, address, sysfs.target(f"{sysfs.SYS}/bus/{bus}/devices/{address}")
+
+
+def _group(bus: str, address: str, path: str | None) -> tuple[str, ...]:
+    """The addresses of the other functions in its IOMMU group."""
+    group = sysfs.link_name(f"{path}/iommu_group") if path and bus == "pci" else None
+    return tuple(each for each in iommu.members(group) if each != address) if group is not None else ()
+
+
+def observe(wish: Wish) -> Observation:
+    """Read the device, its definition, its group, and who uses what would be taken from its driver."""
+    bus, address, path = _found(wish)
+    seen = Observation(bus, address, cards=frozenset({_card(bus, address)}))
+    own = _definition(bus, address)
+    if path is None:
+        return replace(seen, definition=own[0], damaged=own[1])
+    driver = _meant(wish, path, own[0])
+    users = Users()
+    first = _member(wish, driver, bus, address, users)
+    group = [_member(wish, driver, bus, each, users, wish.group) for each in _group(bus, address, path)]
+    rest = [each for each in group if each is not None and not each.bridge]
+    members = tuple(each for each in (first, *(rest if wish.group else ())) if each is not None)
+    loaded = driver in (None, NONE) or binding.is_loaded(bus, str(driver))
+    return replace(
+        seen,
+        members=members,
+        others=() if wish.group else tuple(rest),
+        group=sysfs.link_name(f"{path}/iommu_group"),
+        driver=driver,
+        loaded=loaded,
+        loadable=loaded or binding.can_be_loaded(str(driver)),
+        advice=iommu.advice() if bus == "pci" else "",
+        definition=own[0],
+        damaged=own[1],
+        cards=frozenset(_card(bus, each.target.address) for each in members),
+    )
+
+
+def _definition(bus: str, address: str) -> tuple[Definition | None, DamagedDefinition | None]:
+    try:
+        return driverctl.find(bus, address), None
+    except DamagedDefinition as error:
+        return None, error
+
+
+def _meant(wish: Wish, path: str, defined: Definition | None) -> str | None:
+    """The driver that is meant; where none is named, the one that is defined, or that an override has now."""
+    if wish.driver == VFIO:
+        return modules.vfio_driver(sysfs.read(f"{path}/modalias"))
+    if wish.driver is not None:
+        return wish.driver
+    return defined.driver if defined else pci.override(path)
+
+
+def _member(wish: Wish, driver: str | None, bus: str, address: str, users: Users, meant: bool = True) -> Member | None:
+    """A device of the bus; who uses it is asked where it is ``meant`` and would change its driver."""
+    target = sysfs.target(f"{sysfs.SYS}/bus/{bus}/devices/{address}")
+    if target is None:
+        return None
+    function = pci.find(address) if bus == "pci" else None
+    definition, damaged = _definition(bus, address)
+    bound = sysfs.link_name(f"{target}/driver")
+    member = Member(Target(bus, address, target), bound, pci.override(target), definition, damaged)
+    if function is None:
+        return replace(member, uses=tuple(_children(target)) if meant else ())
+    vgpus = function.vendor == NVIDIA and function.physical is not None and _makes_vgpus(function)
+    member = replace(member, bridge=pci.is_bridge(target), vgpus=vgpus)
+    leaves = member.override is not None if wish.state != "present" else bound != (None if driver == NONE else driver)
+    return replace(member, uses=tuple(users.of(function)) if meant and leaves and bound is not None else ())
+
+
+def _makes_vgpus(function: pci.Function) -> bool:
+    folders = ("nvidia", "mdev_supported_types")
+    return any(sysfs.exists(f"{function.path}/{folder}") for folder in folders)
+
+
+def _children(path: str) -> Iterator[Use]:
+    """The devices below a subchannel that the host has online."""
+    for name in sysfs.names(path):
+        if sysfs.read(f"{path}/{name}/online") == "1":
+            yield Use(f"the host has its device {device_name('ccw', name)} ({name}) online", False)
+
+
+def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
+    """The steps from what is to what is wished; raises NodedevError before any of them, and writes nothing."""
+    if wish.state == "absent":
+        return _absent(wish, seen)
+    for damaged in (seen.damaged, *(each.damaged for each in seen.members)):
+        if damaged is not None:
+            raise damaged
+    driver = _driver(wish, seen)
+    if wish.state == "inactive":
+        return _inactive(wish, seen, driver)
+    if not seen.members:
+        raise BadInput("device", device_name(wish.bus, wish.address), "there is no such device")
+    for member in seen.members:
+        _refuse(wish, seen, member, driver)
+    _refuse_for_vfio(wish, seen, driver)
+    steps: list[Step] = []
+    if not seen.loaded and any(not each.has(driver) for each in seen.members):
+        if not seen.loadable:
+            raise BadInput("driver", driver, f"no driver for {seen.bus} has this name, and no module could be loaded")
+        steps.append(Step(f"load module {driver}", partial(binding.load, seen.bus, driver)))
+    steps += [_bind(each, driver, wish.wait_timeout) for each in seen.members if not each.has(driver)]
+    bound = None if driver == NONE else driver
+    return _planned(wish, seen, steps, driver, lambda each: replace(each, driver=bound, override=driver))
+
+
+def _driver(wish: Wish, seen: Observation) -> str:
+    """The driver that is wished, or that is defined; BadInput where there is neither."""
+    driver = seen.driver if seen.members else wish.driver or (seen.definition.driver if seen.definition else None)
+    if driver is None:
+        raise Missing("driver", "the device is not bound by an override, and no driver is defined for it")
+    if not seen.members and driver == VFIO:
+        raise BadInput("driver", driver, "the device is not there, so the driver has to be named, as vfio-pci")
+    return driver
+
+
+def _refuse(wish: Wish, seen: Observation, member: Member, driver: str | None) -> None:
+    """Raise NodedevError where a device may not be taken from its driver."""
+    if member.bridge:
+        raise BadInput("device", seen.address, f"{member.called} is a bridge or a root port, and stays with the kernel")
+    if driver is not None and member.vgpus and driver.replace("_", "-").startswith(f"{VFIO}-"):
+        raise BadInput(
+            "driver",
+            driver,
+            f"{member.called} is a virtual function of NVIDIA's vGPU driver, which gives it to guests itself: it stays"
+            f" bound to {member.driver}",
+        )
+    final = [use for use in member.uses if not use.forcible]
+    refused = final or ([] if wish.force else [*member.uses])
+    if refused:
+        way = "" if final else ", or set force: true to take it away all the same"
+        users = [use.holder.document() for use in refused if use.holder is not None]
+        raise InUse(f"{member.called} is in use, {', '.join(use.text for use in refused)}: stop that first{way}", users)
+
+
+def _refuse_for_vfio(wish: Wish, seen: Observation, driver: str) -> None:
+    """Raise NodedevError where a guest could not have the device for want of an IOMMU, or for others of its group."""
+    if seen.bus != "pci" or not driver.replace("_", "-").endswith("vfio-pci"):
+        return
+    if seen.group is None:
+        raise NodedevError(f"{seen.members[0].called} has no IOMMU group, so that no guest can have it: {seen.advice}")
+    host = [each for each in seen.others if each.driver is not None and not _is_harmless(each.driver)]
+    if host and not wish.force and not seen.members[0].has(driver):
+        named = ", ".join(f"{each.called} with {each.driver}" for each in host)
+        raise InUse(
+            f"the host uses others of IOMMU group {seen.group}, so that no guest can have {seen.members[0].called}:"
+            f" {named}. Set group: true to bind them all, or force: true for this one alone"
+        )
+
+
+def _is_harmless(driver: str) -> bool:
+    return driver in HARMLESS or driver.replace("_", "-").endswith("vfio-pci")
+
+
+def _bind(member: Member, driver: str, seconds: float) -> Step:
+    """Have one device bound as is wished."""
+    before = "" if member.driver in (None, driver) else f", now bound to {member.driver}"
+    described = f"unbind {member.called} for good" if driver == NONE else f"bind {member.called} to {driver}"
+    return Step(
+        f"{described}{before}",
+        partial(binding.bind, member.target, driver, seconds),
+        partial(binding.put_back, member.target, member.override, member.driver, seconds),
+    )
+
+
+def _planned(wish: Wish, seen: Observation, steps: list[Step], driver: str, then: Any) -> Plan[Observation]:
+    """The plan with what is kept of it; ``then`` gives each member as it is afterwards."""
+    members = []
+    for each in seen.members:
+        target = Definition(seen.bus, each.target.address, driver)
+        kept = target if wish.persistent else each.definition
+        if kept is not None and kept != each.definition:
+            steps.append(_define(kept, each.definition))
+        members.append(replace(then(each), definition=kept, uses=()))
+    definition = members[0].definition if members else seen.definition
+    return Plan(tuple(steps), replace(seen, members=tuple(members), definition=definition, loaded=True))
+
+
+def _define(target: Definition, former: Definition | None) -> Step:
+    verb = "change the definition of" if former else "define"
+    return driverctl.change(f"{verb} driver {target.driver} for {called(target.address)}", target, former)
+
+
+def _inactive(wish: Wish, seen: Observation, driver: str) -> Plan[Observation]:
+    """The definition is all that is kept."""
+    if not seen.members:
+        target = Definition(seen.bus, seen.address, driver)
+        steps = [_define(target, seen.definition)] if target != seen.definition else []
+        return Plan(tuple(steps), replace(seen, definition=target))
+    return _planned(wish, seen, _given_back(wish, seen), driver, _chosen)
+
+
+def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
+    """Neither bound nor defined."""
+    steps: list[Step] = []
+    for known, damaged, address in [(each.definition, each.damaged, each.target.address) for each in seen.members] or [
+        (seen.definition, seen.damaged, seen.address)
+    ]:
+        if damaged is not None:
+            steps.append(removal(damaged, f"the driver for {called(address)}"))
+        if known is not None:
+            steps.append(driverctl.change(f"undefine driver {known.driver} for {called(address)}", None, known))
+    steps += _given_back(wish, seen)
+    members = tuple(replace(_chosen(each), definition=None, damaged=None, uses=()) for each in seen.members)
+    return Plan(tuple(steps), replace(seen, members=members, definition=None, damaged=None))
+
+
+def _given_back(wish: Wish, seen: Observation) -> list[Step]:
+    """Have the kernel choose for all members that an override binds."""
+    bound = [each for each in seen.members if each.override is not None]
+    for member in bound:
+        _refuse(wish, seen, member, None)
+    return [
+        Step(
+            f"give {each.called} back to the kernel's choice of a driver, instead of {each.override}",
+            partial(binding.give_back, each.target, wish.wait_timeout),
+            partial(binding.put_back, each.target, each.override, each.driver, wish.wait_timeout),
+        )
+        for each in bound
+    ]
+
+
+def _chosen(member: Member) -> Member:
+    """A device that the kernel chooses for; which driver that will be is not known before."""
+    return member if member.override is None else replace(member, override=None, driver=None)
+
+
+def clear_up(wish: Wish, seen: Observation) -> bool:
+    """Remove what killed runs have left of writing definitions."""
+    for address in {seen.address, *(each.target.address for each in seen.members)}:
+        files.clear_up(driverctl.path_of(seen.bus, address))
+    return False
+
+
+def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
+    """How the devices are bound now."""
+    return observe(wish)
+
+
+def events(planned: Plan[Observation], after: Observation) -> list[str]:
+    """None: no device is new."""
+    return []
+
+
+def starts(seen: Observation) -> bool:
+    """Whether it is defined."""
+    return seen.definition is not None
+
+
+def state(seen: Observation) -> dict[str, Any]:
+    """What runs and what is kept, apart, as a diff shows them."""
+    kept = {each.target.address: each.definition for each in seen.members} or {seen.address: seen.definition}
+    return {
+        "runtime": {
+            each.target.address: {"driver": each.driver or NONE, "override": each.override or []}
+            for each in seen.members
+        },
+        "boot": {address: {"driver": each.driver} for address, each in kept.items() if each is not None},
+    }
+
+
+def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
+    """The device, and with it those of its group."""
+    found = [_document(each, after.group) for each in after.members]
+    if not found:
+        found = [_missing(after)]
+    return {"driver": found[0], "group": found[1:], "warnings": [*planned.warnings]}
+
+
+def _document(member: Member, group: str | None) -> dict[str, Any]:
+    return {
+        "name": device_name(member.target.bus, member.target.address),
+        "address": member.target.address,
+        "driver": member.driver,
+        "override": member.override,
+        "iommu_group": int(group) if group is not None and group.isdecimal() else None,
+        "active": member.override is not None and member.has(member.override),
+        "persistent": member.definition is not None,
+    }
+
+
+def _missing(seen: Observation) -> dict[str, Any]:
+    target = Target(seen.bus, seen.address, "")
+    return _document(Member(target, None, None, seen.definition), None)
+
+
+# Definitions.
+
+
+def defined(arrived: str | None) -> tuple[list[Definition], list[DamagedDefinition]]:
+    """All bindings, driverctl's own among them."""
+    found, damaged = driverctl.all_defined()
+    return [each for each in found if arrived in (None, each.address)], damaged
+
+
+def summary(definition: Definition) -> tuple[str, str, bool]:
+    """Its bus and name, the binding as a person knows it; one that is defined is there after every boot."""
+    id = f"{definition.bus}-{definition.address}"
+    return id, f"driver {definition.driver} for {called(definition.address)}", True
+
+
+def place(definition: Definition) -> Sequence[str]:
+    """Its card, and which function of that it is."""
+    return pci.lineage(definition.address) if definition.bus == "pci" else (definition.address,)
+
+
+def concerns(definition: Definition, arrived: str) -> bool:
+    """Whether this is its device."""
+    return arrived == definition.address
+
+
+def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
+    """Whether a file that cannot be understood may be of this device: by its name, or the folder, of each."""
+    device = driverctl.device_of(damage)
+    return device is None or device[1] == arrived
+
+
+def wish(definition: Definition) -> Wish:
+    """The wish that a definition is, whoever wrote it."""
+    return Wish(definition.bus, definition.address, definition.driver, persistent=False, wait_timeout=WAIT)
+
+
+def hindrance(definition: Definition) -> Hindrance | None:
+    """What is in its way now."""
+    if sysfs.exists(f"{sysfs.SYS}/bus/{definition.bus}/devices/{definition.address}"):
+        return None
+    return Hindrance("the device is not there; it is bound when it arrives", passing=False)
+
+
+def facts(definition: Definition) -> dict[str, Any]:
+    """What definition_facts says of it: what is bound, and what is unlike."""
+    path = sysfs.target(f"{sysfs.SYS}/bus/{definition.bus}/devices/{definition.address}")
+    bound = None if path is None else sysfs.link_name(f"{path}/driver") or NONE
+    drift = [] if bound in (None, definition.driver) else [_unlike(definition, str(bound))]
+    return {
+        "name": device_name(definition.bus, definition.address),
+        "address": definition.address,
+        "driver": definition.driver,
+        "autostart": True,
+        "active": bound == definition.driver,
+        "parent_missing": path is None,
+        "drift": drift,
+    }
+
+
+def _unlike(definition: Definition, bound: str) -> dict[str, str]:
+    return {"what": "driver", "defined": definition.driver, "running": bound}
