@@ -38,6 +38,7 @@ NO_DEVICE = (
 )
 # By kind that can be declared, as a module's result has the device: why a domain gets no such one, None where it does.
 DECLARED: dict[str, str | None] = {
+    "driver": "this is a binding to a driver: give the device of hostdev.nodedev.nodedev_facts",
     "mdev": None,
     "vhba": "this is a vHBA: give one of its luns, such as vhba.luns[0]",
 }

@@ -20,10 +20,12 @@ options:
     type: list
     elements: str
     choices:
+      - driver
       - mdev
       - vhba
       - pool
 seealso:
+  - module: hostdev.nodedev.driver
   - module: hostdev.nodedev.mdev
   - module: hostdev.nodedev.mdev_pool
   - module: hostdev.nodedev.nodedev
@@ -58,6 +60,21 @@ ansible_facts:
       description: What is defined, a list for each kind that was asked for.
       type: dict
       contains:
+        driver:
+          description:
+            - The bindings of devices to drivers, which are those of driverctl, by bus and name. C(driver) is V(none) for no
+              driver. C(drift) tells of another driver than defined.
+          type: list
+          elements: dict
+          sample:
+            - name: pci_0000_5e_00_0
+              address: "0000:5e:00.0"
+              driver: vfio-pci
+              parent_missing: false
+              autostart: true
+              active: true
+              drift: []
+              pool: null
         mdev:
           description:
             - The definitions of mediated devices, which are those of mdevctl. C(active) says whether the device runs on

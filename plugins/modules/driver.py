@@ -8,14 +8,15 @@ module: driver
 short_description: Which driver a device is bound to, now and after every boot
 version_added: 0.1.0
 description:
-  - Ensures that a PCI function, or a subchannel of a mainframe, is bound to a driver, as C(virsh nodedev-detach) binds it to
-    a VFIO driver for a guest, or that the kernel's own choice has it again, as C(virsh nodedev-reattach) gives it back.
-  - The binding is an override of the device's own (C(driver_override)), so that no other device of the same product is
-    concerned. The driver's module is loaded, the override set, the device unbound and probed, and then it is verified that
-    this driver has it. Where it has not, all is put back as it was.
+  - Ensures that a PCI function, or a subchannel of a mainframe, is bound to a driver, as C(virsh nodedev-detach)
+    binds it to a VFIO driver for a guest, or that the kernel's own choice has it again, as C(virsh nodedev-reattach)
+    gives it back.
+  - The binding is an override of the device's own (C(driver_override)), so that no other device of the same product
+    is concerned. The driver's module is loaded, the override set, the device unbound and probed, and then it is
+    verified that this driver has it. Where it has not, all is put back as it was.
   - It is kept in C(/etc/driverctl.d), in C(driverctl)'s own form. What C(driverctl) has kept there is understood, and
-    C(driverctl list-overrides) lists what this module has set. The role P(hostdev.nodedev.persistence#role) restores it, and so
-    does C(driverctl) where it is installed.
+    C(driverctl list-overrides) lists what this module has set. The role P(hostdev.nodedev.persistence#role) restores
+    it, and so does C(driverctl) where it is installed.
 extends_documentation_fragment:
   - hostdev.nodedev.state
   - hostdev.nodedev.attributes
@@ -23,33 +24,33 @@ extends_documentation_fragment:
 options:
   device:
     description:
-      - The device, by libvirt's name or by the address of a PCI function, as V(pci_0000_5e_00_1) or V(0000:5e:00.1), and
-        V(css_0_0_0013) for a subchannel.
-      - For a CCW device, as V(ccw_0_0_1520), its subchannel is bound. The device has to be offline, and is gone while a VFIO
-        driver has the subchannel.
+      - The device, by libvirt's name or by the address of a PCI function, as V(pci_0000_5e_00_1) or V(0000:5e:00.1),
+        and V(css_0_0_0013) for a subchannel.
+      - For a CCW device, as V(ccw_0_0_1520), its subchannel is bound. The device has to be offline, and is gone while
+        a VFIO driver has the subchannel.
     type: str
     required: true
   driver:
     description:
       - The name of the driver.
-      - V(vfio) is the driver that gives the device to guests, the most specific one by the C(modules.alias) of this kernel, as
-        libvirt chooses it from 10.0 on, and else V(vfio-pci).
+      - V(vfio) is the driver that gives the device to guests, the most specific one by the C(modules.alias) of this
+        kernel, as libvirt chooses it from 10.0 on, and else V(vfio-pci).
       - V(none) is for no driver.
       - Without this option, the driver that is defined for the device, or that an override binds it to.
     type: str
   group:
     description:
-      - Bind all functions of the device's IOMMU group, but for bridges, since a guest can have none of them while the host
-        uses another.
+      - Bind all functions of the device's IOMMU group, but for bridges, since a guest can have none of them while the
+        host uses another.
     type: bool
     default: false
   force:
     description:
-      - Take a device from its driver although the host uses it, that is, its interface has an address, a route, the default
-        route or this ssh connection, one of its disks is mounted or open, it is the console's GPU, it has virtual functions,
-        mediated devices or vHBAs, or others of its IOMMU group stay with the host.
-      - Never taken away is what a guest has, by the device or by its IOMMU group, what carries C(/), C(/boot), swap, or an
-        active map or array, a bridge, and a virtual function of NVIDIA's vGPU driver from that.
+      - Take a device from its driver although the host uses it, that is, its interface has an address, a route, the
+        default route or this ssh connection, one of its disks is mounted or open, it is the console's GPU, it has
+        virtual functions, mediated devices or vHBAs, or others of its IOMMU group stay with the host.
+      - Never taken away is what a guest has, by the device or by its IOMMU group, what carries C(/), C(/boot), swap,
+        or an active map or array, a bridge, and a virtual function of NVIDIA's vGPU driver from that.
     type: bool
     default: false
 seealso:

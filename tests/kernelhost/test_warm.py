@@ -33,6 +33,7 @@ VHBA = {"wwnn": "5001a4a1000000e4", "wwpn": "5001a4a0000000e4", "require_online"
 MODULES: dict[str, dict[str, Any]] = {
     "boot_engine": {},
     "definition_facts": {},
+    "driver": {"device": "0000:02:00.0", "driver": "vfio-pci"},
     "mdev": TEST,
     "mdev_pool": {"name": "warm", "type": "mtty-2", "count": 3},
     "mdev_types_facts": {},

@@ -30,6 +30,7 @@ VHBA = DEVICE.format("scsi_host3", "scsi_host", f"{{}}{PORT}")
 CALLS: dict[str, list[Arguments]] = {
     "mdev": [{"uuid": UUID, "parent": CARD, "type": "nvidia-231"}, {"uuid": UUID, "state": "absent"}],
     "mdev_pool": [{"name": "x", "type": "nvidia-231", "count": "2"}, {"name": "x", "state": "absent"}],
+    "driver": [{"device": CARD, "driver": "vfio-pci"}, {"device": CARD, "state": "absent"}],
     "vhba": [{"wwnn": WWNN, "wwpn": WWPN}, {"name": "database"}, {"wwnn": WWNN, "wwpn": WWPN, "state": "absent"}],
     "vhba_pool": [{"name": "x", "count": "2"}, {"name": "x", "state": "absent"}],
     "nodedev": [

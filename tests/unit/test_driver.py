@@ -57,7 +57,7 @@ def seen(*members: Member, **more: Any) -> Observation:
 
 
 FREE, BOUND = member(), member(driver=VFIO, override=VFIO, definition=kept())
-OTHER, OTHER_BOUND = member(BESIDE), member(BESIDE, VFIO, VFIO)
+OTHER, OTHER_BOUND, IDLE = member(BESIDE), member(BESIDE, VFIO, VFIO), member(BESIDE, None)
 
 CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ("the kernel has chosen", wished(driver=VFIO), seen(FREE), [BIND, DEFINE]),
@@ -98,7 +98,12 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         [BIND, BIND_BESIDE, DEFINE, DEFINE_BESIDE],
     ),
     ("one of the group is bound", wished(driver=VFIO, group=True), seen(BOUND, OTHER), [BIND_BESIDE, DEFINE_BESIDE]),
-    ("others of its group have no driver", wished(driver=VFIO), seen(FREE, others=(member(BESIDE, None),)), [BIND, DEFINE]),
+    (
+        "others of its group have no driver",
+        wished(driver=VFIO),
+        seen(FREE, others=(member(BESIDE, None),)),
+        [BIND, DEFINE],
+    ),
     ("others of its group are bound", wished(driver=VFIO), seen(FREE, others=(OTHER_BOUND,)), [BIND, DEFINE]),
     ("the host has others of its group", wished(driver=VFIO, force=True), seen(FREE, others=(OTHER,)), [BIND, DEFINE]),
     ("it is in use, and forced", wished(driver=VFIO, force=True), seen(replace(FREE, uses=(ROUTE,))), [BIND, DEFINE]),
@@ -121,7 +126,13 @@ def test_plan(wish: Wish, before: Observation, steps: list[str]) -> None:
 
 REFUSED: list[tuple[str, Wish, Observation, type[Exception], str]] = [
     ("nothing names a driver", wished(), seen(FREE, driver=None), BadInput, "driver is required: the device is not"),
-    ("it is not there", wished(driver=VFIO), seen(), BadInput, "device: 'pci_0000_5e_00_0' cannot be used: there is no"),
+    (
+        "it is not there",
+        wished(driver=VFIO),
+        seen(),
+        BadInput,
+        "device: 'pci_0000_5e_00_0' cannot be used: there is no",
+    ),
     (
         "it is not there, and no driver follows",
         wished(driver="vfio", state="inactive"),
@@ -136,7 +147,13 @@ REFUSED: list[tuple[str, Wish, Observation, type[Exception], str]] = [
         BadInput,
         "driver: 'vifo-pci' cannot be used: no driver for pci has this name, and no module could be loaded",
     ),
-    ("a bridge", wished(driver=VFIO, force=True), seen(replace(FREE, bridge=True)), BadInput, "is a bridge or a root port"),
+    (
+        "a bridge",
+        wished(driver=VFIO, force=True),
+        seen(replace(FREE, bridge=True)),
+        BadInput,
+        "is a bridge or a root port",
+    ),
     (
         "a function of NVIDIA's vGPU driver",
         wished(driver=VFIO, force=True),

@@ -210,13 +210,14 @@ def test_nothing_is_read_before_it_is_asked_for(cards: Host) -> None:
     loop.symlink_to(loop.name)
     assert registry.KINDS["mdev"].read()[0][0].name == kept.name
     with pytest.raises(SysfsError, match="ELOOP"):
-        kept.card()
+        kept.hindrance()
 
 
 def test_what_shares_a_card(cards: Host) -> None:
-    assert define().card() == CARD
+    assert define().place() == (CARD,)
     cards.link(f"devices/{CARD}/physfn", f"devices/{OTHER_CARD}")
-    assert define().card() == OTHER_CARD
+    cards.link(f"bus/pci/devices/{CARD}", f"devices/{CARD}")
+    assert define().place() == (OTHER_CARD, CARD)
 
 
 def test_whoever_wrote_it_its_names_are_under_our_rules_and_its_values_are_not(cards: Host) -> None:

@@ -150,7 +150,7 @@ def test_what_is_damaged_may_be_of_any_hba(fibre: Host, arrived: str, concerned:
 
 
 def test_what_shares_an_hba() -> None:
-    assert kept().card() == f"fc:{HBA}"
+    assert kept().place() == (f"fc:{HBA}",)
 
 
 def test_no_port_is_read_before_it_is_asked_for(fibre: Host) -> None:
