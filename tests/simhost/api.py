@@ -277,6 +277,10 @@ class SimHost:
         """Reload the driver of a Fibre Channel HBA: its host comes back under another number, without vports."""
         control.request(self.folder, "reload", what=hba)
 
+    def new_ids(self) -> list[tuple[str, str]]:
+        """What was written to a driver's new_id since the boot, each with the driver's name."""
+        return [(str(driver), str(text)) for driver, text in control.request(self.folder, "new_ids")]
+
     def unmap(self, name: str) -> None:
         """Remove a device that is upon others, as `multipath -f` does; by its name or dm name."""
         control.request(self.folder, "unmap", what=name)

@@ -30,6 +30,9 @@ _TOP_KEYS = {
     "proc",
     "shifting_hosts",
     "reuse_host_numbers",
+    "drivers",
+    "modules",
+    "module_files",
 }
 _DEVICE_KEYS = {
     "path",
@@ -45,6 +48,7 @@ _DEVICE_KEYS = {
     "node",
     "behaviour",
     "slaves",
+    "of_driver",
 }
 
 
@@ -64,6 +68,9 @@ class Scenario:
     proc: dict[str, str] = field(default_factory=dict)
     shifting_hosts: bool = False
     reuse_host_numbers: bool = False
+    drivers: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    modules: dict[str, bool] = field(default_factory=dict)
+    module_files: dict[str, str] = field(default_factory=dict)
 
 
 def find(name: str) -> Path:
@@ -114,6 +121,9 @@ def parse(data: Mapping[str, Any]) -> Scenario:
         proc={str(name): str(text) for name, text in (data.get("proc") or {}).items()},
         shifting_hosts=bool(data.get("shifting_hosts", False)),
         reuse_host_numbers=bool(data.get("reuse_host_numbers", False)),
+        drivers={str(bus): dict(drivers or {}) for bus, drivers in (data.get("drivers") or {}).items()},
+        modules={str(name): bool(loaded) for name, loaded in (data.get("modules") or {}).items()},
+        module_files={str(name): str(text) for name, text in (data.get("module_files") or {}).items()},
     )
 
 
@@ -186,4 +196,5 @@ def _device(declaration: Mapping[str, Any], places: dict[str, str]) -> Device:
         node=declaration.get("node"),
         behaviour={str(name): dict(given or {}) for name, given in (declaration.get("behaviour") or {}).items()},
         slaves=[str(name) for name in declaration.get("slaves") or []],
+        of_driver=declaration.get("of_driver"),
     )
