@@ -31,6 +31,8 @@ OLDEST_ANSIBLE = "2.16"
 COLLECTION = BUILD / "sanity" / "ansible_collections" / "hostdev" / "nodedev"
 CI = os.environ.get("CI") == "true"
 TAIL = 60
+# Characters of why a test failed, in the summary.
+REASON = 300
 INTERRUPTED = 130
 REAPER = ROOT / "tests" / "reaper.py"
 # Simulated hosts are private to a test; beyond these, starting the workers takes longer than they save.
@@ -308,6 +310,19 @@ def counts(junit: Path, status: int) -> tuple[int, int]:
     return tests, failures
 
 
+def failed_tests(outcome: Outcome) -> Iterator[str]:
+    """The tests of a check that failed, each with the beginning of why."""
+    junit = outcome.check.junit
+    if not outcome.failures or not junit.exists():
+        return
+    for case in ElementTree.parse(junit).getroot().iter("testcase"):
+        for kind in ("failure", "error", "skipped"):
+            found = case.find(kind)
+            if found is not None:
+                why = " ".join((found.get("message") or "").split())[:REASON]
+                yield f"{case.get('classname')}.{case.get('name')}: {why}"
+
+
 def main(lanes: list[str]) -> int:
     unknown = [lane for lane in lanes if lane not in LANES]
     if unknown or not lanes:
@@ -326,6 +341,10 @@ def main(lanes: list[str]) -> int:
     minutes = (time.monotonic() - start) / 60, sum(outcome.processor for outcome in outcomes) / 60
     print("  all of it in {:.1f} minutes with {:.1f} processor minutes;".format(*minutes), end=" ")
     print(f"the logs are in {LOGS.relative_to(ROOT)}")
+    # Last, so that whoever is shown the end alone sees them.
+    for outcome in outcomes:
+        for test in failed_tests(outcome):
+            print(f"  FAILED {outcome.check.name}: {test}")
     print(f"{sum(outcome.tests for outcome in outcomes) - failures} passed, {failures} failed")
     return 1 if failures else 0
 

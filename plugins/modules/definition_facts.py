@@ -62,8 +62,8 @@ ansible_facts:
       contains:
         driver:
           description:
-            - The bindings of devices to drivers, which are those of driverctl, by bus and name. C(driver) is V(none) for no
-              driver. C(drift) tells of another driver than defined.
+            - The bindings of devices to drivers, which are those of driverctl, by bus and name. C(driver) is V(none)
+              for no driver. C(drift) tells of another driver than defined.
           type: list
           elements: dict
           sample:

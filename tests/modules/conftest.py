@@ -132,14 +132,16 @@ class Host(SimHost):
         return message
 
     def state(self) -> str:
-        """All that a module may change: what runs, with its parent and type, what is free, and what is kept."""
+        """All that a module may change: what runs, with parent, type and driver, what is free, and what is kept."""
         look = (
             "ls -l /sys/bus/mdev/devices; readlink /sys/bus/mdev/devices/*/mdev_type;"
             "grep -s . /sys/class/mdev_bus/*/mdev_supported_types/*/available_instances;"
             # Ports without the numbers of their hosts, since one that is made again has another.
             "for port in /sys/class/fc_host/*; do cat $port/port_name $port/node_name $port/npiv_vports_inuse | xargs;"
             " done | sort; grep -sh . /sys/class/fc_vports/*/vport_state | sort; ls /sys/block;"
-            "for file in $(find /etc/mdevctl.d /etc/nodedev.d /run/nodedev.d -type f | sort); do"
+            "ls -l /sys/bus/*/drivers/*/;"
+            "grep -s . /sys/bus/*/devices/*/driver_override /sys/bus/pci/devices/*/sriov_*vf*;"
+            "for file in $(find /etc/mdevctl.d /etc/driverctl.d /etc/nodedev.d /run/nodedev.d -type f | sort); do"
             " echo $file; cat $file; done"
         )
         return self.run(["sh", "-c", look], check=False).stdout

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import restore
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import mdev_parents, mdevs
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import mdev_parents, mdevs, pci
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.sysfs import SysfsError
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import registry
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import restored
@@ -29,6 +29,7 @@ CARD, OTHER_CARD = "0000:3d:00.0", "0000:af:00.0"
 def cards(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     """Two cards of one type, no definition and no device."""
     monkeypatch.setattr(mdev_parents, "BUS", str(host.sys / "class" / "mdev_bus"))
+    monkeypatch.setattr(pci, "DEVICES", str(host.sys / "class" / "mdev_bus"))
     monkeypatch.setattr(mdevs, "BUS", str(host.sys / "bus" / "mdev" / "devices"))
     monkeypatch.setattr(mdevctl, "STORE", str(tmp_path / "mdevctl.d"))
     for card in (CARD, OTHER_CARD):
@@ -216,7 +217,6 @@ def test_nothing_is_read_before_it_is_asked_for(cards: Host) -> None:
 def test_what_shares_a_card(cards: Host) -> None:
     assert define().place() == (CARD,)
     cards.link(f"devices/{CARD}/physfn", f"devices/{OTHER_CARD}")
-    cards.link(f"bus/pci/devices/{CARD}", f"devices/{CARD}")
     assert define().place() == (OTHER_CARD, CARD)
 
 

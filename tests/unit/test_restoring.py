@@ -251,6 +251,21 @@ def test_a_parent_that_is_not_ready_is_waited_for(devices: Devices) -> None:
     assert told(wanted) == dict.fromkeys(("waits", "ready", "other"), (RESTORED, ""))
 
 
+def test_what_is_on_a_function_comes_after_what_makes_it(devices: Devices) -> None:
+    """Also where its kind comes first: a driver of the function, before the functions of the card."""
+
+    def function() -> Hindrance | None:
+        return None if (devices.folder / "functions").exists() else Hindrance("not there", passing=False)
+
+    wanted = [
+        devices.define("its driver", rank=0, function=("1",), hindrance=function),
+        devices.define("the card's driver", rank=0),
+        devices.define("functions", rank=1, before=lambda: devices.wait_for("the card's driver")),
+        devices.define("on it", rank=2, function=("1",), before=lambda: devices.wait_for("its driver")),
+    ]
+    assert told(wanted) == dict.fromkeys([each.name for each in wanted], (RESTORED, ""))
+
+
 @pytest.mark.parametrize(("passing", "wait"), [(True, 0.0), (True, 0.7), (False, LIMIT)])
 def test_a_parent_that_does_not_become_ready(devices: Devices, passing: bool, wait: float) -> None:
     wanted = [devices.define("bad", hindrance=lambda: Hindrance("gone", passing=passing)), devices.define("good")]
