@@ -110,6 +110,15 @@ class DeviceLocks:
                 owners.pop()
 
 
+@dataclass(frozen=True)
+class VirtualFunction:
+    """Whose virtual function it is, which one, and whether `sriov_drivers_autoprobe` lets drivers have it now."""
+
+    physical: Device
+    index: int
+    may_probe: Callable[[], bool]
+
+
 @dataclass
 class _Opened:
     """What a VFIO driver has made for a function."""
@@ -136,7 +145,8 @@ class Binding:
         self.locks = DeviceLocks(host)
         self.functions: dict[str, Device] = {}
         self.new_ids: list[tuple[str, str]] = []
-        self.vf_probes: dict[str, Callable[[], bool]] = {}
+        self.vfs: dict[str, VirtualFunction] = {}
+        self._declared: list[Device] = []
         self._overrides: dict[str, str] = {}
         self._children: dict[str, list[Device]] = {}
         self._present: dict[str, list[Device]] = {}
@@ -160,6 +170,7 @@ class Binding:
         for module, loaded in self._host.scenario.modules.items():
             if loaded:
                 self._add_module(module)
+        self._declared = [replace(device) for device in devices]
         for device in devices:
             if self.manages(device):
                 self._adopt(device)
@@ -178,9 +189,13 @@ class Binding:
         return here
 
     def started(self) -> None:
-        """After the devices of the boot are there: the nodes of those that VFIO drivers have."""
+        """After the devices of the boot are there: the nodes of disks, and of those that VFIO drivers have."""
+        for children in list(self._present.values()):
+            for child in children:
+                self._host.add_disk_node(child)
+                self._host.announce(child, "add")
         for function in list(self.functions.values()):
-            driver = self._driver_of(function)
+            driver = self.driver_of(function)
             if driver is not None and driver.vfio:
                 self._open(function)
 
@@ -384,8 +399,15 @@ class Binding:
     def _bus(self, function: Device) -> _Bus:
         return self._buses[str(function.bus)]
 
-    def _driver_of(self, function: Device) -> BusDriver | None:
+    def driver_of(self, function: Device) -> BusDriver | None:
+        """The driver that the device has now."""
         return None if function.driver is None else self._bus(function).drivers[function.driver]
+
+    def function_above(self, path: str) -> Device | None:
+        """The device of a bus with drivers that `path` is below of."""
+        while path and path not in self.functions:
+            path = path.rpartition("/")[0]
+        return self.functions.get(path)
 
     def _locked(self, function: Device) -> contextlib.AbstractContextManager[None]:
         return self.locks.held(function.path, self._host.is_closed)
@@ -411,8 +433,8 @@ class Binding:
     def _refusal(self, driver: BusDriver, function: Device) -> int | None:
         """The errno with which the driver's probe fails, if it does."""
         path = function.path
-        may_probe = self.vf_probes.get(path)
-        if may_probe is not None and not may_probe() and path not in self._overrides:
+        vf = self.vfs.get(path)
+        if vf is not None and not vf.may_probe() and path not in self._overrides:
             return errno.ENODEV
         given = driver.refusal(function.name)
         if given is not None:
@@ -435,7 +457,8 @@ class Binding:
         link_driver(host.tree, function, driver.name)
         if driver.vfio:
             self._open(function)
-        children = [replace(child) for child in self._children.get(function.path, ()) if child.of_driver == driver.name]
+        declared = [child for child in self._children.get(function.path, ()) if child.of_driver == driver.name]
+        children = [host.network.as_set(function, replace(child)) for child in declared]
         self._present[function.path] = children
         host.appear(children)
         for child in children:
@@ -447,7 +470,7 @@ class Binding:
     def release(self, function: Device) -> None:
         """Unbind the device from whatever driver it has. Waits while a guest has it."""
         with self._locked(function):
-            driver = self._driver_of(function)
+            driver = self.driver_of(function)
             if driver is None:
                 return
             host = self._host
@@ -478,9 +501,53 @@ class Binding:
         with self._locked(function):
             self.release(function)
             self._host.stop_behaviours(function, None)
-            for known in (self.functions, self._overrides, self._children, self.vf_probes):
+            for known in (self.functions, self._overrides, self._children, self.vfs):
                 known.pop(function.path, None)
             self._host.vanish([function])
+
+    def discover(self, function: Device) -> None:
+        """Offer a new device to the drivers, if the bus does so by itself."""
+        if self._bus(function).autoprobe:
+            self.probe(function)
+
+    def unplug(self, name: str) -> Callable[[], None]:
+        """What takes the device of this name away with all below it, which may wait; ValueError if it is not there."""
+        function = next((found for found in self.functions.values() if found.name == name), None)
+        if function is None:
+            raise ValueError(f"no device of a bus with drivers is called {name!r}")
+        return lambda: self._unplug(function)
+
+    def _unplug(self, function: Device) -> None:
+        inside = [found for found in self.functions.values() if found.path.startswith(f"{function.path}/")]
+        for found in (*reversed(inside), function):
+            with self._locked(found):
+                self.release(found)
+                below = [d for d in self._host.devices if d.path.startswith(f"{found.path}/") and not self.manages(d)]
+                plain = [device for device in below if device.of_driver is None]
+                for device in reversed(plain):
+                    self._host.stop_behaviours(device, None)
+                self._host.vanish(plain)
+                self.depart(found)
+                self._host.devices = [d for d in self._host.devices if d is not found and d not in below]
+
+    def plug(self, name: str) -> None:
+        """Bring back what `unplug` took, as the scenario declares it; ValueError if it is not that."""
+        root = next((device.path for device in self._declared if device.name == name and self.manages(device)), None)
+        if root is None or root in self.functions:
+            raise ValueError(f"no device of the scenario that was taken away is called {name!r}")
+        devices = [replace(d) for d in self._declared if d.path == root or d.path.startswith(f"{root}/")]
+        functions = [device for device in devices if self.manages(device)]
+        for function in functions:
+            function.driver = None
+            self._adopt(function)
+        owners = self.owned(devices)
+        plain = [device for device in devices if device.path not in owners]
+        self._host.devices += plain
+        self._host.appear(plain)
+        for device in plain:
+            self._host.start_behaviours(device, None)
+        for function in functions:
+            self.discover(function)
 
     # ---- VFIO ----------------------------------------------------------------------------------------------------
 

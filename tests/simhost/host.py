@@ -16,6 +16,7 @@ from simhost.binding import Binding
 from simhost.devices import Device, declared_attribute, plant, uproot
 from simhost.drivers import Driver
 from simhost.faults import Fault, Faults
+from simhost.network import Network
 from simhost.nodes import Nodes
 from simhost.scenario import Scenario
 from simhost.scsi_numbers import HostNumbers, shifted_devices
@@ -112,6 +113,7 @@ class Host:
             self.tree.directory(f"/sys/{directory}")
         self.vfio = Vfio(self.tree, self.lock)
         self.devices = self.binding.boot([device for device in declared if not device.slaves])
+        self.network: Network = Network(self, scenario.network)
         self.numbers = HostNumbers(self.devices, scenario.reuse_host_numbers)
         for path, value in scenario.sysfs.items():
             self.tree.add(declared_attribute(f"/sys/{path.strip('/')}", value))
@@ -180,6 +182,14 @@ class Host:
         if deed.error is not None:
             raise deed.error
 
+    def begin(self, action: Callable[[], None], seconds: float) -> None:
+        """Do something as the kernel does, in the background if it takes longer; its OSError within that time."""
+        deed = _Deed(self.lock, action)
+        deed.start()
+        deed.join(seconds)
+        if deed.error is not None:
+            raise deed.error
+
     def pause(self) -> None:
         """Let others have the host's lock for a moment."""
         self._changed.wait(_POLL_SECONDS)
@@ -201,6 +211,10 @@ class Host:
         """Make a device appear. Its add event is the caller's to send, when the device is complete."""
         plant(self.tree, device, self.announce)
         self._join_group(device)
+        self.add_disk_node(device)
+
+    def add_disk_node(self, device: Device) -> None:
+        """The node in /dev of a disk or a SCSI generic device."""
         if device.node is not None and device.subsystem in _WITH_NODE:
             self.nodes.add(str(device.node["name"]), self._hidden(device))
 
@@ -210,6 +224,8 @@ class Host:
             self.nodes.remove(str(device.node["name"]))
         if self._hidden(device) > 0:
             self._unseen.add(device.path)
+        if device.class_ == "net":
+            self.network.lost(device)
         group = self._groups.pop(device.path, None)
         if group is not None:
             self.vfio.leave(device.path, group)

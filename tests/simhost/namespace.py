@@ -18,6 +18,7 @@ import struct
 from pathlib import Path
 
 from simhost import linux
+from simhost.places import STAGE
 from simhost.programs import modules_folder
 from simhost.scenario import Scenario
 
@@ -117,14 +118,22 @@ def _own_programs(folder: Path, plan: Scenario) -> None:
         modules.mkdir(parents=True, exist_ok=True)
         for name, text in {"modules.alias": "", "modules.builtin": "", **plan.module_files}.items():
             (modules / name).write_text(text, encoding="utf-8")
-        _stand_in(folder, "modprobe")
+        path = Path("/usr/sbin/modprobe")
+        # A link to kmod, which is other programs too.
+        path.unlink(missing_ok=True)
+        _stand_in(folder, path)
+    if plan.network is not None:
+        own = folder / STAGE / "ip"
+        _stand_in(folder, own)
+        path = Path(shutil.which("ip", path="/usr/sbin:/usr/bin") or "/usr/sbin/ip")
+        path.touch()
+        # Without root a file in /usr/bin can be covered, but not replaced.
+        linux.bind(str(own), str(path))
 
 
-def _stand_in(folder: Path, name: str) -> None:
+def _stand_in(folder: Path, path: Path) -> None:
     script = Path(__file__).with_name("stand_in.py")
-    words = shlex.join(["/usr/bin/python3", "-I", "-S", str(script), str(folder), name])
-    path = Path("/usr/sbin", name)
-    path.unlink(missing_ok=True)
+    words = shlex.join(["/usr/bin/python3", "-I", "-S", str(script), str(folder), path.name])
     path.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
     path.chmod(0o755)
 

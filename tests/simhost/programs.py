@@ -64,4 +64,7 @@ def _modules(host: Host, name: str) -> list[str]:
     return [words[2] for words in aliases if len(words) == 3 and fnmatch.fnmatchcase(name, words[1])]
 
 
-PROGRAMS: dict[str, Callable[[Host, list[str]], Outcome]] = {"modprobe": modprobe}
+PROGRAMS: dict[str, Callable[[Host, list[str]], Outcome]] = {
+    "modprobe": modprobe,
+    "ip": lambda host, arguments: host.network.ip(arguments),
+}

@@ -26,6 +26,7 @@ from simhost.uevents import Udev
 from simhost.vfio import VfioNode
 
 _KILL_SECONDS = 5.0
+_UNPLUG_SECONDS = 1.0
 
 
 class Server:
@@ -82,6 +83,11 @@ class Server:
             return fc_host.reload(self.host, str(message["what"]))
         if operation == "program":
             return asdict(PROGRAMS[str(message["name"])](self.host, [str(item) for item in message["arguments"]]))
+        if operation == "unplug":
+            return self.host.begin(self.host.binding.unplug(str(message["what"])), _UNPLUG_SECONDS)
+        if operation == "plug":
+            with self.host.lock:
+                return self.host.binding.plug(str(message["what"]))
         if operation == "new_ids":
             return self.host.binding.new_ids
         if operation == "unmap":

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import copy
 import errno
+import json
 import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from simhost import SimHost
-from simhost.testing import eventually, monitored, names, refused
+from simhost import SimHost, SimHostError
+from simhost.control import ControlError
+from simhost.testing import MDEVS, UUIDS, create, eventually, monitored, names, refused, values
 
 PCI = "/sys/bus/pci"
 NIC = "0000:3b:00.0"
@@ -268,3 +271,478 @@ def test_a_reboot_undoes_it(host: SimHost) -> None:
     host.reboot()
     assert (driver(host, NIC), host.read(function(NIC, "driver_override"))) == ("nic", "(null)\n")
     assert (names(host, "/sys/module"), names(host, "/sys/class/net")) == (["nic", "pcieport"], ["eth0"])
+
+
+NET, GPU, CROSSING, NVME = "0000:3b:00.0", "0000:06:00.0", "0000:5e:00.0", "0000:81:00.0"
+
+
+@pytest.fixture
+def functions() -> Iterator[SimHost]:
+    with SimHost("functions") as running:
+        yield running
+
+
+def numvfs(host: SimHost, address: str, count: int | str) -> None:
+    host.write(function(address, "sriov_numvfs"), str(count))
+
+
+def virtual(host: SimHost, address: str) -> list[str]:
+    """The virtual functions by the links of the physical one, in the order of their indices; they link back."""
+    folder = host.path(function(address))
+    found = []
+    for index in range(sum(1 for name in names(host, function(address)) if name.startswith("virtfn"))):
+        found.append((folder / f"virtfn{index}").readlink().name)
+        assert host.path(function(found[-1], "physfn")).readlink().name == address
+    return found
+
+
+@pytest.mark.parametrize(
+    ("address", "count", "expected"),
+    [
+        (NET, 2, ["0000:3b:01.0", "0000:3b:01.1"]),
+        (CROSSING, 4, ["0000:5e:1f.6", "0000:5e:1f.7", "0000:5f:00.0", "0000:5f:00.1"]),
+        (GPU, 1, ["0000:06:00.4"]),
+        (NVME, 1, ["0000:81:00.1"]),
+    ],
+)
+def test_virtual_functions(functions: SimHost, address: str, count: int, expected: list[str]) -> None:
+    before = names(functions, f"{PCI}/devices")
+    numvfs(functions, address, count)
+    assert virtual(functions, address) == expected
+    assert functions.read(function(address, "sriov_numvfs")) == f"{count}\n"
+    assert all(functions.path(function(vf, "iommu_group")).is_symlink() for vf in expected)
+    assert functions.read(function(expected[0], "vendor")) == functions.read(function(address, "vendor"))
+    assert not functions.path(function(expected[0], "sriov_numvfs")).exists()
+    numvfs(functions, address, count)
+    numvfs(functions, address, 0)
+    assert (names(functions, f"{PCI}/devices"), virtual(functions, address)) == (before, [])
+
+
+def test_files_of_the_capability(functions: SimHost) -> None:
+    files = ("totalvfs", "numvfs", "offset", "stride", "vf_device", "drivers_autoprobe")
+    assert values(functions, function(CROSSING), *(f"sriov_{name}" for name in files)) == [
+        "4",
+        "0",
+        "254",
+        "1",
+        "101e",
+        "1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("2", 2), ("+2\n", 2), ("0x2", 2), ("010", 8), ("0X8\n", 8), ("00", 0), ("0", 0)]
+)
+def test_numbers_that_numvfs_takes(functions: SimHost, text: str, count: int) -> None:
+    numvfs(functions, NET, text)
+    assert len(virtual(functions, NET)) == count
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "number"),
+    [
+        (0, "x", errno.EINVAL),
+        (0, "\n", errno.EINVAL),
+        (0, "-1", errno.EINVAL),
+        (0, "08", errno.EINVAL),
+        (0, " 1", errno.EINVAL),
+        (0, "1 ", errno.EINVAL),
+        (0, "65536", errno.EINVAL),
+        (0, "9", errno.ERANGE),
+        (0, "65535", errno.ERANGE),
+        (2, "4", errno.EBUSY),
+        (2, "1", errno.EBUSY),
+        (2, "9", errno.ERANGE),
+    ],
+)
+def test_what_numvfs_refuses(functions: SimHost, before: int, text: str, number: int) -> None:
+    numvfs(functions, NET, before)
+    assert refused(numvfs, functions, NET, text) == number
+    assert len(virtual(functions, NET)) == before
+
+
+@pytest.mark.parametrize("other", ["", "vfio-pci"])
+def test_numvfs_without_a_driver_that_makes_them(functions: SimHost, other: str) -> None:
+    functions.run(["modprobe", "vfio-pci"])
+    functions.write(function(NET, "driver/unbind"), NET)
+    if other:
+        bind(functions, NET, other)
+    numvfs(functions, NET, 0)
+    assert refused(numvfs, functions, NET, 1) == errno.ENOENT
+    assert refused(numvfs, functions, NET, 9) == errno.ERANGE
+
+
+def changed(**parameters: Any) -> dict[str, Any]:
+    """The core's host with SR-IOV on its network card."""
+    plan = copy.deepcopy(CORE)
+    capability = {"totalvfs": 4, "offset": 8, "vf": {"pci": {"device": 0x1592}, "iommu_group": "auto"}, **parameters}
+    plan["devices"][1]["behaviour"] = {"sriov": capability}
+    return plan
+
+
+def test_a_driver_that_enables_fewer() -> None:
+    with SimHost(changed(enables=2)) as host:
+        numvfs(host, NIC, 4)
+        assert (len(virtual(host, NIC)), host.read(function(NIC, "sriov_numvfs"))) == (2, "2\n")
+
+
+def test_a_driver_that_refuses() -> None:
+    with SimHost(changed(configure_errno="EPERM")) as host:
+        assert refused(numvfs, host, NIC, 4) == errno.EPERM
+        assert virtual(host, NIC) == []
+    with SimHost(changed(disable_errno="EPERM", numvfs=3)) as host:
+        assert refused(numvfs, host, NIC, 0) == errno.EPERM
+        assert len(virtual(host, NIC)) == 3
+
+
+@pytest.mark.parametrize(("keeps", "left"), [(False, 0), (True, 3)])
+def test_the_driver_of_the_physical_function_goes(keeps: bool, left: int) -> None:
+    with SimHost(changed(keeps_vfs=keeps)) as host:
+        numvfs(host, NIC, 3)
+        host.write(function(NIC, "driver/unbind"), NIC)
+        assert (len(virtual(host, NIC)), host.read(function(NIC, "sriov_numvfs"))) == (left, f"{left}\n")
+        host.run(["modprobe", "vfio-pci"])
+        bind(host, NIC, "vfio-pci")
+        # VFIO keeps out of a physical function while there are functions of it.
+        assert driver(host, NIC) == (None if left else "vfio-pci")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("0", "0"), ("n", "0"), ("N\n", "0"), ("off", "0"), ("y", "1"), ("on\n", "1"), ("1", "1"), ("f", "0"), ("t", "1")],
+)
+def test_autoprobe(functions: SimHost, text: str, shown: str) -> None:
+    place = function(NET, "sriov_drivers_autoprobe")
+    functions.write(place, text)
+    assert functions.read(place) == f"{shown}\n"
+    numvfs(functions, NET, 1)
+    assert driver(functions, "0000:3b:01.0") == ("iavf" if shown == "1" else None)
+
+
+@pytest.mark.parametrize("text", ["", "2", "-1", "ja", "o", "\n"])
+def test_what_autoprobe_refuses(functions: SimHost, text: str) -> None:
+    place = function(NET, "sriov_drivers_autoprobe")
+    assert not text or refused(functions.write, place, text) == errno.EINVAL
+    assert functions.read(place) == "1\n"
+
+
+def test_without_autoprobe_only_an_override_binds(functions: SimHost) -> None:
+    """The kernel asks for the flag at each probe, not only when the functions are made."""
+    vf = "0000:3b:01.0"
+    functions.write(function(NET, "sriov_drivers_autoprobe"), "0")
+    numvfs(functions, NET, 1)
+    functions.write(f"{PCI}/drivers_probe", vf)
+    assert driver(functions, vf) is None
+    assert refused(functions.write, f"{PCI}/drivers/iavf/bind", vf) == errno.ENODEV
+    functions.write(function(vf, "driver_override"), "iavf")
+    functions.write(f"{PCI}/drivers_probe", vf)
+    assert driver(functions, vf) == "iavf"
+
+
+def test_events_of_virtual_functions(functions: SimHost) -> None:
+    vf = "0000:3b:01.0"
+    made = monitored(functions, "pci", lambda: numvfs(functions, NET, 1), 4)
+    assert made == [f"add {vf}", f"change {vf}", f"bind {vf}", f"change {NET}"]
+    gone = monitored(functions, "pci", lambda: numvfs(functions, NET, 0), 2)
+    assert gone == [f"unbind {vf}", f"remove {vf}"]
+    assert monitored(functions, "net", lambda: numvfs(functions, NET, 1), 1) == ["add ens3f0v0"]
+
+
+def test_a_guest_holds_a_virtual_function(functions: SimHost) -> None:
+    functions.run(["modprobe", "mlx5_vfio_pci"])
+    numvfs(functions, CROSSING, 2)
+    bind(functions, "0000:5e:1f.7", "mlx5_vfio_pci")
+    with functions.hold("0000:5e:1f.7"):
+        writer = functions.popen(["sh", "-c", f"echo 0 > {function(CROSSING, 'sriov_numvfs')}"])
+        eventually(lambda: not functions.path(function("0000:5e:1f.6")).is_symlink())
+        reader = functions.popen(["cat", function(CROSSING, "sriov_numvfs")], stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            reader.wait(0.3)
+        assert writer.poll() is None
+        # Another card is not behind it.
+        numvfs(functions, NET, 1)
+    assert writer.wait(5) == 0
+    assert reader.communicate(timeout=5)[0] == "0\n"
+    assert (virtual(functions, CROSSING), names(functions, "/dev/vfio")) == ([], ["vfio"])
+
+
+def test_an_instance_on_a_virtual_function(functions: SimHost) -> None:
+    numvfs(functions, GPU, 4)
+    parents = [f"0000:06:00.{number}" for number in range(4, 8)]
+    assert names(functions, "/sys/class/mdev_bus") == parents
+    create(functions, f"/sys/class/mdev_bus/{parents[1]}", "vgpusim-2", UUIDS[0])
+    with functions.hold(UUIDS[0]):
+        unbind = ["sh", "-c", f"echo {parents[1]} > {function(parents[1], 'driver/unbind')}"]
+        writer = functions.popen(unbind)
+        eventually(lambda: names(functions, MDEVS) == [])
+        assert writer.poll() is None
+    assert writer.wait(5) == 0
+    assert names(functions, "/sys/class/mdev_bus") == [parents[0], *parents[2:]]
+    functions.write(f"{PCI}/drivers_probe", parents[1])
+    assert names(functions, "/sys/class/mdev_bus") == parents
+    create(functions, f"/sys/class/mdev_bus/{parents[1]}", "vgpusim-2", UUIDS[0])
+    numvfs(functions, GPU, 0)
+    assert (names(functions, "/sys/class/mdev_bus"), names(functions, MDEVS)) == ([], [])
+
+
+def test_a_slow_driver_and_a_late_interface(functions: SimHost) -> None:
+    functions.fault("sriov_numvfs", op="write", delay=0.5)
+    functions.fault("net/ens3f0v0", lag=0.5)
+    writer = functions.popen(["sh", "-c", f"echo 1 > {function(NET, 'sriov_numvfs')}"])
+    eventually(lambda: names(functions, function("0000:3b:01.0")))
+    assert (writer.poll(), "ens3f0v0" in names(functions, "/sys/class/net")) == (None, False)
+    eventually(lambda: "ens3f0v0" in names(functions, "/sys/class/net"))
+    assert writer.wait(5) == 0
+
+
+def test_a_card_is_pulled_and_put_back(functions: SimHost) -> None:
+    numvfs(functions, NET, 2)
+    before = [name for name in names(functions, f"{PCI}/devices") if not name.startswith("0000:3b")]
+    gone = monitored(functions, "pci", lambda: functions.unplug(NET), 6)
+    vfs = ["0000:3b:01.0", "0000:3b:01.1"]
+    expected = [f"{action} {vf}" for vf in vfs for action in ("unbind", "remove")]
+    assert gone == [*expected, f"unbind {NET}", f"remove {NET}"]
+    assert names(functions, f"{PCI}/devices") == before
+    assert [name for name in names(functions, "/sys/class/net") if name.startswith("ens3")] == []
+    back = monitored(functions, "pci", lambda: functions.plug(NET), 2)
+    assert back == [f"add {NET}", f"bind {NET}"]
+    assert (driver(functions, NET), virtual(functions, NET)) == ("ice", [])
+    numvfs(functions, NET, 2)
+    assert virtual(functions, NET) == vfs
+
+
+def test_a_bridge_takes_along_what_is_below(functions: SimHost) -> None:
+    functions.unplug(BRIDGE)
+    assert not {BRIDGE, "0000:02:00.0"} & set(names(functions, f"{PCI}/devices"))
+    with pytest.raises(ControlError):
+        functions.unplug(BRIDGE)
+    functions.plug(BRIDGE)
+    assert (driver(functions, BRIDGE), driver(functions, "0000:02:00.0")) == ("pcieport", "xhci_hcd")
+    assert names(functions, "/sys/kernel/iommu_groups/1/devices") == [BRIDGE, "0000:02:00.0"]
+    with pytest.raises(ControlError):
+        functions.plug(BRIDGE)
+
+
+def test_a_card_is_pulled_from_a_guest(functions: SimHost) -> None:
+    functions.run(["modprobe", "vfio-pci"])
+    bind(functions, NVME, "vfio-pci")
+    with functions.hold(NVME):
+        functions.unplug(NVME)
+        assert NVME in names(functions, f"{PCI}/devices")
+    eventually(lambda: NVME not in names(functions, f"{PCI}/devices"))
+
+
+def test_a_disk_goes_with_its_controller(functions: SimHost) -> None:
+    assert functions.path("/dev/nvme1n1").exists()
+    gone = monitored(functions, "block", lambda: functions.write(function(NVME, "driver/unbind"), NVME), 1)
+    assert gone == ["remove nvme1n1"]
+    assert ("nvme1n1" in names(functions, "/sys/block"), functions.path("/dev/nvme1n1").exists()) == (False, False)
+    functions.write(f"{PCI}/drivers_probe", NVME)
+    assert (names(functions, "/sys/block"), functions.path("/dev/nvme1n1").exists()) == (["nvme0n1", "nvme1n1"], True)
+    assert functions.path("/dev/disk/by-path/pci-0000:01:00.0-nvme-1").is_symlink()
+
+
+def test_a_subchannel(functions: SimHost) -> None:
+    place = "/sys/bus/css/devices/0.0.0050"
+    assert names(functions, "/sys/bus/ccw/devices") == ["0.0.0815"]
+    functions.run(["modprobe", "vfio_ccw"])
+    functions.write(f"{place}/driver_override", "vfio_ccw")
+    functions.write(f"{place}/driver/unbind", "0.0.0050")
+    assert names(functions, "/sys/bus/ccw/devices") == []
+    functions.write("/sys/bus/css/drivers_probe", "0.0.0050\n")
+    assert functions.path(f"{place}/driver").readlink().name == "vfio_ccw"
+    assert names(functions, "/sys/class/mdev_bus") == ["0.0.0050"]
+    assert not functions.path("/sys/bus/css/drivers/vfio_ccw/new_id").exists()
+    functions.write(f"{place}/driver_override", "no-subchannel-driver")
+    functions.write(f"{place}/driver/unbind", "0.0.0050")
+    functions.write("/sys/bus/css/drivers_probe", "0.0.0050\n")
+    assert not functions.path(f"{place}/driver").is_symlink()
+
+
+def test_a_reboot_removes_virtual_functions(functions: SimHost) -> None:
+    before = names(functions, f"{PCI}/devices")
+    numvfs(functions, NET, 8)
+    functions.write(function(NET, "sriov_drivers_autoprobe"), "0")
+    functions.reboot()
+    assert (names(functions, f"{PCI}/devices"), virtual(functions, NET)) == (before, [])
+    assert functions.read(function(NET, "sriov_drivers_autoprobe")) == "1\n"
+
+
+def test_what_the_scenario_says(functions: SimHost) -> None:
+    found = {address: driver(functions, address) for address in names(functions, f"{PCI}/devices")}
+    assert [address for address, name in found.items() if name is None] == []
+    assert not functions.path(function("0000:00:1f.3", "iommu_group")).exists()
+    assert names(functions, "/sys/kernel/iommu_groups/10/devices") == ["0000:0a:00.0", "0000:0a:00.1"]
+    assert functions.read(function("0000:0a:00.0", "boot_vga")) == "1\n"
+    assert "259:2 / / " in functions.read("/proc/1/mountinfo")
+
+
+# ---- ip --------------------------------------------------------------------------------------------------------------
+
+
+def ip(host: SimHost, *arguments: str) -> Any:
+    return json.loads(host.run(["ip", "-json", *arguments]).stdout)
+
+
+def vf_info(host: SimHost, interface: str, index: int) -> dict[str, Any]:
+    link = ip(host, "-details", "link", "show", "dev", interface)[0]
+    found: dict[str, Any] = link["vfinfo_list"][index]
+    assert found.pop("vf") == index
+    return found
+
+
+def vf_set(host: SimHost, interface: str, index: int, *words: str) -> tuple[int, str]:
+    done = host.run(["ip", "link", "set", "dev", interface, "vf", str(index), *words], check=False)
+    return done.returncode, done.stderr
+
+
+TOO_HIGH = "Invalid min_tx_rate 2 - must be <= max_tx_rate 1\n"
+PLAIN = {
+    "link_type": "ether",
+    "address": "00:00:00:00:00:00",
+    "broadcast": "ff:ff:ff:ff:ff:ff",
+    "vlan_list": [{}],
+    "rate": {"max_tx": 0, "min_tx": 0},
+    "spoofchk": True,
+    "link_state": "auto",
+    "trust": False,
+    "query_rss_en": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        (["mac", "02:AA:00:00:00:01"], {"address": "02:aa:00:00:00:01"}),
+        (["vlan", "5"], {"vlan_list": [{"vlan": 5}]}),
+        (["vlan", "5", "qos", "3"], {"vlan_list": [{"vlan": 5, "qos": 3}]}),
+        (["vlan", "5", "proto", "802.1ad"], {"vlan_list": [{"vlan": 5, "protocol": "802.1ad"}]}),
+        (["spoofchk", "off"], {"spoofchk": False}),
+        (["trust", "on"], {"trust": True}),
+        (["state", "disable"], {"link_state": "disable"}),
+        (["max_tx_rate", "100"], {"tx_rate": 100, "rate": {"max_tx": 100, "min_tx": 0}}),
+        (["max_tx_rate", "100", "min_tx_rate", "50"], {"tx_rate": 100, "rate": {"max_tx": 100, "min_tx": 50}}),
+        (["mac", "02:00:00:00:00:09", "trust", "on"], {"address": "02:00:00:00:00:09", "trust": True}),
+    ],
+)
+def test_settings_of_a_virtual_function(functions: SimHost, words: list[str], changes: dict[str, Any]) -> None:
+    numvfs(functions, NET, 2)
+    assert vf_info(functions, "ens3f0", 1) == PLAIN
+    assert vf_set(functions, "ens3f0", 1, *words) == (0, "")
+    assert vf_info(functions, "ens3f0", 1) == {**PLAIN, **changes}
+    assert vf_info(functions, "ens3f0", 0) == PLAIN
+    numvfs(functions, NET, 0)
+    numvfs(functions, NET, 2)
+    assert vf_info(functions, "ens3f0", 1) == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("interface", "index", "words", "status", "text"),
+    [
+        ("ens3f0", 2, ["trust", "on"], 2, "RTNETLINK answers: Invalid argument\n"),
+        ("ens3f0", 0, ["mac", "01:00:00:00:00:01"], 2, "RTNETLINK answers: Invalid argument\n"),
+        ("ens3f0", 0, ["vlan", "5", "qos", "8"], 2, "RTNETLINK answers: Invalid argument\n"),
+        ("ens3f0", 0, ["vlan", "4096"], 255, 'Error: argument "4096" is wrong: Invalid "vlan" value\n\n'),
+        ("ens3f0", 0, ["state", "on"], 255, 'Error: argument "on" is wrong: Invalid "state" value\n\n'),
+        (
+            "ens3f0",
+            0,
+            ["max_tx_rate", "1", "min_tx_rate", "2"],
+            1,
+            "Invalid min_tx_rate 2 - must be <= max_tx_rate 1\n",
+        ),
+        ("ens4f0np0", 0, ["trust", "on"], 2, "RTNETLINK answers: Operation not supported\n"),
+        ("ens4f0np0", 0, ["min_tx_rate", "5"], 2, "RTNETLINK answers: Operation not supported\n"),
+        ("eno1", 0, ["trust", "on"], 2, "RTNETLINK answers: Operation not supported\n"),
+        ("nosuch", 0, ["trust", "on"], 1, 'Cannot find device "nosuch"\n'),
+    ],
+)
+def test_settings_that_are_refused(
+    functions: SimHost, interface: str, index: int, words: list[str], status: int, text: str
+) -> None:
+    numvfs(functions, NET, 2)
+    numvfs(functions, CROSSING, 2)
+    before = ip(functions, "-details", "link", "show")
+    assert vf_set(functions, interface, index, *words) == (status, text)
+    assert ip(functions, "-details", "link", "show") == before
+
+
+def test_what_a_driver_does_not_offer_is_not_shown(functions: SimHost) -> None:
+    numvfs(functions, CROSSING, 1)
+    assert vf_info(functions, "ens4f0np0", 0) == {
+        key: value for key, value in PLAIN.items() if key not in ("trust", "query_rss_en")
+    }
+    assert vf_set(functions, "ens4f0np0", 0, "max_tx_rate", "9") == (0, "")
+
+
+def test_an_address_is_the_interfaces_when_it_is_bound_next(functions: SimHost) -> None:
+    numvfs(functions, NET, 1)
+    place = "/sys/class/net/ens3f0v0/address"
+    assert vf_set(functions, "ens3f0", 0, "mac", "02:aa:00:00:00:01") == (0, "")
+    assert functions.read(place) == "02:3b:00:00:00:00\n"
+    functions.write(function("0000:3b:01.0", "driver/unbind"), "0000:3b:01.0")
+    functions.write(f"{PCI}/drivers_probe", "0000:3b:01.0")
+    assert functions.read(place) == "02:aa:00:00:00:01\n"
+
+
+def test_a_setting_fails(functions: SimHost) -> None:
+    """The settings of one command are made one after the other; those before one that fails stay."""
+    numvfs(functions, NET, 1)
+    functions.fault("/netlink/ens3f0/vf0/trust", op="write", errno="EIO")
+    words = ["trust", "on", "mac", "02:00:00:00:00:09"]
+    assert vf_set(functions, "ens3f0", 0, *words) == (2, "RTNETLINK answers: Input/output error\n")
+    assert vf_info(functions, "ens3f0", 0) == {**PLAIN, "address": "02:00:00:00:00:09"}
+
+
+def test_interfaces_addresses_and_routes(functions: SimHost) -> None:
+    names_of = [link["ifname"] for link in ip(functions, "link", "show")]
+    assert names_of == ["lo", "eno1", "ens3f0", "ens4f0np0"]
+    assert "vfinfo_list" not in ip(functions, "link", "show", "eno1")[0]
+    assert ip(functions, "-details", "link", "show", "ens3f0")[0]["parentdev"] == NET
+    addresses = ip(functions, "address", "show", "dev", "eno1")[0]["addr_info"]
+    assert [(item["family"], item["local"], item["scope"]) for item in addresses] == [
+        ("inet", "192.0.2.10", "global"),
+        ("inet6", "2001:db8::10", "global"),
+        ("inet6", "fe80::21b:21ff:fe00:1", "link"),
+    ]
+    assert [route["dst"] for route in ip(functions, "route", "show")] == ["default", "192.0.2.0/24"]
+    assert [route["gateway"] for route in ip(functions, "-6", "route", "show", "default")] == ["2001:db8::1"]
+    assert len(ip(functions, "route", "show", "table", "all")) == 5
+
+
+def test_an_interface_takes_its_addresses_and_routes_along(functions: SimHost) -> None:
+    functions.write(function("0000:18:00.0", "driver/unbind"), "0000:18:00.0")
+    functions.write(f"{PCI}/drivers_probe", "0000:18:00.0")
+    assert ip(functions, "address", "show", "eno1")[0]["addr_info"] == []
+    assert ip(functions, "route", "show", "table", "all") == []
+
+
+# ---- what is wrong with a scenario ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"drivers": {"pci": {"nic": {"id": []}}}}, "driver nic: unknown key id"),
+        ({"drivers": {"pci": {"nic": {"probe_errno": "EX"}}}}, "EX"),
+        ({"network": {"address": {}}}, "network: unknown key address"),
+        ({"network": {"not_offered": {"eth0": ["color"]}}}, "not_offered of eth0"),
+        ({"drivers": {}}, "of_driver is for devices below one of a bus with drivers"),
+    ],
+)
+def test_scenarios_that_do_not_start(change: dict[str, Any], text: str) -> None:
+    with pytest.raises(SimHostError, match=text), SimHost({**CORE, **change}):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"vfs": {}}, "unknown parameter vfs"),
+        ({"vf": {"pci": {"colour": 1}}}, "pci: unknown key colour"),
+        ({"vf": {"children": [{"path": "net/x{vf}", "classes": "net"}]}}, "unknown key classes"),
+    ],
+)
+def test_capabilities_that_do_not_start(parameters: dict[str, Any], text: str) -> None:
+    with pytest.raises(SimHostError, match=text), SimHost(changed(**parameters)):
+        pass

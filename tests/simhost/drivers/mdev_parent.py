@@ -39,7 +39,7 @@ class Instance:
 
 def kernel_number(data: bytes, path: str) -> int:
     """An unsigned number as the kernel parses one, in decimal, octal or hex; OSError EINVAL."""
-    text = data.decode("ascii", "replace").removesuffix("\n")
+    text = data.decode("ascii", "replace").removesuffix("\n").removeprefix("+")
     base = 16 if text.lower().startswith("0x") else 8 if len(text) > 1 and text.startswith("0") else 10
     digits = text[2:] if base == 16 else text
     if not re.fullmatch(r"[0-9a-fA-F]+", digits):
