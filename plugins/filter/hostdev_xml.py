@@ -39,6 +39,7 @@ NO_DEVICE = (
 # By kind that can be declared, as a module's result has the device: why a domain gets no such one, None where it does.
 DECLARED: dict[str, str | None] = {
     "mdev": None,
+    "sriov": "these are virtual functions: give one of them as nodedev_facts has it",
     "vhba": "this is a vHBA: give one of its luns, such as vhba.luns[0]",
 }
 POOL = "this is a pool: give one of its instances, such as instances[0]"

@@ -20,6 +20,7 @@ options:
     type: list
     elements: str
     choices:
+      - sriov
       - mdev
       - vhba
       - pool
@@ -27,6 +28,7 @@ seealso:
   - module: hostdev.nodedev.mdev
   - module: hostdev.nodedev.mdev_pool
   - module: hostdev.nodedev.nodedev
+  - module: hostdev.nodedev.sriov
   - module: hostdev.nodedev.vhba
   - module: hostdev.nodedev.vhba_pool
 author:
@@ -58,6 +60,26 @@ ansible_facts:
       description: What is defined, a list for each kind that was asked for.
       type: dict
       contains:
+        sriov:
+          description:
+            - The definitions of virtual functions, by their physical one. C(numvfs) is a number or V(max). C(drift)
+              tells of another number than defined, of functions with another driver, and of settings of a
+              function that are others.
+          type: list
+          elements: dict
+          sample:
+            - name: pci_0000_3b_00_0
+              address: "0000:3b:00.0"
+              numvfs: "4"
+              autoprobe: null
+              driver: vfio-pci
+              vfs: [{index: 0, mac: "02:00:00:00:00:01", vlan: 100}]
+              parent_missing: false
+              autostart: true
+              active: true
+              drift:
+                - {what: vlan of 0, defined: 100, running: 0}
+              pool: null
         mdev:
           description:
             - The definitions of mediated devices, which are those of mdevctl. C(active) says whether the device runs on
