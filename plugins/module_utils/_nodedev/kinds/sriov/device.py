@@ -173,7 +173,7 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     if wish.state == "absent":
         forget = [removal(seen.damaged, functions_of(seen.address))] if seen.damaged else []
         forget += [undefine(seen.definition)] if seen.definition else []
-        return _planned(seen, [*forget, *_removal(wish, seen)], 0, None)
+        return _planned(wish, seen, [*forget, *_removal(wish, seen)], 0, None)
     if seen.damaged:
         raise seen.damaged
     _refuse_unable(seen)
@@ -182,12 +182,12 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     kept = target if wish.persistent else seen.definition
     defining = [define(kept, seen.definition)] if kept and kept != seen.definition else []
     if wish.state == "inactive":
-        return _planned(seen, [*defining, *_removal(wish, seen)], 0, kept)
+        return _planned(wish, seen, [*defining, *_removal(wish, seen)], 0, kept)
     if seen.function is None:
         raise BadInput("device", seen.address, "there is no such device")
     _refuse_settings(seen, count)
     making = _steps(wish, seen, count)
-    return _planned(seen, [*making, *defining], count, kept)
+    return _planned(wish, seen, [*making, *defining], count, kept)
 
 
 def _refuse_unable(seen: Observation) -> None:
@@ -331,8 +331,10 @@ def _refuse_tools(seen: Observation) -> None:
         )
 
 
-def _planned(seen: Observation, steps: Sequence[Step], count: int, kept: Declared | None) -> Plan[Observation]:
-    then = replace(seen, definition=kept, damaged=None)
+def _planned(
+    wish: Wish, seen: Observation, steps: Sequence[Step], count: int, kept: Declared | None
+) -> Plan[Observation]:
+    then = replace(seen, declared=wish.declared.over(kept), definition=kept, damaged=None)
     created: tuple[str, ...] = ()
     if seen.capability is not None:
         fresh = count != seen.count
