@@ -65,7 +65,8 @@ def capability(function: pci.Function) -> Capability | None:
         return None
     return Capability(
         total,
-        _number(f"{function.path}/{NUMBER}") or 0,
+        # The kernel has whoever reads the number itself wait for a driver that is at work, be it for ever.
+        len(function.functions),
         autoprobe(function),
         _number(f"{function.path}/sriov_offset"),
         _number(f"{function.path}/sriov_stride"),
@@ -140,8 +141,6 @@ def _linked(function: pci.Function) -> int:
 
 def disable(function: pci.Function, seconds: float) -> None:
     """Have all virtual functions removed, and wait until they are gone; none is no error."""
-    if not _number(f"{function.path}/{NUMBER}"):
-        return
     _write(function, 0, seconds)
     if not wait_for(lambda: not pci.virtual_functions(function.path), seconds):
         raise NodedevError(f"the virtual functions of {called(function.address)} are still there after {seconds:g} s")
