@@ -31,6 +31,8 @@ usage: python -m simhost SCENARIO -- COMMAND [ARG...]       start a host, run a 
        python -m simhost --link [DIR] HBA STATE             change an FC HBA's port_state
        python -m simhost --reload [DIR] HBA                 reload its driver
        python -m simhost --unmap [DIR] NAME                 remove a multipath map or the like
+       python -m simhost --unplug [DIR] DEVICE              take a device of a bus with drivers away
+       python -m simhost --plug [DIR] DEVICE                bring it back
 SCENARIO is the name of a file in tests/simhost/scenarios or a path. Inside a host, DIR is $SIMHOST_DIR.
 """
 _DOWN_SECONDS = 30
@@ -160,6 +162,14 @@ def _unmap(arguments: list[str]) -> int:
     return _on_one("unmap", arguments)
 
 
+def _unplug(arguments: list[str]) -> int:
+    return _on_one("unplug", arguments)
+
+
+def _plug(arguments: list[str]) -> int:
+    return _on_one("plug", arguments)
+
+
 def _on_one(operation: str, arguments: list[str]) -> int:
     if len(arguments) not in (1, 2):
         raise UsageError("give one name")
@@ -185,6 +195,8 @@ _FORMS = {
     "--link": _link,
     "--reload": _reload,
     "--unmap": _unmap,
+    "--unplug": _unplug,
+    "--plug": _plug,
 }
 
 

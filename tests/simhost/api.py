@@ -277,6 +277,21 @@ class SimHost:
         """Reload the driver of a Fibre Channel HBA: its host comes back under another number, without vports."""
         control.request(self.folder, "reload", what=hba)
 
+    def new_ids(self) -> list[tuple[str, str]]:
+        """What was written to a driver's new_id since the boot, each with the driver's name."""
+        return [(str(driver), str(text)) for driver, text in control.request(self.folder, "new_ids")]
+
+    def unplug(self, name: str) -> None:
+        """Take a device of a bus with drivers away, with all below it, as a card that is pulled.
+
+        Where a guest holds it, that goes on when the guest ends, and this returns before.
+        """
+        control.request(self.folder, "unplug", what=name)
+
+    def plug(self, name: str) -> None:
+        """Bring back what was taken away, as the scenario has it."""
+        control.request(self.folder, "plug", what=name)
+
     def unmap(self, name: str) -> None:
         """Remove a device that is upon others, as `multipath -f` does; by its name or dm name."""
         control.request(self.folder, "unmap", what=name)

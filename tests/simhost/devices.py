@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simhost.faults import errno_number
-from simhost.tree import Attribute, Show, Store, Tree, failure
+from simhost.tree import Attribute, Directory, Show, Store, Tree, failure
 
 _DECLARED_KEYS = {"text", "raw", "hex", "errno", "mode", "store", "size"}
 
@@ -35,6 +35,7 @@ class Device:
     behaviour: dict[str, dict[str, Any]] = field(default_factory=dict)
     dynamic: dict[str, tuple[Show | None, Store | None]] = field(default_factory=dict)
     slaves: list[str] = field(default_factory=list)
+    of_driver: str | None = None
 
     @property
     def name(self) -> str:
@@ -207,10 +208,16 @@ def link_driver(tree: Tree, device: Device, driver: str) -> None:
     tree.link(f"{place}/{device.name}", device.path)
 
 
+def unlink_driver(tree: Tree, device: Device) -> None:
+    """Remove what `link_driver` added."""
+    tree.remove(f"{device.path}/driver")
+    tree.remove(f"/sys/bus/{device.bus}/drivers/{device.driver}/{device.name}")
+
+
 def uproot(tree: Tree, device: Device) -> None:
-    """Remove what `plant` added."""
+    """Remove what `plant` added, and the directory named after the class when it is empty then."""
     if device.driver is not None:
-        tree.remove(f"/sys/bus/{device.bus}/drivers/{device.driver}/{device.name}")
+        unlink_driver(tree, device)
     if device.node is not None:
         kind = "block" if device.subsystem == "block" else "char"
         tree.remove(f"/sys/dev/{kind}/{device.node['major']}:{device.node['minor']}")
@@ -219,6 +226,9 @@ def uproot(tree: Tree, device: Device) -> None:
     if device.is_disk:
         tree.remove(f"/sys/block/{device.name}")
     tree.remove(device.path)
+    folder = tree.nodes.get(device.parent)
+    if isinstance(folder, Directory) and folder.name == device.class_ and not folder.children:
+        tree.remove(device.parent)
 
 
 def _above_class(device: Device) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import itertools
 import threading
@@ -11,19 +12,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from simhost.binding import Binding
 from simhost.devices import Device, declared_attribute, plant, uproot
 from simhost.drivers import Driver
 from simhost.faults import Fault, Faults
+from simhost.network import Network
 from simhost.nodes import Nodes
 from simhost.scenario import Scenario
 from simhost.scsi_numbers import HostNumbers, shifted_devices
 from simhost.stacked import Stacked
-from simhost.tree import Tree
+from simhost.tree import Tree, failure
 from simhost.uevents import Udev
 from simhost.vfio import Vfio, group_device
 
 # Devices whose nodes the host has as files of its own; those of VFIO are the FUSE file system's.
 _WITH_NODE = ("block", "scsi_generic")
+_POLL_SECONDS = 0.02
 _BASE = (
     "block",
     "bus",
@@ -52,6 +56,23 @@ class Card:
     @property
     def free(self) -> int:
         return self.units - sum(self.used.values())
+
+
+class _Deed(threading.Thread):
+    """What a write asks for, in a thread of its own: the writer may be told to stop, the kernel is not."""
+
+    def __init__(self, lock: threading.RLock, action: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self._lock = lock
+        self._action = action
+        self.error: OSError | None = None
+
+    def run(self) -> None:
+        try:
+            with self._lock:
+                self._action()
+        except OSError as error:
+            self.error = error
 
 
 class Host:
@@ -85,12 +106,15 @@ class Host:
         self._unseen: set[str] = set()
         self._groups: dict[str, int] = {}
         declared = shifted_devices(scenario.devices, boots if scenario.shifting_hosts else 0)
-        self.devices = [device for device in declared if not device.slaves]
+        self.binding = Binding(self, scenario.drivers)
         self.stacked = Stacked(self, [device for device in declared if device.slaves])
-        self.numbers = HostNumbers(self.devices, scenario.reuse_host_numbers)
+        self._changed = threading.Condition(self.lock)
         for directory in _BASE:
             self.tree.directory(f"/sys/{directory}")
         self.vfio = Vfio(self.tree, self.lock)
+        self.devices = self.binding.boot([device for device in declared if not device.slaves])
+        self.network: Network = Network(self, scenario.network)
+        self.numbers = HostNumbers(self.devices, scenario.reuse_host_numbers)
         for path, value in scenario.sysfs.items():
             self.tree.add(declared_attribute(f"/sys/{path.strip('/')}", value))
         for device in self.devices:
@@ -103,9 +127,11 @@ class Host:
         for device in self.devices:
             if device.class_ == "block":
                 self.stacked.added(device)
+        self.binding.started()
         for device in self.devices:
-            for name, parameters in device.behaviour.items():
-                self._attach(device, name, parameters)
+            self.start_behaviours(device, None)
+            if self.binding.manages(device) and device.driver is not None:
+                self.start_behaviours(device, device.driver)
 
     def _plant_roots(self, device: Device) -> None:
         """Give a PCI root its uevent file, which makes it a device without a subsystem."""
@@ -119,9 +145,58 @@ class Host:
         wanted = None if device.iommu_group == "auto" else int(device.iommu_group)
         group = self.vfio.join(device.path, wanted)
         self._groups[device.path] = group
-        if device.driver == "vfio-pci" and not self.tree.exists(f"/dev/vfio/{group}"):
+        managed = self.binding.manages(device)
+        if device.driver == "vfio-pci" and not managed and not self.tree.exists(f"/dev/vfio/{group}"):
             self.vfio.add_node(str(group))
             plant(self.tree, group_device(group), self.announce)
+
+    def start_behaviours(self, device: Device, of_driver: str | None) -> None:
+        """Attach the device's behaviours, of this driver or of none."""
+        for name, parameters in device.behaviour.items():
+            if parameters.get("of_driver") == of_driver:
+                self._attach(device, name, {key: value for key, value in parameters.items() if key != "of_driver"})
+                self.drivers[-1].of_driver = of_driver
+
+    def stop_behaviours(self, device: Device, of_driver: str | None) -> None:
+        """Detach what `start_behaviours` attached."""
+        for driver in reversed(self.behaviours_of(device)):
+            if driver.of_driver == of_driver:
+                driver.detach()
+                self.drivers.remove(driver)
+
+    def behaviours_of(self, device: Device) -> list[Driver]:
+        """The behaviours that are attached to the device now."""
+        return [driver for driver in self.drivers if driver.declared is device]
+
+    def insist(self, path: str, action: Callable[[], None]) -> None:
+        """Do what a write to `path` asks for, under the host's lock, to its end; its OSError is the writer's.
+
+        A writer that is told to stop gets away with EINTR, and the action goes on. In the kernel it cannot.
+        """
+        deed = _Deed(self.lock, action)
+        deed.start()
+        while deed.is_alive():
+            deed.join(_POLL_SECONDS)
+            if deed.is_alive() and self.interrupted():
+                raise failure(errno.EINTR, path)
+        if deed.error is not None:
+            raise deed.error
+
+    def begin(self, action: Callable[[], None], seconds: float) -> None:
+        """Do something as the kernel does, in the background if it takes longer; its OSError within that time."""
+        deed = _Deed(self.lock, action)
+        deed.start()
+        deed.join(seconds)
+        if deed.error is not None:
+            raise deed.error
+
+    def pause(self) -> None:
+        """Let others have the host's lock for a moment."""
+        self._changed.wait(_POLL_SECONDS)
+
+    def is_closed(self) -> bool:
+        """Whether the host went down: what waits is to give up."""
+        return self._closed
 
     def _attach(self, device: Device, name: str, parameters: Mapping[str, Any]) -> None:
         try:
@@ -136,6 +211,10 @@ class Host:
         """Make a device appear. Its add event is the caller's to send, when the device is complete."""
         plant(self.tree, device, self.announce)
         self._join_group(device)
+        self.add_disk_node(device)
+
+    def add_disk_node(self, device: Device) -> None:
+        """The node in /dev of a disk or a SCSI generic device."""
         if device.node is not None and device.subsystem in _WITH_NODE:
             self.nodes.add(str(device.node["name"]), self._hidden(device))
 
@@ -145,6 +224,8 @@ class Host:
             self.nodes.remove(str(device.node["name"]))
         if self._hidden(device) > 0:
             self._unseen.add(device.path)
+        if device.class_ == "net":
+            self.network.lost(device)
         group = self._groups.pop(device.path, None)
         if group is not None:
             self.vfio.leave(device.path, group)
@@ -185,6 +266,10 @@ class Host:
     def group_of(self, device: Device) -> int:
         """The number of the device's IOMMU group; KeyError if it has none."""
         return self._groups[device.path]
+
+    def group_or_none(self, device: Device) -> int | None:
+        """The number of the device's IOMMU group, if it has one."""
+        return self._groups.get(device.path)
 
     def announce(self, device: Device, action: str, extra: Mapping[str, str] | None = None) -> None:
         """Send a udev event, late if a lag rule covers the device's uevent file.

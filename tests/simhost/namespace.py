@@ -11,12 +11,15 @@ import contextlib
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import socket
 import struct
 from pathlib import Path
 
 from simhost import linux
+from simhost.places import STAGE
+from simhost.programs import modules_folder
 from simhost.scenario import Scenario
 
 # Consoles and disks of the machine are not the simulated host's.
@@ -90,6 +93,7 @@ def build(stage: str, plan: Scenario) -> str:
             f"the system refuses a mount that the host needs ({error}): run as root in a privileged container"
         ) from error
     write_files(plan)
+    _own_programs(Path(stage).parent, plan)
     return f"{stage}/fuse"
 
 
@@ -104,6 +108,34 @@ def write_files(plan: Scenario) -> None:
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+
+
+def _own_programs(folder: Path, plan: Scenario) -> None:
+    """Have the host's server do what programs would ask the machine's kernel for, where the scenario wants that."""
+    if plan.drivers:
+        modules = Path("/usr", modules_folder().lstrip("/"))
+        _hide(str(modules))
+        modules.mkdir(parents=True, exist_ok=True)
+        for name, text in {"modules.alias": "", "modules.builtin": "", **plan.module_files}.items():
+            (modules / name).write_text(text, encoding="utf-8")
+        path = Path("/usr/sbin/modprobe")
+        # A link to kmod, which is other programs too.
+        path.unlink(missing_ok=True)
+        _stand_in(folder, path)
+    if plan.network is not None:
+        own = folder / STAGE / "ip"
+        _stand_in(folder, own)
+        path = Path(shutil.which("ip", path="/usr/sbin:/usr/bin") or "/usr/sbin/ip")
+        path.touch()
+        # Without root a file in /usr/bin can be covered, but not replaced.
+        linux.bind(str(own), str(path))
+
+
+def _stand_in(folder: Path, path: Path) -> None:
+    script = Path(__file__).with_name("stand_in.py")
+    words = shlex.join(["/usr/bin/python3", "-I", "-S", str(script), str(folder), path.name])
+    path.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
+    path.chmod(0o755)
 
 
 def show_sysfs(mountpoint: str, readonly: bool) -> None:
@@ -128,15 +160,19 @@ def _own_changes(stage: str, name: str) -> None:
 
 def _empty() -> None:
     for path in _NOT_SHOWN:
-        if not os.path.lexists(path):
-            continue
-        try:
-            shutil.rmtree(path)
-        except OSError:
-            # Without root the overlay cannot take over directories of users who are not mapped.
-            linux.mount("simhost", path, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
+        _hide(path)
     for name in ("callouts", "notifiers"):
         os.makedirs(f"/etc/mdevctl.d/scripts.d/{name}")
+
+
+def _hide(path: str) -> None:
+    if not os.path.lexists(path):
+        return
+    try:
+        shutil.rmtree(path)
+    except OSError:
+        # Without root the overlay cannot take over directories of users who are not mapped.
+        linux.mount("simhost", path, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=0755")
 
 
 def _own_dev(stage: str) -> None:

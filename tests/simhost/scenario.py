@@ -30,6 +30,10 @@ _TOP_KEYS = {
     "proc",
     "shifting_hosts",
     "reuse_host_numbers",
+    "drivers",
+    "modules",
+    "module_files",
+    "network",
 }
 _DEVICE_KEYS = {
     "path",
@@ -45,6 +49,7 @@ _DEVICE_KEYS = {
     "node",
     "behaviour",
     "slaves",
+    "of_driver",
 }
 
 
@@ -64,6 +69,10 @@ class Scenario:
     proc: dict[str, str] = field(default_factory=dict)
     shifting_hosts: bool = False
     reuse_host_numbers: bool = False
+    drivers: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    modules: dict[str, bool] = field(default_factory=dict)
+    network: dict[str, Any] | None = None
+    module_files: dict[str, str] = field(default_factory=dict)
 
 
 def find(name: str) -> Path:
@@ -97,7 +106,7 @@ def parse(data: Mapping[str, Any]) -> Scenario:
     """A scenario from plain data; ValueError says what is wrong with it."""
     _check_keys("scenario", data, _TOP_KEYS)
     places: dict[str, str] = {}
-    devices = [_device(item, places) for item in _repeated(data.get("devices") or [])]
+    devices = [declared_device(item, places) for item in _repeated(data.get("devices") or [])]
     faults = [dict(item) for item in data.get("faults") or []]
     for item in faults:
         Fault.from_mapping(item)
@@ -114,6 +123,10 @@ def parse(data: Mapping[str, Any]) -> Scenario:
         proc={str(name): str(text) for name, text in (data.get("proc") or {}).items()},
         shifting_hosts=bool(data.get("shifting_hosts", False)),
         reuse_host_numbers=bool(data.get("reuse_host_numbers", False)),
+        drivers={str(bus): dict(drivers or {}) for bus, drivers in (data.get("drivers") or {}).items()},
+        modules={str(name): bool(loaded) for name, loaded in (data.get("modules") or {}).items()},
+        network=None if data.get("network") is None else dict(data["network"]),
+        module_files={str(name): str(text) for name, text in (data.get("module_files") or {}).items()},
     )
 
 
@@ -139,7 +152,7 @@ def _repeated(items: list[Any]) -> Iterator[Mapping[str, Any]]:
         for index, values in enumerate(itertools.product(*ranges)):
             variables = {"index": index, **dict(zip(names, values, strict=True))}
             for device in item["devices"]:
-                yield _fill(device, variables)
+                yield filled(device, variables)
 
 
 def _range(bounds: Any) -> range:
@@ -149,13 +162,14 @@ def _range(bounds: Any) -> range:
     return range(int(first), int(last) + 1)
 
 
-def _fill(value: Any, variables: Mapping[str, int]) -> Any:
+def filled(value: Any, variables: Mapping[str, int | str]) -> Any:
+    """The declaration with the names in its texts replaced."""
     if isinstance(value, str):
         return value.format(**variables) if "{" in value else value
     if isinstance(value, Mapping):
-        return {_fill(key, variables): _fill(item, variables) for key, item in value.items()}
+        return {filled(key, variables): filled(item, variables) for key, item in value.items()}
     if isinstance(value, list):
-        return [_fill(item, variables) for item in value]
+        return [filled(item, variables) for item in value]
     return value
 
 
@@ -163,7 +177,8 @@ def _texts(values: Mapping[str, Any] | None) -> dict[str, str]:
     return {str(key): str(value) for key, value in (values or {}).items()}
 
 
-def _device(declaration: Mapping[str, Any], places: dict[str, str]) -> Device:
+def declared_device(declaration: Mapping[str, Any], places: dict[str, str]) -> Device:
+    """The device that a declaration describes; ValueError. `places` are those of PCI functions seen so far."""
     if "pci" in declaration:
         declaration = pci.expand(declaration, places)
     _check_keys(f"device {declaration.get('path', '')}", declaration, _DEVICE_KEYS)
@@ -186,4 +201,5 @@ def _device(declaration: Mapping[str, Any], places: dict[str, str]) -> Device:
         node=declaration.get("node"),
         behaviour={str(name): dict(given or {}) for name, given in (declaration.get("behaviour") or {}).items()},
         slaves=[str(name) for name in declaration.get("slaves") or []],
+        of_driver=declaration.get("of_driver"),
     )

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from simhost.faults import Fault
 from simhost.fusefs import SysfsOperations, interrupted, serve
 from simhost.host import Host, boot_faults
 from simhost.namespace import write_proc
+from simhost.programs import PROGRAMS
 from simhost.uevents import Udev
 from simhost.vfio import VfioNode
 
 _KILL_SECONDS = 5.0
+_UNPLUG_SECONDS = 1.0
 
 
 class Server:
@@ -78,6 +81,15 @@ class Server:
             return fc_host.link(self.host, str(message["what"]), str(message["state"]))
         if operation == "reload":
             return fc_host.reload(self.host, str(message["what"]))
+        if operation == "program":
+            return asdict(PROGRAMS[str(message["name"])](self.host, [str(item) for item in message["arguments"]]))
+        if operation == "unplug":
+            return self.host.begin(self.host.binding.unplug(str(message["what"])), _UNPLUG_SECONDS)
+        if operation == "plug":
+            with self.host.lock:
+                return self.host.binding.plug(str(message["what"]))
+        if operation == "new_ids":
+            return self.host.binding.new_ids
         if operation == "unmap":
             with self.host.lock:
                 return self.host.stacked.unmap(str(message["what"]))

@@ -63,7 +63,10 @@ def values(host: SimHost, folder: str, *attributes: str) -> list[str]:
 
 def names(host: SimHost, folder: str) -> list[str]:
     """What is in a folder, in order; nothing if it is not there."""
-    return sorted(os.listdir(host.path(folder))) if host.path(folder).exists() else []
+    try:
+        return sorted(os.listdir(host.path(folder)))
+    except FileNotFoundError:
+        return []
 
 
 def refused(action: Callable[..., Any], *arguments: Any) -> int | None:

@@ -15,6 +15,7 @@ from simhost.tree import Attribute, Node, Tree, failure
 
 GROUPS = "/sys/kernel/iommu_groups"
 NODES = "/dev/vfio"
+CDEV_MAJOR = 511
 _MAJOR = 243
 _POLL_SECONDS = 0.02
 # FUSE tells the server of a last close a moment after close() returned; a process that opens the node again
@@ -119,13 +120,20 @@ class Vfio:
 
     def in_use(self, paths: Iterable[str]) -> bool:
         """Whether a guest uses the device behind one of these nodes."""
-        nodes = (self._tree.nodes.get(path) for path in paths)
-        return any(isinstance(node, VfioNode) and node.guests for node in nodes)
+        return any(node.guests for node in self._at(paths))
+
+    def _at(self, paths: Iterable[str]) -> list[VfioNode]:
+        found = (self._tree.nodes.get(path) for path in paths)
+        return [node for node in found if isinstance(node, VfioNode)]
 
     def wait_free(self, paths: list[str], interrupted: Callable[[], bool]) -> bool:
         """Wait until no guest uses these nodes; False when `interrupted` said so before. Lets go of the lock."""
+        return self.wait_released(self._at(paths), interrupted)
+
+    def wait_released(self, nodes: list[VfioNode], interrupted: Callable[[], bool]) -> bool:
+        """The same for nodes that may have gone from their place already."""
         with self._changed:
-            while self.in_use(paths):
+            while any(node.guests for node in nodes):
                 if interrupted():
                     return False
                 self._changed.wait(_POLL_SECONDS)

@@ -26,7 +26,15 @@ class Driver(ABC):
         self.host = host
         self.device = device
         self.parameters = parameters
+        self.declared = device
+        self.of_driver: str | None = None
 
     @abstractmethod
     def attach(self) -> None:
         """Add the driver's files to the device."""
+
+    def detach(self) -> None:  # noqa: B027 - what is below the device goes with it
+        """Take away what is elsewhere: the device goes, or its driver does."""
+
+    def unbound(self) -> None:  # noqa: B027 - a behaviour that is not the driver's stays
+        """The driver of the device lets go of it."""

@@ -85,11 +85,16 @@ class FcHost(Driver):
 
     def unload(self) -> None:
         """The driver lets go of the HBA: everything below the PCI function goes, at once."""
+        self.detach()
+        self.host.vanish([self.device])
+
+    def detach(self) -> None:
+        """What is below the SCSI host goes."""
         for vport in reversed(self.vports):
             vport.stop()
         self.vports = []
         self._port.remove_targets()
-        self.host.vanish([self.device, *self._classes])
+        self.host.vanish(self._classes)
 
     def load(self) -> None:
         """The driver comes back: the SCSI host has a new number, and no vports."""

@@ -20,11 +20,10 @@ from simhost.drivers import Driver
 from simhost.faults import errno_number
 from simhost.host import Card
 from simhost.tree import Attribute, Show, Store, failure
-from simhost.vfio import group_device
+from simhost.vfio import CDEV_MAJOR, group_device
 
 _UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _UUID_LENGTH = 36
-_CDEV_MAJOR = 511
 
 
 @dataclass
@@ -40,7 +39,7 @@ class Instance:
 
 def kernel_number(data: bytes, path: str) -> int:
     """An unsigned number as the kernel parses one, in decimal, octal or hex; OSError EINVAL."""
-    text = data.decode("ascii", "replace").removesuffix("\n")
+    text = data.decode("ascii", "replace").removesuffix("\n").removeprefix("+")
     base = 16 if text.lower().startswith("0x") else 8 if len(text) > 1 and text.startswith("0") else 10
     digits = text[2:] if base == 16 else text
     if not re.fullmatch(r"[0-9a-fA-F]+", digits):
@@ -64,6 +63,7 @@ class MdevParent(Driver):
         host = self.host
         self.types: dict[str, dict[str, Any]] = {str(k): dict(v or {}) for k, v in parameters["types"].items()}
         self.instances: dict[str, Instance] = {}
+        self._closing = False
         self.card = self._card()
         self.full_errno = errno_number(parameters.get("full_errno", "ENOSPC"))
         # UUIDs are unique over all parents of the host.
@@ -81,6 +81,20 @@ class MdevParent(Driver):
             for name in ("name", "description"):
                 if name in type_:
                     tree.add(Attribute(f"{base}/{name}", f"{type_[name]}\n".encode()))
+
+    def detach(self) -> None:
+        """The driver is no parent any more: its instances go first, each when its guest has ended."""
+        host = self.host
+        self._closing = True
+        host.tree.remove(f"/sys/class/mdev_bus/{self.device.name}")
+        for instance in list(self.instances.values()):
+            if host.tree.exists(f"{instance.device.path}/remove"):
+                self._unlist(instance)
+            host.vfio.wait_free(instance.nodes, host.is_closed)
+            if instance.uuid in self.instances:
+                self._finish(instance)
+        host.tree.remove(f"{self.device.path}/mdev_supported_types")
+        host.announce(self.device, "change", {"MDEV_STATE": "unregistered"})
 
     def type_path(self, type_id: str) -> str:
         return f"{self.device.path}/mdev_supported_types/{type_id}"
@@ -124,6 +138,8 @@ class MdevParent(Driver):
                 raise failure(errno_number("EINVAL"), path)
             uuid = data[:_UUID_LENGTH].decode().lower()
             with self.host.lock:
+                if self._closing:
+                    raise failure(errno_number("ENODEV"), path)
                 if uuid in self.all_uuids:
                     raise failure(errno_number("EEXIST"), path)
                 if self.available(type_id) < 1:
@@ -164,7 +180,7 @@ class MdevParent(Driver):
         if host.scenario.vfio_cdev:
             number = host.vfio.next_cdev()
             instance.nodes.append(host.vfio.add_node(f"devices/vfio{number}"))
-            node = {"name": f"vfio/devices/vfio{number}", "major": _CDEV_MAJOR, "minor": number}
+            node = {"name": f"vfio/devices/vfio{number}", "major": CDEV_MAJOR, "minor": number}
             cdev = Device(path=f"{path}/vfio-dev/vfio{number}", class_="vfio-dev", node=node)
             instance.companions.append(cdev)
         for companion in instance.companions:
