@@ -40,6 +40,7 @@ NO_DEVICE = (
 DECLARED: dict[str, str | None] = {
     "driver": "this is a binding to a driver: give the device of hostdev.nodedev.nodedev_facts",
     "mdev": None,
+    "sriov": "these are virtual functions: give one of them as nodedev_facts has it",
     "vhba": "this is a vHBA: give one of its luns, such as vhba.luns[0]",
 }
 POOL = "this is a pool: give one of its instances, such as instances[0]"

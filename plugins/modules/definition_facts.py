@@ -21,6 +21,7 @@ options:
     elements: str
     choices:
       - driver
+      - sriov
       - mdev
       - vhba
       - pool
@@ -29,6 +30,7 @@ seealso:
   - module: hostdev.nodedev.mdev
   - module: hostdev.nodedev.mdev_pool
   - module: hostdev.nodedev.nodedev
+  - module: hostdev.nodedev.sriov
   - module: hostdev.nodedev.vhba
   - module: hostdev.nodedev.vhba_pool
 author:
@@ -74,6 +76,26 @@ ansible_facts:
               autostart: true
               active: true
               drift: []
+              pool: null
+        sriov:
+          description:
+            - The definitions of virtual functions, by their physical one. C(numvfs) is a number or V(max). C(drift)
+              tells of another number than defined, of functions with another driver, and of settings of a
+              function that are others.
+          type: list
+          elements: dict
+          sample:
+            - name: pci_0000_3b_00_0
+              address: "0000:3b:00.0"
+              numvfs: "4"
+              autoprobe: null
+              driver: vfio-pci
+              vfs: [{index: 0, mac: "02:00:00:00:00:01", vlan: 100}]
+              parent_missing: false
+              autostart: true
+              active: true
+              drift:
+                - {what: vlan of 0, defined: 100, running: 0}
               pool: null
         mdev:
           description:

@@ -41,6 +41,8 @@ MODULES: dict[str, dict[str, Any]] = {
         "xml": "<device><parent>mtty_mtty</parent><capability type='mdev'><type id='mtty-1'/></capability></device>"
     },
     "nodedev_facts": {"capabilities": ["mdev_types", "fc_host"], "xml": True},
+    # Where no such device is, nothing has to be removed.
+    "sriov": {"device": "0000:ff:1f.7", "state": "absent"},
     "vhba": VHBA,
     "vhba_facts": {},
     "vhba_pool": {"name": "warm", "count": 2},

@@ -20,6 +20,7 @@ Rule = dict[str, Any]
 
 # Seconds for a wait of a module that has nothing to wait for.
 SHORT = 0.2
+NIC = "0000:3b:00.0"
 WWNNS, WWPNS = (WWNN, "5001a4a1000000a3"), (WWPN, "5001a4a0000000a3")
 DEVICE = "<device><parent>{}</parent><capability type='{}'>{}</capability></device>"
 # What follows them in the capability is left open.
@@ -31,6 +32,11 @@ CALLS: dict[str, list[Arguments]] = {
     "mdev": [{"uuid": UUID, "parent": CARD, "type": "nvidia-231"}, {"uuid": UUID, "state": "absent"}],
     "mdev_pool": [{"name": "x", "type": "nvidia-231", "count": "2"}, {"name": "x", "state": "absent"}],
     "driver": [{"device": CARD, "driver": "vfio-pci"}, {"device": CARD, "state": "absent"}],
+    "sriov": [
+        {"device": NIC, "numvfs": "2", "vfs": [{"index": 0, "vlan": 5}]},
+        {"device": "pci_0000_3b_00_0", "driver": "vfio-pci"},
+        {"device": NIC, "state": "absent", "force": True},
+    ],
     "vhba": [{"wwnn": WWNN, "wwpn": WWPN}, {"name": "database"}, {"wwnn": WWNN, "wwpn": WWPN, "state": "absent"}],
     "vhba_pool": [{"name": "x", "count": "2"}, {"name": "x", "state": "absent"}],
     "nodedev": [
@@ -142,14 +148,16 @@ FOLDERS = {
     "/etc/mdevctl.d/0000:99:00.0": (UUID, OTHER),
     "/etc/mdevctl.d": (CARD, "0000:99:00.0", "README", "a\nb", ".hidden", "scripts.d"),
     "/etc/nodedev.d/vhba": (f"{WWPN}.json", f"{WWPN.upper()}.json", "x.json", ".nodedev-x.json", "a\nb.json", ".json"),
+    "/etc/nodedev.d/sriov": (f"{NIC}.json", "3b:00.0.json", "x.json", "a\nb.json", ".json"),
     "/etc/nodedev.d/pool": ("x.json", "y.json", "a\nb.json", ".json", "x"),
     "/run/nodedev.d/pool": ("x.json",),
-    "/etc/nodedev.d": ("vhba", "pool", "other"),
+    "/etc/nodedev.d": ("vhba", "sriov", "pool", "other"),
 }
 RIGHT: list[dict[str, Any]] = [
     {"mdev_type": "nvidia-231", "start": "auto", "attrs": [{"nvidia/vgpu_params": "a=1"}]},
     {"mdev_type": "nvidia-999", "start": "manual", "attrs": []},
     {"version": 1, "wwnn": WWNN, "wwpn": WWPN, "parent_wwpn": HBAS[3], "require_online": True},
+    {"version": 1, "numvfs": 2, "driver": "vfio-pci", "vfs": [{"index": 0, "mac": "02:00:00:00:00:01"}]},
     {
         "version": 1,
         "kind": "mdev",

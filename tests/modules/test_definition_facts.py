@@ -131,7 +131,9 @@ def test_kinds(host: Host, kinds: list[str]) -> None:
 
 
 def test_an_unknown_kind(host: Host) -> None:
-    assert "value of kinds must be one or more of: mdev, vhba, pool" in host.failed("definition_facts", kinds=["vf"])
+    assert "value of kinds must be one or more of: sriov, mdev, vhba, pool" in host.failed(
+        "definition_facts", kinds=["vf"]
+    )
 
 
 def test_check_mode(host: Host) -> None:

@@ -24,7 +24,7 @@ MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
 # The boot engine's examples need systemd: tests/kernelhost/test_boot.py runs them.
 SIMULATED = [module for module in MODULES if module.stem != "boot_engine"]
 # The hosts that examples are written for, where that is not one with vGPUs.
-SCENARIOS = {"vhba": "fc", "vhba_facts": "fc", "vhba_pool": "fc"}
+SCENARIOS = {"sriov": "functions", "vhba": "fc", "vhba_facts": "fc", "vhba_pool": "fc"}
 REPOSITORY = yaml.safe_load((ROOT / "galaxy.yml").read_text())["repository"]
 # The pages of docs that every module's documentation leads to.
 PAGES = ("start", "troubleshooting", "migration", "results")

@@ -32,6 +32,8 @@ LIMIT = 15.0
 TO_SHRINK = 60.0
 SERVER = str(Path(__file__).with_name("odd_server.py"))
 HOSTS = ("nvidia-mdev", "fc")
+# Where modules have something to do that have nothing to do on those.
+OTHERS = {"sriov": "functions"}
 # How Ansible's own refusals of arguments begin, in which the user's text stands as it is.
 ANSIBLES = (
     *("argument '", "value of ", "Unsupported parameters", "missing required", "parameters are mutually", "one of the"),
@@ -141,7 +143,7 @@ class _OverError(BaseException):
 def servers(library: str) -> Iterator[dict[str, Server]]:
     """A host of each scenario, by its name."""
     started: dict[str, Server] = {}
-    for scenario in HOSTS:
+    for scenario in (*HOSTS, *OTHERS.values()):
         host = Host(scenario)
         host.library = library
         host.start()
@@ -156,6 +158,8 @@ def hosts_of(module: str) -> tuple[str, ...]:
     """The scenarios in which a module has something to do."""
     if module == "nodedev" or module in odd.FACTS:
         return HOSTS
+    if module in OTHERS:
+        return (OTHERS[module],)
     return ("fc",) if module.startswith("vhba") else ("nvidia-mdev",)
 
 

@@ -14,7 +14,7 @@ from pages import page, tables
 from test_documentation import MODULES, returned, told
 
 TEXT = page("results.md")
-STATES, EVERY, DEVICE, HOLDERS, LUNS, TABLE = tables(TEXT)
+STATES, EVERY, DEVICE, HOLDERS, LUNS, FUNCTIONS, TABLE = tables(TEXT)
 NAMES = [module.stem for module in MODULES]
 WORD = re.compile(r"`([a-z_]+)`")
 # Those of which the page says what a device has.
@@ -89,6 +89,11 @@ def test_holders_luns_and_targets() -> None:
     assert multipath == set(lun["multipath"])
     (targets,) = (words(row[5]) for row in DEVICE if row[0] == "`targets`")
     assert targets == set(of_each("vhba")["targets"]["sample"][0])
+
+
+def test_virtual_functions() -> None:
+    (sample,) = of_each("sriov")["functions"]["sample"]
+    assert set.union(*(words(row[0]) for row in FUNCTIONS)) == set(sample)
 
 
 def test_each_word_of_the_page_exists() -> None:

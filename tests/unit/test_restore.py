@@ -151,6 +151,6 @@ def test_both_units_have_the_same_sandbox() -> None:
     boxes = set()
     for unit in ("nodedev-restore.service", "nodedev-restore@.service"):
         box = (FILES / unit).read_text().partition("# A sandbox")[2].partition("\n[Install]")[0]
-        assert "SystemCallFilter=@system-service\n" in box
+        assert "SystemCallFilter=@system-service @module\n" in box
         boxes.add(box.rstrip("\n"))
     assert len(boxes) == 1

@@ -12,6 +12,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors im
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import registry
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import device as mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import pool_wish as mdev_wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.sriov import device as sriov
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import device as vhba
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vhba import pool_wish as vhba_wish
 from hypothesis import given
@@ -56,11 +57,12 @@ def of_nodedev(**options: Any) -> None:
 KINDS: list[Callable[..., Any]] = [
     lambda **options: mdev.Wish.checked(uuid=UUID, **options),
     lambda **options: mdev_wish.Wish.checked(name="x", **options),
+    lambda **options: sriov.Wish.checked(device="0000:3b:00.0", **options),
     lambda **options: vhba.Wish.checked(name="x", **options),
     lambda **options: vhba_wish.Wish.checked(name="x", **options),
     of_nodedev,
 ]
-EACH_KIND = pytest.mark.parametrize("wish", KINDS, ids=["mdev", "mdev_pool", "vhba", "vhba_pool", "nodedev"])
+EACH_KIND = pytest.mark.parametrize("wish", KINDS, ids=["mdev", "mdev_pool", "sriov", "vhba", "vhba_pool", "nodedev"])
 
 
 @EACH_KIND

@@ -13,11 +13,12 @@ from .text import cleaned
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # A PCI function's address as people write it: in capitals, without its domain, or with eight digits of that.
 PCI = re.compile(r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])", re.IGNORECASE)
-# libvirt's names of the devices that can be bound.
-NODE_DEVICE = re.compile(
-    r"pci_([0-9a-f]{4,8})_([0-9a-f]{2})_([01][0-9a-f])_([0-7])|(css|ccw)_([0-9a-f]{1,2})_([0-9a-f])_([0-9a-f]{4})"
-)
+# libvirt's name of one, and of the other devices that can be bound.
+PCI_NAME = re.compile(r"pci_([0-9a-f]{4,8})_([0-9a-f]{2})_([01][0-9a-f])_([0-7])")
+CCW_NAME = re.compile(r"(css|ccw)_([0-9a-f]{1,2})_([0-9a-f])_([0-9a-f]{4})")
 SUBCHANNEL = re.compile(r"[0-9a-f]{1,2}\.[0-9a-f]\.[0-9a-f]{4}")
+DRIVER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
+MAC = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){5}")
 ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.-]*")
 WWN = re.compile(r"[0-9a-f]{16}")
 OUI = re.compile(r"[0-9a-f]{6}")
@@ -77,14 +78,11 @@ def checked_address(option: str, value: str) -> str:
 
 def checked_device(option: str, value: str) -> tuple[str, str]:
     """The bus of a device that can be bound, and its name there, by libvirt's name or a PCI function's address."""
-    address = kernel_address(value)
-    if PCI.fullmatch(address):
-        return "pci", address
-    found = NODE_DEVICE.fullmatch(value)
-    if found and found[1]:
-        return "pci", f"{found[1]}:{found[2]}:{found[3]}.{found[4]}"
+    found = CCW_NAME.fullmatch(value)
     if found:
-        return found[5], f"{found[6]}.{found[7]}.{found[8]}"
+        return found[1], f"{found[2]}.{found[3]}.{found[4]}"
+    if PCI_NAME.fullmatch(value) or PCI.fullmatch(value):
+        return "pci", checked_function(option, value)
     if SUBCHANNEL.fullmatch(value):
         plain = value.replace(".", "_")
         raise BadInput(option, value, f"a subchannel is named css_{plain}, and a CCW device ccw_{plain}")
@@ -98,6 +96,35 @@ def kernel_address(value: str) -> str:
     """
     found = PCI.fullmatch(value)
     return f"{int(found[1] or '0', 16):04x}:{found[2].lower()}" if found else value
+
+
+def checked_function(option: str, value: object) -> str:
+    """The address of a PCI function, which is named by it or by libvirt's name; else BadInput."""
+    name = PCI_NAME.fullmatch(value) if isinstance(value, str) else None
+    plain = f"{name[1]}:{name[2]}:{name[3]}.{name[4]}" if name else value
+    if not isinstance(plain, str) or not PCI.fullmatch(plain):
+        raise BadInput(option, value, "a PCI function is named like pci_0000_3b_00_0 or 0000:3b:00.0")
+    return kernel_address(plain)
+
+
+def checked_driver(option: str, value: object) -> str:
+    """The name of a driver, fit to be part of a path; else BadInput."""
+    if not isinstance(value, str) or not DRIVER.fullmatch(value):
+        raise BadInput(option, value, "a driver's name has 1 to 64 letters, digits and _ . + -")
+    return value
+
+
+def checked_mac(option: str, value: object) -> str:
+    """The MAC address of one network interface in lower case, with colons; else BadInput."""
+    mac = value.lower().replace("-", ":") if isinstance(value, str) else ""
+    if not MAC.fullmatch(mac):
+        # 52:54:00:12:34:56 is a number in base 60 to YAML.
+        hint = "; YAML takes digits and colons alone for a number: quote it"
+        plain = isinstance(value, int) or str(value).isdecimal()
+        raise BadInput(option, value, f"a MAC address has 6 bytes in hexadecimal digits{hint if plain else ''}")
+    if int(mac[:2], 16) & 1 or not int(mac.replace(":", ""), 16):
+        raise BadInput(option, value, "zeros alone, or an odd first byte, is not the address of one interface")
+    return mac
 
 
 def checked_type(value: str | None) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import wishes
 from ..errors import BadInput, InUse, Missing, NodedevError
-from ..grammar import checked_device
+from ..grammar import checked_device, checked_driver
 from ..host import binding, iommu, modules, pci, subchannels, sysfs
 from ..host.binding import NONE, Target
 from ..host.pci_users import Use, Users
@@ -57,10 +57,8 @@ class Wish:
     def checked(cls, device: str, **options: Any) -> Wish:
         """A wish whose every part fits its grammar; raises BadInput naming the option that does not."""
         bus, address = checked_device("device", device)
-        driver = options.get("driver")
-        reason = None if driver is None else driverctl.checked_name(driver)
-        if reason is not None:
-            raise BadInput("driver", driver, reason)
+        if options.get("driver") is not None:
+            checked_driver("driver", options["driver"])
         wishes.check(options)
         return cls(bus, address, **options)
 

@@ -20,6 +20,8 @@ from .mdev import device as mdev_device
 from .mdev import document as mdev_document
 from .mdev import pool_wish as mdev_pool
 from .mdev import restored as mdev_restored
+from .sriov import device as sriov_device
+from .sriov import restored as sriov_restored
 from .vhba import device as vhba_device
 from .vhba import document as vhba_document
 from .vhba import pool_wish as vhba_pool
@@ -168,6 +170,7 @@ class Damaged:
 # By the name that users choose a kind by, in the order in which they are restored: parents before children.
 KINDS: dict[str, Kind] = {
     "driver": Kind(driver, driver),
+    "sriov": Kind(sriov_device, sriov_restored),
     "mdev": Kind(mdev_device, mdev_restored, mdev_document, mdev_pool),
     "vhba": Kind(vhba_device, vhba_restored, vhba_document, vhba_pool),
 }

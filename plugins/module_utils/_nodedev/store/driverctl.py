@@ -12,6 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 
+from ..grammar import DRIVER
 from ..plan import Step
 from . import files
 from .files import DamagedDefinition
@@ -20,8 +21,6 @@ STORE = "/etc/driverctl.d"
 # driverctl writes its files under the normal umask.
 MODE = 0o644
 FILE_NAME = re.compile(r"([a-z0-9_]+)-([0-9A-Za-z][0-9A-Za-z_:.-]*)")
-# What the kernel's drivers are called, none of which leads elsewhere.
-DRIVER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,3 @@ def _leave(target: Definition | None, other: Definition | None) -> None:
         files.write(target.path, f"{target.driver}\n", MODE)
     elif other is not None:
         files.remove(other.path)
-
-
-def checked_name(driver: str) -> str | None:
-    """Why a text is no name of a driver; None where it is one."""
-    return None if DRIVER.fullmatch(driver) else "a driver's name has 1 to 64 letters, digits and _ . + -"

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A virtual function as it is used: its driver, network interface, users, vGPU."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ..errors import InUse, NodedevError
+from ..names import called
+from ..waiting import wait_for
+from . import binding, mdev_parents, mdevs, pci, sysfs, udev_events
+from .pci_users import Use, Users
+
+# Drivers that give a function to guests or to programs and make no network interface: vfio-pci and its variants, uio.
+HANDING_ON = ("vfio", "uio", "igb_uio", "pci-stub", "pci-pf-stub")
+NO_VGPU = ("", "0")
+
+
+@dataclass(frozen=True)
+class Virtual:
+    """A virtual function; ``index`` counts those of the physical one from 0.
+
+    ``netdev`` is its network interface as far as it is in this network namespace, ``hardware`` the address of that.
+    ``vgpu`` is the type of the vGPU that it carries. Of one that is only foretold all but ``driver`` is unknown.
+    """
+
+    index: int
+    address: str | None
+    path: str = ""
+    driver: str | None = None
+    override: str | None = None
+    group: str | None = None
+    netdev: str | None = None
+    hardware: str | None = None
+    vgpu: str | None = None
+    uses: tuple[Use, ...] = ()
+
+
+def _hands_on(driver: str) -> bool:
+    """Whether a driver makes no network interface."""
+    return driver.startswith(HANDING_ON) or driver.endswith("_vfio_pci")
+
+
+def of(function: pci.Function) -> tuple[Virtual, ...]:
+    """All virtual functions of a physical one, by their index; one that vanishes meanwhile is left out."""
+    found = [pci.find(address) for address in function.functions]
+    running = mdevs.running() if any(found) else []
+    users = Users()
+    return tuple(_looked(index, each, running, users) for index, each in enumerate(found) if each is not None)
+
+
+def _looked(index: int, function: pci.Function, running: list[mdevs.Mdev], users: Users) -> Virtual:
+    interface = next(iter(pci.interfaces(function.path)), None)
+    mine = [each for each in running if each.parent == function.address]
+    vgpu = sysfs.read(f"{function.path}/{mdev_parents.VENDORS_OWN}") or ""
+    return Virtual(
+        index,
+        function.address,
+        function.path,
+        function.driver,
+        function.override,
+        function.group,
+        interface,
+        None if interface is None else sysfs.read(f"/sys/class/net/{interface}/address"),
+        vgpu if vgpu not in NO_VGPU else next((each.type for each in mine), None),
+        tuple(users.of(function)),
+    )
+
+
+def refuse_if_used(functions: Collection[Virtual], what: str, force: bool, bound: bool = False) -> None:
+    """Raise InUse, naming the uses, where functions are used and may not be taken away from under their users.
+
+    ``what`` is what would be done to them, ``bound`` says whether a driver is a use too. What a guest has is refused
+    whatever ``force`` says.
+    """
+    never = [f"{each.address}: {use.text}" for each in functions for use in each.uses if not use.forcible]
+    unless = [text for each in functions for text in _uses(each, bound)]
+    held = [use.holder.document(function=str(each.address)) for each in functions for use in each.uses if use.holder]
+    if never:
+        raise InUse(
+            f"virtual functions that somebody has would be {what}, which force does not do: {'; '.join(never)}", held
+        )
+    if unless and not force:
+        raise InUse(
+            f"virtual functions that are in use would be {what}: {'; '.join(unless)}: set force: true to do so all the"
+            " same",
+            held,
+        )
+
+
+def _uses(each: Virtual, bound: bool) -> list[str]:
+    found = [f"{each.address}: {use.text}" for use in each.uses if use.forcible]
+    found += [f"{each.address} carries a vGPU of type {each.vgpu}"] if each.vgpu and not each.uses else []
+    return found + ([f"{each.address} is bound to {each.driver}"] if bound and each.driver else [])
+
+
+def await_complete(function: pci.Function, probed: bool, seconds: float) -> bool:
+    """Wait until all virtual functions have what comes later than they do; whether that is so after so many seconds.
+
+    ``probed`` says whether the kernel is to find drivers, whose modules udev loads.
+    """
+    grouped = function.group is not None
+
+    def complete() -> bool:
+        for address in pci.virtual_functions(function.path):
+            each = pci.find(address)
+            if each is None or (grouped and each.group is None):
+                return False
+            if each.driver is None and probed and not udev_events.settle(0):
+                return False
+            awaited = each.driver is not None and function.is_network and not _hands_on(each.driver)
+            if awaited and not pci.interfaces(each.path):
+                return False
+        return True
+
+    return wait_for(complete, seconds)
+
+
+def why_unusable(each: Virtual, is_network: bool, probed: bool) -> str | None:
+    """Why a function is there and cannot be used; None where it can. ``probed`` is as of await_complete()."""
+    if each.group is None and each.driver is not None and each.driver.startswith("vfio") and each.driver != "vfio":
+        return "it has no IOMMU group, so that no guest can have it"
+    if each.driver is None:
+        return "no driver of this host has taken it" if probed else None
+    if is_network and each.netdev is None and not _hands_on(each.driver):
+        return f"its driver {each.driver} has made no network interface, or that is in another network namespace"
+    return None
+
+
+def bind(function: pci.Function, index: int, driver: str, seconds: float) -> None:
+    """Have a driver have the function of this index, binding.NONE none, and an empty name the kernel's choice.
+
+    The driver's module is loaded where it is not there.
+    """
+    if not driver:
+        binding.give_back(_target(function, index), seconds)
+        return
+    if driver != binding.NONE and not binding.is_loaded("pci", driver):
+        binding.load("pci", driver)
+    binding.bind(_target(function, index), driver, seconds)
+
+
+def probe(function: pci.Function, seconds: float) -> None:
+    """Have the kernel look for drivers of all virtual functions that have none; none that takes one is no error."""
+    for index, address in enumerate(pci.virtual_functions(function.path)):
+        target = _target(function, index)
+        if target.driver is None:
+            _probe(target, address, seconds)
+
+
+def _probe(target: binding.Target, address: str, seconds: float) -> None:
+    try:
+        binding.probe(target, seconds)
+    except sysfs.SysfsError as error:
+        # Its driver was asked, and did not take it, which is told of the function.
+        if not sysfs.exists(f"{pci.DEVICES}/{address}"):
+            raise NodedevError(f"{called(address)} has vanished") from error
+
+
+def put_back(function: pci.Function, before: Collection[Virtual], seconds: float) -> None:
+    """Have functions on the drivers that they had, with the overrides that they had."""
+    for each in before:
+        target = _target(function, each.index)
+        if each.override is not None and target.driver != each.driver and each.driver is not None:
+            binding.bind(target, each.override, seconds)
+        else:
+            binding.put_back(target, each.override, each.driver, seconds)
+
+
+def _target(function: pci.Function, index: int) -> binding.Target:
+    found = pci.virtual_functions(function.path)
+    path = sysfs.target(f"{pci.DEVICES}/{found[index]}") if index < len(found) else None
+    if path is None:
+        raise NodedevError(f"virtual function {index} of {called(function.address)} is gone")
+    return binding.Target("pci", found[index], path)

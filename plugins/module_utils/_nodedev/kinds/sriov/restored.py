@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The definitions of functions: what runs of them, what is unlike, and how they are restored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...host import binding, pci
+from ...names import device_name
+from ...resource import Hindrance
+from ...store.documents import name_of
+from ...store.files import DamagedDefinition
+from .declared import DOCUMENTS, MAX, Declared, functions_of
+from .device import Observation, Wish, observe
+
+# Seconds for making them at boot, where others wait.
+WAIT = 30.0
+
+
+def defined(arrived: str | None) -> tuple[list[Declared], list[DamagedDefinition]]:
+    """All definitions by address."""
+    return DOCUMENTS.all()
+
+
+def summary(definition: Declared) -> tuple[str, str, bool]:
+    """Its address, and what a person calls it; what is defined is there after every boot."""
+    return definition.address, functions_of(definition.address), True
+
+
+def place(definition: Declared) -> tuple[str]:
+    """The physical function."""
+    return (definition.address,)
+
+
+def concerns(definition: Declared, arrived: str) -> bool:
+    """Whether this is the physical function."""
+    return arrived == definition.address
+
+
+def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
+    """Whether a definition that cannot be understood is of this physical function: its name says so."""
+    return name_of(damage.path) == arrived
+
+
+def wish(definition: Declared) -> Wish:
+    """The wish that a definition is."""
+    return Wish(Declared(definition.address), persistent=False, wait_timeout=WAIT)
+
+
+def hindrance(definition: Declared) -> Hindrance | None:
+    """What is in its way now."""
+    function = pci.find(definition.address)
+    if function is None:
+        return Hindrance("its physical function is not there; it is restored when that arrives", passing=False)
+    if function.driver is None and definition.number != "0":
+        return Hindrance("its physical function has no driver yet", passing=True)
+    return None
+
+
+def facts(definition: Declared) -> dict[str, Any]:
+    """What definition_facts says of it."""
+    seen = observe(wish(definition))
+    capability = seen.capability
+    wanted = capability.total if capability and definition.number == MAX else None
+    count = wanted if wanted is not None else None if definition.number == MAX else int(str(definition.number))
+    return {
+        "name": device_name("pci", definition.address),
+        "address": definition.address,
+        "numvfs": str(definition.number),
+        "autoprobe": definition.autoprobe,
+        "driver": definition.driver,
+        "vfs": definition.document().get("vfs", []),
+        "parent_missing": seen.function is None,
+        "autostart": True,
+        "active": seen.count > 0 and seen.count == count,
+        "drift": _drift(seen, count),
+    }
+
+
+def _drift(seen: Observation, count: int | None) -> list[dict[str, Any]]:
+    """Where what runs is unlike its definition; nothing where nothing runs."""
+    if not seen.count:
+        return []
+    pairs: list[tuple[str, Any, Any]] = [("numvfs", count, seen.count)]
+    driver = seen.declared.driver
+    pairs += [(f"driver of {each.index}", driver, each.driver or binding.NONE) for each in seen.functions if driver]
+    for index, values in seen.declared.vfs or ():
+        actual = seen.settings.get(index, {})
+        pairs += [(f"{key} of {index}", value, actual.get(key)) for key, value in values]
+    return [{"what": what, "defined": value, "running": runs} for what, value, runs in pairs if value != runs]
