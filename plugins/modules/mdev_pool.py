@@ -63,6 +63,22 @@ options:
       numa_node:
         description: The NUMA node.
         type: int
+      physical_function:
+        description:
+          - SR-IOV cards of one of which the parent is a virtual function, by libvirt's names or by addresses, as
+            O(hostdev.nodedev.mdev#module:parent) takes them. It goes together with O(parents.names) and
+            O(parents.addresses), of which a parent must be one too where they are given.
+          - One that has no virtual function among the parents of this host is an error when the pool grows.
+        type: list
+        elements: str
+      iommu_group:
+        description: The number of the IOMMU group that the parent is in. The kernel may number anew at every boot.
+        type: int
+      interface:
+        description:
+          - A network interface, as the kernel calls it now, of the parent or of its physical function. One that is in
+            another network namespace is not seen.
+        type: str
   placement:
     description:
       - Where new instances go. V(spread) takes the card with the fewest instances of the pool, V(pack) fills one card
@@ -127,6 +143,15 @@ EXAMPLES = r"""
       addresses: ["0000:af:00.0"]
     attrs:
       - nvidia/vgpu_params: frame_rate_limiter=0
+
+- name: Four over the virtual functions of one SR-IOV card that its driver has
+  hostdev.nodedev.mdev_pool:
+    name: workstations
+    type: NVIDIA A16-4Q
+    count: 4
+    parents:
+      physical_function: [pci_0000_06_00_0]
+      driver: nvidia
 
 - name: Take two instances into a pool that were made by hand
   hostdev.nodedev.mdev_pool:
@@ -222,6 +247,9 @@ OPTIONS = {
             "vendor": {"type": "str"},
             "product": {"type": "str"},
             "numa_node": {"type": "int"},
+            "physical_function": {"type": "list", "elements": "str"},
+            "iommu_group": {"type": "int"},
+            "interface": {"type": "str"},
         },
     },
     "placement": {"type": "str", "choices": ["spread", "pack"]},

@@ -98,6 +98,11 @@ EXAMPLES = r"""
     parent: pci_0000_3d_00_0
     include: all
 
+- name: Cards and controllers that are not carved into parts
+  ansible.builtin.debug:
+    msg: "{{ ansible_facts.nodedev.devices | dict2items | selectattr('value.extra.role', 'defined')
+      | selectattr('value.extra.role', 'equalto', 'whole') | map(attribute='key') }}"
+
 - name: Documents for virt-install or the libvirt modules
   hostdev.nodedev.nodedev_facts:
     names: [pci_0000_3d_00_0]
@@ -129,6 +134,11 @@ ansible_facts:
               VFIO driver, C(current_vgpu_type); of a mediated device C(active), C(device_api) and C(definition); of any
               device with a VFIO node, when mediated devices are asked for, its C(holders), as M(hostdev.nodedev.mdev)
               returns them. Who is not root may not look at all processes, and is told so there.
+            - Of PCI functions C(role). It is C(function) for a virtual function; C(carved) for another one that has
+              virtual functions, or mediated devices, now; C(whole) for one that is neither and can have virtual
+              functions, or is a network or display controller, an NVMe or Fibre Channel controller, a co-processor or a
+              processing accelerator. It is absent for bridges and all others. It does not say whether the host or a
+              guest uses the function.
             - Of a Fibre Channel port C(port_state), C(port_type), C(targets) and C(luns), as M(hostdev.nodedev.vhba)
               returns them; of an HBA also C(free_vports), C(vhbas) and C(hindrance), as M(hostdev.nodedev.vhba_facts)
               tells them; of a vHBA C(vport), C(vport_state) and, where it is defined, C(definition).
@@ -159,6 +169,7 @@ ansible_facts:
                     - {domain: "0x0000", bus: "0x3d", slot: "0x00", function: "0x4"}
                 numa: {node: 0}
               extra:
+                role: function
                 vf_index: 0
                 current_vgpu_type: 711
             scsi_host9:

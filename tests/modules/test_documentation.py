@@ -24,7 +24,9 @@ MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
 # The boot engine's examples need systemd: tests/kernelhost/test_boot.py runs them.
 SIMULATED = [module for module in MODULES if module.stem != "boot_engine"]
 # The hosts that examples are written for, where that is not one with vGPUs.
-SCENARIOS = {"sriov": "functions", "vhba": "fc", "vhba_facts": "fc", "vhba_pool": "fc"}
+SCENARIOS = {"driver": "functions", "sriov": "functions", "vhba": "fc", "vhba_facts": "fc", "vhba_pool": "fc"}
+# Of those whose examples are of devices of two hosts.
+MORE = {"mdev_pool": "nvidia-sriov"}
 REPOSITORY = yaml.safe_load((ROOT / "galaxy.yml").read_text())["repository"]
 # The pages of docs that every module's documentation leads to.
 PAGES = ("start", "troubleshooting", "migration", "results")
@@ -94,9 +96,17 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     assert wrong == []
 
 
+def scenario(module: str) -> dict[str, Any]:
+    """The host that a module's examples are of."""
+    names = [SCENARIOS.get(module, "nvidia-mdev"), *([MORE[module]] if module in MORE else [])]
+    plans = [yaml.safe_load((ROOT / "tests" / "simhost" / "scenarios" / f"{name}.yml").read_text()) for name in names]
+    cards = {card: size for plan in plans for card, size in plan.get("cards", {}).items()}
+    return {**plans[0], "cards": cards, "devices": [device for plan in plans for device in plan["devices"]]}
+
+
 @pytest.mark.parametrize("module", SIMULATED, ids=[module.stem for module in SIMULATED])
 def test_examples_run(start: Callable[..., Host], module: Path, tmp_path: Path) -> None:
-    host = start(SCENARIOS.get(module.stem, "nvidia-mdev"))
+    host = start(scenario(module.stem))
     install(host)
     tasks = documentation(module, "EXAMPLES")
     playbook = tmp_path / "play.yml"

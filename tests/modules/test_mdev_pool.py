@@ -368,6 +368,90 @@ def test_parents_are_chosen(host: Host, chosen: dict[str, Any], expected: set[st
     assert not host.pool()["changed"]
 
 
+def with_interfaces() -> dict[str, Any]:
+    """A card whose four functions are parents; the card has an interface, and so has its second function."""
+    plan: dict[str, Any] = yaml.safe_load((ROOT / "tests" / "simhost" / "scenarios" / "nvidia-sriov.yml").read_text())
+    places = {"ens6f0np0": "0000:06:00.0", "ens6v1": "0000:06:00.5"}
+    plan["devices"] += [
+        {"path": f"devices/pci0000:06/{address}/net/{name}", "class": "net", "uevent": {"INTERFACE": name}}
+        for name, address in places.items()
+    ]
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("chosen", "functions"),
+    [
+        ({"physical_function": ["pci_0000_06_00_0"]}, "4567"),
+        # As Ansible takes one text for a list of it, and nvidia-smi's spelling of an address.
+        ({"physical_function": "00000000:06:00.0", "driver": "nvidia"}, "4567"),
+        ({"physical_function": ["06:00.0"], "iommu_group": 46}, "6"),
+        ({"iommu_group": 47}, "7"),
+        ({"interface": "ens6f0np0"}, "4567"),
+        ({"interface": "ens6v1", "product": "0x25b6"}, "5"),
+    ],
+)
+def test_functions_are_chosen(start: Callable[..., Host], chosen: dict[str, Any], functions: str) -> None:
+    host = start(with_interfaces())
+    asked = {"type": "nvidia-711", "count": len(functions), "parents": chosen}
+    foretold = host.pool(check_mode=True, **asked)
+    assert parents(foretold) == [f"0000:06:00.{function}" for function in functions]
+    made = host.pool(**asked)
+    assert parents(made) == parents(foretold)
+    # What was chosen by is kept, shown, and chosen by again when it is left out.
+    listed = {**chosen}
+    if "physical_function" in chosen:
+        asked_for = chosen["physical_function"]
+        listed["physical_function"] = ["pci_0000_06_00_0"] if "pci_0000_06_00_0" in asked_for else ["0000:06:00.0"]
+    assert recorded(host)["parents"] == listed
+    (shown,) = host.done("definition_facts")["ansible_facts"]["nodedev_definitions"]["pool"]
+    assert shown["parents"] == listed
+    assert not host.pool()["changed"]
+    if len(functions) < 4:
+        assert "needs 1 more instances of type nvidia-711 and there is room for 0" in host.pool_refused(
+            count=len(functions) + 1
+        )
+    host.pool(state="absent")
+    assert running(host) == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (
+            {"iommu_group": 4},
+            "parents: {'iommu_group': 4} cannot be used: it leaves out every parent: iommu_group is 44 on"
+            " pci_0000_06_00_4 (0000:06:00.4) and 45 on pci_0000_06_00_5 (0000:06:00.5) and 46",
+        ),
+        (
+            {"interface": "eno1"},
+            "it leaves out every parent: interface is ens6f0np0 on pci_0000_06_00_4 (0000:06:00.4), pci_0000_06_00_6"
+            " (0000:06:00.6), pci_0000_06_00_7 (0000:06:00.7) and ens6v1, ens6f0np0 on pci_0000_06_00_5 (0000:06:00.5)",
+        ),
+        (
+            {"physical_function": ["0000:06:00.0", "0000:99:00.0"]},
+            "parents: '0000:99:00.0' cannot be used: there is no such device; the registered parents are: pci_0000_06",
+        ),
+        (
+            {"physical_function": ["pci_0000_06_00_4"]},
+            "parents: 'pci_0000_06_00_4' cannot be used: it is a parent itself, and not the physical function of one:"
+            " choose it by names or addresses; the registered parents are: pci_0000_06_00_4 (0000:06:00.4),",
+        ),
+        (
+            {"physical_function": ["06:00.0"], "numa_node": 3},
+            "parents: {'numa_node': 3, 'physical_function': ['0000:06:00.0']} cannot be used: it leaves out every"
+            " parent: numa_node is 0 on pci_0000_06_00_4",
+        ),
+        ({"physical_function": []}, "parents: {'physical_function': []} cannot be used: a list without any would"),
+        ({"physical_function": ["../x"]}, "parents: '../x' cannot be used: a device name or address has letters"),
+        ({"iommu_group": "first"}, "we were unable to convert to int"),
+    ],
+)
+def test_functions_that_are_not_there(start: Callable[..., Host], chosen: dict[str, Any], message: str) -> None:
+    host = start(with_interfaces())
+    assert message in host.pool_refused(type="nvidia-711", count=1, parents=chosen)
+
+
 def test_a_moved_parent(host: Host) -> None:
     """The parent's address changed, as PCI buses are renumbered when a card is added: its instances are made anew."""
     made = host.pool(type=TYPE, count=4)

@@ -88,7 +88,7 @@ def test_the_holder_of_a_function(start: Callable[..., Host]) -> None:
         found = facts(host)["devices"]
     node = f"/dev/vfio/{found['pci_0000_05_00_0']['capability']['iommuGroup']['number']}"
     assert found["pci_0000_05_00_0"]["extra"]["holders"] == [open_by(pid, node)]
-    assert "extra" not in found["pci_0000_06_00_0"]
+    assert "holders" not in found["pci_0000_06_00_0"]["extra"]
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,22 @@ def test_check_mode_tells_the_same(used: Host) -> None:
 def test_virtual_functions(start: Callable[..., Host]) -> None:
     devices = facts(start("nvidia-sriov"), capabilities=["pci"])["devices"]
     assert [devices[f"pci_0000_06_00_{number}"]["extra"] for number in range(4, 8)] == [
-        {"vf_index": index} for index in range(4)
+        {"role": "function", "vf_index": index} for index in range(4)
     ]
+    assert devices["pci_0000_06_00_0"]["extra"] == {"role": "carved"}
+
+
+def test_what_is_carved_and_what_is_whole(used: Host) -> None:
+    """One of two cards has a mediated device that runs; of what is defined on the other nothing is there yet."""
+    found = facts(used, capabilities=["pci"], xml=True)["devices"]
+    assert {name: device["extra"] for name, device in found.items()} == {
+        CARD_NAME: {"role": "carved"},
+        OTHER_NAME: {"role": "whole"},
+        NIC: {"role": "whole"},
+    }
+    assert not any("carved" in device["xml"] for device in found.values())
+    used.mdev(state="inactive")
+    assert facts(used, names=[CARD_NAME])["devices"][CARD_NAME]["extra"] == {"role": "whole"}
 
 
 def test_what_cannot_be_read_is_left_out_and_named(host: Host) -> None:
@@ -289,8 +303,11 @@ def test_texts_that_are_not_utf_8(start: Callable[..., Host]) -> None:
 
 def test_the_examples(used: Host) -> None:
     module = importlib.import_module("ansible_collections.hostdev.nodedev.plugins.modules.nodedev_facts")
-    for task in yaml.safe_load(module.EXAMPLES):
-        facts(used, **task["hostdev.nodedev.nodedev_facts"])
+    options = [task.get("hostdev.nodedev.nodedev_facts") for task in yaml.safe_load(module.EXAMPLES)]
+    for each in filter(None, options):
+        facts(used, **each)
+    # The others show what to make of the facts, and run with them in a play (test_documentation.py).
+    assert len(options) > options.count(None) > 0
 
 
 def test_through_ansible_itself(host: Host, tmp_path: Path) -> None:

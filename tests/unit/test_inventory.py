@@ -42,7 +42,8 @@ class Machine(Host):
     def pci(self, address: str, below: str = "pci0000:00", header: int = 0, **more: Any) -> Device:
         config = bytes(14) + bytes((header,)) + bytes(241)
         attributes = {"vendor": "0x10de", "device": "0x1eb8", "config": config, **more.pop("attributes", {})}
-        return self.add("pci", address, below=below, attributes=attributes, uevent={"PCI_CLASS": "30200"}, **more)
+        uevent = {"PCI_CLASS": more.pop("pci_class", "30200")}
+        return self.add("pci", address, below=below, attributes=attributes, uevent=uevent, **more)
 
     def names(self, **wanted: Any) -> list[str]:
         sets = {key: frozenset(wanted.pop(key, ())) for key in ("capabilities", "names")}
@@ -211,12 +212,78 @@ def test_virtual_functions(machine: Machine) -> None:
         os.symlink("../0000:02:00.0", f"{device.path}/physfn")
     machine.write(Path(virtual[1].path) / "nvidia" / "current_vgpu_type", "711")
     devices = nodedev.gathered(Filter(capabilities=frozenset(("pci",)))).devices
-    assert devices["pci_0000_02_00_4"]["extra"] == {"vf_index": 0}
-    assert devices["pci_0000_02_00_5"]["extra"] == {"vf_index": 1, "current_vgpu_type": 711}
+    assert devices["pci_0000_02_00_4"]["extra"] == {"role": "function", "vf_index": 0}
+    assert devices["pci_0000_02_00_5"]["extra"] == {"role": "function", "vf_index": 1, "current_vgpu_type": 711}
     listed = devices["pci_0000_02_00_0"]["capability"]["capability"]
     assert [(one["type"], one["maxCount"], len(one["address"])) for one in listed] == [("virt_functions", 16, 2)]
-    assert "extra" not in devices["pci_0000_02_00_0"]
+    assert devices["pci_0000_02_00_0"]["extra"] == {"role": "carved"}
     assert physical.link("virtfn1") == "0000:02:00.5"
+
+
+TYPES = {"mdev_supported_types/t/device_api": "vfio-pci", "mdev_supported_types/t/available_instances": "1"}
+OF_MDEV = {**TYPES, f"{UUID}/uevent": ""}
+SRIOV = {"sriov_totalvfs": "7"}
+
+
+@pytest.mark.parametrize(
+    ("pci_class", "attributes", "links", "role"),
+    [
+        pytest.param("30000", {}, {}, "whole", id="gpu"),
+        pytest.param("30200", {}, {}, "whole", id="3d"),
+        pytest.param("38000", {}, {}, "whole", id="display"),
+        pytest.param("20000", {}, {}, "whole", id="ethernet"),
+        pytest.param("20700", {}, {}, "whole", id="infiniband"),
+        pytest.param("28000", {}, {}, "whole", id="wireless"),
+        pytest.param("10802", {}, {}, "whole", id="nvme"),
+        pytest.param("10601", {}, {}, None, id="sata"),
+        pytest.param("10700", {}, {}, None, id="sas"),
+        pytest.param("10700", SRIOV, {}, "whole", id="sas-with-sriov"),
+        pytest.param("10700", {"sriov_totalvfs": "0"}, {}, None, id="sas-without-functions-ever"),
+        pytest.param("10700", {}, {"virtfn0": "devices/0000:02:00.1"}, "carved", id="functions-and-no-total"),
+        pytest.param("120000", {}, {}, "whole", id="accelerator"),
+        pytest.param("b4000", {}, {}, "whole", id="co-processor"),
+        pytest.param("b2000", {}, {}, None, id="processor"),
+        pytest.param("c0400", {}, {}, "whole", id="fibre-channel"),
+        pytest.param("c0330", {}, {}, None, id="usb"),
+        pytest.param("40300", {}, {}, None, id="sound-of-a-gpu"),
+        pytest.param("60000", {}, {}, None, id="host-bridge"),
+        pytest.param("60400", {}, {}, None, id="pci-bridge"),
+        pytest.param("60400", SRIOV, {}, None, id="pci-bridge-with-sriov"),
+        pytest.param("20000", SRIOV, {}, "whole", id="card-without-functions"),
+        pytest.param("20000", SRIOV, {"virtfn0": "devices/0000:02:00.1"}, "carved", id="card-with-functions"),
+        pytest.param("20000", {}, {"physfn": "devices/0000:02:00.0"}, "function", id="function"),
+        pytest.param("b2000", {}, {"physfn": "devices/0000:02:00.0"}, "function", id="function-of-another-class"),
+        pytest.param("30000", OF_MDEV, {"physfn": "devices/0000:02:00.0"}, "function", id="function-with-an-mdev"),
+        pytest.param("30000", TYPES, {}, "whole", id="parent-without-mdevs"),
+        pytest.param("30000", OF_MDEV, {}, "carved", id="parent-with-an-mdev"),
+        pytest.param("c0330", OF_MDEV, {}, "carved", id="parent-of-another-class"),
+    ],
+)
+def test_roles(
+    machine: Machine, pci_class: str, attributes: dict[str, str], links: dict[str, str], role: str | None
+) -> None:
+    """What is a virtual function, what is carved into parts and what is whole; of others nothing is told."""
+    header = 1 if pci_class == "60400" else 0
+    machine.pci("0000:05:00.0", header=header, attributes=attributes, links=links, pci_class=pci_class)
+    device = nodedev.gathered(Filter(names=frozenset(("pci_0000_05_00_0",)))).devices["pci_0000_05_00_0"]
+    assert device.get("extra", {}).get("role") == role
+
+
+def test_a_role_costs_one_look_at_a_parent_of_mediated_devices(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All else that it takes has been read for the capability."""
+    physical = machine.pci("0000:05:00.0", attributes=SRIOV)
+    listed: list[str] = []
+    plain = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder: (listed.append(folder), plain(folder))[1])
+    devices = nodedev.gathered(Filter(capabilities=frozenset(("pci",)))).devices
+    assert {name: device.get("extra") for name, device in devices.items()} == {
+        BRIDGE: None,
+        NAME: {"role": "carved"},
+        "pci_0000_05_00_0": {"role": "whole"},
+    }
+    assert [folder for folder in listed if folder in (devices[NAME]["path"], physical.path)] == [devices[NAME]["path"]]
 
 
 @pytest.mark.parametrize(

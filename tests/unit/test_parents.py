@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,13 @@ def cards(host: Host, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     parent(host, "pci", T4, TYPES, vendor="0x10de", device="0x1eb8", numa_node="0", driver="nvidia")
     a16 = {"nvidia-711": {**SMALL, "available_instances": "1", "description": "framebuffer=4096M, max_instance=4"}}
     parent(host, "pci", A16, {**TYPES, **a16}, vendor="0x10de", device="0x25b6", numa_node="1", driver="nvidia")
-    host.link(f"devices/{A16}/physfn", "devices/0000:af:00.0")
+    host.link(f"devices/{A16}/physfn", f"devices/{PF}")
+    host.link(f"bus/pci/devices/{PF}", f"devices/{PF}")
+    for name, group in ((T4, "7"), (A16, "44")):
+        host.link(f"devices/{name}/iommu_group", f"kernel/iommu_groups/{group}")
+    # An interface of its own, one of a virtio device below it, and those of the card.
+    for folder in (f"{A16}/net/ens1v0", f"{A16}/virtio3/net/eth7", f"{PF}/net/ens1f0np0"):
+        (host.sys / "devices" / folder).mkdir(parents=True)
     parent(host, "mtty", MTTY, {"mtty-1": {"device_api": "vfio-pci", "available_instances": "24"}})
     yield host
     for cached in (pci_ids.names_of, pci_ids._pci_ids):
@@ -71,6 +78,19 @@ def cards(host: Host, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         ({"vendor": "0x1000"}, []),
         ({"product": "0x10de"}, []),
         ({"names": ["pci_0000_3d_00_0"], "numa_node": 1}, []),
+        ({"physical_function": [PF]}, [A16]),
+        ({"physical_function": [PF_NAME]}, [A16]),
+        ({"physical_function": ["00000000:AF:00.0", T4]}, [A16]),
+        ({"physical_function": ["af:00.0"], "numa_node": 1}, [A16]),
+        ({"physical_function": [PF], "names": ["pci_0000_3d_00_0"]}, []),
+        ({"physical_function": [T4]}, []),
+        ({"iommu_group": 44}, [A16]),
+        ({"iommu_group": 4}, []),
+        ({"interface": "ens1v0"}, [A16]),
+        ({"interface": "eth7"}, [A16]),
+        ({"interface": "ens1f0np0"}, [A16]),
+        ({"interface": "ens1f0np0", "iommu_group": 7}, []),
+        ({"interface": "ens1"}, []),
     ],
 )
 def test_what_a_selector_takes(cards: Host, chosen: dict[str, Any], expected: list[str]) -> None:
@@ -88,6 +108,20 @@ def test_what_a_selector_takes(cards: Host, chosen: dict[str, Any], expected: li
         ({"vendor": "0x1000", "driver": "nvidia"}, {"driver": {"none": [MTTY]}, "vendor": {NVIDIA: [T4, A16]}}),
         ({"product": "1eb8"}, {"product": {"0x25b6 GA107GL [A2 / A16]": [A16], "none": [MTTY]}}),
         ({"names": ["pci_0000_3d_00_0"], "numa_node": 1}, {"numa_node": {"0": [T4]}}),
+        (
+            {"physical_function": [T4]},
+            {"physical_function": {"none": [T4, MTTY], f"{PF_NAME} ({PF})": [A16]}},
+        ),
+        (
+            {"physical_function": [PF], "driver": "nvidia"},
+            {"driver": {"none": [MTTY]}, "physical_function": {"none": [T4]}},
+        ),
+        ({"iommu_group": 9}, {"iommu_group": {"7": [T4], "44": [A16], "none": [MTTY]}}),
+        ({"interface": "eth0"}, {"interface": {"none": [T4, MTTY], "ens1v0, eth7, ens1f0np0": [A16]}}),
+        (
+            {"interface": "eth0", "iommu_group": 7},
+            {"iommu_group": {"44": [A16], "none": [MTTY]}, "interface": {"none": [T4]}},
+        ),
     ],
 )
 def test_which_part_leaves_a_parent_out(cards: Host, chosen: dict[str, Any], misses: dict[str, Any]) -> None:
@@ -99,6 +133,54 @@ def test_a_card_that_is_listed_means_its_functions(cards: Host, listed: dict[str
     found = choose(Selector.checked(listed), "nvidia-711")
     assert [parent.address for parent in found.parents] == [A16]
     assert (found.missing, found.cards) == ({}, set(*listed.values()))
+
+
+@pytest.mark.parametrize(
+    ("listed", "missing"),
+    [
+        (PF, {}),
+        (T4, {T4: "it is a parent itself, and not the physical function of one: choose it by names or addresses"}),
+        ("0000:5e:00.0", {"0000:5e:00.0": "it is there, and offers no mediated devices"}),
+        ("pci_0000_99_00_0", {"pci_0000_99_00_0": "there is no such device"}),
+    ],
+)
+def test_a_physical_function_without_functions_here_is_told(cards: Host, listed: str, missing: dict[str, str]) -> None:
+    cards.make_device("pci", "0000:5e:00.0", {"sriov_totalvfs": "16"})
+    cards.link("bus/pci/devices/0000:5e:00.0", "devices/0000:5e:00.0")
+    found = choose(Selector.checked({"physical_function": [PF_NAME, listed]}), "nvidia-711")
+    assert ([parent.address for parent in found.parents], found.missing) == ([A16], missing)
+    # It is chosen by, and not listed for its functions: what rests on another one is no concern of it.
+    assert found.cards == set()
+
+
+def noting(read: list[str], plain: Callable[..., Any], host: Host) -> Callable[..., Any]:
+    """A function of os that also notes which path of the host it is called with."""
+
+    def noted(path: str, *rest: Any) -> Any:
+        read.append(os.path.relpath(path, host.sys))
+        return plain(path, *rest)
+
+    return noted
+
+
+def test_each_value_is_read_once_and_only_when_it_is_asked_for(cards: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two functions of one card, which has the interfaces."""
+    second = "0000:af:00.5"
+    parent(cards, "pci", second, TYPES)
+    cards.link(f"devices/{second}/physfn", f"devices/{PF}")
+    read: list[str] = []
+    for name in ("readlink", "open", "listdir"):
+        monkeypatch.setattr(os, name, noting(read, getattr(os, name), cards))
+    choose(Selector(physical_function=(PF,), interface="ens1f0np0"), "nvidia-230")
+    chosen_by = [path for path in read if path.endswith(("/physfn", "/net", "/iommu_group", "/numa_node", "/vendor"))]
+    assert sorted(chosen_by) == sorted(
+        [
+            *(f"class/mdev_bus/{address}/physfn" for address in (T4, A16, second, MTTY)),
+            *(f"devices/{address}/net" for address in (T4, A16, second, MTTY)),
+            f"devices/{A16}/virtio3/net",
+            f"bus/pci/devices/{PF}/net",
+        ]
+    )
 
 
 def test_parents_with_the_type(cards: Host) -> None:
@@ -196,6 +278,9 @@ addresses = st.lists(st.from_regex(r"[a-z0-9]{1,4}(:[0-9]{2})?", fullmatch=True)
             "vendor": texts,
             "product": texts,
             "numa_node": st.integers(0, 8),
+            "physical_function": addresses,
+            "iommu_group": st.integers(0, 8),
+            "interface": texts,
         },
     )
 )
@@ -214,6 +299,11 @@ def test_a_selector_is_kept_and_read_back(chosen: dict[str, Any]) -> None:
         ),
         ({"names": ["../x"]}, "parents: '../x' cannot be used: a device name or address has letters"),
         ({"addresses": [""]}, "parents: '' cannot be used"),
+        ({"physical_function": ["a b"]}, "parents: 'a b' cannot be used: a device name or address has letters"),
+        ({"physical_function": []}, r"parents: {'physical_function': \[\]} cannot be used: a list without any would"),
+        ({"iommu_group": "44"}, "parents.iommu_group: '44' cannot be used: iommu_group is a whole number"),
+        ({"iommu_group": True}, "parents.iommu_group: True cannot be used"),
+        ({"interface": 3}, "parents.interface: 3 cannot be used: interface is text"),
         ({"addresses": []}, r"parents: {'addresses': \[\]} cannot be used: a list without any would choose every"),
     ],
 )

@@ -43,7 +43,10 @@ instances = st.lists(
     max_size=3,
 )
 KEYS = ["type", "count", "uuids", "parents", "placement", "attrs", "autostart", "require_online", "oui", "identity"]
-SELECTORS = ["names", "addresses", "driver", "vendor", "numa_node", "wwpns", "fabric_wwn", "online"]
+SELECTORS = [
+    *("names", "addresses", "driver", "vendor", "numa_node", "physical_function", "iommu_group", "interface"),
+    *("wwpns", "fabric_wwn", "online"),
+]
 sane: dict[str, st.SearchStrategy[Any]] = {
     "type": st.just("nvidia-1"),
     "count": st.integers(0, 8) | st.just("max"),

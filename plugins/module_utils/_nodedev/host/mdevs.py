@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import BadInput
-from ..grammar import checked_attribute_name
+from ..grammar import UUID, checked_attribute_name
 from . import sysfs, vfio
 from .numbers import integer
 from .oddities import unnumbered
@@ -49,6 +49,11 @@ def running() -> list[Mdev]:
     apis: dict[str, str | None] = {}
     cdevs = vfio.cdevs()
     return [device for uuid in sysfs.names(BUS) if (device := _found(uuid, apis, cdevs)) is not None]
+
+
+def below(path: str) -> list[str]:
+    """The UUIDs of the devices on the parent in this folder, in the kernel's order, by their names alone."""
+    return [name for name in sysfs.entries(path) if UUID.fullmatch(name)]
 
 
 def lacking(uuid: str) -> str | None:

@@ -8,14 +8,20 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from ..host import holders, sysfs, vfio
+from ..host import holders, mdevs, sysfs, vfio
 from ..host.numbers import integer
 from ..host.oddities import Oddities
 from ..host.udev import Device
 from ..store.mdevctl import Definition
-from .capabilities import mdev, pci
+from .capabilities import mdev, mdev_types, pci
 
 NVIDIA = "0x10de"
+# Classes of functions that are given to guests, whole or in parts: network and display controllers, NVMe,
+# co-processors, Fibre Channel, processing accelerators.
+GIVEN = ("0x02", "0x03", "0x0108", "0x0b40", "0x0c04", "0x12")
+BRIDGES = ("pci-bridge", "cardbus-bridge")
+# A virtual function; a function that has virtual ones, or mediated devices; another one that may be given.
+FUNCTION, CARVED, WHOLE = "function", "carved", "whole"
 
 Capability = dict[str, Any]
 
@@ -34,8 +40,8 @@ def of_definition(definition: Definition | None) -> dict[str, Any]:
     return {"definition": {"type": definition.type, "autostart": definition.autostart, "attrs": attrs}}
 
 
-class VirtualFunctions:
-    """What virtual functions of SR-IOV lack in libvirt's words; ``capability_of`` reads a device's capability."""
+class Functions:
+    """What PCI functions lack in libvirt's words; ``capability_of`` reads a device's capability."""
 
     def __init__(self, capability_of: Callable[[Device], Capability | None]) -> None:
         self._capability_of = capability_of
@@ -43,17 +49,18 @@ class VirtualFunctions:
         self._indexes: dict[str, dict[str, int]] = {}
 
     def of(self, device: Device, capability: Capability, oddities: Oddities) -> dict[str, Any]:
-        """``vf_index``, its n in its physical function's links virtfn<n>; on NVIDIA's cards with vendor VFIO also
-        ``current_vgpu_type``, 0 for none. Nothing of other functions.
+        """``role``, where it has one; of a virtual function also ``vf_index``, its n in its physical function's links
+        virtfn<n>, and on NVIDIA's cards with vendor VFIO ``current_vgpu_type``, 0 for none.
         """
         return oddities.attempt(partial(self._of, device, capability)) or {}
 
     def _of(self, device: Device, capability: Capability) -> dict[str, Any]:
-        physical = _nested(capability, "phys_function")
-        if physical is None:
-            return {}
+        role = _role(device, capability)
+        extra: dict[str, Any] = {} if role is None else {"role": role}
+        if role != FUNCTION:
+            return extra
         index = self._index(device)
-        extra = {} if index is None else {"vf_index": index}
+        extra.update({} if index is None else {"vf_index": index})
         if capability["vendor"]["id"] == NVIDIA:
             kind = integer(device.value("nvidia/current_vgpu_type") or "", 10)
             extra.update({} if kind is None else {"current_vgpu_type": kind})
@@ -68,6 +75,23 @@ class VirtualFunctions:
             functions = (_nested(capability, "virt_functions") or {}).get("address", ())
             self._indexes[path] = {_key(address): index for index, address in enumerate(functions)}
         return self._indexes[path].get(_key(pci.address(device.sysname)))
+
+
+def _role(device: Device, capability: Capability) -> str | None:
+    """What a PCI function is to guests: FUNCTION, CARVED or WHOLE; None for a bridge and what is not given to them.
+
+    By what its capability has. Only of a parent of mediated devices the folder is looked at, for those.
+    """
+    if _nested(capability, "phys_function") is not None:
+        return FUNCTION
+    if any(_nested(capability, kind) is not None for kind in BRIDGES):
+        return None
+    virtual = _nested(capability, "virt_functions")
+    if virtual is not None and "address" in virtual:
+        return CARVED
+    if _nested(capability, mdev_types.TYPE) is not None and mdevs.below(device.path):
+        return CARVED
+    return WHOLE if virtual is not None or capability["class"].startswith(GIVEN) else None
 
 
 def _nested(capability: Capability, kind: str) -> Capability | None:

@@ -73,7 +73,7 @@ class Inventory:
         # By folder: the device in it, and the nearest one above it.
         self._entries: dict[str, Entry | None] = {}
         self._parents: dict[str, Entry | None] = {}
-        functions = extras.VirtualFunctions(self._capability)
+        functions = extras.Functions(self._capability)
         self._more: Extras = {mdev.TYPE: extras.of_mdev, pci.TYPE: functions.of, **more}
 
     @property
