@@ -28,9 +28,9 @@ _FOREIGN_NODES = re.compile(
 )
 # What the machine keeps of its own devices.
 _NOT_SHOWN = ("/etc/mdevctl.d", "/etc/nodedev.d", "/etc/driverctl.d", "/etc/libvirt", "/usr/lib/nodedev")
-# Where the boot engine is installed. Without root the host's own user has no right in the machine's folders.
+# Where the boot engine and modules are. Without root the host's own user has no right in the machine's folders.
 _OWN_FOLDERS = {
-    "usr": ("lib", "sbin"),
+    "usr": ("lib", "sbin", "lib/modules"),
     "etc": ("systemd/system/multi-user.target.wants", "udev/rules.d"),
 }
 _SIOCSIFFLAGS = 0x8914
@@ -88,12 +88,12 @@ def build(stage: str, plan: Scenario) -> str:
             os.mkdir(f"/run/{name}")
         linux.set_hostname(plan.hostname)
         _loopback_up()
+        _own_programs(Path(stage).parent, plan)
     except OSError as error:
         raise NamespaceError(
             f"the system refuses a mount that the host needs ({error}): run as root in a privileged container"
         ) from error
     write_files(plan)
-    _own_programs(Path(stage).parent, plan)
     return f"{stage}/fuse"
 
 
@@ -126,7 +126,8 @@ def _own_programs(folder: Path, plan: Scenario) -> None:
         own = folder / STAGE / "ip"
         _stand_in(folder, own)
         path = Path(shutil.which("ip", path="/usr/sbin:/usr/bin") or "/usr/sbin/ip")
-        path.touch()
+        if not path.exists():
+            path.touch()
         # Without root a file in /usr/bin can be covered, but not replaced.
         linux.bind(str(own), str(path))
 
