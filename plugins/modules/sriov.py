@@ -197,7 +197,7 @@ sriov:
           name: pci_0000_3b_10_0
           address: "0000:3b:10.0"
           driver: igbvf
-          iommu_group: "41"
+          iommu_group: 41
           netdev: enp59s16
           mac: "02:00:00:00:00:01"
           holders: []

@@ -89,7 +89,7 @@ def test_an_identity(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["", " ", "a b", "a\n", "a\tb", "\x1b[2J", "\ud800", "x" * 256, 5, ["a"], True])
-@pytest.mark.parametrize("wish", KINDS[1:], ids=["mdev_pool", "vhba", "vhba_pool", "nodedev"])
+@pytest.mark.parametrize("wish", KINDS[1:], ids=["mdev_pool", "sriov", "vhba", "vhba_pool", "nodedev"])
 def test_what_is_no_identity(wish: Callable[..., Any], value: object) -> None:
     with pytest.raises(BadInput, match=r"^identity: .* it is text of 1 to 255 characters without blanks$"):
         wish(identity=value)

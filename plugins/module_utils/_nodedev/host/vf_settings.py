@@ -175,7 +175,7 @@ def put_back(interface: str, index: int, values: Values) -> None:
 
 def _tell(interface: str, index: int, keys: Sequence[str], values: Values) -> None:
     """Say what stands together; what the driver does not offer is left out."""
-    words = [word for key in keys if key in values for word in (WORDS.get(key, key), word(values[key]))]
+    words = [each for key in keys if key in values for each in (WORDS.get(key, key), word(values[key]))]
     _asked("link", "set", "dev", interface, "vf", str(index), *words)
 
 

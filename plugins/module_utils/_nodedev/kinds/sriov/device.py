@@ -17,6 +17,7 @@ from ...grammar import checked_function
 from ...host import (
     binding,
     function_owners,
+    mdevs,
     nvme_functions,
     pci,
     sriov,
@@ -266,9 +267,22 @@ def _bindings(wish: Wish, seen: Observation) -> list[Step]:
     driver, function = seen.declared.driver, seen.function
     if driver is None or function is None:
         return []
-    unlike = [each for each in seen.functions if (each.driver != _driver(driver) if driver else each.override)]
+    unlike = [each for each in seen.functions if _is_unlike(each, driver)]
     virtual_functions.refuse_if_used(unlike, "bound to another driver", wish.force)
     return [do.bind(function, each.index, driver, wish.wait_timeout, each) for each in unlike]
+
+
+def _is_unlike(each: Virtual, driver: str) -> bool:
+    """Whether a function has another driver than declared, or one that is not the kernel's choice."""
+    return each.driver != _driver(driver) if driver else each.override is not None
+
+
+def _bound(each: Virtual, driver: str) -> Virtual:
+    """The function when it has been given this driver, as far as that can be known."""
+    if not _is_unlike(each, driver):
+        return each
+    bound = _driver(driver) if driver else None
+    return replace(each, path="", driver=bound, override=None, netdev=None, hardware=None)
 
 
 def _driver(name: str) -> str | None:
@@ -339,11 +353,8 @@ def _planned(
     if seen.capability is not None:
         fresh = count != seen.count
         functions = _foretold(seen, count) if fresh else seen.functions
-        driver = seen.declared.driver
-        if driver and count:
-            functions = tuple(replace(each, driver=_driver(driver)) for each in functions)
-        elif driver is not None and count:
-            functions = tuple(replace(each, override=None) for each in functions)
+        if seen.declared.driver is not None and count:
+            functions = tuple(_bound(each, seen.declared.driver) for each in functions)
         told: dict[int, Mapping[str, Any]] = {} if fresh else dict(seen.settings)
         for index, values in (seen.declared.vfs or ()) if count else ():
             told[index] = {**told.get(index, {}), **dict(values)}
@@ -436,7 +447,7 @@ def _described(seen: Observation, each: Virtual) -> dict[str, Any]:
         "name": device_name("pci", each.address) if each.address else None,
         "address": each.address,
         "driver": each.driver,
-        "iommu_group": each.group,
+        "iommu_group": None if each.group is None else mdevs.group_number(each.group),
         "netdev": each.netdev,
         "mac": mac if mac not in (None, vf_settings.NO_MAC) else each.hardware,
         "holders": [use.holder.document() for use in each.uses if use.holder],

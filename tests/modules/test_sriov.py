@@ -1,0 +1,534 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sriov module on the simulated host: its states, what is refused, what is undone, and what restores functions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from conftest import ROOT, Host, warnings
+from test_documentation import returned, samples_unlike, shape
+from test_restore import install, restore
+
+# A network card with 8 functions, which iavf takes; one with 4 that offers less; a GPU with 4; an NVMe card with 4.
+PF, PICKY, GPU, SSD = "0000:3b:00.0", "0000:5e:00.0", "0000:06:00.0", "0000:81:00.0"
+NAME = "pci_0000_3b_00_0"
+CALLED = f"{NAME} ({PF})"
+FUNCTIONS = f"the virtual functions of {CALLED}"
+DEFINITION = f"/etc/nodedev.d/sriov/{PF}.json"
+DEFINE, UNDEFINE = f"define {FUNCTIONS}", f"undefine {FUNCTIONS}"
+PLACE = f"/sys/bus/pci/devices/{PF}"
+NUMBER, AUTOPROBE = f"{PLACE}/sriov_numvfs", f"{PLACE}/sriov_drivers_autoprobe"
+VFS = [f"0000:3b:01.{index}" for index in range(8)]
+MAC = "02:00:00:00:00:01"
+UNBOUND = ", not bound by the kernel"
+LATE = 3600
+
+
+@pytest.fixture
+def host(start: Callable[..., Host]) -> Host:
+    """A host with functions and the boot engine."""
+    host = start("functions")
+    install(host)
+    return host
+
+
+def sriov(host: Host, **wish: Any) -> dict[str, Any]:
+    """The result of a run that succeeds."""
+    return host.done("sriov", **{"device": PF, **wish})
+
+
+def refused(host: Host, **wish: Any) -> str:
+    """The message of a run that fails and changes nothing."""
+    return host.failed("sriov", **{"device": PF, **wish})
+
+
+def foreseen(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without what is known only once functions exist."""
+    later = dict.fromkeys(("driver", "iommu_group", "netdev", "mac"))
+    found = [{**each, **later} for each in result["sriov"]["functions"]]
+    return {**result, "sriov": {**result["sriov"], "functions": found}, "invocation": None, "warnings": None}
+
+
+def changed(host: Host, **wish: Any) -> dict[str, Any]:
+    """The result of a run that changes something, as check mode has foretold it; the next one changes nothing."""
+    before = host.state()
+    foretold = sriov(host, **wish, check_mode=True, diff=True)
+    assert host.state() == before
+    done = sriov(host, **wish, diff=True)
+    assert foreseen(foretold) == foreseen(done)
+    again = sriov(host, **wish, diff=True)
+    assert (done["changed"], again["changed"], again["plan"]) == (True, False, [])
+    assert again["diff"]["before"] == again["diff"]["after"] == done["diff"]["after"]
+    return done
+
+
+def drivers(host: Host, pf: str = PF) -> list[str]:
+    """The drivers of all functions by index; none for one without."""
+    look = (
+        f"for f in /sys/bus/pci/devices/{pf}/virtfn*; do"
+        ' test -e "$f" && { d=$(readlink $f/driver) && echo ${d##*/} || echo none; }; done; true'
+    )
+    return host.run(["sh", "-c", look]).stdout.split()
+
+
+def told(host: Host, interface: str = "ens3f0") -> list[dict[str, Any]]:
+    """What the driver of a network card has of its functions."""
+    links = json.loads(host.run(["ip", "-json", "-details", "link", "show", "dev", interface]).stdout)
+    found: list[dict[str, Any]] = links[0].get("vfinfo_list", [])
+    return found
+
+
+def test_its_life(host: Host) -> None:
+    made = changed(host, numvfs=4)
+    assert made["plan"] == [f"create 4 virtual functions of {CALLED}", DEFINE]
+    assert made["diff"] == {"before": "", "after": f"{PF}: runs and is defined; numvfs 4\n"}
+    known = made["sriov"]
+    functions = known.pop("functions")
+    assert known == {
+        "name": NAME,
+        "address": PF,
+        "total": 8,
+        "numvfs": 4,
+        "autoprobe": True,
+        "active": True,
+        "persistent": True,
+        "driver": "ice",
+    }
+    assert [each["address"] for each in functions] == VFS[:4]
+    first = functions[0]
+    assert isinstance(first.pop("iommu_group"), int)
+    assert first == {
+        "index": 0,
+        "name": "pci_0000_3b_01_0",
+        "address": VFS[0],
+        "driver": "iavf",
+        "netdev": "ens3f0v0",
+        "mac": "02:3b:00:00:00:00",
+        "holders": [],
+        "vgpu_type": None,
+        "unusable": None,
+    }
+    assert json.loads(host.read(DEFINITION)) == {"version": 1, "numvfs": 4}
+    assert changed(host, state="inactive", force=True)["diff"]["after"] == f"{PF}: is defined; numvfs 4\n"
+    assert drivers(host) == []
+    # What is not said is as it is defined.
+    assert changed(host, device=NAME)["plan"] == [f"create 4 virtual functions of {CALLED}"]
+    gone = changed(host, state="absent", force=True)
+    assert gone["plan"] == [UNDEFINE, f"destroy {FUNCTIONS}, {', '.join(VFS[:4])}"]
+    assert (gone["diff"]["after"], drivers(host)) == ("", [])
+    assert host.run(["ls", "/etc/nodedev.d"], check=False).stdout == ""
+
+
+def test_functions_for_now(host: Host) -> None:
+    made = changed(host, numvfs=2, persistent=False)
+    assert (made["sriov"]["active"], made["sriov"]["persistent"]) == (True, False)
+    assert made["diff"]["after"] == f"{PF}: runs; numvfs 2\n"
+    # They are taken as they are.
+    assert changed(host)["plan"] == [DEFINE]
+
+
+def test_others_functions_are_removed_too(host: Host) -> None:
+    host.write(NUMBER, "3")
+    assert changed(host, state="absent", force=True)["plan"] == [f"destroy {FUNCTIONS}, {', '.join(VFS[:3])}"]
+
+
+def test_another_number(host: Host) -> None:
+    sriov(host, numvfs=4)
+    message = refused(host, numvfs=2)
+    bound = "; ".join(f"{each} is bound to iavf" for each in VFS[:4])
+    assert message == (
+        f"virtual functions that are in use would be removed: {bound}: set force: true to do so all the same"
+    )
+    made = changed(host, numvfs=2, force=True)
+    assert made["plan"] == [
+        f"destroy {FUNCTIONS}, {', '.join(VFS[:4])}",
+        f"create 2 virtual functions of {CALLED}",
+        f"change the definition of {FUNCTIONS}",
+    ]
+    assert drivers(host) == ["iavf", "iavf"]
+
+
+def test_functions_that_nobody_uses_need_no_force(host: Host) -> None:
+    sriov(host, numvfs=2, driver="none")
+    assert changed(host, numvfs=3)["sriov"]["numvfs"] == 3
+
+
+def test_as_many_as_there_can_be(host: Host) -> None:
+    assert refused(host, numvfs=9) == f"numvfs: '9' cannot be used: {CALLED} has at most 8 virtual functions"
+    made = changed(host, numvfs="max")
+    assert [each["address"] for each in made["sriov"]["functions"]] == VFS
+    assert json.loads(host.read(DEFINITION)) == {"version": 1, "numvfs": "max"}
+
+
+def test_functions_on_the_next_bus(host: Host) -> None:
+    made = changed(host, device=PICKY, numvfs=4)
+    assert [each["address"] for each in made["sriov"]["functions"]] == [
+        *("0000:5e:1f.6", "0000:5e:1f.7", "0000:5f:00.0", "0000:5f:00.1"),
+    ]
+
+
+def test_autoprobe_is_as_before(host: Host) -> None:
+    made = changed(host, numvfs=2, autoprobe=False)
+    assert made["plan"][0] == f"create 2 virtual functions of {CALLED}{UNBOUND}"
+    assert drivers(host) == ["none", "none"]
+    assert (host.read(AUTOPROBE), made["sriov"]["autoprobe"]) == ("1\n", True)
+    sriov(host, state="absent")
+    host.write(AUTOPROBE, "0")
+    assert changed(host, numvfs=2, autoprobe=True)["plan"][0].endswith(", bound by the kernel")
+    assert (drivers(host), host.read(AUTOPROBE)) == (["iavf", "iavf"], "0\n")
+    assert host.run(["ls", "/run/nodedev/autoprobe"], check=False).stdout == ""
+
+
+def test_a_driver(host: Host) -> None:
+    made = changed(host, numvfs=2, driver="vfio-pci")
+    bind = [f"bind virtual function {index} of {CALLED} to vfio-pci" for index in range(2)]
+    assert made["plan"] == [f"create 2 virtual functions of {CALLED}{UNBOUND}", *bind, DEFINE]
+    assert made["diff"]["after"] == f"{PF}: runs and is defined; numvfs 2, driver vfio-pci\n"
+    assert (drivers(host), host.read(AUTOPROBE)) == (["vfio-pci", "vfio-pci"], "1\n")
+    # Others have bound one otherwise.
+    host.write(f"{PLACE}/virtfn1/driver_override", "\n")
+    host.write(f"{PLACE}/virtfn1/driver/unbind", VFS[1])
+    host.write("/sys/bus/pci/drivers_probe", VFS[1])
+    assert drivers(host) == ["vfio-pci", "iavf"]
+    assert changed(host)["plan"] == bind[1:]
+    # None at all, and then the kernel's choice.
+    changed(host, driver="none")
+    assert drivers(host) == ["none", "none"]
+    assert "back to the kernel's choice" in changed(host, driver="")["plan"][0]
+    assert drivers(host) == ["iavf", "iavf"]
+    assert json.loads(host.read(DEFINITION)) == {"version": 1, "numvfs": 2}
+
+
+def test_no_such_driver(host: Host) -> None:
+    message = refused(host, numvfs=1, driver="gone")
+    assert message == "driver: 'gone' cannot be used: there is no such driver, and no module of that name"
+
+
+def test_a_mac_and_a_vlan(host: Host) -> None:
+    vfs = [{"index": 1, "mac": MAC, "vlan": 100, "qos": 3, "trust": True, "spoofchk": False, "max_tx_rate": 1000}]
+    made = changed(host, numvfs=2, vfs=vfs)
+    assert made["plan"] == [
+        f"create 2 virtual functions of {CALLED}{UNBOUND}",
+        f"set mac {MAC}, vlan 100, qos 3, trust on, spoofchk off, max_tx_rate 1000 of virtual function 1 of {CALLED}",
+        f"have the kernel choose drivers for {FUNCTIONS}",
+        DEFINE,
+    ]
+    # Its driver came after that, so that its interface has it.
+    assert host.read("/sys/class/net/ens3f0v1/address") == f"{MAC}\n"
+    assert made["sriov"]["functions"][1]["mac"] == MAC
+    second = told(host)[1]
+    assert (second["vlan_list"], second["trust"], second["spoofchk"]) == ([{"vlan": 100, "qos": 3}], True, False)
+    # Others change some of it: that is told, and set again; what was not said stays.
+    host.run(["ip", "link", "set", "dev", "ens3f0", "vf", "1", "vlan", "7"])
+    host.run(["ip", "link", "set", "dev", "ens3f0", "vf", "1", "state", "enable"])
+    (facts,) = host.done("definition_facts", kinds=["sriov"])["ansible_facts"]["nodedev_definitions"]["sriov"]
+    assert facts["drift"] == [
+        {"what": "vlan of 1", "defined": 100, "running": 7},
+        {"what": "qos of 1", "defined": 3, "running": 0},
+    ]
+    assert changed(host)["plan"] == [f"set vlan 100, qos 3 of virtual function 1 of {CALLED}"]
+    assert (told(host)[1]["vlan_list"], told(host)[1]["link_state"]) == ([{"vlan": 100, "qos": 3}], "enable")
+
+
+def test_what_a_card_does_not_offer(host: Host) -> None:
+    sriov(host, device=PICKY, numvfs=1)
+    message = refused(host, device=PICKY, vfs=[{"index": 0, "trust": True}])
+    assert message == "vfs: {'index': 0} cannot be used: driver mlx5_core does not offer trust"
+
+
+def test_what_a_card_does_not_offer_is_undone(host: Host) -> None:
+    """Before there are functions it cannot be told what the driver offers of them."""
+    message = refused(host, device=PICKY, numvfs=2, vfs=[{"index": 0, "vlan": 5, "trust": True}])
+    assert "the driver of ens4f0np0 does not offer trust. undone: create 2 virtual functions" in message
+    assert drivers(host, PICKY) == []
+
+
+def test_what_is_not_taken_is_set_back(host: Host) -> None:
+    sriov(host, device=PICKY, numvfs=1)
+    before = told(host, "ens4f0np0")
+    message = refused(host, device=PICKY, vfs=[{"index": 0, "vlan": 5, "min_tx_rate": 5, "max_tx_rate": 10}])
+    assert "what was set before it was set back" in message
+    assert told(host, "ens4f0np0") == before
+
+
+def test_an_interface_that_comes_late(host: Host) -> None:
+    host.fault("/sys/devices/*/net/ens3f0v*", lag=1.5)
+    host.fault("/sys/devices/*/net", lag=1.5)
+    made = sriov(host, numvfs=2)
+    assert [each["netdev"] for each in made["sriov"]["functions"]] == ["ens3f0v0", "ens3f0v1"]
+    assert warnings(made) == []
+
+
+def test_an_interface_that_does_not_come(host: Host) -> None:
+    host.fault("/sys/devices/*/net/ens3f0v1", lag=LATE)
+    made = sriov(host, numvfs=2, wait_timeout=1)
+    reason = "its driver iavf has made no network interface, or that is in another network namespace"
+    assert [each["unusable"] for each in made["sriov"]["functions"]] == [None, reason]
+    assert f"pci_0000_3b_01_1 cannot be used: {reason}" in warnings(made)
+
+
+def test_a_function_without_a_group(host: Host) -> None:
+    host.fault("*/0000:3b:01.0/iommu_group", lag=LATE)
+    made = sriov(host, numvfs=1, driver="vfio-pci", wait_timeout=1)
+    reason = "it has no IOMMU group, so that no guest can have it"
+    assert made["sriov"]["functions"][0]["unusable"] == reason
+
+
+def test_links_that_come_late(host: Host) -> None:
+    host.fault(f"{PLACE}/virtfn1", lag=0.5)
+    assert sriov(host, numvfs=2)["sriov"]["numvfs"] == 2
+
+
+def test_a_card_without_a_driver(host: Host) -> None:
+    host.write(f"{PLACE}/driver/unbind", PF)
+    message = refused(host, numvfs=2)
+    assert message == (f"{CALLED} has no driver, which makes the virtual functions: load it, or bind the function")
+    # Nothing has to be made of these.
+    assert sriov(host, numvfs=0)["plan"] == [DEFINE]
+
+
+@pytest.mark.parametrize(
+    ("answer", "meaning"),
+    [
+        ("ENOMEM", "the firmware has reserved too few bus numbers"),
+        ("EIO", "the card's firmware refuses"),
+        ("ENOENT", "it has no driver, or its driver makes no virtual functions"),
+        ("EBUSY", "other virtual functions are enabled already"),
+    ],
+)
+def test_what_the_kernel_answers(host: Host, answer: str, meaning: str) -> None:
+    host.fault(NUMBER, op="write", errno=answer)
+    message = refused(host, numvfs=2, autoprobe=False)
+    assert message.startswith(f"could not create 2 virtual functions of {CALLED}{UNBOUND}: writing '2\\n' to ")
+    assert meaning in message
+
+
+def test_a_driver_that_never_answers(host: Host) -> None:
+    host.fault(NUMBER, op="write", delay=LATE)
+    result = host.module("sriov", device=PF, numvfs=2, driver="vfio-pci", wait_timeout=1)
+    assert "the driver has not answered after 1 s; it may still do what was asked" in result["msg"]
+    # Who looks does not wait for it, and autoprobe is as before.
+    assert host.read(AUTOPROBE) == "1\n"
+    assert not host.module("sriov", device=PF, check_mode=True, numvfs=4, force=True).get("failed")
+
+
+def fewer(start: Callable[..., Host]) -> Host:
+    """A host whose card makes 3 functions at most."""
+    import yaml
+
+    scenario = yaml.safe_load((ROOT / "tests" / "simhost" / "scenarios" / "functions.yml").read_text())
+    (card,) = (each for each in scenario["devices"] if each.get("pci", {}).get("address") == PF)
+    card["behaviour"]["sriov"]["enables"] = 3
+    return start(scenario)
+
+
+def test_fewer_than_asked_for(start: Callable[..., Host]) -> None:
+    host = fewer(start)
+    message = refused(host, numvfs=4)
+    assert message == (
+        f"could not create 4 virtual functions of {CALLED}: the driver of {CALLED} has enabled 3 of 4 virtual"
+        " functions: look at the kernel log, or ask for fewer; they were removed again"
+    )
+    assert sriov(host, numvfs=3)["sriov"]["numvfs"] == 3
+
+
+def test_what_a_guest_has_is_never_taken_away(host: Host) -> None:
+    made = sriov(host, numvfs=2, driver="vfio-pci")
+    group = made["sriov"]["functions"][0]["iommu_group"]
+    with host.hold(f"/dev/vfio/{group}") as pid:
+        for wish in ({"numvfs": 1}, {"state": "absent"}, {"driver": "iavf"}):
+            result = host.module("sriov", device=PF, force=True, **wish)
+            assert "which force does not do" in result["msg"]
+            assert [each["pid"] for each in result["holders"]] == [pid]
+        seen = sriov(host)["sriov"]["functions"]
+        assert [[each["pid"] for each in function["holders"]] for function in seen] == [[pid], []]
+    assert sriov(host, state="absent", force=True)["changed"]
+
+
+def test_what_is_on_a_function_needs_force(host: Host) -> None:
+    functions = sriov(host, device=GPU, numvfs=2)["sriov"]["functions"]
+    uuid = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+    host.done("mdev", uuid=uuid, parent=functions[1]["address"], type="vgpusim-2", persistent=False)
+    message = refused(host, device=GPU, state="absent")
+    assert f"{functions[1]['address']} carries mediated device {uuid}" in message
+    assert sriov(host, device=GPU)["sriov"]["functions"][1]["vgpu_type"] == "vgpusim-2"
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"device": "eth0"}, "device: 'eth0' cannot be used: a PCI function is named like"),
+    ({"device": "0000:ff:1f.7", "numvfs": 1}, "device: '0000:ff:1f.7' cannot be used: there is no such device"),
+    ({"device": "0000:18:00.0", "numvfs": 1}, "it has no virtual functions, since it has no SR-IOV"),
+    ({}, "numvfs is required: no virtual functions are there or defined whose number could stay"),
+    ({"numvfs": "many"}, "numvfs: 'many' cannot be used: a number from 0 to 65535, or max"),
+    ({"numvfs": 1, "driver": "../x"}, "driver: '../x' cannot be used: a driver's name has"),
+    ({"numvfs": 1, "vfs": [{"index": 1, "vlan": 1}]}, "there are to be 1 functions, counted from 0"),
+    ({"numvfs": 1, "vfs": [{"index": 0, "vlan": 5000}]}, "vfs.vlan: 5000 cannot be used: a number from 0 to 4094"),
+    ({"numvfs": 1, "vfs": [{"index": 0, "mac": "x"}]}, "vfs.mac: 'x' cannot be used: a MAC address has 6 bytes"),
+    ({"device": GPU, "numvfs": 1, "vfs": [{"index": 0, "vlan": 1}]}, "has no network interface by which to set them"),
+    (
+        {"numvfs": 1, "state": "inactive", "persistent": False},
+        "with state 'inactive' the definition is all that is kept",
+    ),
+]
+
+
+@pytest.mark.parametrize(("wish", "message"), BAD)
+def test_bad_input(host: Host, wish: dict[str, Any], message: str) -> None:
+    assert message in refused(host, **wish)
+
+
+def test_a_virtual_function_has_none(host: Host) -> None:
+    sriov(host, numvfs=1)
+    assert f"it is a virtual function of {CALLED}" in refused(host, device=VFS[0], numvfs=1)
+
+
+WISH: dict[str, Any] = {"numvfs": 2, "driver": "vfio-pci", "force": True, "vfs": [{"index": 0, "mac": MAC, "vlan": 9}]}
+# What is written in that order for a wish of other functions, and which of the writes to that file it is.
+FAULTS = [
+    (NUMBER, 1),
+    (AUTOPROBE, 1),
+    (NUMBER, 2),
+    ("*/driver_override", 1),
+    ("/sys/bus/pci/drivers_probe", 1),
+    ("/sys/bus/pci/drivers_probe", 2),
+]
+
+
+@pytest.mark.parametrize(("path", "nth"), FAULTS)
+def test_a_fault_at_every_step_is_undone(host: Host, path: str, nth: int) -> None:
+    sriov(host, numvfs=4, vfs=[{"index": 3, "vlan": 44, "mac": MAC.replace("1", "4")}])
+    before, settings = host.state(), told(host)
+    host.fault(path, op="write", errno="EIO", nth=nth)
+    message = refused(host, **WISH)
+    assert "NOT undone" not in message
+    assert (host.state(), told(host)) == (before, settings)
+    host.clear_faults()
+    assert sriov(host, **WISH)["changed"]
+
+
+def test_a_definition_that_cannot_be_written_is_undone(host: Host) -> None:
+    host.run(["sh", "-c", "mkdir -p /etc/nodedev.d; touch /etc/nodedev.d/sriov"])
+    message = refused(host, **WISH)
+    assert "undone: bind virtual function" in message or "undone: set mac" in message
+    assert drivers(host) == []
+
+
+def killed(host: Host, path: str, **wish: Any) -> None:
+    """Run the module and kill it when it has written to this file, which returns late."""
+    host.fault(path, op="write", delay=LATE)
+    script = str(ROOT / "plugins" / "modules" / "sriov.py")
+    run = host.popen(
+        [host.python, script], env=host.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert run.stdin is not None
+    run.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": {"device": PF, **wish}}))
+    run.stdin.close()
+    end = time.monotonic() + 20
+    while not any(fault["hits"] for fault in host.faults()) and time.monotonic() < end:
+        time.sleep(0.02)
+    run.kill()
+    run.wait()
+    host.clear_faults()
+
+
+@pytest.mark.parametrize("path", [AUTOPROBE, NUMBER, "*/0000:3b:01.0/driver_override", "/sys/bus/pci/drivers_probe"])
+def test_a_killed_run_is_completed_by_the_next(host: Host, path: str) -> None:
+    killed(host, path, **WISH)
+    done = sriov(host, **WISH)
+    assert drivers(host) == ["vfio-pci", "vfio-pci"]
+    assert told(host)[0]["address"] == MAC
+    assert (host.read(AUTOPROBE), done["sriov"]["autoprobe"]) == ("1\n", True)
+    assert host.run(["ls", "/run/nodedev/autoprobe"], check=False).stdout == ""
+    assert sriov(host)["plan"] == []
+
+
+def test_two_at_once(host: Host) -> None:
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(lambda _number: sriov(host, numvfs=4), range(2)))
+    assert sorted(each["changed"] for each in results) == [False, True]
+    assert drivers(host) == ["iavf"] * 4
+
+
+def test_a_damaged_definition(host: Host) -> None:
+    host.write(DEFINITION, "{")
+    assert "is damaged" in refused(host, numvfs=2)
+    (damage,) = host.done("definition_facts", kinds=["sriov"])["ansible_facts"]["nodedev_definitions"]["damaged"]
+    assert damage["path"] == DEFINITION
+    assert sriov(host, state="absent")["plan"] == [f"remove the damaged definition of {FUNCTIONS}, {DEFINITION}"]
+
+
+def test_another_owner_is_named(host: Host) -> None:
+    profile = "/etc/NetworkManager/system-connections/x.nmconnection"
+    host.write(profile, "[connection]\ninterface-name=ens3f0\n[sriov]\ntotal-vfs=2\n")
+    (warning,) = warnings(sriov(host, numvfs=1))
+    assert f"{profile} has NetworkManager make 2 with the connection" in warning
+    assert warnings(sriov(host, device=PICKY, numvfs=1)) == []
+
+
+def test_it_is_back_after_a_reboot(host: Host) -> None:
+    sriov(host, **WISH)
+    sriov(host, device=GPU, numvfs=1, persistent=False)
+    host.reboot()
+    assert drivers(host) == []
+    done = restore(host)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [f"restored: {FUNCTIONS}", "1 restored, 0 there already, 0 failed"]
+    assert (drivers(host), told(host)[0]["address"]) == (["vfio-pci", "vfio-pci"], MAC)
+    assert restore(host).stdout.splitlines()[0] == f"there already: {FUNCTIONS}"
+    assert restore(host, "--list").stdout.splitlines() == [f"{FUNCTIONS}: active, auto"]
+
+
+def test_what_lives_on_functions_is_back_after_them(host: Host) -> None:
+    functions = sriov(host, device=GPU, numvfs=2)["sriov"]["functions"]
+    uuid = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+    host.done("mdev", uuid=uuid, parent=functions[1]["address"], type="vgpusim-2")
+    host.reboot()
+    done = restore(host)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 restored, 0 there already, 0 failed" in done.stdout
+    assert host.run(["ls", "/sys/bus/mdev/devices"]).stdout.split() == [uuid]
+
+
+def test_it_is_back_when_its_card_arrives(host: Host) -> None:
+    sriov(host, numvfs=2)
+    host.write(f"{PLACE}/driver/unbind", PF)
+    assert drivers(host) == []
+    done = restore(host, "--wait", "0")
+    assert done.returncode == 1
+    assert f"failed: {FUNCTIONS}: its physical function has no driver yet" in done.stderr.splitlines()
+    host.write("/sys/bus/pci/drivers_probe", PF)
+    host.write(f"/etc/nodedev.d/sriov/{PICKY}.json", "{")
+    done = restore(host, "--parent", PF)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert drivers(host) == ["iavf", "iavf"]
+    assert "is damaged" in restore(host, "--parent", PICKY).stderr
+
+
+def test_a_card_that_is_gone(host: Host) -> None:
+    host.write("/etc/nodedev.d/sriov/0000:ff:00.0.json", '{"version": 1, "numvfs": 1}')
+    done = restore(host)
+    assert "its physical function is not there; it is restored when that arrives" in done.stderr
+    (facts,) = host.done("definition_facts", kinds=["sriov"])["ansible_facts"]["nodedev_definitions"]["sriov"]
+    assert (facts["parent_missing"], facts["active"], facts["drift"]) == (True, False, [])
+    assert sriov(host, device="0000:ff:00.0", state="absent")["changed"]
+
+
+def test_it_returns_what_it_documents(host: Host) -> None:
+    known = returned("sriov")
+    made = sriov(host, numvfs=4, vfs=[{"index": 0, "vlan": 100}])
+    assert set(made) - {"changed", "invocation", "warnings"} == shape(known)
+    assert set(made["sriov"]) == shape(known["sriov"]["contains"])
+    (sample,) = known["sriov"]["contains"]["functions"]["sample"]
+    assert {frozenset(each) for each in made["sriov"]["functions"]} == {frozenset(sample)}
+    assert samples_unlike(known, made) == []
+    facts = returned("definition_facts")["ansible_facts"]["contains"]["nodedev_definitions"]["contains"]["sriov"]
+    host.run(["ip", "link", "set", "dev", "ens3f0", "vf", "0", "vlan", "7"])
+    (found,) = host.done("definition_facts", kinds=["sriov"])["ansible_facts"]["nodedev_definitions"]["sriov"]
+    assert set(found) == set(facts["sample"][0])
+    assert found["drift"] == [{"what": "vlan of 0", "defined": 100, "running": 7}]
