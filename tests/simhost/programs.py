@@ -50,14 +50,14 @@ def modprobe(host: Host, arguments: list[str]) -> Outcome:
             result.out += "".join(f"{module}\n" for module in modules)
         elif not options & {"-n", "--dry-run", "--show", "-D", "--show-depends"}:
             for module in modules:
-                (host.binding.unload if remove else host.binding.load)(module)
+                (host.binding.files.unload if remove else host.binding.files.load)(module)
     return result
 
 
 def _modules(host: Host, name: str) -> list[str]:
     """The modules of this name, or those that modules.alias has for it; the name may have - for _."""
     module = name.replace("-", "_")
-    if module in host.scenario.modules or host.binding.of_module(module):
+    if module in host.scenario.modules or host.binding.files.of_module(module):
         return [module]
     lines = host.scenario.module_files.get("modules.alias", "").splitlines()
     aliases = (line.split() for line in lines if line.startswith("alias "))

@@ -89,7 +89,7 @@ class Server:
             with self.host.lock:
                 return self.host.binding.plug(str(message["what"]))
         if operation == "new_ids":
-            return self.host.binding.new_ids
+            return self.host.binding.files.new_ids
         if operation == "unmap":
             with self.host.lock:
                 return self.host.stacked.unmap(str(message["what"]))

@@ -480,7 +480,13 @@ def test_an_instance_on_a_virtual_function(functions: SimHost) -> None:
     assert names(functions, "/sys/class/mdev_bus") == [parents[0], *parents[2:]]
     functions.write(f"{PCI}/drivers_probe", parents[1])
     assert names(functions, "/sys/class/mdev_bus") == parents
-    create(functions, f"/sys/class/mdev_bus/{parents[1]}", "vgpusim-2", UUIDS[0])
+    vf = parents[1]
+    create(functions, f"/sys/class/mdev_bus/{vf}", "vgpusim-2", UUIDS[0])
+    events = monitored(functions, "pci", lambda: functions.write(function(vf, "driver/unbind"), vf), 2)
+    assert events == [f"change {vf}", f"unbind {vf}"]
+    events = monitored(functions, "pci", lambda: functions.write(f"{PCI}/drivers_probe", vf), 2)
+    assert events == [f"change {vf}", f"bind {vf}"]
+    create(functions, f"/sys/class/mdev_bus/{vf}", "vgpusim-2", UUIDS[0])
     numvfs(functions, GPU, 0)
     assert (names(functions, "/sys/class/mdev_bus"), names(functions, MDEVS)) == ([], [])
 

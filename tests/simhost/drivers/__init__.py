@@ -36,5 +36,8 @@ class Driver(ABC):
     def detach(self) -> None:  # noqa: B027 - what is below the device goes with it
         """Take away what is elsewhere: the device goes, or its driver does."""
 
+    def bound(self) -> None:  # noqa: B027 - few tell of it
+        """A driver has taken the device, after the boot."""
+
     def unbound(self) -> None:  # noqa: B027 - a behaviour that is not the driver's stays
         """The driver of the device lets go of it."""

@@ -82,6 +82,11 @@ class MdevParent(Driver):
                 if name in type_:
                     tree.add(Attribute(f"{base}/{name}", f"{type_[name]}\n".encode()))
 
+    def bound(self) -> None:
+        """Tell that the device has become a parent."""
+        if self.of_driver == self.device.driver:
+            self.host.announce(self.device, "change", {"MDEV_STATE": "registered"})
+
     def detach(self) -> None:
         """The driver is no parent any more: its instances go first, each when its guest has ended."""
         host = self.host
