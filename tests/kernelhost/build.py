@@ -96,8 +96,8 @@ TOOLS = (
 )
 
 
-def build_image(work: Path, kernel: debian.Kernel) -> None:
-    """Leave disk.qcow2, vmlinux and initrd.gz in `work`/image; the rest of `work` is the caller's to remove."""
+def build_image(work: Path, kernel: debian.Kernel) -> Path:
+    """Make a folder in `work` with disk.qcow2, vmlinux and initrd.gz; the rest of `work` is the caller's to remove."""
     require_tools(TOOLS)
     if os.geteuid() != 0:
         raise KernelhostError("building an image makes a root tree with device nodes: run it as root")
@@ -120,6 +120,7 @@ def build_image(work: Path, kernel: debian.Kernel) -> None:
         _make_disk(root, work / "disk.raw", image / "disk.qcow2", log)
     for path in image.iterdir():
         path.chmod(0o444)
+    return image
 
 
 def _make_root(root: Path, packages: Path, kernel: debian.Kernel, log: Path) -> None:

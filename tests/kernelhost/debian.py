@@ -55,14 +55,26 @@ def installed_kernel() -> Kernel:
 
 def sources() -> list[str]:
     """Lines for apt's sources.list, one for each of SUITES, from the environment or from this machine's own apt."""
+    addresses = _addresses()
+    return [_line(addresses[suite], suite) for suite in SUITES]
+
+
+def source(suite: str) -> str:
+    """The line of another suite of the same mirror."""
+    return _line(_addresses()[SUITE], suite)
+
+
+def _line(address: str, suite: str) -> str:
+    return f"deb [signed-by={KEYRING}] {address} {suite} main"
+
+
+def _addresses() -> dict[str, str]:
     chosen = os.environ.get("KERNELHOST_MIRROR", "").split()
-    if chosen:
-        mirror = chosen[0].rstrip("/")
-        security = chosen[1].rstrip("/") if len(chosen) > 1 else f"{mirror}-security"
-        addresses = {suite: security if suite.endswith("-security") else mirror for suite in SUITES}
-    else:
-        addresses = _machine_addresses()
-    return [f"deb [signed-by={KEYRING}] {addresses[suite]} {suite} main" for suite in SUITES]
+    if not chosen:
+        return _machine_addresses()
+    mirror = chosen[0].rstrip("/")
+    security = chosen[1].rstrip("/") if len(chosen) > 1 else f"{mirror}-security"
+    return {suite: security if suite.endswith("-security") else mirror for suite in SUITES}
 
 
 def _machine_addresses() -> dict[str, str]:

@@ -15,8 +15,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TextIO
 
 from . import paths, qemu
+from .emulator import Emulator, find_or_unpack
 from .image import Image, find_or_build
 from .steps import KernelhostError, locked, output_of, require_tools, say, step, tail, tool
 
@@ -29,10 +31,11 @@ PYTHON = "/usr/bin/python3"
 CONNECT_LIMIT = 60
 # A probe that the guest missed while it had no network is answered late or never: better to ask again.
 GREETING_LIMIT = 5.0
+MONITOR_LIMIT = 30.0
 POLL_SECONDS = 0.5
 # A Unix socket's path has at most 107 characters, and ssh adds a random suffix while it makes one.
 SOCKET_PATH_LIMIT = 85
-TOOLS = ("qemu-img", "qemu-system-x86_64", "scp", "setpriv", "ssh", "ssh-keygen")
+TOOLS = ("qemu-img", "scp", "setpriv", "ssh", "ssh-keygen")
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,10 @@ class Machine:
                 say(f"already up (pid {running.pid}, port {running.port})")
                 return False
             image = find_or_build()
-            accelerator = qemu.accelerator(image)
+            emulator = find_or_unpack()
+            accelerator = qemu.accelerator(emulator, image)
             with step(f"booting with {accelerator}"):
-                self._start(image, accelerator)
+                self._start(emulator, image, accelerator)
         return True
 
     def run(
@@ -163,6 +167,16 @@ class Machine:
                 time.sleep(POLL_SECONDS)
             self._wait(before)
 
+    def monitor(self, command: str, **arguments: str) -> Any:
+        """Ask QEMU itself, in the words of its QMP, and return its answer."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(MONITOR_LIMIT)
+            connection.connect(str(self._monitor))
+            with connection.makefile("rw", encoding="utf-8") as stream:
+                stream.readline()
+                _ask(stream, "qmp_capabilities", {})
+                return _ask(stream, command, arguments)
+
     def down(self) -> bool:
         """Power off, by force when the guest does not within POWEROFF_LIMIT. False if nothing was running."""
         with locked(self.state / "lock"):
@@ -204,6 +218,10 @@ class Machine:
         return self.state / "ssh.socket"
 
     @property
+    def _monitor(self) -> Path:
+        return self.state / "monitor.socket"
+
+    @property
     def _log(self) -> Path:
         return self.state / "qemu.log"
 
@@ -229,7 +247,7 @@ class Machine:
         }
         return ["-F", "none", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
 
-    def _start(self, image: Image, accelerator: str) -> None:
+    def _start(self, emulator: Emulator, image: Image, accelerator: str) -> None:
         """Start QEMU on a fresh overlay and wait for ssh; whatever goes wrong or interrupts us ends QEMU."""
         self._forget()
         self._make_key()
@@ -238,7 +256,7 @@ class Machine:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         public_key = self.key.with_suffix(".pub").read_text(encoding="ascii").split()[1]
-        argv = qemu.command(image, accelerator, self.state, port, public_key)
+        argv = qemu.command(emulator, image, accelerator, self.state, port, public_key)
         if self.supervised:
             argv = [tool("setpriv"), "--pdeathsig", "TERM", "--", *argv]
         with self._log.open("wb") as log:
@@ -319,8 +337,26 @@ class Machine:
         if self._process:
             self._process.wait()
             self._process = None
-        for name in ("machine.json", "disk.qcow2", "ssh.socket", *(f"{disk}.img" for disk in qemu.SPARE_DISKS)):
+        for name in (
+            "machine.json",
+            "disk.qcow2",
+            "ssh.socket",
+            "monitor.socket",
+            *(f"{disk}.img" for disk in qemu.SPARE_DISKS),
+        ):
             (self.state / name).unlink(missing_ok=True)
+
+
+def _ask(stream: TextIO, command: str, arguments: dict[str, str]) -> Any:
+    stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+    stream.flush()
+    answer = json.loads(stream.readline())
+    # Events come in between, whenever they like.
+    while "event" in answer:
+        answer = json.loads(stream.readline())
+    if "error" in answer:
+        raise KernelhostError(f"QEMU's monitor refuses {command}: {answer['error']['desc']}")
+    return answer["return"]
 
 
 def _started_ticks(pid: int) -> int | None:

@@ -18,5 +18,14 @@ def default_state() -> Path:
 
 def cache() -> Path:
     """The built images' folder, shared by all checkouts."""
+    return _caches() / "kernelhost"
+
+
+def emulators() -> Path:
+    """The unpacked emulators' folder, shared by all checkouts."""
+    return _caches() / "kernelhost-qemu"
+
+
+def _caches() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "hostdev-nodedev" / "kernelhost"
+    return (Path(base) if base else Path.home() / ".cache") / "hostdev-nodedev"

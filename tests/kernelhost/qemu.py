@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from . import paths
+from .emulator import Emulator
 from .image import Image
 from .steps import KernelhostError, step, stop_group, tool
 
@@ -24,13 +25,15 @@ PROCESSORS = 2
 # Sparse files behind the guest's NVMe namespace, USB stick and SCSI disk.
 SPARE_DISKS = ("nvme", "usb", "scsi")
 SPARE_DISK_SIZE = 64 * 1024 * 1024
+# As device_add takes it too, so that a test can plug it in again.
+NETWORK_CARD = {"driver": "igb", "id": "igb0", "bus": "port3", "netdev": "network", "mac": "52:54:00:00:00:03"}
 # A kernel that KVM can run says its first words within a second; one that it cannot never does.
 PROBE_FIRST_SIGN = 10.0
 PROBE_LIMIT = 60.0
 KERNEL_ARGUMENTS = "root=/dev/vda rw console=ttyS0 quiet net.ifnames=1 mitigations=off nokaslr panic=30 intel_iommu=on"
 
 
-def command(image: Image, accelerator: str, state: Path, port: int, public_key: str) -> list[str]:
+def command(emulator: Emulator, image: Image, accelerator: str, state: Path, port: int, public_key: str) -> list[str]:
     """The machine of README.md's table. `public_key` is the middle word of an ed25519 public key file."""
     spare = {name: f"file={state / name}.img,format=raw,if=none,id={name}" for name in SPARE_DISKS}
     nvme = "sriov_max_vfs=4,sriov_vq_flexible=8,sriov_vi_flexible=4,max_ioqpairs=10,msix_qsize=10"
@@ -41,13 +44,16 @@ def command(image: Image, accelerator: str, state: Path, port: int, public_key: 
         ["-netdev", f"user,id=management,hostfwd=tcp:127.0.0.1:{port}-:22"],
         ["-device", "virtio-net-pci,netdev=management,mac=52:54:00:00:00:01"],
         ["-device", "virtio-rng-pci"],
-        # Behind their own root ports the functions have fixed addresses: NVMe 0000:01:00.0, e1000e 0000:02:00.0.
+        # Behind their own root ports the functions have fixed addresses: NVMe 0000:01:00.0, e1000e 0000:02:00.0,
+        # the network card 0000:03:00.0.
         ["-device", "pcie-root-port,id=port1,slot=1,chassis=1"],
         ["-device", "pcie-root-port,id=port2,slot=2,chassis=2"],
         ["-device", "nvme-subsys,id=subsystem0"],
         ["-device", f"nvme,id=nvme0,serial=kernelhost-pf,subsys=subsystem0,bus=port1,{nvme}"],
         ["-drive", spare["nvme"], "-device", "nvme-ns,drive=nvme,bus=nvme0,nsid=1"],
         ["-netdev", "user,id=spare,restrict=on", "-device", "e1000e,netdev=spare,bus=port2,mac=52:54:00:00:00:02"],
+        ["-device", "pcie-root-port,id=port3,slot=3,chassis=3"],
+        ["-netdev", "user,id=network,restrict=on", "-device", _words(NETWORK_CARD)],
         ["-device", "qemu-xhci,id=xhci", "-device", "usb-tablet,bus=xhci.0"],
         ["-drive", spare["usb"], "-device", "usb-storage,bus=xhci.0,drive=usb"],
         ["-device", "virtio-gpu-pci"],
@@ -56,16 +62,22 @@ def command(image: Image, accelerator: str, state: Path, port: int, public_key: 
     ]
     arguments = f"{KERNEL_ARGUMENTS} kernelhost.key={public_key}"
     serial = ["-serial", f"file:{state / 'serial.log'}"]
+    monitor = ["-qmp", f"unix:{state / 'monitor.socket'},server=on,wait=off"]
     return [
-        *_base(image, accelerator),
+        *_base(emulator, image, accelerator),
         *serial,
+        *monitor,
         "-append",
         arguments,
         *(word for device in devices for word in device),
     ]
 
 
-def accelerator(image: Image) -> str:
+def _words(device: dict[str, str]) -> str:
+    return ",".join([device["driver"], *(f"{name}={value}" for name, value in device.items() if name != "driver")])
+
+
+def accelerator(emulator: Emulator, image: Image) -> str:
     """KERNELHOST_ACCEL, else "kvm" where this kernel really boots with it, else "tcg"."""
     chosen = os.environ.get("KERNELHOST_ACCEL")
     if chosen is not None:
@@ -78,14 +90,14 @@ def accelerator(image: Image) -> str:
     known = paths.cache() / f"accelerator-{platform.release()}"
     if not known.exists():
         with step("trying KVM"):
-            found = "kvm" if _boots_with_kvm(image) else "tcg"
+            found = "kvm" if _boots_with_kvm(emulator, image) else "tcg"
         known.write_text(f"{found}\n", encoding="ascii")
     return known.read_text(encoding="ascii").strip()
 
 
-def _base(image: Image, accelerator: str) -> list[str]:
+def _base(emulator: Emulator, image: Image, accelerator: str) -> list[str]:
     return [
-        tool("qemu-system-x86_64"),
+        *emulator.command,
         *("-machine", "q35", "-nodefaults", "-no-user-config", "-display", "none"),
         *ACCELERATORS[accelerator],
         *("-smp", str(PROCESSORS), "-m", str(MEMORY_MB)),
@@ -93,14 +105,14 @@ def _base(image: Image, accelerator: str) -> list[str]:
     ]
 
 
-def _boots_with_kvm(image: Image) -> bool:
+def _boots_with_kvm(emulator: Emulator, image: Image) -> bool:
     """Whether the kernel comes as far as its first process under KVM."""
     with tempfile.TemporaryDirectory(prefix="kernelhost-") as folder:
         serial = Path(folder) / "serial.log"
         process = subprocess.Popen(
             [
                 *(tool("setpriv"), "--pdeathsig", "TERM", "--"),
-                *_base(image, "kvm"),
+                *_base(emulator, image, "kvm"),
                 *("-no-reboot", "-serial", f"file:{serial}"),
                 *("-append", "console=ttyS0 earlyprintk=serial,ttyS0,115200 panic=-1"),
             ],

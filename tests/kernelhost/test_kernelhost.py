@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from .machine import Machine
+from .qemu import NETWORK_CARD
+from .steps import KernelhostError
 
 VGPU = "0000:02:00.0"
 PARENTS = {VGPU, "mbochs", "mdpy", "mtty"}
 
-# One program in the guest observes everything, and removes what it made: each command there takes long.
-OBSERVE = r"""
-import errno, glob, json, os, subprocess, uuid
-
-TYPES = "/sys/class/mdev_bus/0000:02:00.0/mdev_supported_types/"
+# What the programs in the guest share.
+COMMON = r"""
+import errno, glob, json, os, subprocess, time, uuid
 
 def read(path):
     with open(path) as file:
@@ -35,6 +35,11 @@ def write(path, text):
     except OSError as error:
         return errno.errorcode[error.errno]
     return "ok"
+"""
+
+# One program in the guest observes everything, and removes what it made: each command there takes long.
+OBSERVE = r"""
+TYPES = "/sys/class/mdev_bus/0000:02:00.0/mdev_supported_types/"
 
 def available():
     return {name[-2:]: int(read(TYPES + name + "/available_instances")) for name in sorted(os.listdir(TYPES))}
@@ -73,15 +78,81 @@ seen["at_last"] = available()
 print(json.dumps(seen))
 """
 
+# Functions of the network card, then one of the NVMe controller that nvme-cli makes usable; none is left.
+FUNCTIONS = r"""
+PCI = "/sys/bus/pci/devices/"
+NETWORK, NVME, FUNCTION = PCI + "0000:03:00.0/", PCI + "0000:01:00.0/", "0000:01:00.1"
+
+def functions(card):
+    found = {}
+    for link in sorted(glob.glob(card + "virtfn*")):
+        path = os.path.realpath(link)
+        found[os.path.basename(path)] = os.path.basename(os.readlink(path + "/iommu_group"))
+    return found
+
+def nvme(*words):
+    return subprocess.run(["nvme", *words], capture_output=True, text=True).stdout
+
+def secondary():
+    return json.loads(nvme("list-secondary", "/dev/nvme0", "-o", "json"))["secondary-controllers"][0]
+
+def namespaces():
+    return glob.glob(PCI + FUNCTION + "/nvme/nvme*/nvme*n1")
+
+write(NETWORK + "sriov_numvfs", "0")
+network = {
+    "driver": os.path.basename(os.readlink(NETWORK + "driver")),
+    "totalvfs": read(NETWORK + "sriov_totalvfs"),
+    "too_many": write(NETWORK + "sriov_numvfs", "8"),
+    "make": write(NETWORK + "sriov_numvfs", "4"),
+    "fewer": write(NETWORK + "sriov_numvfs", "2"),
+    "functions": functions(NETWORK),
+}
+links = json.loads(subprocess.run(["ip", "-json", "-details", "link"], capture_output=True, text=True).stdout)
+network["vfinfo"] = [link["vfinfo_list"] for link in links if link.get("parentdev") == "0000:03:00.0"]
+network["end"] = write(NETWORK + "sriov_numvfs", "0")
+
+drive = {"steps": [write(NVME + "sriov_drivers_autoprobe", "0"), write(NVME + "sriov_numvfs", "1")]}
+drive["before"] = secondary()
+for action, resource, number in (("7", "0", "0"), ("8", "0", "2"), ("8", "1", "1"), ("9", "0", "0")):
+    nvme("virt-mgmt", "/dev/nvme0", "--cntlid=1", "--act=" + action, "--rt=" + resource, "--nr=" + number)
+drive["after"] = secondary()
+drive["steps"] += [write(NVME + "sriov_drivers_autoprobe", "1"), write("/sys/bus/pci/drivers_probe", FUNCTION)]
+deadline = time.monotonic() + 60
+# The controller says that it is live before its namespace is there.
+while not namespaces() and time.monotonic() < deadline:
+    time.sleep(0.2)
+drive["states"] = [read(path) for path in glob.glob(PCI + FUNCTION + "/nvme/nvme*/state")]
+drive["namespaces"] = len(namespaces())
+drive["steps"].append(write(NVME + "sriov_numvfs", "0"))
+print(json.dumps({"network": network, "drive": drive}))
+"""
+
+# Waits until the network card is there, or is gone, and says whether.
+PLUGGED = r"""
+import os, sys, time
+
+wanted, deadline = sys.argv[1] == "there", time.monotonic() + 60
+while os.path.exists("/sys/bus/pci/devices/0000:03:00.0/net") != wanted and time.monotonic() < deadline:
+    time.sleep(0.2)
+print(os.path.exists("/sys/bus/pci/devices/0000:03:00.0/net"))
+"""
+
 
 def observe(machine: Machine) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(machine.run("python3 -", stdin=OBSERVE).stdout)
+    answer: dict[str, Any] = json.loads(machine.run("python3 -", stdin=COMMON + OBSERVE).stdout)
     return answer
 
 
 @pytest.fixture(scope="module")
 def seen(machine: Machine) -> dict[str, Any]:
     return observe(machine)
+
+
+@pytest.fixture(scope="module")
+def functions(machine: Machine) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(machine.run("python3 -", stdin=COMMON + FUNCTIONS).stdout)
+    return answer
 
 
 def test_boot_is_clean(seen: dict[str, Any]) -> None:
@@ -132,6 +203,38 @@ def test_virtual_hba(seen: dict[str, Any]) -> None:
 
 def test_sriov(seen: dict[str, Any]) -> None:
     assert seen["totalvfs"] == 4
+
+
+def test_network_card(functions: dict[str, Any]) -> None:
+    card = functions["network"]
+    assert (card["driver"], card["totalvfs"]) == ("igb", "7")
+    assert (card["too_many"], card["make"], card["fewer"], card["end"]) == ("ERANGE", "ok", "EBUSY", "ok")
+    assert list(card["functions"]) == ["0000:03:10.0", "0000:03:10.2", "0000:03:10.4", "0000:03:10.6"]
+    assert len(set(card["functions"].values())) == 4
+    [vfinfo] = card["vfinfo"]
+    assert [each["vf"] for each in vfinfo] == [0, 1, 2, 3]
+
+
+def test_nvme_function_becomes_usable(functions: dict[str, Any]) -> None:
+    drive = functions["drive"]
+    assert drive["steps"] == ["ok"] * 5
+    resources = ("secondary-controller-state", "num-virtual-queues", "num-virtual-interrupts")
+    assert [drive["before"][name] for name in resources] == [0, 0, 0]
+    assert [drive["after"][name] for name in resources] == [1, 2, 1]
+    assert drive["states"] == ["live"]
+    assert drive["namespaces"] == 1
+
+
+def test_unplug_and_plug_in(machine: Machine) -> None:
+    machine.monitor("device_del", id=NETWORK_CARD["id"])
+    assert machine.run("python3 - gone", stdin=PLUGGED).stdout == "False\n"
+    machine.monitor("device_add", **NETWORK_CARD)
+    assert machine.run("python3 - there", stdin=PLUGGED).stdout == "True\n"
+
+
+def test_monitor_refuses(machine: Machine) -> None:
+    with pytest.raises(KernelhostError, match="refuses device_del: Device 'nonesuch' not found"):
+        machine.monitor("device_del", id="nonesuch")
 
 
 def test_debian_mdevctl_rule_stays_broken(seen: dict[str, Any]) -> None:
