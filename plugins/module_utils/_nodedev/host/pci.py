@@ -19,6 +19,8 @@ DEVICES = "/sys/bus/pci/devices"
 HEADER, HEADER_TYPE = 0x0E, 0x7F
 NETWORK, DISPLAY = "0x02", "0x03"
 VIRTUAL = "virtfn"
+# Seconds for a read that the kernel may keep.
+PATIENCE = 5.0
 PLACES = ("sriov_totalvfs", "sriov_offset", "sriov_stride")
 ADDRESS = re.compile(r"([0-9a-f]{4,8}):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
 
@@ -74,9 +76,11 @@ def find(address: str) -> Function | None:
 def override(path: str) -> str | None:
     """The name in a device's driver_override; None where it is unset, which the kernel writes as (null) or as nothing.
 
-    A device whose bus has none has none either.
+    A device whose bus has none has none either. While a device that somebody has by VFIO is taken from its driver, it
+    has no driver any more, and the kernel keeps whoever reads this.
     """
-    text = sysfs.read(f"{path}/driver_override")
+    file = f"{path}/driver_override"
+    text = sysfs.read(file) if sysfs.exists(f"{path}/driver") else sysfs.read_by_another(file, PATIENCE)
     return None if text in (None, "", "(null)") else text
 
 

@@ -11,6 +11,7 @@ import errno
 import os
 from collections.abc import Mapping
 
+from .. import programs
 from ..errors import NodedevError
 from ..text import shown
 from . import writer
@@ -78,6 +79,17 @@ def read(path: str) -> str | None:
         return None
     text = data.decode("utf-8", "surrogateescape")
     return text[:-1] if text.endswith("\n") else text
+
+
+def read_by_another(path: str, seconds: float) -> str | None:
+    """The same by a process that can be left behind, where the kernel may keep whoever reads, and no signal ends that.
+
+    Raises NodedevError where it has kept it for so many seconds.
+    """
+    if not os.path.exists(path):
+        return None
+    answer = programs.run([programs.find("cat") or "cat", path], seconds)
+    return answer.output.removesuffix("\n") if answer.status == 0 else None
 
 
 def content(path: str, size: int = PAGE) -> bytes | None:
