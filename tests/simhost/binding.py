@@ -200,10 +200,12 @@ class Binding:
 
     def attach(self, driver: BusDriver, function: Device) -> int | None:
         """Bind the device, which is locked and has no driver; the errno of the probe if that fails."""
-        refused = self._refusal(driver, function)
+        host = self._host
+        effect = host.faults.hit("write", f"{driver.path}/{function.name}")
+        host.linger(effect.delay)
+        refused = effect.errno if effect.errno is not None else self._refusal(driver, function)
         if refused is not None:
             return refused
-        host = self._host
         function.driver = driver.name
         link_driver(host.tree, function, driver.name)
         if driver.vfio:

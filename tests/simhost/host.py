@@ -194,6 +194,12 @@ class Host:
         """Let others have the host's lock for a moment."""
         self._changed.wait(_POLL_SECONDS)
 
+    def linger(self, seconds: float) -> None:
+        """Let others have the host's lock for so long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self._closed:
+            self.pause()
+
     def is_closed(self) -> bool:
         """Whether the host went down: what waits is to give up."""
         return self._closed

@@ -12,7 +12,6 @@ import errno
 import json
 import os
 import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -336,9 +335,7 @@ class Network:
 
     def _apply(self, name: str, physical: tuple[Device, int] | None, index: int, key: str, value: Any) -> None:
         effect = self._host.faults.hit("write", f"/netlink/{name}/vf{index}/{key}")
-        end = time.monotonic() + effect.delay
-        while time.monotonic() < end:
-            self._host.pause()
+        self._host.linger(effect.delay)
         if effect.errno is not None:
             raise _netlink(effect.errno)
         hidden = self._not_offered.get(name, set())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -50,8 +51,20 @@ def modprobe(host: Host, arguments: list[str]) -> Outcome:
             result.out += "".join(f"{module}\n" for module in modules)
         elif not options & {"-n", "--dry-run", "--show", "-D", "--show-depends"}:
             for module in modules:
-                (host.binding.files.unload if remove else host.binding.files.load)(module)
+                result = _change(host, module, remove, result)
     return result
+
+
+def _change(host: Host, module: str, remove: bool, before: Outcome) -> Outcome:
+    """Load or unload a module, unless a fault has it fail."""
+    effect = host.faults.hit("write", f"/sys/module/{module}")
+    time.sleep(effect.delay)
+    if effect.errno is not None:
+        verb = "remove" if remove else "insert"
+        text = f"modprobe: ERROR: could not {verb} '{module}': {os.strerror(effect.errno)}\n"
+        return Outcome(1, before.out, before.err + text)
+    (host.binding.files.unload if remove else host.binding.files.load)(module)
+    return before
 
 
 def _modules(host: Host, name: str) -> list[str]:

@@ -103,7 +103,8 @@ def test_late_events_are_late_links(host: SimHost) -> None:
 def test_luns_that_show_late(host: SimHost) -> None:
     host.fault("rport-8:*", lag=0.5)
     create_vport(host, TWO_TARGETS)
-    late = ("/dev/sdd", "/dev/dm-0", "/sys/class/block/sdd1/dev", "/sys/block/dm-0/slaves/sdb")
+    # The second remote port is made after the first, and shows after it.
+    late = ("/dev/sdc", "/dev/sdd", "/dev/dm-0", "/sys/class/block/sdd1/dev", "/sys/block/dm-0/slaves/sdc")
     eventually(lambda: all(os.path.lexists(host.path(path)) for path in late))
     host.fault("rport-9:*", lag=3600)
     create_vport(host, HELD)

@@ -241,6 +241,33 @@ def test_modprobe(host: SimHost, arguments: list[str], status: int, error: str, 
     assert names(host, "/sys/module") == modules
 
 
+def test_a_module_that_cannot_be_loaded(host: SimHost) -> None:
+    host.fault("/sys/module/vfio_pci", op="write", errno="ENODEV", times=1)
+    done = host.run(["modprobe", "vfio-pci"], check=False)
+    assert (done.returncode, done.stderr) == (1, "modprobe: ERROR: could not insert 'vfio_pci': No such device\n")
+    assert "vfio_pci" not in names(host, "/sys/module")
+    host.run(["modprobe", "vfio-pci"])
+
+
+def test_a_probe_that_fails_once(host: SimHost) -> None:
+    host.fault(f"{PCI}/drivers/nic/{NIC}", op="write", errno="EIO", times=1)
+    bind(host, NIC, "nic")
+    assert driver(host, NIC) is None
+    bind(host, NIC, "nic")
+    assert driver(host, NIC) == "nic"
+
+
+def test_a_slow_probe_has_others_wait(host: SimHost) -> None:
+    host.fault(f"{PCI}/drivers/nic/{NIC}", op="write", delay=1.5)
+    host.write(function(NIC, "driver/unbind"), NIC)
+    writer = host.popen(["sh", "-c", f"echo {NIC} > {PCI}/drivers_probe"])
+    eventually(lambda: host.faults()[0]["hits"])
+    assert (driver(host, NIC), writer.poll()) == (None, None)
+    assert host.read(function(NIC, "driver_override")) == "(null)\n"
+    assert driver(host, NIC) == "nic"
+    assert writer.wait(5) == 0
+
+
 def test_a_module_takes_what_has_no_driver(host: SimHost) -> None:
     host.run(["modprobe", "spare"])
     assert {address: driver(host, address) for address in (NIC, PICKY)} == {NIC: "nic", PICKY: "spare"}
@@ -492,8 +519,8 @@ def test_an_instance_on_a_virtual_function(functions: SimHost) -> None:
 
 
 def test_a_slow_driver_and_a_late_interface(functions: SimHost) -> None:
-    functions.fault("sriov_numvfs", op="write", delay=0.5)
-    functions.fault("net/ens3f0v0", lag=0.5)
+    functions.fault("sriov_numvfs", op="write", delay=1.5)
+    functions.fault("net/ens3f0v0", lag=1.5)
     writer = functions.popen(["sh", "-c", f"echo 1 > {function(NET, 'sriov_numvfs')}"])
     eventually(lambda: names(functions, function("0000:3b:01.0")))
     assert (writer.poll(), "ens3f0v0" in names(functions, "/sys/class/net")) == (None, False)
