@@ -132,7 +132,7 @@ class Host(SimHost):
         return message
 
     def state(self) -> str:
-        """All that a module may change: what runs, with its parent and type, what is free, and what is kept."""
+        """All that a module may change: what runs, with parent, type and driver, what is free, and what is kept."""
         look = (
             "ls -l /sys/bus/mdev/devices; readlink /sys/bus/mdev/devices/*/mdev_type;"
             "grep -s . /sys/class/mdev_bus/*/mdev_supported_types/*/available_instances;"
@@ -140,10 +140,10 @@ class Host(SimHost):
             "for port in /sys/class/fc_host/*; do cat $port/port_name $port/node_name $port/npiv_vports_inuse | xargs;"
             " done | sort; grep -sh . /sys/class/fc_vports/*/vport_state | sort; ls /sys/block;"
             # Functions, where the scenario has drivers. Reading their number would wait for a driver at work.
-            "find /sys/bus/*/drivers -type l -name '*.*' | sort;"
-            "grep -s . /sys/bus/pci/devices/*/sriov_drivers_autoprobe /sys/bus/pci/devices/*/driver_override;"
+            "find /sys/bus/*/drivers/ -type l | sort;"
+            "grep -s . /sys/bus/pci/devices/*/sriov_drivers_autoprobe /sys/bus/*/devices/*/driver_override;"
             "ls -d /sys/bus/pci/devices/*/virtfn* 2>/dev/null;"
-            "for file in $(find /etc/mdevctl.d /etc/nodedev.d /run/nodedev.d -type f | sort); do"
+            "for file in $(find /etc/mdevctl.d /etc/driverctl.d /etc/nodedev.d /run/nodedev.d -type f | sort); do"
             " echo $file; cat $file; done"
         )
         return self.run(["sh", "-c", look], check=False).stdout

@@ -33,8 +33,10 @@ LATE = 3600
 
 @pytest.fixture
 def host(start: Callable[..., Host]) -> Host:
-    """A host with functions."""
-    return start("functions")
+    """A host with functions, and with VFIO's driver, which would otherwise be there after a failure and not before."""
+    host = start("functions")
+    host.run(["modprobe", "vfio-pci"])
+    return host
 
 
 @pytest.fixture
@@ -215,6 +217,10 @@ def test_a_driver(host: Host) -> None:
     assert "back to the kernel's choice" in changed(host, driver="")["plan"][0]
     assert drivers(host) == ["iavf", "iavf"]
     assert json.loads(host.read(DEFINITION)) == {"version": 1, "numvfs": 2}
+
+
+def test_a_driver_whose_module_is_to_be_loaded(start: Callable[..., Host]) -> None:
+    assert sriov(start("functions"), numvfs=1, driver="vfio-pci")["sriov"]["functions"][0]["driver"] == "vfio-pci"
 
 
 def test_no_such_driver(host: Host) -> None:
