@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import yaml
 from conftest import ROOT, Host, warnings
 from test_documentation import returned, samples_unlike, shape
 from test_restore import install, restore
@@ -32,8 +33,15 @@ LATE = 3600
 
 @pytest.fixture
 def host(start: Callable[..., Host]) -> Host:
-    """A host with functions and the boot engine."""
+    """A host with functions, and with VFIO's driver, which would otherwise be there after a failure and not before."""
     host = start("functions")
+    host.run(["modprobe", "vfio-pci"])
+    return host
+
+
+@pytest.fixture
+def engine(host: Host) -> Host:
+    """The same with the boot engine, so that nothing is warned of."""
     install(host)
     return host
 
@@ -46,6 +54,12 @@ def sriov(host: Host, **wish: Any) -> dict[str, Any]:
 def refused(host: Host, **wish: Any) -> str:
     """The message of a run that fails and changes nothing."""
     return host.failed("sriov", **{"device": PF, **wish})
+
+
+def plant(host: Host, path: str, text: str) -> None:
+    """Have a file of this text, as somebody else may have written it."""
+    host.run(["sh", "-c", f'mkdir -p "$(dirname {path})"'])
+    host.write(path, text)
 
 
 def foreseen(result: dict[str, Any]) -> dict[str, Any]:
@@ -205,6 +219,10 @@ def test_a_driver(host: Host) -> None:
     assert json.loads(host.read(DEFINITION)) == {"version": 1, "numvfs": 2}
 
 
+def test_a_driver_whose_module_is_to_be_loaded(start: Callable[..., Host]) -> None:
+    assert sriov(start("functions"), numvfs=1, driver="vfio-pci")["sriov"]["functions"][0]["driver"] == "vfio-pci"
+
+
 def test_no_such_driver(host: Host) -> None:
     message = refused(host, numvfs=1, driver="gone")
     assert message == "driver: 'gone' cannot be used: there is no such driver, and no module of that name"
@@ -257,10 +275,10 @@ def test_what_is_not_taken_is_set_back(host: Host) -> None:
     assert told(host, "ens4f0np0") == before
 
 
-def test_an_interface_that_comes_late(host: Host) -> None:
-    host.fault("/sys/devices/*/net/ens3f0v*", lag=1.5)
-    host.fault("/sys/devices/*/net", lag=1.5)
-    made = sriov(host, numvfs=2)
+def test_an_interface_that_comes_late(engine: Host) -> None:
+    engine.fault("/sys/devices/*/net/ens3f0v*", lag=1.5)
+    engine.fault("/sys/devices/*/net", lag=1.5)
+    made = sriov(engine, numvfs=2)
     assert [each["netdev"] for each in made["sriov"]["functions"]] == ["ens3f0v0", "ens3f0v1"]
     assert warnings(made) == []
 
@@ -318,18 +336,17 @@ def test_a_driver_that_never_answers(host: Host) -> None:
     assert not host.module("sriov", device=PF, check_mode=True, numvfs=4, force=True).get("failed")
 
 
-def fewer(start: Callable[..., Host]) -> Host:
-    """A host whose card makes 3 functions at most."""
-    import yaml
-
-    scenario = yaml.safe_load((ROOT / "tests" / "simhost" / "scenarios" / "functions.yml").read_text())
-    (card,) = (each for each in scenario["devices"] if each.get("pci", {}).get("address") == PF)
-    card["behaviour"]["sriov"]["enables"] = 3
-    return start(scenario)
+def scenario(pf: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The scenario, to be altered, and in it the device of this address."""
+    found = yaml.safe_load((ROOT / "tests" / "simhost" / "scenarios" / "functions.yml").read_text())
+    (card,) = (each for each in found["devices"] if each.get("pci", {}).get("address") == pf)
+    return found, card
 
 
 def test_fewer_than_asked_for(start: Callable[..., Host]) -> None:
-    host = fewer(start)
+    found, card = scenario(PF)
+    card["behaviour"]["sriov"]["enables"] = 3
+    host = start(found)
     message = refused(host, numvfs=4)
     assert message == (
         f"could not create 4 virtual functions of {CALLED}: the driver of {CALLED} has enabled 3 of 4 virtual"
@@ -415,7 +432,7 @@ def test_a_fault_at_every_step_is_undone(host: Host, path: str, nth: int) -> Non
 def test_a_definition_that_cannot_be_written_is_undone(host: Host) -> None:
     host.run(["sh", "-c", "mkdir -p /etc/nodedev.d; touch /etc/nodedev.d/sriov"])
     message = refused(host, **WISH)
-    assert "undone: bind virtual function" in message or "undone: set mac" in message
+    assert message.endswith(f"undone: create 2 virtual functions of {CALLED}{UNBOUND}")
     assert drivers(host) == []
 
 
@@ -455,68 +472,180 @@ def test_two_at_once(host: Host) -> None:
     assert drivers(host) == ["iavf"] * 4
 
 
+TOOL, OTHER_TOOL = "/usr/lib/nvidia/sriov-manage", "/run/nvidia/driver/usr/lib/nvidia/sriov-manage"
+# As often as /run/taken says, a client has the card; and /run/idle has it do nothing, and say that all is well.
+SRIOV_MANAGE = """#!/bin/sh
+left=$(cat /run/taken 2>/dev/null || echo 0)
+if test "$left" -gt 0; then
+    echo $((left - 1)) > /run/taken
+    echo "Cannot obtain unbindLock for $2" >&2
+    exit 1
+fi
+test -e /run/idle && exit 0
+pf=/sys/bus/pci/devices/$2
+case $1 in
+-e) cat "$pf/sriov_totalvfs" > "$pf/sriov_numvfs" ;;
+-d) echo 0 > "$pf/sriov_numvfs" ;;
+esac
+exit 3
+"""
+
+
+@pytest.fixture
+def nvidia(start: Callable[..., Host]) -> Host:
+    """A host with a GPU of NVIDIA's, and a tool in the place of theirs, whose exit status means nothing."""
+    found, card = scenario(GPU)
+    card["pci"]["vendor"] = 0x10DE
+    found["drivers"]["pci"]["vgpusim"]["ids"] = ["pci:v000010DEd000000F*"]
+    host = start(found)
+    tool(host, TOOL)
+    return host
+
+
+def tool(host: Host, path: str) -> None:
+    plant(host, path, SRIOV_MANAGE)
+    host.run(["chmod", "755", path])
+
+
+def test_functions_by_the_vendors_tool(nvidia: Host) -> None:
+    functions = "the virtual functions of pci_0000_06_00_0 (0000:06:00.0)"
+    assert refused(nvidia, device=GPU, numvfs=2) == (
+        f"numvfs: '2' cannot be used: {TOOL} enables all 4 virtual functions or none: 0, 4 or max"
+    )
+    plant(nvidia, "/run/taken", "1")
+    made = changed(nvidia, device=GPU, numvfs="max")
+    assert made["plan"][0] == f"enable {functions} by {TOOL}"
+    assert nvidia.read("/run/taken") == "0\n"
+    address = made["sriov"]["functions"][0]["address"]
+    uuid = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+    nvidia.done("mdev", uuid=uuid, parent=address, type="vgpusim-2", persistent=False)
+    message = refused(nvidia, device=GPU, state="absent", force=True)
+    assert message == f"{TOOL} would take the card from under its vGPUs, {address} (vgpusim-2): remove them first"
+    nvidia.done("mdev", uuid=uuid, state="absent")
+    assert changed(nvidia, device=GPU, state="absent", force=True)["plan"][1].endswith(f" by {TOOL}")
+
+
+def test_the_vendors_tool_is_judged_by_what_is_there(nvidia: Host) -> None:
+    plant(nvidia, "/run/idle", "")
+    message = refused(nvidia, device=GPU, numvfs="max", wait_timeout=1)
+    assert f"{TOOL} -e {GPU} has left 0 virtual functions" in message
+
+
+def test_two_of_the_vendors_tools(nvidia: Host) -> None:
+    tool(nvidia, OTHER_TOOL)
+    message = refused(nvidia, device=GPU, numvfs="max")
+    assert f"{TOOL} and {OTHER_TOOL} are both there, so that pci_0000_06_00_0 (0000:06:00.0) has two" in message
+
+
+# An NVMe card's primary controller, as nvme-cli tells of it, with the rules of its firmware.
+NVME = """#!/usr/bin/python3
+import json, os, sys
+KEPT, PF = "/run/nvme.json", "/sys/bus/pci/devices/0000:81:00.0"
+KEYS = ("secondary-controller-identifier", "primary-controller-identifier", "secondary-controller-state",
+        "virtual-function-number", "num-virtual-queues", "num-virtual-interrupts")
+FREE = {"vqfrt": 8, "vqfrsm": 2, "vqgran": 1, "vqrfap": 0, "vifrt": 4, "vifrsm": 1, "vigran": 1, "vifrap": 0}
+kept = json.load(open(KEPT)) if os.path.exists(KEPT) else [[9 + n, 1, 0, n, 0, 0] for n in range(1, 5)]
+command, node, *options = sys.argv[1:]
+if command == "list-secondary":
+    print(json.dumps({"num": 4, "secondary-controllers": [dict(zip(KEYS, each)) for each in kept]}))
+elif command == "primary-ctrl-caps":
+    print(json.dumps({"cntlid": 1, **FREE, "virfap": 0}))
+else:
+    given = {name.strip("-"): int(value) for name, value in (each.split("=") for each in options)}
+    (each,) = (each for each in kept if each[0] == given["cntlid"])
+    if given["act"] == 7:
+        each[2:] = [0, each[3], 0, 0]
+    elif given["act"] == 8 and not each[2]:
+        each[4 + given["rt"]] = given["nr"]
+    elif given["act"] == 9 and each[4] >= 2 and each[5] and os.path.exists(f"{PF}/virtfn{each[3] - 1}"):
+        each[2] = 1
+    else:
+        sys.exit("NVMe status: Invalid Controller Identifier(0x11f)")
+    json.dump(kept, open(KEPT, "w"))
+"""
+
+
+def test_controllers_of_an_nvme_card(host: Host) -> None:
+    made = sriov(host, device=SSD, numvfs=2, persistent=False)["sriov"]["functions"]
+    missing = "nvme-cli is not installed, which brings its controller online"
+    assert [each["unusable"] for each in made] == [missing, missing]
+    plant(host, "/usr/sbin/nvme", NVME)
+    host.run(["chmod", "755", "/usr/sbin/nvme"])
+    reason = "its controller is offline, with 0 queues and 0 interrupts"
+    assert sriov(host, device=SSD, persistent=False)["sriov"]["functions"][0]["unusable"] == reason
+    done = changed(host, device=SSD, numvfs=3, force=True)
+    assert done["plan"][1:5] == [
+        "give queues and interrupts of /dev/nvme1 to the controllers of 3 virtual functions",
+        f"create 3 virtual functions of pci_0000_81_00_0 ({SSD}){UNBOUND}",
+        "bring the controllers of 3 virtual functions of /dev/nvme1 online",
+        f"have the kernel choose drivers for the virtual functions of pci_0000_81_00_0 ({SSD})",
+    ]
+    assert [each["unusable"] for each in done["sriov"]["functions"]] == [None] * 3
+    assert drivers(host, SSD) == ["nvme"] * 3
+
+
 def test_a_damaged_definition(host: Host) -> None:
-    host.write(DEFINITION, "{")
+    plant(host, DEFINITION, "{")
     assert "is damaged" in refused(host, numvfs=2)
     (damage,) = host.done("definition_facts", kinds=["sriov"])["ansible_facts"]["nodedev_definitions"]["damaged"]
     assert damage["path"] == DEFINITION
     assert sriov(host, state="absent")["plan"] == [f"remove the damaged definition of {FUNCTIONS}, {DEFINITION}"]
 
 
-def test_another_owner_is_named(host: Host) -> None:
+def test_another_owner_is_named(engine: Host) -> None:
     profile = "/etc/NetworkManager/system-connections/x.nmconnection"
-    host.write(profile, "[connection]\ninterface-name=ens3f0\n[sriov]\ntotal-vfs=2\n")
-    (warning,) = warnings(sriov(host, numvfs=1))
+    plant(engine, profile, "[connection]\ninterface-name=ens3f0\n[sriov]\ntotal-vfs=2\n")
+    (warning,) = warnings(sriov(engine, numvfs=1))
     assert f"{profile} has NetworkManager make 2 with the connection" in warning
-    assert warnings(sriov(host, device=PICKY, numvfs=1)) == []
+    assert warnings(sriov(engine, device=PICKY, numvfs=1)) == []
 
 
-def test_it_is_back_after_a_reboot(host: Host) -> None:
-    sriov(host, **WISH)
-    sriov(host, device=GPU, numvfs=1, persistent=False)
-    host.reboot()
-    assert drivers(host) == []
-    done = restore(host)
+def test_it_is_back_after_a_reboot(engine: Host) -> None:
+    sriov(engine, **WISH)
+    sriov(engine, device=GPU, numvfs=1, persistent=False)
+    engine.reboot()
+    assert drivers(engine) == []
+    done = restore(engine)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [f"restored: {FUNCTIONS}", "1 restored, 0 there already, 0 failed"]
-    assert (drivers(host), told(host)[0]["address"]) == (["vfio-pci", "vfio-pci"], MAC)
-    assert restore(host).stdout.splitlines()[0] == f"there already: {FUNCTIONS}"
-    assert restore(host, "--list").stdout.splitlines() == [f"{FUNCTIONS}: active, auto"]
+    assert (drivers(engine), told(engine)[0]["address"]) == (["vfio-pci", "vfio-pci"], MAC)
+    assert restore(engine).stdout.splitlines()[0] == f"there already: {FUNCTIONS}"
+    assert restore(engine, "--list").stdout.splitlines() == [f"{FUNCTIONS}: active, auto"]
 
 
-def test_what_lives_on_functions_is_back_after_them(host: Host) -> None:
-    functions = sriov(host, device=GPU, numvfs=2)["sriov"]["functions"]
+def test_what_lives_on_functions_is_back_after_them(engine: Host) -> None:
+    functions = sriov(engine, device=GPU, numvfs=2)["sriov"]["functions"]
     uuid = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
-    host.done("mdev", uuid=uuid, parent=functions[1]["address"], type="vgpusim-2")
-    host.reboot()
-    done = restore(host)
+    engine.done("mdev", uuid=uuid, parent=functions[1]["address"], type="vgpusim-2")
+    engine.reboot()
+    done = restore(engine)
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 restored, 0 there already, 0 failed" in done.stdout
-    assert host.run(["ls", "/sys/bus/mdev/devices"]).stdout.split() == [uuid]
+    assert engine.run(["ls", "/sys/bus/mdev/devices"]).stdout.split() == [uuid]
 
 
-def test_it_is_back_when_its_card_arrives(host: Host) -> None:
-    sriov(host, numvfs=2)
-    host.write(f"{PLACE}/driver/unbind", PF)
-    assert drivers(host) == []
-    done = restore(host, "--wait", "0")
+def test_it_is_back_when_its_card_arrives(engine: Host) -> None:
+    sriov(engine, numvfs=2)
+    engine.write(f"{PLACE}/driver/unbind", PF)
+    assert drivers(engine) == []
+    done = restore(engine, "--wait", "0")
     assert done.returncode == 1
     assert f"failed: {FUNCTIONS}: its physical function has no driver yet" in done.stderr.splitlines()
-    host.write("/sys/bus/pci/drivers_probe", PF)
-    host.write(f"/etc/nodedev.d/sriov/{PICKY}.json", "{")
-    done = restore(host, "--parent", PF)
+    engine.write("/sys/bus/pci/drivers_probe", PF)
+    plant(engine, f"/etc/nodedev.d/sriov/{PICKY}.json", "{")
+    done = restore(engine, "--parent", PF)
     assert (done.returncode, done.stderr) == (0, "")
-    assert drivers(host) == ["iavf", "iavf"]
-    assert "is damaged" in restore(host, "--parent", PICKY).stderr
+    assert drivers(engine) == ["iavf", "iavf"]
+    assert "is damaged" in restore(engine, "--parent", PICKY).stderr
 
 
-def test_a_card_that_is_gone(host: Host) -> None:
-    host.write("/etc/nodedev.d/sriov/0000:ff:00.0.json", '{"version": 1, "numvfs": 1}')
-    done = restore(host)
+def test_a_card_that_is_gone(engine: Host) -> None:
+    plant(engine, "/etc/nodedev.d/sriov/0000:ff:00.0.json", '{"version": 1, "numvfs": 1}')
+    done = restore(engine)
     assert "its physical function is not there; it is restored when that arrives" in done.stderr
-    (facts,) = host.done("definition_facts", kinds=["sriov"])["ansible_facts"]["nodedev_definitions"]["sriov"]
+    (facts,) = engine.done("definition_facts", kinds=["sriov"])["ansible_facts"]["nodedev_definitions"]["sriov"]
     assert (facts["parent_missing"], facts["active"], facts["drift"]) == (True, False, [])
-    assert sriov(host, device="0000:ff:00.0", state="absent")["changed"]
+    assert sriov(engine, device="0000:ff:00.0", state="absent")["changed"]
 
 
 def test_it_returns_what_it_documents(host: Host) -> None:

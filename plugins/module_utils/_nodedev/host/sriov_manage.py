@@ -15,7 +15,7 @@ from ..errors import NodedevError
 from ..names import called
 from ..text import shown
 from ..waiting import left, wait_for
-from . import pci, sriov, sysfs
+from . import pci, sysfs
 
 VENDOR = "0x10de"
 # That of a driver on the host, and that of the gpu-operator's driver container.
@@ -61,13 +61,11 @@ def _rest(deadline: float) -> float:
 
 
 def _is_done(function: pci.Function, count: int) -> bool:
-    seen = sriov.capability(function)
-    return seen is not None and seen.count == count and len(pci.virtual_functions(function.path)) == count
+    return len(pci.virtual_functions(function.path)) == count
 
 
 def _failure(function: pci.Function, tool: str, action: str, count: int, said: str) -> str:
-    seen = sriov.capability(function)
-    there = seen.count if seen is not None else 0
+    there = len(pci.virtual_functions(function.path))
     lost = "" if sysfs.link_name(f"{function.path}/driver") else "; the card has no driver now: bind nvidia to it"
     return (
         f"{tool} {action} {function.address} has left {there} virtual functions of {called(function.address)} and not"
