@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from conftest import ROOT, Host, definitions, running
@@ -26,3 +27,8 @@ def test_the_life_of_a_vhba(fc: Host, tmp_path: Path) -> None:
     assert "failed=0" in output
     assert "Nothing is" in output
     assert (vports(fc), kept(fc)) == ([], [])
+
+
+def test_the_life_of_functions_and_their_drivers(start: Callable[..., Host], tmp_path: Path) -> None:
+    card = {"card": "0000:3b:00.0", "card_driver": "iavf"}
+    assert "failed=0" in play(start("functions"), PLAYBOOKS / "functions.yml", tmp_path, **card)

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Virtual functions and drivers on a real kernel: beside libvirt and driverctl, at boot, when a card goes and comes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from . import qemu
+from .machine import Machine
+from .playbooks import ROOT, Playbooks
+
+NVME, CARD = "0000:01:00.0", "0000:03:00.0"
+FUNCTIONS = ["0000:03:10.0", "0000:03:10.2", "0000:03:10.4", "0000:03:10.6"]
+DEVICES = "/sys/bus/pci/devices"
+UUID = "5a0b5e7c-3f0e-4a56-9d1c-0d6f2f6e7b01"
+MAC = "02:00:00:00:00:a5"
+# The card's interface has to be up for its functions to get their addresses by it.
+UP = "ip link set enp3s0 up"
+LIMIT = 120
+
+# What is there of these functions once so many are, with the drivers that they have, and of the mediated device.
+OBSERVE = r"""
+import json, os, subprocess, sys, time
+
+CARD, count, wanted, seconds = json.loads(sys.argv[1])
+DEVICES = "/sys/bus/pci/devices/"
+
+def name(path):
+    return os.path.basename(os.readlink(path)) if os.path.islink(path) else None
+
+def functions():
+    folder = DEVICES + CARD
+    found = [name(folder + "/virtfn%d" % index) for index in range(8)] if os.path.isdir(folder) else []
+    return {each: name(DEVICES + each + "/driver") for each in found if each}
+
+def said(*command):
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+def busy():
+    jobs = said("systemctl", "list-jobs", "--plain", "nodedev-restore*")
+    units = said("systemctl", "list-units", "--plain", "nodedev-restore*")
+    return "nodedev-restore" in jobs or any(word in units for word in ("activating", " running "))
+
+def done():
+    now = functions()
+    return len(now) == count and all(now.get(each) == driver for each, driver in wanted.items()) and not busy()
+
+deadline = time.monotonic() + seconds
+while not done() and time.monotonic() < deadline:
+    time.sleep(0.3)
+print(json.dumps({
+    "functions": functions(),
+    "mdevs": sorted(os.listdir("/sys/bus/mdev/devices")),
+    "links": json.loads(said("ip", "-json", "-details", "link", "show", "dev", "enp3s0") or "[]"),
+    "failed": said("systemctl", "--failed", "--plain", "--no-legend"),
+    "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
+}))
+"""
+# Bound to a VFIO driver and given back, again and again, by the library that the role has installed.
+CYCLES = r"""
+import sys
+sys.path.insert(0, "/usr/lib/nodedev")
+from nodedev import resource
+from nodedev.kinds import driver
+
+for _ in range(50):
+    for options in ({"driver": "vfio-pci"}, {"state": "absent"}):
+        result = resource.ensure(driver, driver.Wish.checked(device=sys.argv[1], persistent=False, **options))
+        assert result["changed"]
+print(result["driver"]["driver"])
+"""
+
+
+def observe(machine: Machine, count: int, drivers: dict[str, str | None], before: str = ":") -> dict[str, Any]:
+    """What is there once the card has so many functions with these drivers, LIMIT seconds at most."""
+    arguments = json.dumps([CARD, count, drivers, LIMIT])
+    answer: dict[str, Any] = json.loads(machine.run(f"{before} && python3 - '{arguments}'", stdin=OBSERVE).stdout)
+    return answer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engine(machine: Machine, playbooks: Playbooks) -> Iterator[None]:
+    """The boot engine, and nothing left of it or of these tests afterwards."""
+    role: dict[str, Any] = {"import_role": {"name": "hostdev.nodedev.persistence"}}
+    playbooks.tasks([role])
+    machine.run(UP)
+    yield
+    playbooks.tasks([{**role, "vars": {"persistence_state": "absent"}}])
+    machine.run("rm -rf /etc/driverctl.d /etc/nodedev.d")
+
+
+def test_their_life(playbooks: Playbooks) -> None:
+    playbook = ROOT / "tests" / "integration" / "functions.yml"
+    assert "failed=0" in playbooks.run(playbook, card=CARD, card_driver="igbvf")
+
+
+def sriov(**wish: Any) -> dict[str, Any]:
+    return {"hostdev.nodedev.sriov": {"device": CARD, "wait_timeout": 90, **wish}, "register": "made"}
+
+
+def driver(device: str, **wish: Any) -> dict[str, Any]:
+    return {"hostdev.nodedev.driver": {"device": device, "wait_timeout": 90, **wish}, "register": "bound"}
+
+
+def holds(*that: str) -> dict[str, Any]:
+    return {"assert": {"that": [*that], "quiet": True}}
+
+
+def test_beside_driverctl_and_libvirt(playbooks: Playbooks) -> None:
+    """Each reads what the other has set, and what libvirt detaches and attaches again is as ours."""
+    first, second = FUNCTIONS[:2]
+    virsh = f"virsh nodedev-{{}} pci_{first.translate(str.maketrans(':.', '__'))}"
+    ours = {"driver": "vfio-pci", "persistent": False}
+    playbooks.tasks(
+        [
+            sriov(numvfs=2),
+            driver(first, driver="vfio-pci"),
+            {"shell": f"driverctl list-overrides; cat /etc/driverctl.d/pci-{first}", "register": "said"},
+            holds(f"'{first} vfio-pci' in said.stdout_lines", "said.stdout_lines[-1] == 'vfio-pci'"),
+            {"command": f"driverctl set-override {second} vfio-pci"},
+            {**driver(second), "failed_when": "bound is failed or bound is changed"},
+            {"command": virsh.format("reattach")},
+            {**driver(first, **ours), "failed_when": "bound is failed or bound is not changed"},
+            driver(first, state="absent"),
+            holds("bound.driver.driver == 'igbvf'"),
+            {"command": virsh.format("detach")},
+            {**driver(first, **ours), "failed_when": "bound is failed or bound is changed"},
+            {"command": virsh.format("reattach")},
+            {**driver(first, state="absent"), "failed_when": "bound is failed or bound is changed"},
+            driver(second, state="absent"),
+            {"command": "driverctl list-overrides", "register": "said"},
+            holds(f"'{second}' not in said.stdout", f"'{first}' not in said.stdout", "bound.driver.driver == 'igbvf'"),
+            sriov(state="absent", force=True),
+        ]
+    )
+
+
+def test_nvme_functions_that_are_usable(playbooks: Playbooks) -> None:
+    playbooks.tasks(
+        [
+            sriov(device=NVME, numvfs=2),
+            holds(
+                "made.sriov.functions | map(attribute='driver') | list == ['nvme', 'nvme']",
+                "made.sriov.functions | map(attribute='unusable') | list == [none, none]",
+            ),
+            {**sriov(device=NVME), "failed_when": "made is failed or made is changed"},
+            sriov(device=NVME, state="absent", force=True),
+            # The disk of the physical function is still the host's.
+            {"command": "dd if=/dev/nvme0n1 of=/dev/null bs=4096 count=1"},
+        ]
+    )
+
+
+def test_a_card_whose_functions_are_all_of_them_again_after_a_boot(machine: Machine, playbooks: Playbooks) -> None:
+    """Functions, their drivers, then a mediated device on one of them; and so when the card's driver is reloaded."""
+    first, second, third, fourth = FUNCTIONS
+    playbooks.tasks(
+        [
+            sriov(numvfs=4, vfs=[{"index": 0, "mac": MAC, "vlan": 100}]),
+            driver(second, driver="vfio-pci"),
+            driver(third, driver="vgpusim"),
+            {"hostdev.nodedev.mdev": {"uuid": UUID, "parent": third, "type": "vgpusim-11"}},
+            {"command": "nodedev-restore --list", "register": "listed"},
+            holds(
+                "listed.stdout_lines | map('regex_replace', '[: ].*', '') | list == ['the', 'driver', 'driver', 'mdev']"
+            ),
+        ]
+    )
+    drivers = {first: "igbvf", second: "vfio-pci", third: "vgpusim", fourth: "igbvf"}
+    machine.reboot()
+    try:
+        boots = [
+            observe(machine, 4, drivers),
+            observe(machine, 4, drivers, "modprobe -r igb && modprobe igb"),
+        ]
+        for seen in boots:
+            assert seen["functions"] == drivers
+            assert seen["mdevs"] == [UUID], seen["journal"]
+            assert seen["failed"] == "", seen["journal"]
+            function = seen["links"][0]["vfinfo_list"][0]
+            assert (function["address"], function["vlan_list"][0]["vlan"]) == (MAC, 100)
+        machine.monitor("device_del", id="igb0")
+        assert observe(machine, 0, {})["functions"] == {}
+        machine.monitor("device_add", **qemu.NETWORK_CARD)
+        seen = observe(machine, 4, drivers)
+        assert (seen["functions"], seen["mdevs"]) == (drivers, [UUID]), seen["journal"]
+        assert machine.run(f"python3 - {fourth}", stdin=CYCLES).stdout == "igbvf\n"
+    finally:
+        machine.run(UP, check=False)
+        playbooks.tasks(
+            [
+                {"hostdev.nodedev.mdev": {"uuid": UUID, "state": "absent"}},
+                driver(second, state="absent"),
+                driver(third, state="absent"),
+                sriov(state="absent", force=True),
+            ]
+        )
