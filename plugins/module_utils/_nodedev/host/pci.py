@@ -144,6 +144,14 @@ def interfaces(path: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def has_interface_elsewhere(path: str) -> bool:
+    """Whether the function in this folder has a network interface in another network namespace alone.
+
+    The folder of its interfaces is there as long as it has any, and shows those of this namespace.
+    """
+    return sysfs.exists(f"{path}/net") and not interfaces(path)
+
+
 def blocks(path: str) -> tuple[str, ...]:
     """The disks on the function in this folder, by the kernel's names.
 

@@ -20,8 +20,6 @@ UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 VPORTS = "/sys/class/fc_vports"
 # What is mounted here the host cannot run without, whatever it is asked for.
 VITAL = re.compile(r"/(?:boot(?:/.*)?|efi|etc|usr|var)?")
-# Drivers that give a function to user space or to nobody, so that no interface of the host is to be expected.
-IDLE = ("vfio", "pci-stub", "uio", "igb_uio")
 
 
 @dataclass(frozen=True)
@@ -73,9 +71,8 @@ class Users:
 
     def _interfaces(self, function: pci.Function) -> Iterator[Use]:
         found = pci.interfaces(function.path)
-        driver = function.driver or IDLE[0]
-        if not found and function.is_network and not any(driver.startswith(idle) for idle in IDLE):
-            yield Use("its interface is not to be seen here, as where a container has it", True)
+        if not found and pci.has_interface_elsewhere(function.path):
+            yield Use("its interface is in another network namespace, as that of a container", True)
         for interface in found:
             if self._network is None:
                 self._network = network.look()

@@ -42,6 +42,13 @@ def _hands_on(driver: str) -> bool:
     return driver.startswith(HANDING_ON) or driver.endswith("_vfio_pci")
 
 
+def _lacks_interface(path: str, driver: str) -> bool:
+    """Whether the function in this folder has no network interface anywhere, which its driver is there to make."""
+    if _hands_on(driver) or sysfs.exists(f"{path}/mdev_supported_types"):
+        return False
+    return not pci.interfaces(path) and not pci.has_interface_elsewhere(path)
+
+
 def of(function: pci.Function) -> tuple[Virtual, ...]:
     """All virtual functions of a physical one, by their index; one that vanishes meanwhile is left out."""
     found = [pci.find(address) for address in function.functions]
@@ -109,8 +116,7 @@ def await_complete(function: pci.Function, probed: bool, seconds: float) -> bool
                 return False
             if each.driver is None and probed and not udev_events.settle(0):
                 return False
-            awaited = each.driver is not None and function.is_network and not _hands_on(each.driver)
-            if awaited and not pci.interfaces(each.path):
+            if function.is_network and each.driver is not None and _lacks_interface(each.path, each.driver):
                 return False
         return True
 
@@ -123,8 +129,8 @@ def why_unusable(each: Virtual, is_network: bool, probed: bool) -> str | None:
         return "it has no IOMMU group, so that no guest can have it"
     if each.driver is None:
         return "no driver of this host has taken it" if probed else None
-    if is_network and each.netdev is None and not _hands_on(each.driver):
-        return f"its driver {each.driver} has made no network interface, or that is in another network namespace"
+    if is_network and _lacks_interface(each.path, each.driver):
+        return f"its driver {each.driver} has made no network interface"
     return None
 
 
