@@ -373,7 +373,8 @@ def test_what_is_on_a_function_needs_force(host: Host) -> None:
     uuid = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
     host.done("mdev", uuid=uuid, parent=functions[1]["address"], type="vgpusim-2", persistent=False)
     message = refused(host, device=GPU, state="absent")
-    assert f"{functions[1]['address']}: it carries the mediated device {uuid}" in message
+    assert functions[1]["address"] in message
+    assert uuid in message
     assert sriov(host, device=GPU)["sriov"]["functions"][1]["vgpu_type"] == "vgpusim-2"
 
 
