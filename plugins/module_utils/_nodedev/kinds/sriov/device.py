@@ -33,6 +33,7 @@ from ...names import called, device_name
 from ...plan import Step
 from ...resource import Plan
 from ...store.files import DamagedDefinition, removal
+from ...text import shown
 from . import steps as do
 from .declared import DOCUMENTS, KIND, MAX, Declared, declare, define, functions_of, undefine
 
@@ -131,6 +132,16 @@ def observe(wish: Wish) -> Observation:
     return _told(replace(seen, loadable=_is_loadable(seen.declared.driver), warnings=_owners(function)))
 
 
+def _doubts(declared: Declared, interface: str) -> tuple[str, ...]:
+    """That functions may not get the addresses that they are given, where so it is."""
+    if not any("mac" in dict(values) for _index, values in declared.vfs or ()) or not vf_settings.is_down(interface):
+        return ()
+    return (
+        f"interface {shown(interface)} is down: some drivers, as igb, give functions their MAC addresses only while it"
+        " is up, when the function's own driver binds",
+    )
+
+
 def _is_loadable(driver: str | None) -> bool:
     return driver in (None, "", binding.NONE) or binding.is_loaded("pci", driver) or binding.can_be_loaded(driver)
 
@@ -147,6 +158,8 @@ def _told(seen: Observation) -> Observation:
     assert function is not None
     if function.is_network:
         seen = replace(seen, interface=vf_settings.interface_of(function))
+        if seen.interface:
+            seen = replace(seen, warnings=(*seen.warnings, *_doubts(seen.declared, seen.interface)))
         if seen.interface and seen.functions:
             try:
                 seen = replace(seen, settings=vf_settings.read(seen.interface))
@@ -306,10 +319,7 @@ def _is_deferred(seen: Observation) -> bool:
 def _creation(wish: Wish, seen: Observation, count: int) -> list[Step]:
     function = seen.function
     assert function is not None
-    if function.driver is None:
-        raise NodedevError(
-            f"{called(seen.address)} has no driver, which makes the virtual functions: load it, or bind the function"
-        )
+    _refuse_driverless(function)
     if seen.tools:
         _refuse_tools(seen)
         return [do.manage(function, seen.tools[0], seen.functions, count, wish.wait_timeout)]
@@ -321,10 +331,20 @@ def _creation(wish: Wish, seen: Observation, count: int) -> list[Step]:
     return making
 
 
+def _refuse_driverless(function: pci.Function) -> None:
+    """Raise NodedevError where nobody makes or removes functions; some drivers leave them there when they go."""
+    if function.driver is None:
+        raise NodedevError(
+            f"{called(function.address)} has no driver, which makes and removes the virtual functions: load it, or bind"
+            " the function"
+        )
+
+
 def _removal(wish: Wish, seen: Observation) -> list[Step]:
     if not seen.count or seen.function is None:
         return []
     virtual_functions.refuse_if_used(seen.functions, "removed", wish.force, bound=True)
+    _refuse_driverless(seen.function)
     if seen.tools:
         _refuse_tools(seen)
         return [do.manage(seen.function, seen.tools[0], seen.functions, 0, wish.wait_timeout)]
