@@ -117,7 +117,16 @@ def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
 
 
 def observe(wish: Wish) -> Observation:
-    """Read what the wish touches: the physical function, its functions and their users, the definition."""
+    """Read what the wish touches: the physical function, its functions and who uses them, the definition, owners."""
+    seen = look(wish)
+    if seen.function is None:
+        return seen
+    warnings = [*_owners(seen.function), *(_doubts(seen.declared, seen.interface) if seen.interface else ())]
+    return replace(seen, loadable=_is_loadable(seen.declared.driver), warnings=tuple(warnings))
+
+
+def look(wish: Wish) -> Observation:
+    """The same without what is for whoever changes something."""
     definition, damaged = None, None
     try:
         definition = DOCUMENTS.find(wish.declared.address)
@@ -128,8 +137,7 @@ def observe(wish: Wish) -> Observation:
     if function is None:
         return seen
     functions = virtual_functions.of(function)
-    seen = replace(seen, function=function, capability=sriov.capability(function), functions=functions)
-    return _told(replace(seen, loadable=_is_loadable(seen.declared.driver), warnings=_owners(function)))
+    return _told(replace(seen, function=function, capability=sriov.capability(function), functions=functions))
 
 
 def _doubts(declared: Declared, interface: str) -> tuple[str, ...]:
@@ -158,8 +166,6 @@ def _told(seen: Observation) -> Observation:
     assert function is not None
     if function.is_network:
         seen = replace(seen, interface=vf_settings.interface_of(function))
-        if seen.interface:
-            seen = replace(seen, warnings=(*seen.warnings, *_doubts(seen.declared, seen.interface)))
         if seen.interface and seen.functions:
             try:
                 seen = replace(seen, settings=vf_settings.read(seen.interface))
