@@ -171,7 +171,7 @@ sriov:
   type: dict
   contains:
     name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str, sample: pci_0000_3b_00_0}
-    address: {description: The kernel's name of the physical function., type: str, sample: "0000:3b:00.0"}
+    address: {description: Its name in the kernel., type: str, sample: "0000:3b:00.0"}
     total:
       description: How many virtual functions there can be; null where the device is not there.
       type: int
@@ -183,7 +183,7 @@ sriov:
       sample: true
     active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
     persistent: {description: As RV(hostdev.nodedev.mdev#module:mdev.persistent)., type: bool}
-    driver: {description: The driver of the physical function; null where it has none., type: str, sample: igb}
+    driver: {description: The driver that it is bound to; null for none., type: str, sample: igb}
     functions:
       description:
         - The virtual functions by their index. C(holders) is as RV(hostdev.nodedev.mdev#module:mdev.holders);

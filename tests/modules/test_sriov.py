@@ -199,6 +199,16 @@ def test_autoprobe_is_as_before(host: Host) -> None:
     assert host.run(["ls", "/run/nodedev/autoprobe"], check=False).stdout == ""
 
 
+def test_a_mac_where_the_kernel_does_not_bind_by_itself(host: Host) -> None:
+    """What is probed after that is bound all the same, as autoprobe says it."""
+    host.write(AUTOPROBE, "0")
+    changed(host, numvfs=1, autoprobe=True, vfs=[{"index": 0, "mac": MAC}])
+    assert (drivers(host), host.read(AUTOPROBE)) == (["iavf"], "0\n")
+    host.fault(NUMBER, op="write", errno="EIO", nth=2)
+    refused(host, numvfs=2, force=True)
+    assert (drivers(host), host.read(AUTOPROBE)) == (["iavf"], "0\n")
+
+
 def test_a_driver(host: Host) -> None:
     made = changed(host, numvfs=2, driver="vfio-pci")
     bind = [f"bind virtual function {index} of {CALLED} to vfio-pci" for index in range(2)]
@@ -254,6 +264,17 @@ def test_a_mac_and_a_vlan(host: Host) -> None:
     assert (told(host)[1]["vlan_list"], told(host)[1]["link_state"]) == ([{"vlan": 100, "qos": 3}], "enable")
 
 
+def test_an_interface_that_is_down(start: Callable[..., Host]) -> None:
+    found, _card = scenario(PF)
+    (interface,) = (each for each in found["devices"] if each.get("path", "").endswith("net/ens3f0"))
+    interface["attributes"]["flags"] = "0x1002"
+    host = start(found)
+    install(host)
+    (warning,) = warnings(sriov(host, numvfs=1, vfs=[{"index": 0, "mac": MAC}]))
+    assert warning.startswith("interface ens3f0 is down: some drivers, as igb, give functions their MAC addresses only")
+    assert warnings(sriov(host, vfs=[{"index": 0, "vlan": 5}])) == []
+
+
 def test_what_a_card_does_not_offer(host: Host) -> None:
     sriov(host, device=PICKY, numvfs=1)
     message = refused(host, device=PICKY, vfs=[{"index": 0, "trust": True}])
@@ -276,7 +297,7 @@ def test_what_is_not_taken_is_set_back(host: Host) -> None:
 
 
 def test_an_interface_that_comes_late(engine: Host) -> None:
-    engine.fault("/sys/devices/*/net/ens3f0v*", lag=1.5)
+    engine.fault("/sys/devices/*/0000:3b:01.*/net", lag=1.5)
     engine.fault("/sys/devices/*/net", lag=1.5)
     made = sriov(engine, numvfs=2)
     assert [each["netdev"] for each in made["sriov"]["functions"]] == ["ens3f0v0", "ens3f0v1"]
@@ -284,7 +305,7 @@ def test_an_interface_that_comes_late(engine: Host) -> None:
 
 
 def test_an_interface_that_does_not_come(host: Host) -> None:
-    host.fault("/sys/devices/*/net/ens3f0v1", lag=LATE)
+    host.fault("/sys/devices/*/0000:3b:01.1/net", lag=LATE)
     made = sriov(host, numvfs=2, wait_timeout=1)
     reason = "its driver iavf has made no network interface"
     assert [each["unusable"] for each in made["sriov"]["functions"]] == [None, reason]
@@ -306,7 +327,9 @@ def test_links_that_come_late(host: Host) -> None:
 def test_a_card_without_a_driver(host: Host) -> None:
     host.write(f"{PLACE}/driver/unbind", PF)
     message = refused(host, numvfs=2)
-    assert message == (f"{CALLED} has no driver, which makes the virtual functions: load it, or bind the function")
+    assert message == (
+        f"{CALLED} has no driver, which makes and removes the virtual functions: load it, or bind the function"
+    )
     # Nothing has to be made of these.
     assert sriov(host, numvfs=0)["plan"] == [DEFINE]
 
@@ -373,7 +396,8 @@ def test_what_is_on_a_function_needs_force(host: Host) -> None:
     uuid = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
     host.done("mdev", uuid=uuid, parent=functions[1]["address"], type="vgpusim-2", persistent=False)
     message = refused(host, device=GPU, state="absent")
-    assert f"{functions[1]['address']} carries mediated device {uuid}" in message
+    assert functions[1]["address"] in message
+    assert uuid in message
     assert sriov(host, device=GPU)["sriov"]["functions"][1]["vgpu_type"] == "vgpusim-2"
 
 

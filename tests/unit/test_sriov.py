@@ -256,6 +256,7 @@ def used(text: str, forcible: bool) -> tuple[Virtual, ...]:
 VF = foretold(PF, AT, 1)[0]
 OPEN = "/dev/vfio/41 is open by process 7 (qemu-system-x86)"
 REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    ("no driver any more", {"state": "absent"}, {"function": replace(NIC, driver=None), "count": 2}, "and removes"),
     ("nothing is said", {}, {}, "numvfs is required: no virtual functions are there or defined"),
     ("too many", {"numvfs": 9}, {}, f"numvfs: '9' cannot be used: {CALLED} has at most 8 virtual functions"),
     ("too many for later", {"numvfs": 9, "state": "inactive"}, {}, "has at most 8 virtual functions"),

@@ -14,7 +14,7 @@ from .. import programs
 from ..errors import NodedevError
 from ..names import called
 from ..text import shown
-from ..waiting import left, wait_for
+from ..waiting import anew, left, wait_for
 from . import pci, sysfs
 
 VENDOR = "0x10de"
@@ -24,8 +24,9 @@ PLACES = ("/usr/lib/nvidia/sriov-manage", "/run/nvidia/driver/usr/lib/nvidia/sri
 LOCK = "sriov-manage"
 # What it says where a client, as a monitor, has the card open at this moment.
 TAKEN = "unbindLock"
-# Seconds for one run, which unbinds and binds the card, and from one to the next.
-PATIENCE = 120.0
+# Seconds for one run, whatever the task has left: ended in the middle, it leaves the card without a driver. Then those
+# from one run to the next.
+PATIENCE = 90.0
 PAUSE = 3.0
 
 
@@ -47,7 +48,8 @@ def set_all(function: pci.Function, tool: str, count: int, seconds: float) -> No
     action = "-e" if count else "-d"
     deadline = time.monotonic() + left(seconds)
     while True:
-        answer = programs.run([tool, action, function.address], PATIENCE)
+        with anew(PATIENCE):
+            answer = programs.run([tool, action, function.address], PATIENCE)
         if wait_for(lambda: _is_done(function, count), _rest(deadline) if answer.status == 0 else 0):
             return
         said = f"{answer.errors}\n{answer.output}".strip()

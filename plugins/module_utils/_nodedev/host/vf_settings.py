@@ -19,6 +19,7 @@ from ..plan import UNDO
 from ..text import is_number, shown
 from ..waiting import anew
 from . import pci, sysfs
+from .numbers import integer
 
 Values = Mapping[str, Any]
 # What functions are to have, by their index.
@@ -41,7 +42,7 @@ PATIENCE = 30.0
 REPRESENTOR = re.compile(r"(c\d+)?pf\d+(vf|sf)\d+")
 MEANINGS = {
     "Operation not supported": "its driver does not offer that",
-    "Invalid argument": "its driver does not take that value",
+    "Invalid argument": "its driver does not take that value, or not while the card's own interface is down",
     "Operation not permitted": "root is needed, or its driver does not allow it",
     "Device or resource busy": "its driver is resetting the function: try again",
 }
@@ -91,6 +92,12 @@ def interface_of(function: pci.Function) -> str | None:
     """The network interface by which the driver of a physical function is told; None where it has none."""
     found = pci.interfaces(function.path)
     return next((each for each in found if not _represents(each)), None)
+
+
+def is_down(interface: str) -> bool:
+    """Whether nobody has switched the interface on, where that can be told (IFF_UP)."""
+    flags = integer(sysfs.read(f"/sys/class/net/{interface}/flags") or "", 0)
+    return flags is not None and not flags & 1
 
 
 def _represents(interface: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..errors import InUse, NodedevError
 from ..names import called
 from ..waiting import wait_for
-from . import binding, mdev_parents, mdevs, pci, sysfs, udev_events
+from . import binding, mdev_parents, mdevs, pci, sriov, sysfs, udev_events
 from .pci_users import Use, Users
 
 # Drivers that give a function to guests or to programs and make no network interface: vfio-pci and its variants, uio.
@@ -105,7 +105,8 @@ def _uses(each: Virtual, bound: bool) -> list[str]:
 def await_complete(function: pci.Function, probed: bool, seconds: float) -> bool:
     """Wait until all virtual functions have what comes later than they do; whether that is so after so many seconds.
 
-    ``probed`` says whether the kernel is to find drivers, whose modules udev loads.
+    ``probed`` says whether the kernel is to find drivers, whose modules udev loads. An interface has its name when udev
+    has given it.
     """
     grouped = function.group is not None
 
@@ -116,7 +117,10 @@ def await_complete(function: pci.Function, probed: bool, seconds: float) -> bool
                 return False
             if each.driver is None and probed and not udev_events.settle(0):
                 return False
-            if function.is_network and each.driver is not None and _lacks_interface(each.path, each.driver):
+            # An interface is there before udev has named it.
+            if function.is_network and each.driver is not None:
+                if _lacks_interface(each.path, each.driver) or not udev_events.settle(0):
+                    return False
                 return False
         return True
 
@@ -149,10 +153,12 @@ def bind(function: pci.Function, index: int, driver: str, seconds: float) -> Non
 
 def probe(function: pci.Function, seconds: float) -> None:
     """Have the kernel look for drivers of all virtual functions that have none; none that takes one is no error."""
-    for index, address in enumerate(pci.virtual_functions(function.path)):
-        target = _target(function, index)
-        if target.driver is None:
-            _probe(target, address, seconds)
+    with sriov.autoprobing(function, True, seconds):
+        # Else the kernel says that it is done, and does nothing.
+        for index, address in enumerate(pci.virtual_functions(function.path)):
+            target = _target(function, index)
+            if target.driver is None:
+                _probe(target, address, seconds)
 
 
 def _probe(target: binding.Target, address: str, seconds: float) -> None:
@@ -166,12 +172,14 @@ def _probe(target: binding.Target, address: str, seconds: float) -> None:
 
 def put_back(function: pci.Function, before: Collection[Virtual], seconds: float) -> None:
     """Have functions on the drivers that they had, with the overrides that they had."""
-    for each in before:
-        target = _target(function, each.index)
-        if each.override is not None and target.driver != each.driver and each.driver is not None:
-            binding.bind(target, each.override, seconds)
-        else:
-            binding.put_back(target, each.override, each.driver, seconds)
+    with sriov.autoprobing(function, True, seconds):
+        # Else no driver has them but by an override.
+        for each in before:
+            target = _target(function, each.index)
+            if each.override is not None and target.driver != each.driver and each.driver is not None:
+                binding.bind(target, each.override, seconds)
+            else:
+                binding.put_back(target, each.override, each.driver, seconds)
 
 
 def _target(function: pci.Function, index: int) -> binding.Target:

@@ -33,6 +33,7 @@ from ...names import called, device_name
 from ...plan import Step
 from ...resource import Plan
 from ...store.files import DamagedDefinition, removal
+from ...text import shown
 from . import steps as do
 from .declared import DOCUMENTS, KIND, MAX, Declared, declare, define, functions_of, undefine
 
@@ -116,7 +117,16 @@ def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
 
 
 def observe(wish: Wish) -> Observation:
-    """Read what the wish touches: the physical function, its functions and their users, the definition."""
+    """Read what the wish touches: the physical function, its functions and who uses them, the definition, owners."""
+    seen = look(wish)
+    if seen.function is None:
+        return seen
+    warnings = [*_owners(seen.function), *(_doubts(seen.declared, seen.interface) if seen.interface else ())]
+    return replace(seen, loadable=_is_loadable(seen.declared.driver), warnings=tuple(warnings))
+
+
+def look(wish: Wish) -> Observation:
+    """The same without what is for whoever changes something."""
     definition, damaged = None, None
     try:
         definition = DOCUMENTS.find(wish.declared.address)
@@ -127,8 +137,17 @@ def observe(wish: Wish) -> Observation:
     if function is None:
         return seen
     functions = virtual_functions.of(function)
-    seen = replace(seen, function=function, capability=sriov.capability(function), functions=functions)
-    return _told(replace(seen, loadable=_is_loadable(seen.declared.driver), warnings=_owners(function)))
+    return _told(replace(seen, function=function, capability=sriov.capability(function), functions=functions))
+
+
+def _doubts(declared: Declared, interface: str) -> tuple[str, ...]:
+    """That functions may not get the addresses that they are given, where so it is."""
+    if not any("mac" in dict(values) for _index, values in declared.vfs or ()) or not vf_settings.is_down(interface):
+        return ()
+    return (
+        f"interface {shown(interface)} is down: some drivers, as igb, give functions their MAC addresses only while it"
+        " is up, when the function's own driver binds",
+    )
 
 
 def _is_loadable(driver: str | None) -> bool:
@@ -306,10 +325,7 @@ def _is_deferred(seen: Observation) -> bool:
 def _creation(wish: Wish, seen: Observation, count: int) -> list[Step]:
     function = seen.function
     assert function is not None
-    if function.driver is None:
-        raise NodedevError(
-            f"{called(seen.address)} has no driver, which makes the virtual functions: load it, or bind the function"
-        )
+    _refuse_driverless(function)
     if seen.tools:
         _refuse_tools(seen)
         return [do.manage(function, seen.tools[0], seen.functions, count, wish.wait_timeout)]
@@ -321,10 +337,20 @@ def _creation(wish: Wish, seen: Observation, count: int) -> list[Step]:
     return making
 
 
+def _refuse_driverless(function: pci.Function) -> None:
+    """Raise NodedevError where nobody makes or removes functions; some drivers leave them there when they go."""
+    if function.driver is None:
+        raise NodedevError(
+            f"{called(function.address)} has no driver, which makes and removes the virtual functions: load it, or bind"
+            " the function"
+        )
+
+
 def _removal(wish: Wish, seen: Observation) -> list[Step]:
     if not seen.count or seen.function is None:
         return []
     virtual_functions.refuse_if_used(seen.functions, "removed", wish.force, bound=True)
+    _refuse_driverless(seen.function)
     if seen.tools:
         _refuse_tools(seen)
         return [do.manage(seen.function, seen.tools[0], seen.functions, 0, wish.wait_timeout)]

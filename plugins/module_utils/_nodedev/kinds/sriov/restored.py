@@ -11,7 +11,7 @@ from ...resource import Hindrance
 from ...store.documents import name_of
 from ...store.files import DamagedDefinition
 from .declared import DOCUMENTS, MAX, Declared, functions_of
-from .device import Observation, Wish, observe
+from .device import Observation, Wish, look
 
 # Seconds for making them at boot, where others wait.
 WAIT = 30.0
@@ -59,7 +59,7 @@ def hindrance(definition: Declared) -> Hindrance | None:
 
 def facts(definition: Declared) -> dict[str, Any]:
     """What definition_facts says of it."""
-    seen = observe(wish(definition))
+    seen = look(wish(definition))
     capability = seen.capability
     wanted = capability.total if capability and definition.number == MAX else None
     count = wanted if wanted is not None else None if definition.number == MAX else int(str(definition.number))
