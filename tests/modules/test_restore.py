@@ -231,6 +231,17 @@ def test_one_parent(engine: Host) -> None:
     assert (nobody.returncode, nobody.stdout, nobody.stderr) == (2, "", told)
 
 
+def test_a_parent_that_has_left_again(engine: Host) -> None:
+    """As where a card is pulled out before the unit that its arrival has started runs: nothing has failed."""
+    engine.run(["mkdir", "-p", "/etc/mdevctl.d/0000:99:00.0"])
+    engine.write(f"/etc/mdevctl.d/0000:99:00.0/{UUID}", json.dumps({"mdev_type": KIND, "start": "auto"}))
+    done = restore(engine, "--parent", "0000:99:00.0")
+    told = "--parent: there is no device 0000:99:00.0; what is defined on it is restored when it arrives\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+    assert "parent missing" in restore(engine, "--parent", "0000:99:00.0", "--list").stdout
+    assert "SuccessExitStatus=2\n" in (FILES / "nodedev-restore@.service").read_text()
+
+
 @pytest.mark.parametrize("arguments", [["--nonsense"], ["--list", "--dry-run"], ["--wait", "long"], ["--parent"]])
 def test_a_bad_command_line(engine: Host, arguments: list[str]) -> None:
     assert restore(engine, *arguments).returncode == 2

@@ -3,7 +3,7 @@
 
 Runs as nodedev-restore, at boot for everything and then for each parent that arrives. One failure does not stop the
 rest; the exit status is 0 when all that should be there is there, 1 when something is not, 2 for a bad command line,
-such as one with a parent that is not there and that nothing is defined on.
+such as one with a parent that is not there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WAIT = 60.0
 LIMIT = 100.0
 # The most seconds that can be asked for: a day.
 MOST = 86400.0
-NOT_ALL, BAD_COMMAND = 1, 2
+NOT_ALL, NO_PARENT = 1, 2
 # The journal's level of an error (sd-daemon(3)).
 ERROR = "<3>"
 
@@ -90,9 +90,13 @@ def _carried_out(options: argparse.Namespace) -> int:
     definitions, damaged = registry.defined(parent)
     if parent is not None:
         definitions, damaged = _concerned(parent, definitions, damaged, options.limit)
-        if not definitions and not damaged and not mdev_parents.device_exists(parent):
+        gone = not mdev_parents.device_exists(parent)
+        if gone and not definitions and not damaged:
             _fail(f"--parent: there is no device {parent}, and nothing is defined on it")
-            return BAD_COMMAND
+            return NO_PARENT
+        if gone and not options.list and not options.dry_run:
+            _fail(f"--parent: there is no device {parent}; what is defined on it is restored when it arrives")
+            return NO_PARENT
     for damage in damaged:
         _fail(str(damage.error))
     if options.list:

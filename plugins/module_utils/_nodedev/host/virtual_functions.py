@@ -121,7 +121,6 @@ def await_complete(function: pci.Function, probed: bool, seconds: float) -> bool
             if function.is_network and each.driver is not None:
                 if _lacks_interface(each.path, each.driver) or not udev_events.settle(0):
                     return False
-                return False
         return True
 
     return wait_for(complete, seconds)
