@@ -49,6 +49,11 @@ def _lacks_interface(path: str, driver: str) -> bool:
     return not pci.interfaces(path) and not pci.has_interface_elsewhere(path)
 
 
+def _is_named(path: str, driver: str) -> bool:
+    """Whether its interface, if it is to have one, is there and has got its name of udev, which is a moment later."""
+    return not _lacks_interface(path, driver) and udev_events.settle(0)
+
+
 def of(function: pci.Function) -> tuple[Virtual, ...]:
     """All virtual functions of a physical one, by their index; one that vanishes meanwhile is left out."""
     found = [pci.find(address) for address in function.functions]
@@ -117,10 +122,8 @@ def await_complete(function: pci.Function, probed: bool, seconds: float) -> bool
                 return False
             if each.driver is None and probed and not udev_events.settle(0):
                 return False
-            # An interface is there before udev has named it.
-            if function.is_network and each.driver is not None:
-                if _lacks_interface(each.path, each.driver) or not udev_events.settle(0):
-                    return False
+            if function.is_network and each.driver is not None and not _is_named(each.path, each.driver):
+                return False
         return True
 
     return wait_for(complete, seconds)
