@@ -12,9 +12,12 @@ from typing import Any
 from ..errors import MissingLibrary
 from ..text import shown
 from ..waiting import left, wait_for
+from . import sysfs
 
 # udevd listens here while it runs; without it no event would ever be dealt with.
 CONTROL = "/run/udev/control"
+# What it knows of devices that it has dealt with.
+DATABASE = "/run/udev/data"
 # Here while it has events that are not dealt with.
 QUEUE = "/run/udev/queue"
 # Bytes for events that nobody has read yet: some thousand devices may come before they are asked for.
@@ -27,6 +30,15 @@ def settle(seconds: float) -> bool:
     As udevadm settle does.
     """
     return wait_for(lambda: not os.path.exists(QUEUE), seconds)
+
+
+def has_named(interface: str) -> bool:
+    """Whether udev has dealt with a network interface, which may have had another name before; without udevd it has.
+
+    It keeps what it knows of one by the kernel's index.
+    """
+    index = sysfs.read(f"{sysfs.SYS}/class/net/{interface}/ifindex")
+    return index is not None and (not os.path.exists(CONTROL) or os.path.exists(f"{DATABASE}/n{index}"))
 
 
 def needed_pyudev() -> Any:

@@ -51,7 +51,7 @@ def _lacks_interface(path: str, driver: str) -> bool:
 
 def _is_named(path: str, driver: str) -> bool:
     """Whether its interface, if it is to have one, is there and has got its name of udev, which is a moment later."""
-    return not _lacks_interface(path, driver) and udev_events.settle(0)
+    return not _lacks_interface(path, driver) and all(map(udev_events.has_named, pci.interfaces(path)))
 
 
 def of(function: pci.Function) -> tuple[Virtual, ...]:

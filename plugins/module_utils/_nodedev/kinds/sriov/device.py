@@ -414,7 +414,9 @@ def events(planned: Plan[Observation], after: Observation) -> list[str]:
 def settled(wish: Wish, before: Observation, after: Observation) -> Observation:
     """With what comes later than a new function does: its group, its driver, its network interface."""
     known = {(each.address, each.driver) for each in before.functions}
-    if after.function is None or not {(each.address, each.driver) for each in after.functions} - known:
+    fresh = {(each.address, each.driver) for each in after.functions} - known
+    # Others of the same addresses have come where their number is another.
+    if after.function is None or (not fresh and after.count == before.count):
         return after
     driver = after.declared.driver
     virtual_functions.await_complete(after.function, not driver and _is_probed(after), wish.wait_timeout)
