@@ -353,6 +353,55 @@ def test_a_subchannel(machine: Host, device: str) -> None:
     assert bound(machine, SUBCHANNEL, "css") == ("io_subchannel", "(null)\n")
 
 
+def test_the_driver_of_guests_of_a_subchannel(machine: Host) -> None:
+    assert changed(machine, device="css_0_0_0013", driver="vfio")["driver"]["driver"] == "vfio_ccw"
+
+
+CARD, GPU, TAKEN, BOOT_DISK = "0000:3b:00.0", "0000:06:00.0", "0000:18:00.0", "0000:01:00.0"
+UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
+
+
+def test_a_card_with_functions(start: Callable[..., Host]) -> None:
+    """They would go with its driver; one that a guest has is never taken away."""
+    host = start("functions")
+    made = host.done("sriov", device=CARD, numvfs=2, driver="vfio-pci", persistent=False)["sriov"]["functions"]
+    message = refused(host, device=CARD)
+    assert "is in use, its 2 virtual functions would go with its driver: stop that first, or set force" in message
+    with host.hold(f"/dev/vfio/{made[0]['iommu_group']}") as pid:
+        message = refused(host, device=CARD, force=True)
+        where = f"its virtual function {made[0]['name']} ({made[0]['address']}): /dev/vfio/"
+        assert where in message
+        assert f"process {pid}" in message
+    host.done("driver", device=CARD, driver="vfio-pci", force=True, persistent=False)
+    assert not host.path(f"/sys/bus/pci/devices/{CARD}/virtfn0").exists()
+
+
+def test_what_the_host_stands_on(start: Callable[..., Host]) -> None:
+    """Its interface and its disk, as the scenario has them; what force does with each."""
+    host = start("functions")
+    message = refused(host, device=TAKEN)
+    assert "its interface eno1 has the default route, its interface eno1 has the address 192.0.2.10" in message
+    message = refused(host, device=BOOT_DISK, force=True)
+    assert "/dev/nvme0n1p2 is mounted on /" in message
+    assert "/dev/nvme0n1p3 is used for swap" in message
+    host.done("driver", device=TAKEN, driver="vfio-pci", force=True, persistent=False)
+
+
+def test_what_lives_on_functions_comes_back_in_order(start: Callable[..., Host]) -> None:
+    """The functions of a card, a driver of one of them, and a mediated device on that: each after what makes it."""
+    host = start("functions")
+    install(host)
+    function = host.done("sriov", device=GPU, numvfs=2)["sriov"]["functions"][1]
+    host.done("driver", device=function["address"], driver="vgpusim")
+    host.done("mdev", uuid=UUID, parent=function["name"], type="vgpusim-2")
+    listed = [line.split(" ")[0] for line in restore(host, "--list").stdout.splitlines()]
+    assert listed == ["the", "driver", "mdev"]
+    host.reboot()
+    done = restore(host)
+    assert "3 restored, 0 there already, 0 failed" in done.stdout, done.stderr
+    assert host.path(f"/sys/bus/mdev/devices/{UUID}").exists()
+
+
 def test_back_after_a_reboot(machine: Host) -> None:
     machine.done("driver", device=DISK, driver="vfio-pci")
     machine.done("driver", device=DATA, driver="none")

@@ -40,6 +40,8 @@ class Users:
     def of(self, function: pci.Function) -> list[Use]:
         """All uses of a function, and of its virtual functions, which would go with it."""
         found = [*self._own(function)]
+        if function.functions:
+            found.append(Use(f"its {len(function.functions)} virtual functions would go with its driver", True))
         for address in function.functions:
             virtual = pci.find(address)
             if virtual is not None:

@@ -27,8 +27,8 @@ from ..store.files import DamagedDefinition, removal
 
 SUBSYSTEM = "pci"
 PEER = "driverctl"
-# The driver that libvirt would take.
-VFIO = "vfio"
+# The driver that libvirt would take; of subchannels there is one alone.
+VFIO, SUBCHANNELS = "vfio", "vfio_ccw"
 # Whose virtual functions a vendor's own driver gives to guests.
 NVIDIA = "0x10de"
 # Drivers by which others of a group may stay: they give the device to nobody else.
@@ -176,7 +176,7 @@ def _definition(bus: str, address: str) -> tuple[Definition | None, DamagedDefin
 def _meant(wish: Wish, path: str, defined: Definition | None) -> str | None:
     """The driver that is meant; where none is named, the one that is defined, or that an override has now."""
     if wish.driver == VFIO:
-        return modules.vfio_driver(sysfs.read(f"{path}/modalias"))
+        return modules.vfio_driver(sysfs.read(f"{path}/modalias")) if wish.bus == "pci" else SUBCHANNELS
     if wish.driver is not None:
         return wish.driver
     return defined.driver if defined else pci.override(path)
@@ -269,7 +269,7 @@ def _refuse_for_vfio(wish: Wish, seen: Observation, driver: str) -> None:
     """Raise NodedevError where a guest could not have the device for want of an IOMMU, or for others of its group."""
     if seen.bus != "pci" or not _is_vfio(driver):
         return
-    if seen.group is None:
+    if seen.group is None and not seen.members[0].has(driver):
         raise NodedevError(f"{seen.members[0].called} has no IOMMU group, so that no guest can have it: {seen.advice}")
     host = [each for each in seen.others if each.driver is not None and not _is_harmless(each.driver)]
     if host and not wish.force and not seen.members[0].has(driver):
