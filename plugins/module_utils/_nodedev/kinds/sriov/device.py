@@ -32,6 +32,7 @@ from ...host.virtual_functions import Virtual
 from ...names import called, device_name
 from ...plan import Step
 from ...resource import Plan
+from ...store import driverctl
 from ...store.files import DamagedDefinition, removal
 from ...text import shown
 from . import steps as do
@@ -71,11 +72,11 @@ class Wish:
 class Observation:
     """The parts of the host that a wish touches.
 
-    ``declared`` is the wish over the definition. ``function`` is the physical function, None where it is not there,
-    and ``capability`` what it says, None where it has none. ``settings`` are by index what the driver of a network
-    card has of each function; ``interface`` is that card's, ``untold`` why the settings are not known. ``tools`` are
-    those that this card's driver wants. ``node`` is an NVMe card's, ``controllers`` its functions'. ``loadable`` says
-    whether there is such a driver as is wished.
+    ``declared`` is the wish over the definition. ``function`` is the physical function, None where it is not there, and
+    ``capability`` what it says, None where it has none. ``settings`` are by index what the driver of a network card has
+    of each function; ``interface`` is that card's, ``untold`` why the settings are not known. ``tools`` are those that
+    this card's driver wants. ``own`` are drivers that are defined for single functions, by address. ``node`` is an NVMe
+    card's, ``controllers`` its functions'. ``loadable`` says whether there is such a driver as is wished.
     """
 
     declared: Declared
@@ -92,6 +93,7 @@ class Observation:
     has_nvme: bool = False
     controllers: tuple[Secondary, ...] = ()
     loadable: bool = True
+    own: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -102,6 +104,11 @@ class Observation:
     def count(self) -> int:
         """How many functions there are."""
         return self.capability.count if self.capability else 0
+
+    def driver_of(self, address: str | None) -> str | None:
+        """The driver that a function is to have: one that is defined for it alone, else what is declared for all."""
+        driver = self.declared.driver
+        return driver if driver is None or address is None else self.own.get(address, driver)
 
     @property
     def manages(self) -> bool:
@@ -137,7 +144,10 @@ def look(wish: Wish) -> Observation:
     if function is None:
         return seen
     functions = virtual_functions.of(function)
-    return _told(replace(seen, function=function, capability=sriov.capability(function), functions=functions))
+    seen = replace(seen, function=function, capability=sriov.capability(function), functions=functions)
+    if seen.declared.driver is not None:
+        seen = replace(seen, own={each.address: each.driver for each in driverctl.all_defined()[0]})
+    return _told(seen)
 
 
 def _doubts(declared: Declared, interface: str) -> tuple[str, ...]:
@@ -274,8 +284,8 @@ def _steps(wish: Wish, seen: Observation, count: int) -> list[Step]:
     if not fresh:
         return steps + _bindings(wish, seen)
     if seen.declared.driver and seen.function:
-        mine = range(count)
-        steps += [do.bind(seen.function, index, seen.declared.driver, wish.wait_timeout) for index in mine]
+        drivers = [str(seen.driver_of(each.address)) for each in _foretold(seen, count)]
+        steps += [do.bind(seen.function, index, name, wish.wait_timeout) for index, name in enumerate(drivers)]
     elif count and seen.function and _is_deferred(seen) and _is_probed(seen):
         steps.append(do.probe(seen.function, wish.wait_timeout))
     return steps
@@ -283,12 +293,13 @@ def _steps(wish: Wish, seen: Observation, count: int) -> list[Step]:
 
 def _bindings(wish: Wish, seen: Observation) -> list[Step]:
     """What gives functions that are there the driver that is declared, or the kernel's choice where that is said."""
-    driver, function = seen.declared.driver, seen.function
-    if driver is None or function is None:
+    function = seen.function
+    if seen.declared.driver is None or function is None:
         return []
-    unlike = [each for each in seen.functions if _is_unlike(each, driver)]
+    wanted = {each: str(seen.driver_of(each.address)) for each in seen.functions}
+    unlike = [each for each, driver in wanted.items() if _is_unlike(each, driver)]
     virtual_functions.refuse_if_used(unlike, "bound to another driver", wish.force)
-    return [do.bind(function, each.index, driver, wish.wait_timeout, each) for each in unlike]
+    return [do.bind(function, each.index, wanted[each], wish.wait_timeout, each) for each in unlike]
 
 
 def _is_unlike(each: Virtual, driver: str) -> bool:
@@ -380,7 +391,7 @@ def _planned(
         fresh = count != seen.count
         functions = _foretold(seen, count) if fresh else seen.functions
         if seen.declared.driver is not None and count:
-            functions = tuple(_bound(each, seen.declared.driver) for each in functions)
+            functions = tuple(_bound(each, str(seen.driver_of(each.address))) for each in functions)
         told: dict[int, Mapping[str, Any]] = {} if fresh else dict(seen.settings)
         for index, values in (seen.declared.vfs or ()) if count else ():
             told[index] = {**told.get(index, {}), **dict(values)}

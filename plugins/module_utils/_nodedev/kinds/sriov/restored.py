@@ -82,8 +82,8 @@ def _drift(seen: Observation, count: int | None) -> list[dict[str, Any]]:
     if not seen.count:
         return []
     pairs: list[tuple[str, Any, Any]] = [("numvfs", count, seen.count)]
-    driver = seen.declared.driver
-    pairs += [(f"driver of {each.index}", driver, each.driver or binding.NONE) for each in seen.functions if driver]
+    wanted = [(each, seen.driver_of(each.address)) for each in seen.functions]
+    pairs += [(f"driver of {each.index}", driver, each.driver or binding.NONE) for each, driver in wanted if driver]
     for index, values in seen.declared.vfs or ():
         actual = seen.settings.get(index, {})
         pairs += [(f"{key} of {index}", value, actual.get(key)) for key, value in values]
