@@ -1,206 +1,157 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of PCI vendors and products, as libpciaccess takes them from pci.ids, and what a function says of itself."""
+"""A PCI function as sysfs has it: its override, its functions by index, where functions that are to come will be."""
 
 from __future__ import annotations
 
-import gzip
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import pci_ids
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.oddities import Oddities
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.udev import Device
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import pci
-from devices import Host
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import iommu, modules, pci, sysfs
 
-IDS = b"""# comment
-10de  NVIDIA Corporation
-\t1eb8  TU104GL [Tesla T4]
-\t\t10de 12a2  a subsystem's name, not the product's
-# a comment within
-\t25b6  GA107GL [A2 / A16]
-15b3  Mellanox Technologies
-\t1017  MT27800 Family [ConnectX-5]
-C 03  Display controller
-\t1eb8  not a product
-"""
+CARD = "0000:3b:00.0"
 
 
-@pytest.fixture(params=["plain", "compressed"], autouse=True)
-def ids(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    plain = request.param == "plain"
-    path = tmp_path / ("pci.ids" if plain else "pci.ids.gz")
-    path.write_bytes(IDS if plain else gzip.compress(IDS))
-    monkeypatch.setattr(pci_ids, "PCI_IDS", (str(tmp_path / "gone"), str(path)))
-    forget()
-    yield
-    forget()
+@pytest.fixture
+def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(pci, "DEVICES", str(tmp_path))
+    return tmp_path
 
 
-def forget() -> None:
-    pci_ids.names_of.cache_clear()
-    pci_ids._pci_ids.cache_clear()
+def function(devices: Path, address: str = CARD, **values: str) -> Path:
+    folder = devices / address
+    folder.mkdir()
+    for name, text in {"class": "0x020000", "vendor": "0x8086", **values}.items():
+        (folder / name).write_text(f"{text}\n")
+    return folder
 
 
-@pytest.mark.parametrize(
-    ("vendor", "product", "names"),
-    [
-        (0x10DE, 0x1EB8, ("NVIDIA Corporation", "TU104GL [Tesla T4]")),
-        (0x10DE, 0x25B6, ("NVIDIA Corporation", "GA107GL [A2 / A16]")),
-        (0x10DE, 0x1017, ("NVIDIA Corporation", None)),
-        (0x15B3, 0x1017, ("Mellanox Technologies", "MT27800 Family [ConnectX-5]")),
-        (0x15B3, 0x1EB8, ("Mellanox Technologies", None)),
-        (0x8086, 0x1EB8, (None, None)),
-    ],
-)
-def test_names(vendor: int, product: int, names: tuple[str | None, str | None]) -> None:
-    assert pci_ids.names_of(vendor, product) == names
+@pytest.mark.parametrize(("text", "name"), [("(null)", None), ("", None), ("vfio-pci", "vfio-pci"), ("none", "none")])
+@pytest.mark.parametrize("bound", [True, False])
+def test_override(devices: Path, text: str, name: str | None, bound: bool) -> None:
+    folder = function(devices, driver_override=text)
+    if bound:
+        (folder / "driver").mkdir()
+    assert pci.override(str(folder)) == name
 
 
-def test_identity(tmp_path: Path) -> None:
-    (tmp_path / "vendor").write_text("0x10de\n")
-    (tmp_path / "device").write_text("0x1234\n")
-    assert pci_ids.identity(str(tmp_path), Oddities()) == {
-        "vendor": {"id": "0x10de", "name": "NVIDIA Corporation"},
-        "product": {"id": "0x1234"},
-    }
+def test_a_bus_without_overrides(devices: Path) -> None:
+    assert pci.override(str(function(devices))) is None
 
 
-def test_a_device_that_is_gone_has_no_identity(tmp_path: Path) -> None:
-    oddities = Oddities()
-    assert pci_ids.identity(str(tmp_path), oddities) == {}
-    assert oddities.warnings == []
+def test_functions_are_told_by_their_index(devices: Path) -> None:
+    folder = function(devices)
+    for index in (10, 2, 0):
+        (folder / f"virtfn{index}").symlink_to(f"../0000:3b:01.{index % 8}")
+    (folder / "virtfnx").symlink_to("../x")
+    assert pci.virtual_functions(str(folder)) == ("0000:3b:01.0", "0000:3b:01.2", "0000:3b:01.2")
 
 
-@pytest.mark.parametrize("text", ["", "10de", "0x", "0x10d", "0x10de5", "N/A", "0xg0de", "\u0661"])
-def test_what_is_no_vendor_is_a_warning(tmp_path: Path, text: str) -> None:
-    (tmp_path / "vendor").write_text(f"{text}\n")
-    (tmp_path / "device").write_text("0x1234\n")
-    oddities = Oddities()
-    assert pci_ids.identity(str(tmp_path), oddities) == {}
-    assert oddities.warnings == [f"{tmp_path}/vendor is '{text}', which is not 0x and four hexadecimal digits"]
-
-
-def function(host: Host, attributes: dict[str, str | bytes], links: dict[str, str], **more: str) -> Device:
-    """A function with all that libvirt wants of it, unless an attribute is given as empty."""
-    known = {"vendor": "0x15b3", "device": "0x1234", "config": bytes(256), **attributes}
-    kept = {name: value for name, value in known.items() if value or "/" in name}
-    return host.make_device(
-        "pci", more.pop("address", "0000:01:00.0"), kept, {"PCI_CLASS": "20000", **more}, links, below="pci0000:00"
-    )
-
-
-def address(name: str) -> dict[str, str]:
-    return dict(zip(("domain", "bus", "slot", "function"), name.split()))
+PLACES = [
+    ("beside the card", {"sriov_offset": "4", "sriov_stride": "1"}, "0000:3b:00.4", True),
+    ("the last one", {"sriov_offset": "4", "sriov_stride": "1"}, "0000:3b:00.7", True),
+    ("beyond the last one", {"sriov_offset": "4", "sriov_stride": "1"}, "0000:3b:01.0", False),
+    ("every other", {"sriov_offset": "128", "sriov_stride": "2"}, "0000:3b:10.2", True),
+    ("between them", {"sriov_offset": "128", "sriov_stride": "2"}, "0000:3b:10.1", False),
+    ("on the next bus", {"sriov_offset": "256", "sriov_stride": "1"}, "0000:3c:00.0", True),
+    ("no place", {}, "0000:3b:00.4", False),
+    ("nonsense", {"sriov_offset": "many", "sriov_stride": "1"}, "0000:3b:00.4", False),
+    ("another segment", {"sriov_offset": "4", "sriov_stride": "1"}, "0001:3b:00.4", False),
+]
 
 
 @pytest.mark.parametrize(
-    ("attributes", "links", "more"),
-    [
-        ({}, {}, {}),
-        ({"numa_node": "-1"}, {}, {}),
-        ({"numa_node": "1"}, {}, {"numa": {"node": 1}}),
-        ({"sriov_totalvfs": "0"}, {}, {}),
-        ({"sriov_totalvfs": "8 of 9"}, {}, {"capability": [{"type": "virt_functions", "maxCount": 8}]}),
-        ({"sriov_totalvfs": "8"}, {}, {"capability": [{"type": "virt_functions", "maxCount": 8}]}),
-        (
-            {"sriov_totalvfs": "8"},
-            # Up to the first gap.
-            {"virtfn0": "x/0000:01:00.1", "virtfn1": "x/0000:01:00.2", "virtfn3": "x/0000:01:00.4"},
-            {
-                "capability": [
-                    {
-                        "type": "virt_functions",
-                        "maxCount": 8,
-                        "address": [address("0x0000 0x01 0x00 0x1"), address("0x0000 0x01 0x00 0x2")],
-                    }
-                ]
-            },
-        ),
-        (
-            {},
-            {"physfn": "x/10000:e1:00.0"},
-            {"capability": [{"type": "phys_function", "address": address("0x10000 0xe1 0x00 0x0")}]},
-        ),
-        # libvirt sees no physical function there.
-        ({}, {"physfn": "x/fpga-1"}, {}),
-        (
-            {},
-            {"iommu_group": "kernel/iommu_groups/7"},
-            {"iommuGroup": {"number": 7, "address": [address("0x0000 0x01 0x00 0x0")]}},
-        ),
-        (
-            {"mdev_supported_types/a/device_api": "vfio-pci", "mdev_supported_types/a/available_instances": "1"},
-            {},
-            {
-                "capability": [
-                    {"type": "mdev_types", "types": [{"id": "a", "deviceAPI": "vfio-pci", "availableInstances": 1}]}
-                ]
-            },
-        ),
-        ({"config": bytes(14) + b"\x01" + bytes(241)}, {}, {"capability": [{"type": "pci-bridge"}]}),
-        ({"config": bytes(4096)}, {}, {"pci-express": {}}),
-    ],
+    ("places", "address", "found"), [case[1:] for case in PLACES], ids=[case[0] for case in PLACES]
 )
-def test_read(host: Host, attributes: dict[str, str | bytes], links: dict[str, str], more: dict[str, Any]) -> None:
-    if "iommu_group" in links:
-        host.attributes("kernel/iommu_groups/7/devices", {"0000:01:00.0": ""})
-    assert pci.read(function(host, attributes, links)) == {
-        "type": "pci",
-        "class": "0x020000",
-        "domain": 0,
-        "bus": 1,
-        "slot": 0,
-        "function": 0,
-        "product": {"id": "0x1234"},
-        "vendor": {"id": "0x15b3", "name": "Mellanox Technologies"},
-        **more,
-    }
-
-
-@pytest.mark.parametrize(
-    ("attributes", "links", "more"),
-    [
-        ({"vendor": ""}, {}, {}),
-        ({"device": ""}, {}, {}),
-        ({"vendor": "what"}, {}, {}),
-        ({"vendor": "10de"}, {}, {}),
-        ({"sriov_totalvfs/unreadable": ""}, {}, {}),
-        ({"numa_node": "near"}, {}, {}),
-        ({"sriov_totalvfs": "many"}, {}, {}),
-        ({"config": ""}, {}, {}),
-        ({"config": b"\xff" * 256}, {}, {}),
-        ({"mdev_supported_types/a/device_api": "vfio-pci"}, {}, {}),
-        ({"mdev_supported_types/a/available_instances": "1"}, {}, {}),
-        ({}, {"virtfn0": "x/fpga-1"}, {}),
-        ({}, {"iommu_group": "kernel/iommu_groups/other"}, {}),
-        ({}, {"iommu_group": "kernel/iommu_groups/7x"}, {}),
-        ({}, {"iommu_group": "kernel/iommu_groups/-1"}, {}),
-        ({}, {"iommu_group": "kernel/iommu_groups/7_0"}, {}),
-        ({}, {"iommu_group": f"kernel/iommu_groups/{'9' * 200}"}, {}),
-        ({}, {}, {"PCI_CLASS": "G"}),
-        ({}, {}, {"address": "0000:06:00"}),
-    ],
-)
-def test_a_broken_function_drops(
-    host: Host, attributes: dict[str, str | bytes], links: dict[str, str], more: dict[str, str]
+def test_where_a_function_that_is_to_come_belongs(
+    devices: Path, places: dict[str, str], address: str, found: bool
 ) -> None:
-    with pytest.raises(Dropped):
-        pci.read(function(host, attributes, links, **more))
+    function(devices, sriov_totalvfs="4", **places)
+    function(devices, "0000:18:00.0")
+    assert pci.lineage(address) == ((CARD, address) if found else (address,))
+    assert pci.lineage(CARD) == (CARD,)
 
 
-@pytest.mark.parametrize("name", ["iommu_group", "virtfn0", "physfn"])
-def test_a_link_that_leads_nowhere(host: Host, name: str) -> None:
-    """A function whose group is gone is left out, as by libvirt; other functions are simply not there."""
-    device = function(host, {}, {})
-    known = pci.read(device)
-    os.symlink("../99", f"{device.path}/{name}")
-    if name == "iommu_group":
-        with pytest.raises(Dropped, match="its IOMMU group 99 is not there"):
-            pci.read(device)
-    else:
-        assert pci.read(device) == known
+def test_where_a_function_that_is_there_belongs(devices: Path) -> None:
+    (function(devices, "0000:3b:01.0") / "physfn").symlink_to(f"../{CARD}")
+    assert pci.lineage("0000:3b:01.0") == (CARD, "0000:3b:01.0")
+
+
+@pytest.mark.parametrize(("header", "bridge"), [(0x00, False), (0x80, False), (0x01, True), (0x81, True), (0x02, True)])
+def test_bridges(devices: Path, header: int, bridge: bool) -> None:
+    folder = function(devices)
+    (folder / "config").write_bytes(bytes(14) + bytes([header]) + bytes(49))
+    assert pci.is_bridge(str(folder)) == bridge
+
+
+def test_a_short_configuration_space(devices: Path) -> None:
+    folder = function(devices)
+    (folder / "config").write_bytes(b"\x86\x80")
+    assert not pci.is_bridge(str(folder))
+
+
+def test_an_interface_elsewhere(devices: Path) -> None:
+    folder = function(devices)
+    assert not pci.has_interface_elsewhere(str(folder))
+    (folder / "net").mkdir()
+    assert pci.has_interface_elsewhere(str(folder))
+    (folder / "net" / "eth0").mkdir()
+    assert not pci.has_interface_elsewhere(str(folder))
+    assert pci.interfaces(str(folder)) == ("eth0",)
+
+
+ALIASES = """\
+# Aliases extracted from modules themselves.
+alias pci:v000015B3d0000101Esv*sd*bc*sc*i* mlx5_core
+alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci
+alias vfio_pci:v000015B3d0000101Esv*sd*bc*sc*i* mlx5_vfio_pci
+alias vfio_pci:v000015B3d*sv*sd*bc*sc*i* less_specific
+alias vfio_pci:v00001DB7d0000DC3Dsv*sd*bc*sc*i* other
+"""
+MOST_SPECIFIC = [
+    ("pci:v000015B3d0000101Esv000015B3sd00000001bc02sc00i00", "mlx5_vfio_pci"),
+    ("pci:v000015B3d0000FFFFsv000015B3sd00000001bc02sc00i00", "less_specific"),
+    ("pci:v00008086d00001592sv00008086sd00000001bc02sc00i00", "vfio-pci"),
+    (None, "vfio-pci"),
+    ("", "vfio-pci"),
+]
+
+
+@pytest.mark.parametrize(("modalias", "driver"), MOST_SPECIFIC)
+def test_the_most_specific_driver_of_guests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modalias: str | None, driver: str
+) -> None:
+    monkeypatch.setattr(modules, "FOLDER", str(tmp_path))
+    assert modules.vfio_driver(modalias) == "vfio-pci"
+    folder = tmp_path / modules.os.uname().release
+    folder.mkdir()
+    (folder / "modules.alias").write_text(ALIASES)
+    assert modules.vfio_driver(modalias) == driver
+
+
+PROCESSORS = [
+    ("vendor_id\t: GenuineIntel", "by intel_iommu=on among the kernel's arguments"),
+    ("vendor_id\t: AuthenticAMD", "have no amd_iommu=off among the kernel's arguments"),
+    ("processor\t: 0", "switch the IOMMU on in the firmware"),
+    (None, "switch the IOMMU on in the firmware"),
+]
+
+
+@pytest.mark.parametrize(("cpuinfo", "advice"), PROCESSORS)
+def test_what_switches_the_iommu_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str | None, advice: str
+) -> None:
+    path = tmp_path / "cpuinfo"
+    monkeypatch.setattr(iommu, "CPUINFO", str(path))
+    if cpuinfo is not None:
+        path.write_text(f"{cpuinfo}\n")
+    assert iommu.advice().endswith(advice)
+
+
+def test_a_read_that_the_kernel_keeps(tmp_path: Path) -> None:
+    """A pipe that nobody writes to keeps whoever opens it, as a device does that is being taken from its driver."""
+    import os
+
+    path = tmp_path / "driver_override"
+    os.mkfifo(path)
+    with pytest.raises(Exception, match=r"driver_override has not ended after 0.2 s and was killed"):
+        sysfs.read_by_another(str(path), 0.2)
