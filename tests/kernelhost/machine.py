@@ -38,6 +38,10 @@ SOCKET_PATH_LIMIT = 85
 TOOLS = ("qemu-img", "scp", "setpriv", "ssh", "ssh-keygen")
 
 
+class Ended(KernelhostError):
+    """QEMU has ended although nobody asked it to."""
+
+
 @dataclass(frozen=True)
 class Running:
     """What identifies a started machine, kept as machine.json in the state folder."""
@@ -158,14 +162,20 @@ class Machine:
         """Reboot the guest as an administrator would, and wait until the new boot answers."""
         with step("rebooting"):
             before = self.run("cat /proc/sys/kernel/random/boot_id").stdout
+            old = self._needed()
             # The connection may break before the answer: that the boot_id changes is what counts.
             self.run("systemctl reboot", check=False)
             self._disconnect()
             # A login that begins while the old boot goes away hangs, so let its sshd end first.
             deadline = time.monotonic() + POWEROFF_LIMIT
-            while _ssh_listens(self._port()) and time.monotonic() < deadline:
+            while _ssh_listens(old.port) and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
-            self._wait(before)
+            try:
+                self._wait(before)
+            except Ended as error:
+                # The disks are as the guest has left them, and it was about to boot from them anyway.
+                say(f"QEMU is started again: {error}")
+                self._launch(find_or_unpack(), find_or_build(), old.accelerator, old.port)
 
     def monitor(self, command: str, **arguments: str) -> Any:
         """Ask QEMU itself, in the words of its QMP, and return its answer."""
@@ -226,10 +236,13 @@ class Machine:
         return self.state / "qemu.log"
 
     def _port(self) -> int:
+        return self._needed().port
+
+    def _needed(self) -> Running:
         running = self.running()
         if running is None:
             raise KernelhostError("the machine is not up; run: PYTHONPATH=tests python -m kernelhost up")
-        return running.port
+        return running
 
     def _ssh_options(self) -> list[str]:
         # The guest's key is new with each image, and the address is this machine's own.
@@ -255,6 +268,12 @@ class Machine:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
+        self._launch(emulator, image, accelerator, port)
+
+    def _launch(self, emulator: Emulator, image: Image, accelerator: str, port: int) -> None:
+        """Start QEMU on the disks that there are, and wait for ssh on this port."""
+        if self._process:
+            self._process.wait()
         public_key = self.key.with_suffix(".pub").read_text(encoding="ascii").split()[1]
         argv = qemu.command(emulator, image, accelerator, self.state, port, public_key)
         if self.supervised:
@@ -299,7 +318,7 @@ class Machine:
         while time.monotonic() < deadline:
             running = self.running()
             if running is None:
-                raise KernelhostError(f"QEMU ended while the guest booted:\n{tail(self._log)}\n{tail(self.serial_log)}")
+                raise Ended(f"QEMU ended while the guest booted:\n{tail(self._log)}\n{tail(self.serial_log)}")
             if _ssh_listens(running.port):
                 with contextlib.suppress(KernelhostError):
                     boot = self.run("cat /proc/sys/kernel/random/boot_id", limit=CONNECT_LIMIT).stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -77,7 +77,7 @@ print(result["driver"]["driver"])
 """
 
 
-def observe(machine: Machine, count: int, drivers: dict[str, str | None], before: str = ":") -> dict[str, Any]:
+def observe(machine: Machine, count: int, drivers: Mapping[str, str], before: str = ":") -> dict[str, Any]:
     """What is there once the card has so many functions with these drivers, LIMIT seconds at most."""
     arguments = json.dumps([CARD, count, drivers, LIMIT])
     answer: dict[str, Any] = json.loads(machine.run(f"{before} && python3 - '{arguments}'", stdin=OBSERVE).stdout)

@@ -161,7 +161,7 @@ class Network:
     def _run(self, options: _Options) -> str:
         words = options.words
         if not words:
-            raise Refused("Usage: ip [ OPTIONS ] OBJECT { COMMAND | help }\n", 255)
+            raise Refused("Usage: ip [ OPTIONS ] OBJECT COMMAND\n", 255)
         kind = next((name for name in _OBJECTS if name.startswith(words[0])), None)
         command = words[1] if len(words) > 1 else "show"
         rest = words[2:]

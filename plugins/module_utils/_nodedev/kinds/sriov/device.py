@@ -147,7 +147,7 @@ def look(wish: Wish) -> Observation:
     seen = replace(seen, function=function, capability=sriov.capability(function), functions=functions)
     if seen.declared.driver is not None:
         seen = replace(seen, own={each.address: each.driver for each in driverctl.all_defined()[0]})
-    return _told(seen)
+    return _told(seen, function)
 
 
 def _doubts(declared: Declared, interface: str) -> tuple[str, ...]:
@@ -170,10 +170,8 @@ def _owners(function: pci.Function) -> tuple[str, ...]:
     return tuple(function_owners.warnings(card))
 
 
-def _told(seen: Observation) -> Observation:
+def _told(seen: Observation, function: pci.Function) -> Observation:
     """With what tools have to say of the functions, each where its card has it."""
-    function = seen.function
-    assert function is not None
     if function.is_network:
         seen = replace(seen, interface=vf_settings.interface_of(function))
         if seen.interface and seen.functions:
@@ -273,8 +271,8 @@ def _steps(wish: Wish, seen: Observation, count: int) -> list[Step]:
     """What has to be done for so many functions, each as it is declared."""
     fresh = count != seen.count
     steps = _removal(wish, seen) if fresh else []
-    if fresh and count:
-        steps += _creation(wish, seen, count)
+    if fresh and count and seen.function:
+        steps += _creation(wish, seen, seen.function, count)
     for index, values in seen.declared.vfs or ():
         known = {} if fresh else seen.settings.get(index, {})
         unlike = {key: value for key, value in values if known.get(key) != value}
@@ -333,9 +331,7 @@ def _is_deferred(seen: Observation) -> bool:
     return with_mac or bool(seen.declared.driver) or seen.manages
 
 
-def _creation(wish: Wish, seen: Observation, count: int) -> list[Step]:
-    function = seen.function
-    assert function is not None
+def _creation(wish: Wish, seen: Observation, function: pci.Function, count: int) -> list[Step]:
     _refuse_driverless(function)
     if seen.tools:
         _refuse_tools(seen)
