@@ -17,9 +17,9 @@ from .steps import KernelhostError, step, stop_group, tool
 
 ACCELERATORS = {
     "kvm": ["-accel", "kvm", "-cpu", "host"],
-    # Under emulation a plain CPU is quicker than "max": fewer features, fewer long code paths in the guest. With several
-    # threads QEMU 10 ends at times, where a guest that boots places its devices' memory anew (iotlb_to_section:
-    # Assertion `section_index < d->map.sections_nb' failed).
+    # Under emulation a plain CPU is quicker than "max": fewer features, fewer long code paths in the guest. With
+    # several threads QEMU 10 ends at times, where a guest that boots places its devices' memory anew
+    # (iotlb_to_section: Assertion `section_index < d->map.sections_nb' failed).
     "tcg": ["-accel", "tcg,thread=single", "-cpu", "Nehalem"],
 }
 MEMORY_MB = 2048
