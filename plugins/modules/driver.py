@@ -99,25 +99,23 @@ diff:
       0000:5e:00.0: runs; driver nvme
     after: >
       0000:5e:00.0: runs and is defined; driver vfio-pci, override vfio-pci
-driver:
+device:
   description: The device afterwards.
   returned: success
   type: dict
   contains:
-    name: {description: libvirt's name of the device., type: str, sample: pci_0000_5e_00_0}
+    name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str, sample: pci_0000_5e_00_0}
     address: {description: Its name in the kernel., type: str, sample: "0000:5e:00.0"}
-    driver:
-      description:
-        - The driver that it is bound to; null for none.
-        - Of a device that is to be given back, null in check mode, since the kernel has not chosen yet.
-      type: str
-      sample: vfio-pci
+    driver: {description: The driver that it is bound to; null for none., type: str, sample: vfio-pci}
     override: {description: The driver that its override names; null for none., type: str, sample: vfio-pci}
-    iommu_group: {description: The number of its IOMMU group; null for none., type: int, sample: 41}
-    active: {description: Whether it is bound as its override says; false where it has none., type: bool}
+    iommu_group:
+      description: As RV(hostdev.nodedev.mdev#module:mdev.iommu_group).
+      type: int
+      sample: 41
+    active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
     persistent: {description: As RV(hostdev.nodedev.mdev#module:mdev.persistent)., type: bool}
 group:
-  description: With O(group=true), the other functions of its IOMMU group, each as RV(driver).
+  description: With O(group=true), the other functions of its IOMMU group, each as RV(device).
   returned: success
   type: list
   elements: dict

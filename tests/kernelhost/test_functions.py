@@ -73,7 +73,7 @@ for _ in range(50):
     for options in ({"driver": "vfio-pci"}, {"state": "absent"}):
         result = resource.ensure(driver, driver.Wish.checked(device=sys.argv[1], persistent=False, **options))
         assert result["changed"]
-print(result["driver"]["driver"])
+print(result["device"]["driver"])
 """
 
 
@@ -141,14 +141,14 @@ def test_beside_driverctl_and_libvirt(playbooks: Playbooks) -> None:
             {"command": virsh.format("reattach")},
             {**driver(first, **ours), "failed_when": "bound is failed or bound is not changed"},
             driver(first, state="absent"),
-            holds("bound.driver.driver == 'igbvf'"),
+            holds("bound.device.driver == 'igbvf'"),
             {"command": virsh.format("detach")},
             {**driver(first, **ours), "failed_when": "bound is failed or bound is changed"},
             {"command": virsh.format("reattach")},
             {**driver(first, state="absent"), "failed_when": "bound is failed or bound is changed"},
             driver(second, state="absent"),
             {"command": "driverctl list-overrides", "register": "said"},
-            holds(f"'{second}' not in said.stdout", f"'{first}' not in said.stdout", "bound.driver.driver == 'igbvf'"),
+            holds(f"'{second}' not in said.stdout", f"'{first}' not in said.stdout", "bound.device.driver == 'igbvf'"),
             sriov(state="absent", force=True),
         ]
     )

@@ -131,7 +131,7 @@ def changed(host: Host, foretold: bool = True, **wish: Any) -> dict[str, Any]:
     checked = host.done("driver", **{"device": DISK, **wish}, check_mode=True, diff=True)
     assert host.state() == before
     done = host.done("driver", **{"device": DISK, **wish}, diff=True)
-    keys = ("plan", "diff", "driver", "group") if foretold else ("plan",)
+    keys = ("plan", "diff", "device", "group") if foretold else ("plan",)
     assert {key: checked[key] for key in keys} == {key: done[key] for key in keys}
     again = host.done("driver", **{"device": DISK, **wish}, diff=True)
     assert (done["changed"], again["changed"], again["plan"]) == (True, False, [])
@@ -153,16 +153,16 @@ def test_its_life(machine: Host) -> None:
         "before": f"{DISK}: runs; driver nvme\n",
         "after": f"{DISK}: runs and is defined; driver vfio-pci, override vfio-pci\n",
     }
-    assert made["driver"] == {
+    assert made["device"] == {
         "name": "pci_0000_5e_00_0",
         "address": DISK,
         "driver": "vfio-pci",
         "override": "vfio-pci",
-        "iommu_group": made["driver"]["iommu_group"],
+        "iommu_group": made["device"]["iommu_group"],
         "active": True,
         "persistent": True,
     }
-    assert isinstance(made["driver"]["iommu_group"], int)
+    assert isinstance(made["device"]["iommu_group"], int)
     assert (bound(machine, DISK), kept(machine)) == (("vfio-pci", "vfio-pci\n"), "vfio-pci\n")
     changed(machine, driver="vfio-pci", state="inactive", foretold=False)
     assert (bound(machine, DISK), kept(machine)) == (("nvme", "(null)\n"), "vfio-pci\n")
@@ -219,7 +219,7 @@ def test_given_back_to_a_driver_that_is_not_loaded(machine: Host) -> None:
     """Where an override has had the device since it came, nothing has loaded the driver that it has by itself."""
     machine.done("driver", device=LATECOMER, driver="vfio-pci")
     assert not machine.path("/sys/bus/pci/drivers/late").exists()
-    assert changed(machine, device=LATECOMER, state="absent", foretold=False)["driver"]["driver"] == "late"
+    assert changed(machine, device=LATECOMER, state="absent", foretold=False)["device"]["driver"] == "late"
 
 
 REFUSED = [
@@ -253,7 +253,7 @@ def test_refusal(machine: Host, wish: dict[str, Any], text: str) -> None:
 
 
 def test_the_console_by_force(machine: Host) -> None:
-    assert changed(machine, device=CONSOLE, driver="vfio-pci", force=True)["driver"]["driver"] == "vfio-pci"
+    assert changed(machine, device=CONSOLE, driver="vfio-pci", force=True)["device"]["driver"] == "vfio-pci"
 
 
 def test_a_guest_has_it(machine: Host) -> None:
@@ -346,7 +346,7 @@ def test_its_whole_group(start: Callable[..., Host]) -> None:
 @pytest.mark.parametrize("device", [f"css_{SUBCHANNEL.replace('.', '_')}", "ccw_0_0_1520"])
 def test_a_subchannel(machine: Host, device: str) -> None:
     made = changed(machine, device=device, driver="vfio_ccw")
-    assert (made["driver"]["name"], made["driver"]["address"]) == ("css_0_0_0013", SUBCHANNEL)
+    assert (made["device"]["name"], made["device"]["address"]) == ("css_0_0_0013", SUBCHANNEL)
     assert bound(machine, SUBCHANNEL, "css") == ("vfio_ccw", "vfio_ccw\n")
     assert machine.read(f"/etc/driverctl.d/css-{SUBCHANNEL}") == "vfio_ccw\n"
     changed(machine, device=device, state="absent", foretold=False)
@@ -354,7 +354,7 @@ def test_a_subchannel(machine: Host, device: str) -> None:
 
 
 def test_the_driver_of_guests_of_a_subchannel(machine: Host) -> None:
-    assert changed(machine, device="css_0_0_0013", driver="vfio")["driver"]["driver"] == "vfio_ccw"
+    assert changed(machine, device="css_0_0_0013", driver="vfio")["device"]["driver"] == "vfio_ccw"
 
 
 CARD, GPU, TAKEN, BOOT_DISK = "0000:3b:00.0", "0000:06:00.0", "0000:18:00.0", "0000:01:00.0"

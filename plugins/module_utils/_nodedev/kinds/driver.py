@@ -401,7 +401,7 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
     found = [_document(each, after.group) for each in after.members]
     if not found:
         found = [_missing(after)]
-    return {"driver": found[0], "group": found[1:], "warnings": [*planned.warnings]}
+    return {"device": found[0], "group": found[1:], "warnings": [*planned.warnings]}
 
 
 def _document(member: Member, group: str | None) -> dict[str, Any]:
