@@ -90,12 +90,8 @@ def _carried_out(options: argparse.Namespace) -> int:
     definitions, damaged = registry.defined(parent)
     if parent is not None:
         definitions, damaged = _concerned(parent, definitions, damaged, options.limit)
-        gone = not mdev_parents.device_exists(parent)
-        if gone and not definitions and not damaged:
+        if not definitions and not damaged and not mdev_parents.device_exists(parent):
             _fail(f"--parent: there is no device {parent}, and nothing is defined on it")
-            return NO_PARENT
-        if gone and not options.list and not options.dry_run:
-            _fail(f"--parent: there is no device {parent}; what is defined on it is restored when it arrives")
             return NO_PARENT
     for damage in damaged:
         _fail(str(damage.error))
@@ -107,6 +103,9 @@ def _carried_out(options: argparse.Namespace) -> int:
         if wanted and hindrance:
             raise NodedevError(hindrance)
         failed = _foretell(wanted) if options.dry_run else _restore(wanted, options.wait, options.limit)
+    if failed and parent is not None and not mdev_parents.device_exists(parent):
+        # It may have been there a moment ago.
+        return NO_PARENT
     return NOT_ALL if failed or damaged else 0
 
 
