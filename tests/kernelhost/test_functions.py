@@ -91,8 +91,9 @@ def engine(machine: Machine, playbooks: Playbooks) -> Iterator[None]:
     playbooks.tasks([role])
     machine.run(UP)
     yield
+    none = " && ".join(f"echo 0 > {DEVICES}/{card}/sriov_numvfs" for card in (NVME, CARD))
+    machine.run(f"rm -rf /etc/driverctl.d /etc/nodedev.d /etc/mdevctl.d/{FUNCTIONS[2]} && {none}")
     playbooks.tasks([{**role, "vars": {"persistence_state": "absent"}}])
-    machine.run("rm -rf /etc/driverctl.d /etc/nodedev.d")
 
 
 def test_their_life(playbooks: Playbooks) -> None:
@@ -157,7 +158,8 @@ def test_beside_driverctl_and_libvirt(playbooks: Playbooks) -> None:
 def test_nvme_functions_that_are_usable(playbooks: Playbooks) -> None:
     playbooks.tasks(
         [
-            sriov(device=NVME, numvfs=2),
+            # Others may have left the kernel's own choice switched off.
+            sriov(device=NVME, numvfs=2, autoprobe=True),
             holds(
                 "made.sriov.functions | map(attribute='driver') | list == ['nvme', 'nvme']",
                 "made.sriov.functions | map(attribute='unusable') | list == [none, none]",
