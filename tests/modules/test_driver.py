@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -351,6 +352,28 @@ def test_a_subchannel(machine: Host, device: str) -> None:
     assert machine.read(f"/etc/driverctl.d/css-{SUBCHANNEL}") == "vfio_ccw\n"
     changed(machine, device=device, state="absent", foretold=False)
     assert bound(machine, SUBCHANNEL, "css") == ("io_subchannel", "(null)\n")
+
+
+def test_a_card_that_is_pulled_out_in_the_middle(start: Callable[..., Host]) -> None:
+    """While its driver makes functions, and while it is bound to another one."""
+    host = start("functions")
+    for module, wish, path in (
+        ("sriov", {"numvfs": 4}, f"/sys/bus/pci/devices/{CARD}/sriov_numvfs"),
+        ("driver", {"driver": "vfio-pci"}, "/sys/bus/pci/drivers_probe"),
+    ):
+        host.run(["modprobe", "vfio-pci"])
+        host.fault(path, op="write", delay=2)
+        with ThreadPoolExecutor() as pool:
+            running = pool.submit(host.module, module, device=CARD, persistent=False, **wish)
+            eventually(lambda: any(fault["hits"] for fault in host.faults()))
+            host.unplug(CARD)
+            result = running.result()
+        assert result["failed"], result
+        assert "\n" not in result["msg"]
+        host.clear_faults()
+        host.plug(CARD)
+        assert host.done(module, device=CARD, persistent=False, force=True, **wish)["changed"]
+        host.done("sriov", device=CARD, state="absent", force=True)
 
 
 def test_the_driver_of_guests_of_a_subchannel(machine: Host) -> None:
