@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, InUse, NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.pci import Function
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.pci import Function, places
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.pci_users import Use
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.sriov import Capability, foretold
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.sriov import Capability
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.virtual_functions import Virtual
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.sriov.declared import (
     Declared,
@@ -56,7 +56,7 @@ def wished(**options: Any) -> Wish:
 
 
 def functions(count: int, **parts: Any) -> tuple[Virtual, ...]:
-    addresses = foretold(PF, AT, count)
+    addresses = places(PF, AT.offset, AT.stride, count)
     return tuple(Virtual(index, addresses[index], f"/sys/{index}", **parts) for index in range(count))
 
 
@@ -88,7 +88,7 @@ def create(count: int, how: str = "") -> str:
 
 
 def destroy(count: int) -> str:
-    return f"destroy {FUNCTIONS}, {', '.join(foretold(PF, AT, count))}"
+    return f"destroy {FUNCTIONS}, {', '.join(places(PF, AT.offset, AT.stride, count))}"
 
 
 def bind(index: int, driver: str) -> str:
@@ -216,7 +216,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
         "no longer, by the vendor's tool",
         {"state": "absent"},
         {"function": GPU, "tools": (TOOL,), "count": 8},
-        [f"disable {FUNCTIONS}, {', '.join(foretold(PF, AT, 8))} by {TOOL}"],
+        [f"disable {FUNCTIONS}, {', '.join(places(PF, AT.offset, AT.stride, 8))} by {TOOL}"],
     ),
     (
         "fewer than all, which others made by hand",
@@ -253,7 +253,7 @@ def used(text: str, forcible: bool) -> tuple[Virtual, ...]:
     return (replace(functions(1)[0], uses=(Use(text, forcible, holder),)),)
 
 
-VF = foretold(PF, AT, 1)[0]
+VF = places(PF, AT.offset, AT.stride, 1)[0]
 OPEN = "/dev/vfio/41 is open by process 7 (qemu-system-x86)"
 REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("no driver any more", {"state": "absent"}, {"function": replace(NIC, driver=None), "count": 2}, "and removes"),
@@ -435,7 +435,7 @@ def test_a_wish_waits_as_long_as_is_documented() -> None:
     ],
 )
 def test_addresses_foretold(address: str, capability: Capability, count: int, addresses: tuple[str, ...]) -> None:
-    assert foretold(address, capability, count) == addresses
+    assert places(address, capability.offset, capability.stride, count) == addresses
 
 
 def test_what_runs_is_told_as_far_as_it_is_declared() -> None:

@@ -108,17 +108,24 @@ def lineage(address: str) -> tuple[str, ...]:
     return (address,) if card == address else (card, address)
 
 
-def _to_come(physical: str) -> list[str]:
+def _to_come(physical: str) -> tuple[str, ...]:
     """The addresses of all virtual functions that a physical one can have, by its offset and stride."""
     path = f"{DEVICES}/{physical}"
     total, offset, stride = (integer(sysfs.read(f"{path}/{name}") or "", 10) for name in PLACES)
+    return places(physical, offset, stride, total or 0)
+
+
+def places(physical: str, offset: int | None, stride: int | None, count: int) -> tuple[str, ...]:
+    """The addresses of so many virtual functions by their index; none where the card does not say where they are.
+
+    They follow each other by their routing ids: a byte of bus, five bits of device, three of function.
+    """
     found = ADDRESS.fullmatch(physical)
-    if found is None or not total or offset is None or stride is None:
-        return []
+    if found is None or offset is None or stride is None:
+        return ()
     first = (int(found[2], 16) << 8 | int(found[3], 16) << 3 | int(found[4])) + offset
-    # The routing id: a byte of bus, five bits of device, three of function.
-    ids = (first + index * stride for index in range(total))
-    return [f"{found[1]}:{id >> 8 & 0xFF:02x}:{id >> 3 & 0x1F:02x}.{id & 7}" for id in ids]
+    ids = (first + index * stride for index in range(count))
+    return tuple(f"{found[1]}:{id >> 8 & 0xFF:02x}:{id >> 3 & 0x1F:02x}.{id & 7}" for id in ids)
 
 
 def is_bridge(path: str) -> bool:

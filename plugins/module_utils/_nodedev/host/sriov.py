@@ -90,17 +90,6 @@ def autoprobe(function: pci.Function) -> bool | None:
     return (noted or text)[:1] in TRUE
 
 
-def foretold(address: str, seen: Capability, count: int) -> tuple[str, ...]:
-    """The addresses that so many functions will have, by their index; none where the card does not say."""
-    if seen.offset is None or seen.stride is None:
-        return ()
-    domain, bus, rest = address.split(":")
-    device, function = rest.split(".")
-    first = (int(bus, 16) << 8 | int(device, 16) << 3 | int(function, 16)) + seen.offset
-    ids = [first + index * seen.stride for index in range(count)]
-    return tuple(f"{domain}:{id >> 8:02x}:{id >> 3 & 31:02x}.{id & 7}" for id in ids)
-
-
 def enable(function: pci.Function, count: int, probed: bool | None, seconds: float) -> None:
     """Have so many virtual functions made where there are none, and wait for all of them.
 

@@ -399,7 +399,8 @@ def _planned(
 
 
 def _foretold(seen: Observation, count: int) -> tuple[Virtual, ...]:
-    addresses = sriov.foretold(seen.address, seen.capability, count) if seen.capability else ()
+    where = seen.capability
+    addresses = pci.places(seen.address, where.offset, where.stride, count) if where else ()
     return tuple(Virtual(index, addresses[index] if addresses else None) for index in range(count))
 
 
