@@ -214,7 +214,7 @@ def test_a_host_that_is_late_and_one_that_never_comes(host: SimHost) -> None:
     host.fault("vport-*/host*", lag=3600)
     create_vport(host, PAIRS[0])
     assert names(host, VPORTS) == ["vport-3:0-0", "vport-3:0-1"]
-    host.run(["udevadm", "settle", "--timeout=5"])
+    host.run(["udevadm", "settle", "--timeout=30"])
     for folder in (PORTS, "/sys/class/scsi_host", "/sys/bus/scsi/devices", f"{HBA}/vport-3:0-1"):
         assert "host9" not in names(host, folder)
     assert not host.path("/dev/sdb").exists()
