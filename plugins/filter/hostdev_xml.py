@@ -43,6 +43,8 @@ DECLARED: dict[str, str | None] = {
     "sriov": "these are virtual functions: give one of them as nodedev_facts has it",
     "vhba": "this is a vHBA: give one of its luns, such as vhba.luns[0]",
 }
+# Where that is not under its kind.
+RESULT = {"driver": "device"}
 POOL = "this is a pool: give one of its instances, such as instances[0]"
 USB_BY = ("product", "address", "both")
 
@@ -94,7 +96,9 @@ def _name(device: Device) -> str:
 def _device(value: object) -> Device:
     """The device in the value, which may also be the whole result of a module."""
     if isinstance(value, Mapping):
-        named = (kind for kind in DECLARED if isinstance(value.get(kind), Mapping))
+        # A device of nodedev_facts says its driver too.
+        of_facts = "capability" in value
+        named = (kind for kind in DECLARED if not of_facts and isinstance(value.get(RESULT.get(kind, kind)), Mapping))
         kind = "vhba" if "luns" in value else next(named, None)
         if kind is not None and DECLARED[kind] is not None:
             raise AnsibleFilterError(f"hostdev_xml: {DECLARED[kind]}")

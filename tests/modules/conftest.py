@@ -140,7 +140,7 @@ class Host(SimHost):
             "for port in /sys/class/fc_host/*; do cat $port/port_name $port/node_name $port/npiv_vports_inuse | xargs;"
             " done | sort; grep -sh . /sys/class/fc_vports/*/vport_state | sort; ls /sys/block;"
             # Functions, where the scenario has drivers. Reading their number would wait for a driver at work.
-            "find /sys/bus/*/drivers/ -type l | sort;"
+            "find /sys/bus/pci/drivers/ /sys/bus/css/drivers/ -type l | sort;"
             "grep -s . /sys/bus/pci/devices/*/sriov_drivers_autoprobe /sys/bus/*/devices/*/driver_override;"
             "ls -d /sys/bus/pci/devices/*/virtfn* 2>/dev/null;"
             "for file in $(find /etc/mdevctl.d /etc/driverctl.d /etc/nodedev.d /run/nodedev.d -type f | sort); do"

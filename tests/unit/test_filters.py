@@ -94,6 +94,12 @@ MADE = [
     ("mdev managed", RESULT, {"managed": True}, element("mdev", MDEV, ' model="vfio-pci" managed="yes"')),
     ("PCI", {"name": "pci_x", "capability": PCI}, {}, element("pci", ADDRESS, ' managed="yes"')),
     (
+        "PCI, with its driver",
+        {"name": "pci_x", "capability": PCI, "driver": {"name": "nvme"}},
+        {},
+        element("pci", ADDRESS, ' managed="yes"'),
+    ),
+    (
         "PCI not managed",
         {"name": "pci_x", "capability": PCI},
         {"managed": False},
@@ -206,6 +212,8 @@ REFUSED = [
     ({**UNIT, "address": None}, {}, "a LUN's address is None"),
     (VHBA, {}, "this is a vHBA: give one of its luns"),
     ({"vhba": VHBA}, {}, "this is a vHBA: give one of its luns"),
+    ({"device": {"name": "pci_x"}, "group": []}, {}, "this is a binding to a driver: give the device of"),
+    ({"sriov": {"name": "pci_x"}}, {}, "these are virtual functions: give one of them"),
     ({"vhba": None}, {}, "this is not a device"),
     ({"changed": True, "instances": [RESULT]}, {}, "this is a pool: give one of its instances"),
     ({"name": "usb_x", "capability": USB}, {"usb": "port"}, "usb is 'port', not one of product, address, both"),
