@@ -10,7 +10,6 @@ import os
 import re
 from dataclasses import dataclass
 
-from ..names import device_name
 from . import sysfs
 from .numbers import integer
 
@@ -18,6 +17,7 @@ DEVICES = "/sys/bus/pci/devices"
 # The header's type is there in the configuration space, and its highest bit says that there are several functions.
 HEADER, HEADER_TYPE = 0x0E, 0x7F
 NETWORK, DISPLAY = "0x02", "0x03"
+NVIDIA = "0x10de"
 VIRTUAL = "virtfn"
 # Seconds for a read that the kernel may keep.
 PATIENCE = 5.0
@@ -43,11 +43,6 @@ class Function:
     group: str | None = None
     physical: str | None = None
     functions: tuple[str, ...] = ()
-
-    @property
-    def card(self) -> str:
-        """The address of what shares its capacity, which names its lock."""
-        return self.physical or self.address
 
     @property
     def is_network(self) -> bool:
@@ -132,11 +127,6 @@ def is_bridge(path: str) -> bool:
     """Whether the function in this folder is a bridge or a root port, by the type of its header."""
     header = sysfs.content(f"{path}/config", HEADER + 1)
     return header is not None and len(header) > HEADER and header[HEADER] & HEADER_TYPE != 0
-
-
-def address_of(asked: str) -> str | None:
-    """The address of a function that is asked for by it or by libvirt's name; None for what is neither."""
-    return next((each for each in sysfs.names(DEVICES) if asked in (each, device_name("pci", each))), None)
 
 
 def interfaces(path: str) -> tuple[str, ...]:

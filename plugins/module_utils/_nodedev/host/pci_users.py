@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..names import called
-from . import disk_users, holders, network, pci, sysfs, vfio
+from . import disk_users, holders, mdevs, network, pci, sysfs, vfio
 from .network import Network
 from .processes import Holder
 
-UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 VPORTS = "/sys/class/fc_vports"
 # What is mounted here the host cannot run without, whatever it is asked for.
 VITAL = re.compile(r"/(?:boot(?:/.*)?|efi|etc|usr|var)?")
@@ -82,7 +81,7 @@ class Users:
 
 
 def _mdevs(function: pci.Function) -> Iterator[Use]:
-    for uuid in filter(UUID.fullmatch, sysfs.names(function.path)):
+    for uuid in sorted(mdevs.below(function.path)):
         nodes = vfio.cdevs_of(f"{function.path}/{uuid}")
         group = sysfs.link_name(f"{function.path}/{uuid}/iommu_group")
         nodes += [] if group is None else [vfio.group_node(group)]

@@ -17,7 +17,6 @@ from ..text import shown
 from ..waiting import anew, left, wait_for
 from . import pci, sysfs
 
-VENDOR = "0x10de"
 # That of a driver on the host, and that of the gpu-operator's driver container.
 PLACES = ("/usr/lib/nvidia/sriov-manage", "/run/nvidia/driver/usr/lib/nvidia/sriov-manage")
 # The lock that all its runs take: those for several cards at once disturb each other.
@@ -32,7 +31,7 @@ PAUSE = 3.0
 
 def is_for(function: pci.Function) -> bool:
     """Whether a function is a GPU of NVIDIA's."""
-    return function.vendor == VENDOR and function.kind.startswith(pci.DISPLAY)
+    return function.vendor == pci.NVIDIA and function.kind.startswith(pci.DISPLAY)
 
 
 def tools() -> tuple[str, ...]:

@@ -29,8 +29,6 @@ SUBSYSTEM = "pci"
 PEER = "driverctl"
 # The driver that libvirt would take; of subchannels there is one alone.
 VFIO, SUBCHANNELS = "vfio", "vfio_ccw"
-# Whose virtual functions a vendor's own driver gives to guests.
-NVIDIA = "0x10de"
 # Drivers by which others of a group may stay: they give the device to nobody else.
 HARMLESS = ("pci-stub", "pcieport")
 # Seconds for making one at boot, where others wait.
@@ -93,8 +91,8 @@ class Observation:
     """The device, first of ``members``, and with it those of its group that are to be bound as it is.
 
     ``others`` are those of its group that stay as they are. ``driver`` is what ``wish.driver`` means here, ``loadable``
-    whether its module is or could be loaded. ``advice`` is how to get an IOMMU. Where the device
-    is not there, there are no members, and ``definition`` and ``damaged`` are what is kept of it.
+    whether its module is or could be loaded. ``advice`` is how to get an IOMMU. Where the device is not there, there
+    are no members, and ``definition`` and ``damaged`` are what is kept of it.
     """
 
     bus: str
@@ -189,11 +187,13 @@ def _member(wish: Wish, driver: str | None, bus: str, address: str, users: Users
         return None
     function = pci.find(address) if bus == "pci" else None
     definition, damaged = _definition(bus, address)
-    bound = sysfs.link_name(f"{target}/driver")
-    member = Member(Target(bus, address, target), bound, pci.override(target), definition, damaged)
+    device = Target(bus, address, target)
     if function is None:
-        return replace(member, uses=tuple(_children(target)) if meant else ())
-    vgpus = function.vendor == NVIDIA and function.physical is not None and _makes_vgpus(function)
+        uses = tuple(_children(target)) if meant else ()
+        return Member(device, device.driver, pci.override(target), definition, damaged, uses=uses)
+    bound = function.driver
+    member = Member(device, bound, function.override, definition, damaged)
+    vgpus = function.vendor == pci.NVIDIA and function.physical is not None and _makes_vgpus(function)
     member = replace(member, bridge=pci.is_bridge(target), vgpus=vgpus)
     leaves = member.override is not None if wish.state != "present" else bound != (None if driver == NONE else driver)
     return replace(member, uses=tuple(users.of(function)) if meant and leaves and bound is not None else ())
@@ -267,12 +267,12 @@ def _refuse(wish: Wish, seen: Observation, member: Member, driver: str | None) -
 
 def _refuse_for_vfio(wish: Wish, seen: Observation, driver: str) -> None:
     """Raise NodedevError where a guest could not have the device for want of an IOMMU, or for others of its group."""
-    if seen.bus != "pci" or not _is_vfio(driver):
+    if seen.bus != "pci" or not _is_vfio(driver) or seen.members[0].has(driver):
         return
-    if seen.group is None and not seen.members[0].has(driver):
+    if seen.group is None:
         raise NodedevError(f"{seen.members[0].called} has no IOMMU group, so that no guest can have it: {seen.advice}")
     host = [each for each in seen.others if each.driver is not None and not _is_harmless(each.driver)]
-    if host and not wish.force and not seen.members[0].has(driver):
+    if host and not wish.force:
         named = ", ".join(f"{each.called} with {each.driver}" for each in host)
         raise InUse(
             f"the host uses others of IOMMU group {seen.group}, so that no guest can have {seen.members[0].called}:"
