@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ CARD, OTHER_CARD = "0000:3d:00.0", "0000:af:00.0"
 # The same in a message.
 HERE, THERE = f"pci_0000_3d_00_0 ({CARD})", f"pci_0000_af_00_0 ({OTHER_CARD})"
 UUID, OTHER = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002"
+
+_PREPARED = "prepared"
 
 Result = dict[str, Any]
 Run = Callable[..., Result]
@@ -70,6 +73,8 @@ class Host(SimHost):
 
     library = ""
     user: Sequence[str] = ()
+    _prepared: subprocess.Popen[str] | None = None
+    _preparing = threading.Lock()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -81,15 +86,33 @@ class Host(SimHost):
         """Run a module and return what it says; ``check_mode`` is check mode, and so on for Ansible's own."""
         internal = {f"_ansible_{key}": arguments.pop(key) for key in ("check_mode", "diff") if key in arguments}
         script = str(ROOT / "plugins" / "modules" / f"{name}.py")
-        done = self.run(
-            [*self.user, self.python, script],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **internal}}),
-            check=False,
-            env=self.environment,
-        )
+        text = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **internal}})
+        if self.user:
+            done = self.run([*self.user, self.python, script], input=text, check=False, env=self.environment)
+        else:
+            done = self.ask(self.prepared(), [script], input=text, env=self.environment)
         assert done.stdout, done.stderr
         result: Result = json.loads(done.stdout)
         return result
+
+    def prepared(self) -> str:
+        """The name of the socket where prepared.py runs modules on this host; a reboot ends it."""
+        with self._preparing:
+            if self._prepared is None or self._prepared.poll() is not None:
+                script = str(Path(__file__).with_name("prepared.py"))
+                command = [self.python, script, str(self.folder), _PREPARED]
+                self._prepared = self.popen(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=self.environment
+                )
+                assert self._prepared.stdout is not None
+                assert self._prepared.stdout.readline() == "ready\n"
+        return _PREPARED
+
+    def stop(self) -> None:
+        if self._prepared is not None:
+            self._prepared.kill()
+            self._prepared.communicate()
+        super().stop()
 
     def mdev(self, **arguments: Any) -> Result:
         """Run the mdev module on the first card, unless told otherwise; it must succeed."""
@@ -137,14 +160,15 @@ class Host(SimHost):
             "ls -l /sys/bus/mdev/devices; readlink /sys/bus/mdev/devices/*/mdev_type;"
             "grep -s . /sys/class/mdev_bus/*/mdev_supported_types/*/available_instances;"
             # Ports without the numbers of their hosts, since one that is made again has another.
-            "for port in /sys/class/fc_host/*; do cat $port/port_name $port/node_name $port/npiv_vports_inuse | xargs;"
-            " done | sort; grep -sh . /sys/class/fc_vports/*/vport_state | sort; ls /sys/block;"
+            "for port in /sys/class/fc_host/[!*]*; do"
+            " for file in port_name node_name npiv_vports_inuse; do read -r value < $port/$file; echo $value; done;"
+            " done | paste - - - | sort; grep -sh . /sys/class/fc_vports/*/vport_state | sort; ls /sys/block;"
             # Functions, where the scenario has drivers. Reading their number would wait for a driver at work.
             "find /sys/bus/pci/drivers/ /sys/bus/css/drivers/ -type l | sort;"
             "grep -s . /sys/bus/pci/devices/*/sriov_drivers_autoprobe /sys/bus/*/devices/*/driver_override;"
             "ls -d /sys/bus/pci/devices/*/virtfn* 2>/dev/null;"
-            "for file in $(find /etc/mdevctl.d /etc/driverctl.d /etc/nodedev.d /run/nodedev.d -type f | sort); do"
-            " echo $file; cat $file; done"
+            "find /etc/mdevctl.d /etc/driverctl.d /etc/nodedev.d /run/nodedev.d -type f -print0 | sort -z |"
+            " xargs -0 -r tail -v -n +1"
         )
         return self.run(["sh", "-c", look], check=False).stdout
 

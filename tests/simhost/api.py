@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -24,6 +24,23 @@ DEFAULT_PYTHON = "/usr/bin/python3"
 _PACKAGE_PARENT = Path(__file__).parent.parent
 _OWN_PLACES = ("/etc", "/usr", "/run", "/dev", "/sys", "/proc")
 _STOP_SECONDS = 30
+
+
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
+
+def _memory(text: str = "") -> TextIO:
+    """A file without a name that holds a text."""
+    stream = os.fdopen(os.memfd_create("simhost"), "w+", encoding="utf-8")
+    stream.write(text)
+    stream.seek(0)
+    return stream
+
+
+def _whole(stream: TextIO) -> str:
+    stream.seek(0)
+    return stream.read()
 
 
 class SimHostError(Exception):
@@ -167,17 +184,37 @@ class SimHost:
         cwd: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the host and capture its output; exceptions as of subprocess.run."""
-        return subprocess.run(
-            self.command(arguments),
-            input=input,
-            stdin=subprocess.DEVNULL if input is None else None,
-            capture_output=True,
-            text=True,
-            check=check,
-            timeout=timeout,
-            env={**os.environ, **(env or {})},
-            cwd=cwd,
-        )
+        done = self.ask(client.COMMANDS, arguments, input=input, timeout=timeout, env=env, cwd=cwd)
+        if check:
+            done.check_returncode()
+        return done
+
+    def ask(
+        self,
+        name: str,
+        arguments: list[str],
+        *,
+        input: str | None = None,
+        timeout: float | None = 60,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Have the process that listens on the socket `name` in the host's folder run a command, as `run` does."""
+        request = client.encode(cwd or os.getcwd(), _UMASK, arguments, {**os.environ, **(env or {})})
+        with _memory(input or "") as given, _memory() as output, _memory() as errors:
+            streams = (given.fileno(), output.fileno(), errors.fileno())
+            with contextlib.closing(client.ask(str(self.folder), name, request, streams)) as connection:
+                connection.settimeout(timeout)
+                try:
+                    answer = client.answer_on(connection)
+                except TimeoutError:
+                    # With the connection the command ends.
+                    raise subprocess.TimeoutExpired(arguments, timeout or 0) from None
+            texts = [_whole(stream) for stream in (output, errors)]
+        if answer is None:
+            raise SimHostError(f"the host ended while {shlex.join(arguments)} ran")
+        status, message = answer
+        return subprocess.CompletedProcess(arguments, status, texts[0], texts[1] + message.decode())
 
     def popen(
         self, arguments: list[str], *, env: Mapping[str, str] | None = None, cwd: str | None = None, **options: Any

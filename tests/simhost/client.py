@@ -14,6 +14,8 @@ import sys
 # The module `socket` costs as much as the rest of the interpreter's start.
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
 
+COMMANDS = "commands"
+"""The first process's socket in the folder of the host's state."""
 NO_HOST = 125
 LENGTH_BYTES = 4
 
@@ -26,37 +28,55 @@ def encode(directory: str, umask: int, arguments: list[str], environment: dict[s
     return len(body).to_bytes(LENGTH_BYTES, "little") + body
 
 
+def ask(folder: str, name: str, request: bytes, streams: tuple[int, int, int]) -> socket:
+    """The connection on which the exit status of a command comes.
+
+    `folder` is that of the host's state, `name` that of the socket there; OSError if nothing listens.
+    """
+    connection = socket(AF_UNIX, SOCK_STREAM)
+    # An address holds 107 bytes, whatever the folder's length.
+    place = os.open(folder, os.O_PATH)
+    try:
+        connection.connect(f"/proc/self/fd/{place}/{name}")
+    finally:
+        os.close(place)
+    numbers = b"".join(number.to_bytes(4, sys.byteorder) for number in streams)
+    sent = connection.sendmsg([request], [(SOL_SOCKET, SCM_RIGHTS, numbers)])
+    if sent < len(request):
+        # Not for nothing: a command that ends at once has the host hang up already.
+        connection.sendall(request[sent:])
+    return connection
+
+
+def answer_on(connection: socket) -> tuple[int, bytes] | None:
+    """The exit status that comes, negative for a signal, and a message; None if the host ended before."""
+    answer = b""
+    while part := connection.recv(4096):
+        answer += part
+    status, _newline, message = answer.partition(b"\n")
+    return (int(status), message) if answer else None
+
+
 def main(folder: str, arguments: list[str]) -> int:
     """Run `arguments` in the host whose state is in `folder`; the exit status, 125 if there is no host."""
     umask = os.umask(0)
     os.umask(umask)
-    connection = socket(AF_UNIX, SOCK_STREAM)
-    # An address holds 107 bytes, whatever the folder's length.
     try:
-        place = os.open(folder, os.O_PATH)
-        connection.connect(f"/proc/self/fd/{place}/commands")
+        connection = ask(folder, COMMANDS, encode(os.getcwd(), umask, arguments, dict(os.environ)), (0, 1, 2))
     except OSError as error:
         sys.stderr.write(f"simhost: no simulated host in {folder}: start one with --up ({error})\n")
         return NO_HOST
-    request = encode(os.getcwd(), umask, arguments, dict(os.environ))
-    streams = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
-    sent = connection.sendmsg([request], [(SOL_SOCKET, SCM_RIGHTS, streams)])
-    if sent < len(request):
-        # Not for nothing: a command that ends at once has the host hang up already.
-        connection.sendall(request[sent:])
-    answer = b""
-    while part := connection.recv(4096):
-        answer += part
+    answer = answer_on(connection)
     if not answer:
         sys.stderr.write("simhost: the host ended while the command ran\n")
         return NO_HOST
-    status = int(answer.split()[0])
+    status, message = answer
     if status < 0:
         # End as the command did, so that the caller sees the same signal.
         if -status != signal.SIGKILL:
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
-    sys.stderr.buffer.write(answer.partition(b"\n")[2])
+    sys.stderr.buffer.write(message)
     return status
 
 

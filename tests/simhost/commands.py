@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 from simhost import client
-from simhost.places import COMMANDS, socket_address
+from simhost.places import socket_address
 
 VERIFY = "SYSTEMD_DEVICE_VERIFY_SYSFS"
 # There is no manager for systemctl to talk to: it enables and disables units, and all else is well.
@@ -29,7 +29,7 @@ class Commands:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with socket_address(folder, COMMANDS) as address:
+        with socket_address(folder, client.COMMANDS) as address:
             self._listener.bind(address)
         self._listener.listen(64)
         self._running: dict[int, socket.socket] = {}

@@ -14,8 +14,6 @@ STAGE = "stage"
 """An empty directory; inside the host, where its mounts are made."""
 CONTROL = "socket"
 """The server's socket, for requests as in control.py."""
-COMMANDS = "commands"
-"""The first process's socket, for commands to run as in client.py."""
 LOG = "log"
 """What the host's own processes print."""
 
