@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import os
+import select
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -47,37 +51,41 @@ class SimHostError(Exception):
     """The host did not start; the text says why."""
 
 
-def start(folder: Path, name: str, lifeline: int = -1) -> subprocess.Popen[bytes]:
+@functools.cache
+def _starter() -> socket.socket:
+    """The socket on which starter.py takes requests, for as long as this program runs."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
+    # Without a number of malloc's arenas glibc counts the processors by a file below /sys: the server would ask
+    # itself, and a server that is killed while it waits for its own answer never ends.
+    own = {"PYTHONPATH": os.pathsep.join(path for path in paths if path), "MALLOC_ARENA_MAX": "4"}
+    command = [sys.executable, "-m", "simhost.starter"]
+    with theirs:
+        process = subprocess.Popen(command, stdin=theirs.fileno(), env={**os.environ, **own}, start_new_session=True)
+    # It ends with our end of the socket, and is nothing to wait for.
+    process.returncode = 0
+    return ours
+
+
+def start(folder: Path, name: str, lifeline: int = -1) -> int:
     """Start the host described by scenario `name` with its state in the existing, empty `folder`.
 
-    Returns its guardian process when the host is ready. `lifeline` is the read end of a pipe: the host ends when
-    all write ends are closed. SimHostError if the host cannot start.
+    Returns, when the host is ready, a descriptor that ends when the host has. `lifeline` is the read end of a pipe:
+    the host ends when all write ends are closed. SimHostError if the host cannot start.
     """
     folder = folder.resolve()
     if any(folder.is_relative_to(place) for place in _OWN_PLACES):
         raise SimHostError(f"{folder} is hidden inside the host: choose a folder outside {', '.join(_OWN_PLACES)}")
     (folder / STAGE).mkdir()
     read_end, write_end = os.pipe()
-    passed = [write_end] if lifeline < 0 else [write_end, lifeline]
-    paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
-    # Without a number of malloc's arenas glibc counts the processors by a file below /sys: the server would ask
-    # itself, and a server that is killed while it waits for its own answer never ends.
-    own = {"PYTHONPATH": os.pathsep.join(path for path in paths if path), "MALLOC_ARENA_MAX": "4"}
-    variables = {**os.environ, **own}
-    arguments = [str(folder), name, str(lifeline), str(write_end)]
+    ended, alive = os.pipe()
     try:
         with (folder / LOG).open("wb") as log:
-            guardian = subprocess.Popen(
-                [sys.executable, "-m", "simhost.init", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=passed,
-                env=variables,
-                start_new_session=True,
-            )
+            passed = [log.fileno(), write_end, alive, *([lifeline] if lifeline >= 0 else [])]
+            socket.send_fds(_starter(), [json.dumps([str(folder), name]).encode()], passed)
     finally:
         os.close(write_end)
+        os.close(alive)
     with open(read_end, encoding="utf-8") as ready:
         answer = ready.read().strip()
     if answer != "ok":
@@ -85,9 +93,16 @@ def start(folder: Path, name: str, lifeline: int = -1) -> subprocess.Popen[bytes
         # A guardian that ends removes the folder, at any moment from here on.
         with contextlib.suppress(FileNotFoundError):
             log_text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
-        guardian.wait(_STOP_SECONDS)
+        wait_for_end(ended)
         raise SimHostError(answer or f"the host did not start; does {sys.executable} have mfusepy?\n{log_text}")
-    return guardian
+    return ended
+
+
+def wait_for_end(ended: int) -> None:
+    """Wait until a host has ended, and close the descriptor; TimeoutError after 30 seconds."""
+    if not select.select([ended], [], [], _STOP_SECONDS)[0]:
+        raise TimeoutError(f"the host did not end within {_STOP_SECONDS} seconds")
+    os.close(ended)
 
 
 def command(folder: Path, arguments: list[str]) -> list[str]:
@@ -114,7 +129,7 @@ class SimHost:
     def __init__(self, host: str | Path | Mapping[str, Any], python: str = DEFAULT_PYTHON) -> None:
         self._wanted = host
         self.python = python
-        self._guardian: subprocess.Popen[bytes] | None = None
+        self._ended: int | None = None
         self._lifeline = -1
         self._folder: Path | None = None
 
@@ -144,7 +159,7 @@ class SimHost:
         folder = Path(tempfile.mkdtemp(prefix="simhost-"))
         read_end, self._lifeline = os.pipe()
         try:
-            self._guardian = start(folder, self._scenario_name(folder), read_end)
+            self._ended = start(folder, self._scenario_name(folder), read_end)
         except BaseException:
             os.close(self._lifeline)
             shutil.rmtree(folder, ignore_errors=True)
@@ -162,11 +177,11 @@ class SimHost:
 
     def stop(self) -> None:
         """End the host with all its processes and mounts, and remove its folder."""
-        if self._guardian is None:
+        if self._ended is None:
             return
         os.close(self._lifeline)
-        self._guardian.wait(_STOP_SECONDS)
-        self._guardian = None
+        wait_for_end(self._ended)
+        self._ended = None
         self._folder = None
 
     def command(self, arguments: list[str]) -> list[str]:

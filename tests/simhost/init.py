@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The processes of a host: a guardian outside, process 1 inside, and the server below it.
 
-`python -m simhost.init FOLDER SCENARIO LIFELINE READY` is run by api.py. LIFELINE is a descriptor whose other end
-the starter keeps open: at its end the host ends (-1: the host stays until it is told to end). READY is a
-descriptor that gets one line: "ok", or why the host did not start. The end of process 1 ends every process of
-the host and with the last of them all its mounts.
+The end of process 1 ends every process of the host and with the last of them all its mounts.
 """
 
 from __future__ import annotations
@@ -13,7 +10,6 @@ import contextlib
 import os
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 from simhost import linux, namespace, scenario, server
@@ -22,7 +18,11 @@ from simhost.places import LOG, PID, STAGE
 
 
 def guardian(folder: Path, name: str, lifeline: int, ready: int) -> int:
-    """Make the namespaces, start process 1 in them and wait for its end."""
+    """Make the namespaces, start process 1 in them and wait for its end; its exit status.
+
+    `lifeline` is a descriptor whose other end the starter keeps open: at its end the host ends (-1: the host stays
+    until it is told to end). `ready` is one that gets a line: "ok", or why the host did not start.
+    """
     try:
         plan = scenario.load(scenario.find(name))
         namespace.enter(os.geteuid() != 0)
@@ -92,13 +92,3 @@ def _first_process(folder: Path, plan: scenario.Scenario, lifeline: int, ready: 
         while True:
             os.wait()
     return ended
-
-
-def main(arguments: list[str]) -> int:
-    """Entry point of `python -m simhost.init`."""
-    folder, name, lifeline, ready = arguments
-    return guardian(Path(folder), name, int(lifeline), int(ready))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
