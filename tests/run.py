@@ -52,6 +52,8 @@ ENVIRONMENT = {
     "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
     "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks" / "collections"),
     "ANSIBLE_NOCOLOR": "1",
+    # What is compiled is kept, whatever the machine is set to.
+    "PYTHONDONTWRITEBYTECODE": "",
     "LC_ALL": "C.UTF-8",
 }
 
