@@ -62,6 +62,8 @@ def held(functions: Collection[pci.Function], probe: bool = False) -> dict[str, 
     Whatever their number, the processes are looked at once. With ``probe`` a node and a disk of which nothing else
     tells are opened for a moment, which would keep out a guest, or a mount, meanwhile.
     """
+    if not functions:
+        return {}
     groups = {each.path: each.group for each in functions}
     disks = pci.blocks(groups)
     on_disk = disk_users.of_each({name: (f"/dev/{name}", ()) for own in disks.values() for name in own}, probe)

@@ -46,7 +46,8 @@ def _lacks_interface(path: str, driver: str) -> bool:
     """Whether the function in this folder has no network interface anywhere, which its driver is there to make."""
     if _hands_on(driver) or sysfs.exists(f"{path}/mdev_supported_types"):
         return False
-    return not pci.interfaces(path) and not pci.has_interface_elsewhere(path)
+    # This folder is there as long as it has any, in whatever network namespace.
+    return not sysfs.exists(f"{path}/net") and not pci.interfaces(path)
 
 
 def _is_named(path: str, driver: str) -> bool:

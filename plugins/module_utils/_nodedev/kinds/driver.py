@@ -7,7 +7,7 @@ the kernel chooses, and that is what a device is given back to.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -319,7 +319,9 @@ def _bind(member: Member, driver: str, seconds: float) -> Step:
     )
 
 
-def _planned(wish: Wish, seen: Observation, steps: list[Step], driver: str, then: Any) -> Plan[Observation]:
+def _planned(
+    wish: Wish, seen: Observation, steps: list[Step], driver: str, then: Callable[[Member], Member]
+) -> Plan[Observation]:
     """The plan with what is kept of it; ``then`` gives each member as it is afterwards."""
     members = []
     for each in seen.members:
@@ -478,14 +480,14 @@ def wish(definition: Definition) -> Wish:
 
 def hindrance(definition: Definition) -> Hindrance | None:
     """What is in its way now."""
-    if sysfs.exists(f"{sysfs.SYS}/bus/{definition.bus}/devices/{definition.address}"):
+    if sysfs.exists(_place(definition.bus, definition.address)):
         return None
     return Hindrance("the device is not there; it is bound when it arrives", passing=False)
 
 
 def facts(definition: Definition) -> dict[str, Any]:
     """What definition_facts says of it: what is bound, and what is unlike."""
-    path = sysfs.target(f"{sysfs.SYS}/bus/{definition.bus}/devices/{definition.address}")
+    path = sysfs.target(_place(definition.bus, definition.address))
     bound = None if path is None else sysfs.link_name(f"{path}/driver") or NONE
     drift = [] if bound in (None, definition.driver) else [_unlike(definition, str(bound))]
     return {

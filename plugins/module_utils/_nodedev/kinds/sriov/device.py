@@ -27,7 +27,6 @@ from ...host import (
 )
 from ...host.nvme_functions import Secondary
 from ...host.sriov import Capability
-from ...host.vf_settings import Settings
 from ...host.virtual_functions import Virtual
 from ...names import called, device_name
 from ...plan import Step
@@ -258,7 +257,8 @@ def _refuse_settings(seen: Observation, count: int) -> None:
         raise BadInput("driver", seen.declared.driver, "there is no such driver, and no module of that name")
     wanted = seen.declared.vfs or ()
     if wanted and count and seen.interface is None:
-        raise BadInput("vfs", _listed(wanted), f"{called(seen.address)} has no network interface by which to set them")
+        indexes = [index for index, _values in wanted]
+        raise BadInput("vfs", indexes, f"{called(seen.address)} has no network interface by which to set them")
     for index, values in wanted:
         if index >= count:
             raise BadInput("vfs", {"index": index}, f"there are to be {count} functions, counted from 0")
@@ -268,10 +268,6 @@ def _refuse_settings(seen: Observation, count: int) -> None:
         if lacking:
             driver = seen.function.driver if seen.function else None
             raise BadInput("vfs", {"index": index}, f"driver {driver} does not offer {', '.join(lacking)}")
-
-
-def _listed(wanted: Settings) -> list[int]:
-    return [index for index, _values in wanted]
 
 
 def _steps(wish: Wish, seen: Observation, count: int) -> list[Step]:
