@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Host, warnings
+from conftest import ROOT, Host, open_by, warnings
+from looks import looks
 from test_documentation import returned, samples_unlike, shape
 from test_restore import install, restore
 
@@ -389,6 +390,18 @@ def test_what_a_guest_has_is_never_taken_away(host: Host) -> None:
         seen = sriov(host)["sriov"]["functions"]
         assert [[each["pid"] for each in function["holders"]] for function in seen] == [[pid], []]
     assert sriov(host, state="absent", force=True)["changed"]
+
+
+def test_nodes_are_opened_only_before_functions_are_taken_away(host: Host) -> None:
+    """Whatever their number, processes are looked at once."""
+    made = sriov(host, numvfs=3, driver="vfio-pci")
+    node = f"/dev/vfio/{made['sriov']['functions'][0]['iommu_group']}"
+    with host.hold(node) as pid:
+        for wish in ({}, {"numvfs": 3}, {"driver": "vfio-pci"}):
+            assert looks(host, "sriov.device", device=PF, **wish) == (1, 0)
+        assert [each["holders"] for each in sriov(host)["sriov"]["functions"]] == [[open_by(pid, node)], [], []]
+    for wish in ({"numvfs": 2}, {"state": "absent"}, {"state": "inactive"}, {"driver": "none"}):
+        assert looks(host, "sriov.device", check_mode=True, device=PF, force=True, **wish) == (1, 3)
 
 
 def test_what_is_on_a_function_needs_force(host: Host) -> None:

@@ -53,6 +53,7 @@ class Handle:
     snapshot: bytes | None = None
 
 
+# mfusepy ships no types, so that mypy knows nothing of the class.
 class SysfsOperations(mfusepy.Operations):  # type: ignore[misc]
     """Requests by path. Names are cached by the kernel for long; what disappears is invalidated at once."""
 

@@ -90,6 +90,26 @@ def test_a_character_device_has_a_number(vfio: Host) -> None:
     assert vfio_nodes.cdevs() == {f"{vfio.sys}/devices/function": [CDEV]}
 
 
+def test_the_nodes_of_devices(vfio: Host) -> None:
+    vfio.attributes("class/vfio/noiommu-13", {"dev": "1:3"})
+    function, other = f"{vfio.sys}/devices/function", f"{vfio.sys}/devices/other"
+    assert vfio_nodes.nodes_of({function: "12", other: "13", "/gone": "14", "/alone": None}) == {
+        function: [GROUP, CDEV],
+        other: ["/dev/vfio/noiommu-13"],
+        "/gone": [],
+        "/alone": [],
+    }
+
+
+@pytest.mark.parametrize("probe", [True, False])
+@pytest.mark.usefixtures("vfio")
+def test_the_holders_of_several_devices(probe: bool) -> None:
+    with holding("/dev/zero") as pid:
+        found = holders.of_each({"one": [GROUP, CDEV], "two": [CDEV], "three": [GROUP], "none": []}, probe)
+    seen = {key: [(each.pid, each.node) for each in own if each.pid is not None] for key, own in found.items()}
+    assert seen == {"one": [(pid, GROUP)], "two": [], "three": [(pid, GROUP)], "none": []}
+
+
 def test_of_whom_it_is_not_known(vfio: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "PROC", str(vfio.root / "proc"))
     for pid, command in (("1", "init"), ("7", "sleep")):

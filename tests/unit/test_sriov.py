@@ -23,6 +23,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.sri
     Wish,
     plan,
     state,
+    takes_away,
 )
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import describe
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import (
@@ -57,7 +58,10 @@ def wished(**options: Any) -> Wish:
 
 def functions(count: int, **parts: Any) -> tuple[Virtual, ...]:
     addresses = places(PF, AT.offset, AT.stride, count)
-    return tuple(Virtual(index, addresses[index], f"/sys/{index}", **parts) for index in range(count))
+    return tuple(
+        Virtual(index, address, Function(address, f"/sys/{index}", NIC.kind, NIC.vendor), **parts)
+        for index, address in enumerate(addresses)
+    )
 
 
 def seen(
@@ -490,6 +494,8 @@ def test_damaged(path: str, document: dict[str, Any], reason: str) -> None:
 NUMBERS = st.sampled_from([None, 0, 1, 2, 4, "max"])
 DRIVERS = st.sampled_from([None, "", "none", "vfio-pci", "igbvf"])
 SETTINGS = st.sampled_from([None, [], [{"index": 0, "vlan": 3}], [{"index": 0, "mac": MAC, "trust": True}]])
+# How steps begin by which somebody may lose a function.
+TAKING = ("destroy ", "disable ", "bind ", "leave ", "give virtual")
 WISHES = st.fixed_dictionaries(
     {
         "numvfs": NUMBERS,
@@ -527,3 +533,6 @@ def test_nothing_is_left_to_do(
     except NodedevError:
         return
     assert plan(wish, planned.then).steps == ()
+    # Else nobody would be asked whose functions they are.
+    taking = [step for step in describe(planned.steps) if count and step.startswith(TAKING)]
+    assert takes_away(wish, observed) or not taking

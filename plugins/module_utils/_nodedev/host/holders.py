@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from . import nodes as identities
 from . import processes, vfio
@@ -43,6 +43,17 @@ def seen(nodes: Collection[str]) -> list[Holder]:
         *(processes.holder(opened) for opened in look.opened),
         *(Holder(node, f"possibly {look.doubt}") for node in doubtful),
     ]
+
+
+def of_each(nodes: Mapping[str, Collection[str]], probe: bool) -> dict[str, tuple[Holder, ...]]:
+    """The holders of several devices, each with its nodes, by one look at all processes.
+
+    Without ``probe`` no node is opened, which would keep out a guest that starts at this moment: as seen(), else as
+    of_nodes().
+    """
+    every = [*dict.fromkeys(node for own in nodes.values() for node in own)]
+    found = of_nodes(every) if probe else seen(every)
+    return {key: tuple(holder for holder in found if holder.node in own) for key, own in nodes.items()}
 
 
 def _identities(node: str) -> set[identities.Identity]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from . import sysfs
@@ -149,15 +150,15 @@ def has_interface_elsewhere(path: str) -> bool:
     return sysfs.exists(f"{path}/net") and not interfaces(path)
 
 
-def blocks(path: str) -> tuple[str, ...]:
-    """The disks on the function in this folder, by the kernel's names.
+def blocks(paths: Collection[str]) -> dict[str, list[str]]:
+    """The disks on the functions in these folders, by the folders, with the kernel's names; all are looked at once.
 
     Those of an NVMe subsystem with several controllers belong to the subsystem, which has a folder elsewhere.
     """
-    below = f"{path}/"
-    found = [os.path.basename(disk) for disk in sysfs.linked("/sys/class/block") if disk.startswith(below)]
+    places = [(os.path.basename(disk), [disk]) for disk in sysfs.linked("/sys/class/block")]
     for subsystem in sysfs.linked("/sys/class/nvme-subsystem"):
         entries = sysfs.names(subsystem)
-        if any((sysfs.target(f"{subsystem}/{entry}") or "").startswith(below) for entry in entries):
-            found += [entry for entry in entries if sysfs.exists(f"/sys/class/block/{entry}")]
-    return tuple(dict.fromkeys(found))
+        folders = [sysfs.target(f"{subsystem}/{entry}") or "" for entry in entries]
+        places += [(entry, folders) for entry in entries if sysfs.exists(f"/sys/class/block/{entry}")]
+    found = {path: [name for name, own in places if any(each.startswith(f"{path}/") for each in own)] for path in paths}
+    return {path: [*dict.fromkeys(names)] for path, names in found.items()}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from ..names import called
 from . import disk_users, holders, mdevs, network, pci, sysfs, vfio
@@ -30,71 +31,59 @@ class Use:
     holder: Holder | None = None
 
 
-class Users:
-    """Who uses functions, for one run: the network is looked at once, and only where a function has an interface."""
+def of(functions: Collection[pci.Function]) -> dict[str, list[Use]]:
+    """All uses of functions, and of their virtual functions, which would go with them, by their addresses.
 
-    def __init__(self) -> None:
-        self._network: Network | None = None
-
-    def of(self, function: pci.Function) -> list[Use]:
-        """All uses of a function, and of its virtual functions, which would go with it."""
-        found = [*self._own(function)]
-        if function.functions:
-            found.append(Use(f"its {len(function.functions)} virtual functions would go with its driver", True))
-        for address in function.functions:
-            virtual = pci.find(address)
-            if virtual is not None:
-                found += [self._of_virtual(address, use) for use in self._own(virtual)]
-        return found
-
-    @staticmethod
-    def _of_virtual(address: str, use: Use) -> Use:
-        return Use(f"its virtual function {called(address)}: {use.text}", use.forcible, use.holder)
-
-    def _own(self, function: pci.Function) -> Iterator[Use]:
-        for holder in self.guests(function):
-            yield Use(f"{holder}", False, holder)
-        yield from _mdevs(function)
-        yield from _disks(function)
-        yield from _vports(function)
-        yield from self._interfaces(function)
-        if function.kind.startswith(pci.DISPLAY) and sysfs.read(f"{function.path}/boot_vga") == "1":
-            yield Use("it is the GPU of the console", True)
-
-    @staticmethod
-    def guests(function: pci.Function) -> list[Holder]:
-        """Who has it, or its IOMMU group, by VFIO."""
-        nodes = vfio.cdevs_of(function.path)
-        if function.group is not None:
-            names = (function.group, f"noiommu-{function.group}")
-            nodes += [vfio.group_node(name) for name in names if sysfs.exists(f"{vfio.GROUPS}/{name}")]
-        return holders.of_nodes(nodes) if nodes else []
-
-    def _interfaces(self, function: pci.Function) -> Iterator[Use]:
-        found = pci.interfaces(function.path)
-        if not found and pci.has_interface_elsewhere(function.path):
-            yield Use("its interface is in another network namespace, as that of a container", True)
-        for interface in found:
-            if self._network is None:
-                self._network = network.look()
-            yield from (Use(text, True) for text in network.uses(interface, self._network))
+    For whoever would take them away: nodes and disks are opened for a moment, as of held() with ``probe``.
+    """
+    virtual = {each.address: [*filter(None, map(pci.find, each.functions))] for each in functions}
+    every = {each.address: each for own in ([*functions], *virtual.values()) for each in own}
+    found = held([*every.values()], probe=True)
+    vports, look = sysfs.linked(VPORTS), cache(network.look)
+    for address, each in every.items():
+        found[address] += [*_vports(each, vports), *_interfaces(each, look), *_console(each)]
+    for each in functions:
+        if each.functions:
+            found[each.address].append(
+                Use(f"its {len(each.functions)} virtual functions would go with its driver", True)
+            )
+        for one in virtual[each.address]:
+            found[each.address] += [_of_virtual(one.address, use) for use in found[one.address]]
+    return found
 
 
-def _mdevs(function: pci.Function) -> Iterator[Use]:
-    for uuid in sorted(mdevs.below(function.path)):
-        nodes = vfio.cdevs_of(f"{function.path}/{uuid}")
-        group = sysfs.link_name(f"{function.path}/{uuid}/iommu_group")
-        nodes += [] if group is None else [vfio.group_node(group)]
-        held = holders.of_nodes(nodes)
-        yield from (Use(f"its mediated device {uuid}: {holder}", False, holder) for holder in held)
-        if not held:
-            yield Use(f"it carries the mediated device {uuid}", True)
+def _of_virtual(address: str, use: Use) -> Use:
+    return Use(f"its virtual function {called(address)}: {use.text}", use.forcible, use.holder)
 
 
-def _disks(function: pci.Function) -> Iterator[Use]:
-    names = pci.blocks(function.path)
-    for holder in disk_users.of_disks([f"/dev/{name}" for name in names]) if names else ():
-        yield Use(str(holder), not _is_vital(holder), holder)
+def held(functions: Collection[pci.Function], probe: bool = False) -> dict[str, list[Use]]:
+    """Who has functions by VFIO, by mediated devices and by disks, by their addresses.
+
+    Whatever their number, the processes are looked at once. With ``probe`` a node and a disk of which nothing else
+    tells are opened for a moment, which would keep out a guest, or a mount, meanwhile.
+    """
+    if not functions:
+        return {}
+    groups = {each.path: each.group for each in functions}
+    disks = pci.blocks(groups)
+    on_disk = disk_users.of_each({name: (f"/dev/{name}", ()) for own in disks.values() for name in own}, probe)
+    mediated = {path: sorted(mdevs.below(path)) for path in groups}
+    for folder in [f"{path}/{uuid}" for path, own in mediated.items() for uuid in own]:
+        groups[folder] = sysfs.link_name(f"{folder}/iommu_group")
+    by_vfio = holders.of_each(vfio.nodes_of(groups), probe)
+    found = {}
+    for each in functions:
+        uses = [Use(str(holder), False, holder) for holder in by_vfio[each.path]]
+        for uuid in mediated[each.path]:
+            uses += _of_mdev(uuid, by_vfio[f"{each.path}/{uuid}"])
+        on_disks = dict.fromkeys(holder for name in disks[each.path] for holder in on_disk[name])
+        found[each.address] = uses + [Use(str(holder), not _is_vital(holder), holder) for holder in on_disks]
+    return found
+
+
+def _of_mdev(uuid: str, by_vfio: Collection[Holder]) -> list[Use]:
+    used = [Use(f"its mediated device {uuid}: {holder}", False, holder) for holder in by_vfio]
+    return used or [Use(f"it carries the mediated device {uuid}", True)]
 
 
 def _is_vital(holder: Holder) -> bool:
@@ -104,7 +93,20 @@ def _is_vital(holder: Holder) -> bool:
     return holder.how in ("used for", "held by", "part of")
 
 
-def _vports(function: pci.Function) -> Iterator[Use]:
-    for path in sysfs.linked(VPORTS):
+def _vports(function: pci.Function, vports: Collection[str]) -> Iterator[Use]:
+    for path in vports:
         if path.startswith(f"{function.path}/"):
             yield Use(f"it carries the vHBA {os.path.basename(path)}", True)
+
+
+def _interfaces(function: pci.Function, look: Callable[[], Network]) -> Iterator[Use]:
+    found = pci.interfaces(function.path)
+    if not found and pci.has_interface_elsewhere(function.path):
+        yield Use("its interface is in another network namespace, as that of a container", True)
+    for interface in found:
+        yield from (Use(text, True) for text in network.uses(interface, look()))
+
+
+def _console(function: pci.Function) -> Iterator[Use]:
+    if function.kind.startswith(pci.DISPLAY) and sysfs.read(f"{function.path}/boot_vga") == "1":
+        yield Use("it is the GPU of the console", True)

@@ -111,8 +111,7 @@ def _represents(interface: str) -> bool:
 
 def read(interface: str) -> dict[int, dict[str, Any]]:
     """What each function has, by its index; a key is absent where the driver does not offer it. NodedevError."""
-    answer = _asked("-json", "-details", "link", "show", "dev", interface)
-    return parsed(answer)
+    return parsed(_asked("-json", "-details", "link", "show", "dev", interface))
 
 
 def parsed(text: str) -> dict[int, dict[str, Any]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from . import sysfs
 
@@ -34,6 +35,19 @@ def cdevs() -> dict[str, list[str]]:
         if _is_cdev(folder):
             found.setdefault(os.path.dirname(os.path.dirname(folder)), []).append(_cdev(folder))
     return found
+
+
+def nodes_of(devices: Mapping[str, str | None]) -> dict[str, list[str]]:
+    """The nodes of devices by their folders in sysfs, by one look at all there are; each is given with its group.
+
+    A group has a node only while a VFIO driver has a device of it, and on some kernels none. Without an IOMMU the
+    node's name tells so.
+    """
+    groups, own = set(sysfs.names(GROUPS)), cdevs()
+    return {
+        path: [*(group_node(name) for name in (group, f"noiommu-{group}") if name in groups), *own.get(path, ())]
+        for path, group in devices.items()
+    }
 
 
 def _is_cdev(folder: str) -> bool:

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import InUse, NodedevError
 from ..names import called
 from ..waiting import wait_for
-from . import binding, mdev_parents, mdevs, pci, sriov, sysfs, udev_events
-from .pci_users import Use, Users
+from . import binding, mdev_parents, mdevs, pci, pci_users, sriov, sysfs, udev_events
+from .pci_users import Use
 
 # Drivers that give a function to guests or to programs and make no network interface: vfio-pci and its variants, uio.
 HANDING_ON = ("vfio", "uio", "igb_uio", "pci-stub", "pci-pf-stub")
@@ -19,7 +19,7 @@ NO_VGPU = ("", "0")
 
 @dataclass(frozen=True)
 class Virtual:
-    """A virtual function; ``index`` counts those of the physical one from 0.
+    """A virtual function; ``index`` counts those of the physical one from 0. ``function`` is it as it was found.
 
     ``netdev`` is its network interface as far as it is in this network namespace, ``hardware`` the address of that.
     ``vgpu`` is the type of the vGPU that it carries. Of one that is only foretold all but ``driver`` is unknown.
@@ -27,7 +27,7 @@ class Virtual:
 
     index: int
     address: str | None
-    path: str = ""
+    function: pci.Function | None = None
     driver: str | None = None
     override: str | None = None
     group: str | None = None
@@ -46,7 +46,8 @@ def _lacks_interface(path: str, driver: str) -> bool:
     """Whether the function in this folder has no network interface anywhere, which its driver is there to make."""
     if _hands_on(driver) or sysfs.exists(f"{path}/mdev_supported_types"):
         return False
-    return not pci.interfaces(path) and not pci.has_interface_elsewhere(path)
+    # This folder is there as long as it has any, in whatever network namespace.
+    return not sysfs.exists(f"{path}/net") and not pci.interfaces(path)
 
 
 def _is_named(path: str, driver: str) -> bool:
@@ -55,29 +56,37 @@ def _is_named(path: str, driver: str) -> bool:
 
 
 def of(function: pci.Function) -> tuple[Virtual, ...]:
-    """All virtual functions of a physical one, by their index; one that vanishes meanwhile is left out."""
+    """All virtual functions of a physical one, by their index; one that vanishes meanwhile is left out.
+
+    Who uses them is not looked for.
+    """
     found = [pci.find(address) for address in function.functions]
     running = mdevs.running() if any(found) else []
-    users = Users()
-    return tuple(_looked(index, each, running, users) for index, each in enumerate(found) if each is not None)
+    return tuple(_looked(index, each, running) for index, each in enumerate(found) if each is not None)
 
 
-def _looked(index: int, function: pci.Function, running: list[mdevs.Mdev], users: Users) -> Virtual:
+def _looked(index: int, function: pci.Function, running: list[mdevs.Mdev]) -> Virtual:
     interface = next(iter(pci.interfaces(function.path)), None)
     mine = [each for each in running if each.parent == function.address]
     vgpu = sysfs.read(f"{function.path}/{mdev_parents.VENDORS_OWN}") or ""
     return Virtual(
         index,
         function.address,
-        function.path,
+        function,
         function.driver,
         function.override,
         function.group,
         interface,
         None if interface is None else sysfs.read(f"/sys/class/net/{interface}/address"),
         vgpu if vgpu not in NO_VGPU else next((each.type for each in mine), None),
-        tuple(users.of(function)),
     )
+
+
+def with_uses(functions: Collection[Virtual], taken: bool) -> tuple[Virtual, ...]:
+    """The functions with all their uses where they would be ``taken`` away, else with who is seen to have them."""
+    found = [each.function for each in functions if each.function is not None]
+    uses = pci_users.of(found) if taken else pci_users.held(found)
+    return tuple(replace(each, uses=tuple(uses.get(str(each.address), ()))) for each in functions)
 
 
 def refuse_if_used(functions: Collection[Virtual], what: str, force: bool, bound: bool = False) -> None:
@@ -135,7 +144,7 @@ def why_unusable(each: Virtual, is_network: bool, probed: bool) -> str | None:
         return "it has no IOMMU group, so that no guest can have it"
     if each.driver is None:
         return "no driver of this host has taken it" if probed else None
-    if is_network and _lacks_interface(each.path, each.driver):
+    if is_network and each.function is not None and _lacks_interface(each.function.path, each.driver):
         return f"its driver {each.driver} has made no network interface"
     return None
 

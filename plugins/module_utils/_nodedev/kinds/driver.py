@@ -7,7 +7,7 @@ the kernel chooses, and that is what a device is given back to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 from .. import wishes
 from ..errors import BadInput, InUse, Missing, NodedevError
 from ..grammar import checked_device, checked_driver
-from ..host import binding, iommu, modules, pci, subchannels, sysfs
+from ..host import binding, iommu, modules, pci, pci_users, subchannels, sysfs
 from ..host.binding import NONE, Target
-from ..host.pci_users import Use, Users
+from ..host.pci_users import Use
 from ..names import called, device_name
 from ..plan import Step
 from ..resource import Hindrance, Plan
@@ -65,7 +65,7 @@ class Wish:
 class Member:
     """A device as it is bound and as it is defined; ``vgpus`` says that its driver makes a vendor's vGPUs of it.
 
-    ``uses`` are looked for where the device would be taken from its driver.
+    ``function`` is it as a PCI function. ``uses`` are looked for where it would be taken from its driver.
     """
 
     target: Target
@@ -75,6 +75,7 @@ class Member:
     damaged: DamagedDefinition | None = None
     bridge: bool = False
     vgpus: bool = False
+    function: pci.Function | None = None
     uses: tuple[Use, ...] = ()
 
     @property
@@ -113,53 +114,61 @@ def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
     """Those of the cards of all members."""
     if seen is not None:
         return {*seen.cards}
-    bus, address, path = _found(wish)
-    return {_card(bus, each) for each in (address, *_group(bus, address, path))}
+    bus, address = _found(wish)
+    return {_card(bus, each) for each in (address, *_beside(address, _group(bus, address)))}
 
 
 def _card(bus: str, address: str) -> str:
     return pci.card_of(address) if bus == "pci" else address
 
 
-def _found(wish: Wish) -> tuple[str, str, str | None]:
-    """Bus, name and folder of the device, None for the latter where it is not there; of a CCW device its subchannel."""
-    bus, address = wish.bus, wish.address
-    if bus == "ccw":
-        bus, address = "css", subchannels.of_device(address) or address
-    return bus, address, sysfs.target(f"{sysfs.SYS}/bus/{bus}/devices/{address}")
+def _found(wish: Wish) -> tuple[str, str]:
+    """Bus and name of the device; of a CCW device those of its subchannel."""
+    if wish.bus == "ccw":
+        return "css", subchannels.of_device(wish.address) or wish.address
+    return wish.bus, wish.address
 
 
-def _group(bus: str, address: str, path: str | None) -> tuple[str, ...]:
-    """The addresses of the other functions in its IOMMU group."""
-    group = sysfs.link_name(f"{path}/iommu_group") if path and bus == "pci" else None
+def _place(bus: str, address: str) -> str:
+    return f"{sysfs.SYS}/bus/{bus}/devices/{address}"
+
+
+def _group(bus: str, address: str) -> str | None:
+    """The name of its IOMMU group."""
+    return sysfs.link_name(f"{_place(bus, address)}/iommu_group")
+
+
+def _beside(address: str, group: str | None) -> tuple[str, ...]:
+    """The addresses of the others in its IOMMU group."""
     return tuple(each for each in iommu.members(group) if each != address) if group is not None else ()
 
 
 def observe(wish: Wish) -> Observation:
     """Read the device, its definition, its group, and who uses what would be taken from its driver."""
-    bus, address, path = _found(wish)
-    seen = Observation(bus, address, cards=frozenset({_card(bus, address)}))
-    own = _definition(bus, address)
-    if path is None:
-        return replace(seen, definition=own[0], damaged=own[1])
-    driver = _meant(wish, path, own[0])
-    users = Users()
-    first = _member(wish, driver, bus, address, users)
-    group = [_member(wish, driver, bus, each, users, wish.group) for each in _group(bus, address, path)]
-    rest = [each for each in group if each is not None and not each.bridge]
-    members = tuple(each for each in (first, *(rest if wish.group else ())) if each is not None)
+    bus, address = _found(wish)
+    first = _member(bus, address)
+    if first is None:
+        definition, damaged = _definition(bus, address)
+        cards = frozenset({_card(bus, address)})
+        return Observation(bus, address, definition=definition, damaged=damaged, cards=cards)
+    driver, group = _meant(wish, first), _group(bus, address)
+    found = [_member(bus, each) for each in _beside(address, group)]
+    rest = [each for each in found if each is not None and not each.bridge]
+    members = (first, *(rest if wish.group else ()))
+    uses = _uses([each for each in members if _leaves(wish, driver, each)])
     loaded = driver in (None, NONE) or binding.is_loaded(bus, str(driver))
-    return replace(
-        seen,
-        members=members,
+    return Observation(
+        bus,
+        address,
+        tuple(replace(each, uses=tuple(uses.get(each.target.address, ()))) for each in members),
         others=() if wish.group else tuple(rest),
-        group=sysfs.link_name(f"{path}/iommu_group"),
+        group=group,
         driver=driver,
         loaded=loaded,
         loadable=loaded or binding.can_be_loaded(str(driver)),
-        advice=iommu.advice() if bus == "pci" else "",
-        definition=own[0],
-        damaged=own[1],
+        advice=iommu.advice() if bus == "pci" and group is None else "",
+        definition=first.definition,
+        damaged=first.damaged,
         cards=frozenset(_card(bus, each.target.address) for each in members),
     )
 
@@ -171,32 +180,42 @@ def _definition(bus: str, address: str) -> tuple[Definition | None, DamagedDefin
         return None, error
 
 
-def _meant(wish: Wish, path: str, defined: Definition | None) -> str | None:
+def _meant(wish: Wish, member: Member) -> str | None:
     """The driver that is meant; where none is named, the one that is defined, or that an override has now."""
     if wish.driver == VFIO:
-        return modules.vfio_driver(sysfs.read(f"{path}/modalias")) if wish.bus == "pci" else SUBCHANNELS
+        return SUBCHANNELS if wish.bus != "pci" else modules.vfio_driver(sysfs.read(f"{member.target.path}/modalias"))
     if wish.driver is not None:
         return wish.driver
-    return defined.driver if defined else pci.override(path)
+    return member.definition.driver if member.definition else member.override
 
 
-def _member(wish: Wish, driver: str | None, bus: str, address: str, users: Users, meant: bool = True) -> Member | None:
-    """A device of the bus; who uses it is asked where it is ``meant`` and would change its driver."""
-    target = sysfs.target(f"{sysfs.SYS}/bus/{bus}/devices/{address}")
-    if target is None:
+def _member(bus: str, address: str) -> Member | None:
+    """A device of the bus; who uses it is not looked for."""
+    path = sysfs.target(_place(bus, address))
+    if path is None:
         return None
     function = pci.find(address) if bus == "pci" else None
+    target = Target(bus, address, path)
     definition, damaged = _definition(bus, address)
-    device = Target(bus, address, target)
     if function is None:
-        uses = tuple(_children(target)) if meant else ()
-        return Member(device, device.driver, pci.override(target), definition, damaged, uses=uses)
-    bound = function.driver
-    member = Member(device, bound, function.override, definition, damaged)
+        return Member(target, target.driver, pci.override(path), definition, damaged)
     vgpus = function.vendor == pci.NVIDIA and function.physical is not None and _makes_vgpus(function)
-    member = replace(member, bridge=pci.is_bridge(target), vgpus=vgpus)
-    leaves = member.override is not None if wish.state != "present" else bound != (None if driver == NONE else driver)
-    return replace(member, uses=tuple(users.of(function)) if meant and leaves and bound is not None else ())
+    bridge = pci.is_bridge(path)
+    return Member(target, function.driver, function.override, definition, damaged, bridge, vgpus, function)
+
+
+def _leaves(wish: Wish, driver: str | None, member: Member) -> bool:
+    """Whether a device would be taken from its driver."""
+    if member.driver is None:
+        return False
+    return member.driver != driver if wish.state == "present" else member.override is not None
+
+
+def _uses(leaving: Collection[Member]) -> dict[str, list[Use]]:
+    """Who uses devices, by their addresses."""
+    found = pci_users.of([each.function for each in leaving if each.function is not None])
+    others = (each.target for each in leaving if each.function is None)
+    return {**found, **{each.address: [*_children(each.path)] for each in others}}
 
 
 def _makes_vgpus(function: pci.Function) -> bool:
@@ -300,7 +319,9 @@ def _bind(member: Member, driver: str, seconds: float) -> Step:
     )
 
 
-def _planned(wish: Wish, seen: Observation, steps: list[Step], driver: str, then: Any) -> Plan[Observation]:
+def _planned(
+    wish: Wish, seen: Observation, steps: list[Step], driver: str, then: Callable[[Member], Member]
+) -> Plan[Observation]:
     """The plan with what is kept of it; ``then`` gives each member as it is afterwards."""
     members = []
     for each in seen.members:
@@ -459,14 +480,14 @@ def wish(definition: Definition) -> Wish:
 
 def hindrance(definition: Definition) -> Hindrance | None:
     """What is in its way now."""
-    if sysfs.exists(f"{sysfs.SYS}/bus/{definition.bus}/devices/{definition.address}"):
+    if sysfs.exists(_place(definition.bus, definition.address)):
         return None
     return Hindrance("the device is not there; it is bound when it arrives", passing=False)
 
 
 def facts(definition: Definition) -> dict[str, Any]:
     """What definition_facts says of it: what is bound, and what is unlike."""
-    path = sysfs.target(f"{sysfs.SYS}/bus/{definition.bus}/devices/{definition.address}")
+    path = sysfs.target(_place(definition.bus, definition.address))
     bound = None if path is None else sysfs.link_name(f"{path}/driver") or NONE
     drift = [] if bound in (None, definition.driver) else [_unlike(definition, str(bound))]
     return {

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -107,24 +107,14 @@ def add_holders(devices: Iterable[dict[str, Any]]) -> None:
 
     No node is opened for it: that would keep out a guest that starts at this moment.
     """
-    groups, cdevs = set(sysfs.names(vfio.GROUPS)), vfio.cdevs()
-    nodes = {device["name"]: found for device in devices if (found := _nodes(device, groups, cdevs))}
-    if not nodes:
-        return
-    held = holders.seen({node for found in nodes.values() for node in found})
+    groups = {device["path"]: _group(device["capability"]) for device in devices if "path" in device}
+    held = holders.of_each({path: own for path, own in vfio.nodes_of(groups).items() if own}, probe=False)
     for device in devices:
-        if device["name"] in nodes:
-            own = [holder.document() for holder in held if holder.node in nodes[device["name"]]]
+        if device.get("path") in held:
+            own = [holder.document() for holder in held[device["path"]]]
             device.setdefault("extra", {})["holders"] = own
 
 
-def _nodes(device: dict[str, Any], groups: set[str], cdevs: Mapping[str, list[str]]) -> list[str]:
-    """The VFIO nodes of a device; a group has one only while a VFIO driver has a device of it, and some kernels none.
-
-    Without an IOMMU the group's name tells so.
-    """
-    if "path" not in device:
-        return []
-    number = device["capability"].get("iommuGroup", {}).get("number")
-    named = [name for name in (f"{number}", f"noiommu-{number}") if name in groups]
-    return [*map(vfio.group_node, named), *cdevs.get(device["path"], ())]
+def _group(capability: Capability) -> str | None:
+    """The name of a device's IOMMU group."""
+    return str(capability["iommuGroup"]["number"]) if "iommuGroup" in capability else None

@@ -41,6 +41,10 @@ class Declared:
         """Where it is kept."""
         return DOCUMENTS.paths(self.address)[0]
 
+    def count(self, total: int | None) -> int | None:
+        """How many functions that is where there can be ``total``; None where nothing is said, or is not known."""
+        return total if self.number == MAX else None if self.number is None else int(self.number)
+
     def document(self) -> Document:
         """The definition as it is written."""
         found: Document = {"numvfs": self.number if self.number in (None, MAX) else int(str(self.number))}

@@ -27,7 +27,6 @@ from ...host import (
 )
 from ...host.nvme_functions import Secondary
 from ...host.sriov import Capability
-from ...host.vf_settings import Settings
 from ...host.virtual_functions import Virtual
 from ...names import called, device_name
 from ...plan import Step
@@ -129,11 +128,18 @@ def observe(wish: Wish) -> Observation:
     if seen.function is None:
         return seen
     warnings = [*_owners(seen.function), *(_doubts(seen.declared, seen.interface) if seen.interface else ())]
-    return replace(seen, loadable=_is_loadable(seen.declared.driver), warnings=tuple(warnings))
+    functions = virtual_functions.with_uses(seen.functions, takes_away(wish, seen))
+    return replace(seen, functions=functions, loadable=_is_loadable(seen.declared.driver), warnings=tuple(warnings))
+
+
+def takes_away(wish: Wish, seen: Observation) -> bool:
+    """Whether functions that there are would be removed, or taken from their drivers."""
+    count = seen.declared.count(seen.capability.total if seen.capability else None)
+    return wish.state != "present" or count not in (None, seen.count) or bool(_unlike(seen))
 
 
 def look(wish: Wish) -> Observation:
-    """The same without what is for whoever changes something."""
+    """The same without who uses the functions, and without what is for whoever changes something."""
     definition, damaged = None, None
     try:
         definition = DOCUMENTS.find(wish.declared.address)
@@ -234,9 +240,9 @@ def _number(seen: Observation) -> int:
         raise Missing("numvfs", "no virtual functions are there or defined whose number could stay")
     if capability is None:
         return 0
-    if wanted is None:
+    count = seen.declared.count(capability.total)
+    if count is None:
         return seen.count
-    count = capability.total if wanted == MAX else int(wanted)
     if count > capability.total:
         raise BadInput("numvfs", wanted, f"{called(seen.address)} has at most {capability.total} virtual functions")
     if seen.tools and count not in (0, seen.count, capability.total):
@@ -251,7 +257,8 @@ def _refuse_settings(seen: Observation, count: int) -> None:
         raise BadInput("driver", seen.declared.driver, "there is no such driver, and no module of that name")
     wanted = seen.declared.vfs or ()
     if wanted and count and seen.interface is None:
-        raise BadInput("vfs", _listed(wanted), f"{called(seen.address)} has no network interface by which to set them")
+        indexes = [index for index, _values in wanted]
+        raise BadInput("vfs", indexes, f"{called(seen.address)} has no network interface by which to set them")
     for index, values in wanted:
         if index >= count:
             raise BadInput("vfs", {"index": index}, f"there are to be {count} functions, counted from 0")
@@ -261,10 +268,6 @@ def _refuse_settings(seen: Observation, count: int) -> None:
         if lacking:
             driver = seen.function.driver if seen.function else None
             raise BadInput("vfs", {"index": index}, f"driver {driver} does not offer {', '.join(lacking)}")
-
-
-def _listed(wanted: Settings) -> list[int]:
-    return [index for index, _values in wanted]
 
 
 def _steps(wish: Wish, seen: Observation, count: int) -> list[Step]:
@@ -292,12 +295,19 @@ def _steps(wish: Wish, seen: Observation, count: int) -> list[Step]:
 def _bindings(wish: Wish, seen: Observation) -> list[Step]:
     """What gives functions that are there the driver that is declared, or the kernel's choice where that is said."""
     function = seen.function
-    if seen.declared.driver is None or function is None:
+    if function is None:
         return []
-    wanted = {each: str(seen.driver_of(each.address)) for each in seen.functions}
-    unlike = [each for each, driver in wanted.items() if _is_unlike(each, driver)]
+    unlike = _unlike(seen)
     virtual_functions.refuse_if_used(unlike, "bound to another driver", wish.force)
-    return [do.bind(function, each.index, wanted[each], wish.wait_timeout, each) for each in unlike]
+    drivers = [str(seen.driver_of(each.address)) for each in unlike]
+    return [do.bind(function, each.index, name, wish.wait_timeout, each) for each, name in zip(unlike, drivers)]
+
+
+def _unlike(seen: Observation) -> list[Virtual]:
+    """The functions that have another driver than they are to have."""
+    if seen.declared.driver is None:
+        return []
+    return [each for each in seen.functions if _is_unlike(each, str(seen.driver_of(each.address)))]
 
 
 def _is_unlike(each: Virtual, driver: str) -> bool:
@@ -310,7 +320,7 @@ def _bound(each: Virtual, driver: str) -> Virtual:
     if not _is_unlike(each, driver):
         return each
     bound = _driver(driver) if driver else None
-    return replace(each, path="", driver=bound, override=None, netdev=None, hardware=None)
+    return replace(each, function=None, driver=bound, override=None, netdev=None, hardware=None)
 
 
 def _driver(name: str) -> str | None:
@@ -494,7 +504,7 @@ def _described(seen: Observation, each: Virtual) -> dict[str, Any]:
 
 def _unusable(seen: Observation, each: Virtual) -> str | None:
     """Why a function is there and cannot be used; None where it can, or is only foretold."""
-    if not each.path:
+    if each.function is None:
         return None
     if seen.function is not None and nvme_functions.is_for(seen.function):
         if not seen.has_nvme:

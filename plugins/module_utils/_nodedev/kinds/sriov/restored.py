@@ -10,7 +10,7 @@ from ...names import device_name
 from ...resource import Hindrance
 from ...store.documents import name_of
 from ...store.files import DamagedDefinition
-from .declared import DOCUMENTS, MAX, Declared, functions_of
+from .declared import DOCUMENTS, Declared, functions_of
 from .device import Observation, Wish, look
 
 # Seconds for making them at boot, where others wait.
@@ -60,9 +60,7 @@ def hindrance(definition: Declared) -> Hindrance | None:
 def facts(definition: Declared) -> dict[str, Any]:
     """What definition_facts says of it."""
     seen = look(wish(definition))
-    capability = seen.capability
-    wanted = capability.total if capability and definition.number == MAX else None
-    count = wanted if wanted is not None else None if definition.number == MAX else int(str(definition.number))
+    count = definition.count(seen.capability.total if seen.capability else None)
     return {
         "name": device_name("pci", definition.address),
         "address": definition.address,
