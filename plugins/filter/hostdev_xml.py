@@ -10,15 +10,23 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.grammar import checked_uuid
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import domain, elements
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import (
+    domain,
+    elements,
+    functions,
+)
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.elements import (
     LONGEST,
     MISSHAPEN,
     Element,
     number,
     quoted,
+)
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.releases import (
+    checked_release,
+    refuse_unknown,
 )
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.text import shown
 
@@ -28,43 +36,76 @@ VHOST_WWPN = re.compile(r"(?:naa\.)?([0-9a-fA-F]{16})")
 USB_ID = re.compile(r"(?:0x)?[0-9a-fA-F]{1,4}")
 # H:C:T:L, the kernel's name of a SCSI unit.
 UNIT = re.compile(r"([0-9]+):([0-9]+):([0-9]+):([0-9]+)")
-# The digits and the largest number of each part of a PCI function's address.
-ADDRESS = {"domain": (4, 0xFFFFFFFF), "bus": (2, 0xFF), "slot": (2, 0x1F), "function": (1, 7)}
+BRIDGES = {"pci-bridge", "cardbus-bridge"}
 BITS_32 = (1 << 32) - 1
 BITS_64 = (1 << 64) - 1
 NO_DEVICE = (
-    "this is not a device of hostdev.nodedev.nodedev_facts, nor an mdev of hostdev.nodedev.mdev's result or an instance"
-    " of hostdev.nodedev.mdev_pool's, nor a LUN of hostdev.nodedev.vhba's"
+    "this is not a device of hostdev.nodedev.nodedev_facts, nor one of the result of hostdev.nodedev.mdev, mdev_pool,"
+    " driver or sriov, nor a LUN of hostdev.nodedev.vhba's"
 )
 # By kind that can be declared, as a module's result has the device: why a domain gets no such one, None where it does.
 DECLARED: dict[str, str | None] = {
-    "driver": "this is a binding to a driver: give the device of hostdev.nodedev.nodedev_facts",
+    "driver": None,
     "mdev": None,
-    "sriov": "these are virtual functions: give one of them as nodedev_facts has it",
+    "sriov": "these are virtual functions: give one of them, such as sriov.functions[0]",
     "vhba": "this is a vHBA: give one of its luns, such as vhba.luns[0]",
 }
 # Where that is not under its kind.
 RESULT = {"driver": "device"}
 POOL = "this is a pool: give one of its instances, such as instances[0]"
 USB_BY = ("product", "address", "both")
+# What devices of other kinds become, or have, that a domain gets.
+INSTEAD = {
+    "ap_card": "it gets queues by a mediated device on ap_matrix",
+    "ap_matrix": "it gets queues by a mediated device on ap_matrix",
+    "ap_queue": "it gets queues by a mediated device on ap_matrix",
+    "ccw": "it gets a mediated device on the subchannel, when that is bound to vfio_ccw",
+    "css": "it gets a mediated device on the subchannel, when that is bound to vfio_ccw",
+    "drm": "it gets the PCI function that is its parent",
+    "net": "it gets the PCI function that is its parent",
+    "scsi_generic": "it gets the SCSI unit that is its parent",
+    "storage": "it gets the SCSI unit that is its parent, or the path of the disk",
+    "usb": "it gets the USB device that is its parent",
+}
+# The one kind of devices that has an option.
+OWNERS = {"model": "pci", "iommufd": "pci", "display": "mdev", "ramfb": "mdev"}
 
 
-def hostdev_xml(value: object, managed: bool | None = None, usb: str = "product", wwpn: str | None = None) -> str:
-    """The element's text for a device of nodedev_facts, of the mdev module's result, or a LUN of the vhba module's.
+def hostdev_xml(
+    value: object,
+    managed: bool | None = None,
+    usb: str = "product",
+    wwpn: str | None = None,
+    model: str | None = None,
+    iommufd: bool | None = None,
+    display: bool | None = None,
+    ramfb: bool | None = None,
+    libvirt_version: str | int | None = None,
+) -> str:
+    """The element's text for a device of nodedev_facts or of another module's result, or a LUN of the vhba module's.
 
-    ``managed`` replaces what the device's kind asks for. Raises AnsibleFilterError naming the device when it
-    cannot be given to a domain, or is none.
+    ``managed`` replaces what the device's kind asks for, ``libvirt_version`` refuses what that release does not know.
+    Raises AnsibleFilterError naming the device when it cannot be given to a domain, or is none.
     """
     try:
         is_managed = None if managed is None else elements.flag("managed", managed)
+        options = {
+            "usb": usb,
+            "wwpn": wwpn,
+            "model": model,
+            "iommufd": iommufd,
+            "display": None if display is None else elements.flag("display", display),
+            "ramfb": None if ramfb is None else elements.flag("ramfb", ramfb),
+            "release": checked_release(libvirt_version),
+        }
         device = _device(value)
-    except BadInput as error:
+    except NodedevError as error:
         raise AnsibleFilterError(f"hostdev_xml: {shown(error, LONGEST)}") from None
     except MISSHAPEN as error:
         raise AnsibleFilterError(f"hostdev_xml: {NO_DEVICE}: {quoted(value)} ({quoted(error)})") from None
-    element = _element(device, {"usb": usb, "wwpn": wwpn})
+    element = _element(device, options)
     if is_managed is not None:
-        element.set("managed", "yes" if is_managed else "no")
+        element.set("managed", functions.yes_or_no(is_managed))
     return elements.text(element)
 
 
@@ -72,13 +113,15 @@ def _element(device: Device, options: Mapping[str, Any]) -> Element:
     name = _name(device)
     kind = device["capability"].get("type") if "capability" in device else "mdev"
     if not isinstance(kind, str) or kind not in KINDS:
+        hint = f": {INSTEAD[kind]}" if isinstance(kind, str) and kind in INSTEAD else ""
         raise AnsibleFilterError(
             f"hostdev_xml: {name} is a device of kind {quoted(kind)}; a domain gets devices of the kinds"
-            f" {', '.join(KINDS)}"
+            f" {', '.join(KINDS)}{hint}"
         )
     if options["usb"] not in USB_BY:
         raise AnsibleFilterError(f"hostdev_xml: usb is {quoted(options['usb'])}, not one of {', '.join(USB_BY)}")
     try:
+        _refuse_options_of_others(kind, options)
         return KINDS[kind](device, options)
     except BadInput as error:
         raise AnsibleFilterError(f"hostdev_xml: {name}: {shown(error, LONGEST)}") from None
@@ -86,6 +129,13 @@ def _element(device: Device, options: Mapping[str, Any]) -> Element:
         raise AnsibleFilterError(
             f"hostdev_xml: {name} lacks what a {kind} device has, or has it wrong: {shown(error)}"
         ) from None
+
+
+def _refuse_options_of_others(kind: str, options: Mapping[str, Any]) -> None:
+    """BadInput where an option is given that devices of this kind do not have."""
+    for option, owner in OWNERS.items():
+        if options[option] is not None and kind != owner:
+            raise BadInput(option, options[option], f"it is for devices of kind {owner}, not {kind}")
 
 
 def _name(device: Device) -> str:
@@ -106,9 +156,10 @@ def _device(value: object) -> Device:
             raise AnsibleFilterError(f"hostdev_xml: {POOL}")
         if {"address", "by_path"} <= set(value):
             return _unit(value["address"])
-        device = value if kind is None else value[kind]
-        if _is_device(device):
-            return device
+        device = value if kind is None else value[RESULT.get(kind, kind)]
+        function = None if of_facts else functions.of_result(device)
+        if function is not None or _is_device(device):
+            return device if function is None else function
     raise AnsibleFilterError(f"hostdev_xml: {NO_DEVICE}: {quoted(value)}")
 
 
@@ -129,12 +180,25 @@ def _unit(address: object) -> Device:
     }
 
 
-def _mdev(device: Device, _options: Mapping[str, Any]) -> Element:
+def _mdev(device: Device, options: Mapping[str, Any]) -> Element:
     capability = device.get("capability", device)
     model = device.get("device_api") or _extra(device).get("device_api") or _model(str(capability["parent_addr"]))
     element, source = elements.hostdev("mdev", model=domain.checked_model(model))
+    element.attrib.update(_display(str(model), options))
     ElementTree.SubElement(source, "address", uuid=checked_uuid(str(capability["uuid"])))
     return element
+
+
+def _display(model: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """Whether QEMU shows what the device draws, and from the start of the firmware on."""
+    given = {name: options[name] for name in ("display", "ramfb") if options[name] is not None}
+    for option, value in given.items():
+        refuse_unknown(options["release"], option, value)
+        if model != domain.VFIO_PCI:
+            raise BadInput(option, value, f"a device with the API {domain.VFIO_PCI} may have a display, not {model}")
+    if given.get("ramfb") and not given.get("display"):
+        raise BadInput("ramfb", True, "it goes with display=true")
+    return {name: "on" if value else "off" for name, value in given.items()}
 
 
 def _extra(device: Device) -> Mapping[str, Any]:
@@ -150,16 +214,14 @@ def _model(parent: str) -> str:
     return "vfio-ccw" if SUBCHANNEL.fullmatch(parent) else "vfio-pci"
 
 
-def _pci(device: Device, _options: Mapping[str, Any]) -> Element:
-    capability = device["capability"]
-    nested = [inner.get("type") for inner in capability.get("capability") or ()]
-    if "pci-bridge" in nested or "cardbus-bridge" in nested:
+def _pci(device: Device, options: Mapping[str, Any]) -> Element:
+    if not BRIDGES.isdisjoint(functions.nested(device)):
         raise AnsibleFilterError(f"hostdev_xml: {_name(device)} is a bridge: a domain gets endpoints only")
-    # A VF that carries a vGPU stays with the vendor's driver: libvirt must not bind it to another.
-    vgpu = number(_extra(device).get("current_vgpu_type") or 0, BITS_32) != 0
-    element, source = elements.hostdev("pci", managed="no" if vgpu else "yes")
-    address = {key: f"0x{number(capability[key], most):0{width}x}" for key, (width, most) in ADDRESS.items()}
-    ElementTree.SubElement(source, "address", address)
+    element, source = elements.hostdev("pci", managed=functions.yes_or_no(functions.is_managed(device)))
+    ElementTree.SubElement(source, "address", functions.address(device))
+    driver = functions.driver(options["model"], options["iommufd"], options["release"])
+    if driver is not None:
+        element.insert(0, driver)
     return element
 
 

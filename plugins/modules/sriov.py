@@ -189,7 +189,8 @@ sriov:
         - The virtual functions by their index. C(holders) is as RV(hostdev.nodedev.mdev#module:mdev.holders);
           C(vgpu_type) is the type of the vGPU or of the mediated device that a function carries; C(unusable) is why it
           is there and cannot be used, null where it can.
-        - C(mac) is what the driver of the card was told, or else that of C(netdev), its network interface.
+        - C(mac) is what the driver of the card was told, or else that of C(netdev), its network interface; C(vlan) is
+          what that driver was told, 0 for none, and null where it does not say.
       type: list
       elements: dict
       sample:
@@ -200,6 +201,7 @@ sriov:
           iommu_group: 41
           netdev: enp59s16
           mac: "02:00:00:00:00:01"
+          vlan: 100
           holders: []
           vgpu_type: null
           unusable: null

@@ -65,7 +65,7 @@ def plant(host: Host, path: str, text: str) -> None:
 
 def foreseen(result: dict[str, Any]) -> dict[str, Any]:
     """A result without what is known only once functions exist."""
-    later = dict.fromkeys(("driver", "iommu_group", "netdev", "mac"))
+    later = dict.fromkeys(("driver", "iommu_group", "netdev", "mac", "vlan"))
     found = [{**each, **later} for each in result["sriov"]["functions"]]
     return {**result, "sriov": {**result["sriov"], "functions": found}, "invocation": None, "warnings": None}
 
@@ -125,6 +125,7 @@ def test_its_life(host: Host) -> None:
         "driver": "iavf",
         "netdev": "ens3f0v0",
         "mac": "02:3b:00:00:00:00",
+        "vlan": 0,
         "holders": [],
         "vgpu_type": None,
         "unusable": None,
@@ -250,7 +251,7 @@ def test_a_mac_and_a_vlan(host: Host) -> None:
     ]
     # Its driver came after that, so that its interface has it.
     assert host.read("/sys/class/net/ens3f0v1/address") == f"{MAC}\n"
-    assert made["sriov"]["functions"][1]["mac"] == MAC
+    assert [made["sriov"]["functions"][1][key] for key in ("mac", "vlan")] == [MAC, 100]
     second = told(host)[1]
     assert (second["vlan_list"], second["trust"], second["spoofchk"]) == ([{"vlan": 100, "qos": 3}], True, False)
     # Others change some of it: that is told, and set again; what was not said stays.

@@ -41,6 +41,29 @@ UNIT = {
     "size": 1 << 30,
     "by_path": "/dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-1",
 }
+# What the driver module returns of a device, and what the sriov module does of a virtual function.
+BOUND = {
+    "name": "pci_0000_06_1f_7",
+    "address": "0000:06:1f.7",
+    "driver": "vfio-pci",
+    "override": "vfio-pci",
+    "iommu_group": 41,
+    "active": True,
+    "persistent": True,
+}
+FUNCTION = {
+    "index": 0,
+    "name": "pci_0000_06_1f_7",
+    "address": "0000:06:1f.7",
+    "driver": "igbvf",
+    "iommu_group": 41,
+    "netdev": "enp6s31f7",
+    "mac": "02:00:00:00:00:01",
+    "vlan": 100,
+    "holders": [],
+    "vgpu_type": None,
+    "unusable": None,
+}
 VHBA = {"wwnn": "5001a4a1000000a1", "wwpn": "5001a4a0000000a1", "luns": [UNIT]}
 
 
@@ -64,6 +87,7 @@ LUN = '<adapter name="scsi_host3"/><address bus="0" target="2" unit="1"/>'
 HOST = '<hostdev mode="subsystem" type="scsi_host"><source protocol="vhost" wwpn="naa.5001405df3e54061"/></hostdev>'
 
 VFIO = ' model="vfio-pci"'
+MANAGED, UNMANAGED = (element("pci", ADDRESS, f' managed="{flag}"') for flag in ("yes", "no"))
 MADE = [
     ("mdev of a result", RESULT, {}, element("mdev", MDEV, ' model="vfio-pci"')),
     (
@@ -91,6 +115,13 @@ MADE = [
         {},
         element("mdev", MDEV, ' model="vfio-ap"'),
     ),
+    (
+        "mdev with a display",
+        RESULT,
+        {"display": True, "ramfb": "yes"},
+        element("mdev", MDEV, ' model="vfio-pci" display="on" ramfb="on"'),
+    ),
+    ("mdev without one", RESULT, {"display": False}, element("mdev", MDEV, ' model="vfio-pci" display="off"')),
     ("mdev managed", RESULT, {"managed": True}, element("mdev", MDEV, ' model="vfio-pci" managed="yes"')),
     ("PCI", {"name": "pci_x", "capability": PCI}, {}, element("pci", ADDRESS, ' managed="yes"')),
     (
@@ -99,6 +130,32 @@ MADE = [
         {},
         element("pci", ADDRESS, ' managed="yes"'),
     ),
+    ("PCI on VFIO", {"name": "pci_x", "capability": PCI, "driver": {"name": "vfio-pci"}}, {}, UNMANAGED),
+    (
+        "PCI on VFIO, managed",
+        {"name": "pci_x", "capability": PCI, "driver": {"name": "vfio-pci"}},
+        {"managed": True},
+        MANAGED,
+    ),
+    ("PCI on a variant of VFIO", {**VF, "driver": {"name": "mlx5_vfio_pci"}}, {}, UNMANAGED),
+    ("PCI without a driver", {**VF, "driver": None}, {}, MANAGED),
+    ("bound to VFIO", BOUND, {}, UNMANAGED),
+    ("bound to VFIO, managed", BOUND, {"managed": True}, MANAGED),
+    ("bound to a variant of VFIO", {**BOUND, "driver": "nvgrace_gpu_vfio_pci"}, {}, UNMANAGED),
+    ("bound to another driver", {**BOUND, "driver": "nvme", "override": None}, {}, MANAGED),
+    ("bound to none", {**BOUND, "driver": None, "override": "none"}, {}, MANAGED),
+    ("a whole result of a binding", {"changed": True, "device": BOUND, "group": []}, {}, UNMANAGED),
+    (
+        "bound, in a wide domain",
+        {**BOUND, "name": "pci_10000_e1_00_0", "address": "10000:e1:00.0"},
+        {},
+        element("pci", '<address domain="0x10000" bus="0xe1" slot="0x00" function="0x0"/>', ' managed="no"'),
+    ),
+    ("a function", FUNCTION, {}, MANAGED),
+    ("a function on VFIO", {**FUNCTION, "driver": "vfio-pci", "netdev": None}, {}, UNMANAGED),
+    ("a function with a vGPU", {**FUNCTION, "driver": "nvidia", "vgpu_type": "711"}, {}, UNMANAGED),
+    ("a function without one", {**FUNCTION, "driver": "nvidia", "vgpu_type": None}, {}, MANAGED),
+    ("a function for a release", FUNCTION, {"libvirt_version": "9.0.0", "iommufd": False}, MANAGED),
     (
         "PCI not managed",
         {"name": "pci_x", "capability": PCI},
@@ -174,6 +231,60 @@ def test_hostdev_against_libvirts_schema(
     schema.assertValid(etree.fromstring(hostdev_xml(device, **options)))
 
 
+def newer(attributes: str, managed: str = "no") -> str:
+    return element("pci", ADDRESS, f' managed="{managed}"').replace("<source>", f"<driver {attributes}/><source>")
+
+
+# What the grammar of libvirt 9.0 does not have, with the release that is the first to know it.
+NEWER = [
+    (BOUND, {"model": "mlx5_vfio_pci"}, newer('model="mlx5_vfio_pci"'), "10.0.0"),
+    (FUNCTION, {"model": "vfio-pci", "managed": True}, newer('model="vfio-pci"', "yes"), "10.0.0"),
+    (BOUND, {"iommufd": True}, newer('iommufd="yes"'), "12.1.0"),
+    (VF, {"iommufd": "on"}, newer('iommufd="yes"', "yes"), "12.1.0"),
+    (BOUND, {"iommufd": True, "model": "vfio-pci"}, newer('model="vfio-pci" iommufd="yes"'), "12.1.0"),
+]
+# And what is said to a release that does not know it, where it can do without.
+WITHOUT = newer('iommufd="no"')
+
+
+@pytest.mark.parametrize(("device", "options", "wanted", "first"), NEWER)
+def test_what_newer_releases_know(
+    schema: etree.RelaxNG, device: dict[str, Any], options: dict[str, Any], wanted: str, first: str
+) -> None:
+    made = hostdev_xml(device, **options)
+    assert canonical(made) == canonical(wanted)
+    assert not schema.validate(etree.fromstring(made))
+    for known in (first, first.rpartition(".")[0], "12.5.0", 12005000):
+        assert hostdev_xml(device, **options, libvirt_version=known) == made
+    for unknown in ("9.0.0", 9000000, "9.0.0-4+deb12u2", "9.10", 9):
+        with pytest.raises(AnsibleFilterError) as error:
+            hostdev_xml(device, **options, libvirt_version=unknown)
+        assert " cannot be used: libvirt knows it from 1" in str(error.value)
+
+
+def test_what_a_release_is_called() -> None:
+    with pytest.raises(AnsibleFilterError) as error:
+        hostdev_xml(BOUND, iommufd=True, libvirt_version="11.3")
+    assert str(error.value) == (
+        "hostdev_xml: pci_0000_06_1f_7: iommufd: True cannot be used: libvirt knows it from 12.1.0 on, not 11.3.0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("release", "wanted"),
+    [(None, WITHOUT), ("12.1.0", WITHOUT), ("12.0.0", UNMANAGED), (11003000, UNMANAGED), ("9", UNMANAGED)],
+)
+def test_without_iommufd(release: Any, wanted: str) -> None:
+    """A release that does not know it does without."""
+    assert canonical(hostdev_xml(BOUND, iommufd=False, libvirt_version=release)) == canonical(wanted)
+
+
+@pytest.mark.parametrize(("option", "release"), [("display", "4.5.0"), ("ramfb", "5.9.0")])
+def test_a_display_for_an_old_release(option: str, release: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=f"{option}: False cannot be used: libvirt knows it from"):
+        hostdev_xml(RESULT, **{option: False}, libvirt_version=release)
+
+
 @pytest.mark.parametrize(("_what", "device", "options", "_wanted"), MADE, ids=IDS)
 def test_hostdev_read_by_libvirt(
     tmp_path: Any, _what: str, device: dict[str, Any], options: dict[str, Any], _wanted: str
@@ -212,8 +323,46 @@ REFUSED = [
     ({**UNIT, "address": None}, {}, "a LUN's address is None"),
     (VHBA, {}, "this is a vHBA: give one of its luns"),
     ({"vhba": VHBA}, {}, "this is a vHBA: give one of its luns"),
-    ({"device": {"name": "pci_x"}, "group": []}, {}, "this is a binding to a driver: give the device of"),
-    ({"sriov": {"name": "pci_x"}}, {}, "these are virtual functions: give one of them"),
+    ({"device": {"name": "pci_x"}, "group": []}, {}, "this is not a device"),
+    ({"sriov": {"name": "pci_x"}}, {}, "these are virtual functions: give one of them, such as sriov.functions[0]"),
+    (
+        {**FUNCTION, "name": None, "address": None},
+        {},
+        "hostdev_xml: virtual function 0 is only foretold, and has no address yet",
+    ),
+    (
+        {**FUNCTION, "vgpu_type": "nvidia-692"},
+        {},
+        "pci_0000_06_1f_7 carries a mediated device of type nvidia-692, and a domain gets that: give the mdev of",
+    ),
+    ({**FUNCTION, "name": "../x"}, {}, "name: '../x' cannot be used"),
+    ({**BOUND, "name": "css_0_0_0013", "address": "0.0.0013"}, {}, "css_0_0_0013 is a device of kind 'css'; a domain"),
+    ({**BOUND, "name": "ccw_0_0_1520", "address": "0.0.1520"}, {}, "it gets a mediated device on the subchannel"),
+    (facts("storage", block="/dev/sda"), {}, "it gets the SCSI unit that is its parent, or the path of the disk"),
+    (facts("ap_matrix"), {}, "it gets queues by a mediated device on ap_matrix"),
+    (RESULT, {"model": "vfio-pci"}, "model: 'vfio-pci' cannot be used: it is for devices of kind pci, not mdev"),
+    (UNIT, {"iommufd": True}, "3:0:2:1: iommufd: True cannot be used: it is for devices of kind pci, not scsi"),
+    (BOUND, {"display": True}, "display: True cannot be used: it is for devices of kind mdev, not pci"),
+    (
+        {**RESULT, "device_api": "vfio-ccw"},
+        {"display": False},
+        "display: False cannot be used: a device with the API vfio-pci may have a display, not vfio-ccw",
+    ),
+    (RESULT, {"ramfb": True}, "ramfb: True cannot be used: it goes with display=true"),
+    (RESULT, {"ramfb": True, "display": False}, "ramfb: True cannot be used: it goes with display=true"),
+    (BOUND, {"model": "a b"}, "model: 'a b' cannot be used: a driver's name has 1 to 64 letters, digits and _ + -"),
+    (BOUND, {"model": ""}, "model: '' cannot be used"),
+    (BOUND, {"iommufd": "perhaps"}, "iommufd: 'perhaps' cannot be used: it is true or false"),
+    (
+        BOUND,
+        {"libvirt_version": "new"},
+        "libvirt_version: 'new' cannot be used: a release of libvirt is 12.1.0,",
+    ),
+    (BOUND, {"libvirt_version": ""}, "libvirt_version: '' cannot be used"),
+    (BOUND, {"libvirt_version": "1.2.3.4"}, "libvirt_version: '1.2.3.4' cannot be used"),
+    (BOUND, {"libvirt_version": -1}, "libvirt_version: -1 cannot be used"),
+    (BOUND, {"libvirt_version": True}, "libvirt_version: True cannot be used"),
+    (BOUND, {"libvirt_version": 12.1}, "quote it, since YAML takes it for a number with a fraction"),
     ({"vhba": None}, {}, "this is not a device"),
     ({"changed": True, "instances": [RESULT]}, {}, "this is a pool: give one of its instances"),
     ({"name": "usb_x", "capability": USB}, {"usb": "port"}, "usb is 'port', not one of product, address, both"),
@@ -285,7 +434,7 @@ def test_the_examples(tmp_path: Path) -> None:
     """The filters' documented examples, by ansible itself; a module's task before them is left out."""
     documents = [
         yaml.safe_load((ROOT / "plugins/filter" / f"{name}.yml").read_text())
-        for name in ("hostdev_xml", "nodedev_name")
+        for name in ("hostdev_xml", "interface_xml", "nodedev_name")
     ]
     tasks = [task for document in documents for task in yaml.safe_load(document["EXAMPLES"])]
     device = {"name": "pci_0000_06_00_0", "capability": PCI}
@@ -293,7 +442,11 @@ def test_the_examples(tmp_path: Path) -> None:
     play = {
         "hosts": "localhost",
         "gather_facts": False,
-        "vars": {"vgpu": {"mdev": RESULT}},
+        "vars": {
+            "vgpu": {"mdev": RESULT},
+            "disk": {"device": BOUND, "group": [BOUND]},
+            "nic": {"sriov": {"functions": [FUNCTION, FUNCTION]}},
+        },
         "tasks": [{"ansible.builtin.set_fact": known}, *(task for task in tasks if "ansible.builtin.debug" in task)],
     }
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
@@ -315,6 +468,11 @@ def test_the_examples(tmp_path: Path) -> None:
     for text in (
         'model=\\"vfio-pci\\"',
         'managed=\\"no\\"',
+        'iommufd=\\"yes\\"',
+        'mac address=\\"02:00:00:00:00:01\\"',
+        'mac address=\\"02:00:00:00:00:02\\"',
+        'tag id=\\"100\\"',
+        'tag id=\\"200\\"',
         "ccw_0_0_0815",
         "css_0_0_0013",
         f"{MDEV_NAME[:5]}9a2c9c9e",

@@ -9,16 +9,23 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.hostdev.nodedev.plugins.filter import disk_xml, hostdev_xml, nodedev_name, storage_pool_xml
+from ansible_collections.hostdev.nodedev.plugins.filter import (
+    disk_xml,
+    hostdev_xml,
+    interface_xml,
+    nodedev_name,
+    storage_pool_xml,
+)
 from hypothesis import example, given
 from hypothesis import strategies as st
 from lxml import etree
-from test_filters import PCI, RESULT, UNIT, USB, VF, VHBA, facts, mdev
+from test_filters import BOUND, FUNCTION, PCI, RESULT, UNIT, USB, VF, VHBA, facts, mdev
 from test_filters_storage import LUN
 from test_filters_storage import VHBA as POOL
 
 FILTERS: dict[str, Callable[..., str]] = {
     "hostdev_xml": hostdev_xml.hostdev_xml,
+    "interface_xml": interface_xml.interface_xml,
     "disk_xml": disk_xml.disk_xml,
     "storage_pool_xml": storage_pool_xml.storage_pool_xml,
     "nodedev_name": nodedev_name.nodedev_name,
@@ -36,15 +43,18 @@ ODD = st.one_of(
     st.lists(st.none() | st.text(max_size=3), max_size=2),
     st.dictionaries(st.text(max_size=3) | st.integers(), st.none() | st.text(max_size=3), max_size=2),
 )
+NETWORK = {**VF, "capability": {**VF["capability"], "class": "0x020000"}}
 GOOD = [
     *({"name": "x", "capability": kind} for kind in (PCI, USB)),
     *(VF, RESULT, UNIT, VHBA, POOL, LUN, mdev("0000:06:00.0"), {"mdev": RESULT}, {"vhba": POOL}),
+    *(BOUND, FUNCTION, {"device": BOUND}, {"sriov": {"functions": [FUNCTION]}}, NETWORK),
     facts("scsi", host=3, bus=0, target=2, lun=1),
     facts("scsi_host", host=3),
     {**VF, "extra": {"current_vgpu_type": 711}},
 ]
 OPTIONS = {
-    "hostdev_xml": ("managed", "usb", "wwpn"),
+    "hostdev_xml": ("managed", "usb", "wwpn", "model", "iommufd", "display", "ramfb", "libvirt_version"),
+    "interface_xml": ("mac", "vlan", "managed", "model", "iommufd", "libvirt_version"),
     "disk_xml": ("target", "bus", "device", "cache", "readonly", "shareable"),
     "storage_pool_xml": ("name", "target", "managed"),
     "nodedev_name": ("parent", "subsystem"),
@@ -107,7 +117,13 @@ def test_no_input_ends_in_a_traceback(name: str, value: Any, spoiler: Any) -> No
 @pytest.mark.parametrize("name", FILTERS)
 @given(options=st.data())
 def test_no_option_ends_in_a_traceback(name: str, options: Any) -> None:
-    good = {"hostdev_xml": RESULT, "disk_xml": LUN, "storage_pool_xml": POOL, "nodedev_name": RESULT["uuid"]}
+    good = {
+        "hostdev_xml": RESULT,
+        "interface_xml": FUNCTION,
+        "disk_xml": LUN,
+        "storage_pool_xml": POOL,
+        "nodedev_name": RESULT["uuid"],
+    }
     drawn = options.draw(st.dictionaries(st.sampled_from(OPTIONS[name]), ODD, min_size=1))
     answer(name, good[name], {**NEEDED.get(name, {}), **drawn})
 

@@ -18,6 +18,7 @@ from ..grammar import checked_device, checked_driver
 from ..host import binding, iommu, modules, pci, pci_users, subchannels, sysfs
 from ..host.binding import NONE, Target
 from ..host.pci_users import Use
+from ..libvirt import domain
 from ..names import called, device_name
 from ..plan import Step
 from ..resource import Hindrance, Plan
@@ -269,7 +270,7 @@ def _refuse(wish: Wish, seen: Observation, member: Member, driver: str | None) -
     """Raise NodedevError where a device may not be taken from its driver."""
     if member.bridge:
         raise BadInput("device", seen.address, f"{member.called} is a bridge or a root port, and stays with the kernel")
-    if driver is not None and member.vgpus and _is_vfio(driver):
+    if driver is not None and member.vgpus and domain.is_vfio(driver):
         raise BadInput(
             "driver",
             driver,
@@ -286,7 +287,7 @@ def _refuse(wish: Wish, seen: Observation, member: Member, driver: str | None) -
 
 def _refuse_for_vfio(wish: Wish, seen: Observation, driver: str) -> None:
     """Raise NodedevError where a guest could not have the device for want of an IOMMU, or for others of its group."""
-    if seen.bus != "pci" or not _is_vfio(driver) or seen.members[0].has(driver):
+    if seen.bus != "pci" or not domain.is_vfio(driver) or seen.members[0].has(driver):
         return
     if seen.group is None:
         raise NodedevError(f"{seen.members[0].called} has no IOMMU group, so that no guest can have it: {seen.advice}")
@@ -300,12 +301,7 @@ def _refuse_for_vfio(wish: Wish, seen: Observation, driver: str) -> None:
 
 
 def _is_harmless(driver: str) -> bool:
-    return driver in HARMLESS or _is_vfio(driver)
-
-
-def _is_vfio(driver: str) -> bool:
-    """Whether a driver of PCI functions gives them to guests: vfio-pci, or a variant as mlx5_vfio_pci."""
-    return driver.replace("_", "-").endswith(modules.PLAIN)
+    return driver in HARMLESS or domain.is_vfio(driver)
 
 
 def _bind(member: Member, driver: str, seconds: float) -> Step:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The <hostdev> element by which a domain gets a mediated device, after libvirt's formatdomain.html, "Host devices"."""
+"""How a domain gets a device, after libvirt's formatdomain.html, "Host devices": what needs no XML library."""
 
 from __future__ import annotations
 
 from ..grammar import checked_uuid
 
-MODELS = ("vfio-pci", "vfio-ccw", "vfio-ap")
+# The API of a mediated device that is a PCI function to its guest, and the driver that gives guests whole functions.
+VFIO_PCI = "vfio-pci"
+MODELS = (VFIO_PCI, "vfio-ccw", "vfio-ap")
 # What is filled in has its own grammar, so that nothing needs quoting, and no XML library.
 MDEV = """\
 <hostdev mode="subsystem" type="mdev" model="{model}">
@@ -25,3 +27,8 @@ def checked_model(device_api: str | None) -> str:
     if device_api not in MODELS:
         raise ValueError(f"device_api {device_api!r}")
     return str(device_api)
+
+
+def is_vfio(driver: str) -> bool:
+    """Whether a driver of PCI functions gives them to guests: vfio-pci, or a variant as mlx5_vfio_pci."""
+    return driver.replace("_", "-").endswith(VFIO_PCI)

@@ -487,7 +487,8 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
 
 
 def _described(seen: Observation, each: Virtual) -> dict[str, Any]:
-    mac = seen.settings.get(each.index, {}).get("mac")
+    told = seen.settings.get(each.index, {})
+    mac = told.get("mac")
     return {
         "index": each.index,
         "name": device_name("pci", each.address) if each.address else None,
@@ -496,6 +497,7 @@ def _described(seen: Observation, each: Virtual) -> dict[str, Any]:
         "iommu_group": None if each.group is None else mdevs.group_number(each.group),
         "netdev": each.netdev,
         "mac": mac if mac not in (None, vf_settings.NO_MAC) else each.hardware,
+        "vlan": told.get("vlan"),
         "holders": [use.holder.document() for use in each.uses if use.holder],
         "vgpu_type": each.vgpu,
         "unusable": _unusable(seen, each),
