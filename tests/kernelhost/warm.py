@@ -20,6 +20,7 @@ from .steps import KernelhostError
 SOURCE = paths.PACKAGE / "warm"
 FOLDER = "usr/local/lib/warm-python"
 INTERPRETER = "/usr/local/bin/warm-python"
+OURS = paths.REPOSITORY / "plugins" / "module_utils"
 PLACES = {
     "warm-python": INTERPRETER.lstrip("/"),
     "warm-python.service": "etc/systemd/system/warm-python.service",
@@ -42,7 +43,7 @@ def install(machine: Machine) -> str:
 
 
 def _archive() -> bytes:
-    """All files, with Ansible's library for modules under a package of its name that has nothing else in it."""
+    """All files, with the libraries for modules, Ansible's and ours, under packages that have nothing else in them."""
     package = Path(ansible.__file__).parent
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -50,6 +51,13 @@ def _archive() -> bytes:
             archive.add(SOURCE / name, place, filter=_root)
         archive.add(package / "module_utils", f"{FOLDER}/library/ansible/module_utils", filter=_root)
         archive.addfile(tarfile.TarInfo(f"{FOLDER}/library/ansible/__init__.py"))
+        for path in (OURS, *OURS.rglob("*")):
+            place = f"{FOLDER}/library/ansible_collections/hostdev/nodedev/{path.relative_to(paths.REPOSITORY)}"
+            if path.suffix == ".py":
+                archive.add(path, place, filter=_root)
+            elif path.is_dir() and not (path / "__init__.py").exists():
+                # As Ansible has it in a payload.
+                archive.addfile(tarfile.TarInfo(f"{place}/__init__.py"))
     return buffer.getvalue()
 
 
