@@ -19,6 +19,7 @@ from .steps import KernelhostError
 
 SOURCE = paths.PACKAGE / "warm"
 FOLDER = "usr/local/lib/warm-python"
+LIBRARY = f"{FOLDER}/library"
 INTERPRETER = "/usr/local/bin/warm-python"
 OURS = paths.REPOSITORY / "plugins" / "module_utils"
 PLACES = {
@@ -28,8 +29,9 @@ PLACES = {
     "warm_python.py": f"{FOLDER}/warm_python.py",
 }
 UNITS = "warm-python.socket warm-python.service"
-# The first request starts the interpreter, and is the proof that it works: a caller would wait for ever.
-START = f"systemctl daemon-reload && systemctl stop {UNITS} && systemctl enable --quiet --now warm-python.socket"
+# What systemctl enable would make, after which it has systemd read all units once more.
+ENABLED = "etc/systemd/system/sockets.target.wants/warm-python.socket"
+RESTART = f"systemctl stop {UNITS} && systemctl start warm-python.socket"
 START_LIMIT = 120.0
 
 
@@ -38,7 +40,8 @@ def install(machine: Machine) -> str:
     sent = subprocess.run([*machine.ssh_command(), "tar -x -C /"], input=_archive(), capture_output=True, check=False)
     if sent.returncode != 0:
         raise KernelhostError(f"cannot install the warm interpreter: {sent.stderr.decode(errors='replace').strip()}")
-    machine.run(f"{START} && echo pass | {INTERPRETER}", limit=START_LIMIT)
+    # The first request starts the interpreter, and is the proof that it works: a caller would wait for ever.
+    machine.run(f"systemctl daemon-reload && {RESTART} && echo pass | {INTERPRETER}", limit=START_LIMIT)
     return INTERPRETER
 
 
@@ -49,10 +52,13 @@ def _archive() -> bytes:
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, place in PLACES.items():
             archive.add(SOURCE / name, place, filter=_root)
-        archive.add(package / "module_utils", f"{FOLDER}/library/ansible/module_utils", filter=_root)
-        archive.addfile(tarfile.TarInfo(f"{FOLDER}/library/ansible/__init__.py"))
+        enabled = tarfile.TarInfo(ENABLED)
+        enabled.type, enabled.linkname = tarfile.SYMTYPE, "/etc/systemd/system/warm-python.socket"
+        archive.addfile(enabled)
+        archive.add(package / "module_utils", f"{LIBRARY}/ansible/module_utils", filter=_root)
+        archive.addfile(tarfile.TarInfo(f"{LIBRARY}/ansible/__init__.py"))
         for path in (OURS, *OURS.rglob("*")):
-            place = f"{FOLDER}/library/ansible_collections/hostdev/nodedev/{path.relative_to(paths.REPOSITORY)}"
+            place = f"{LIBRARY}/ansible_collections/hostdev/nodedev/{path.relative_to(paths.REPOSITORY)}"
             if path.suffix == ".py":
                 archive.add(path, place, filter=_root)
             elif path.is_dir() and not (path / "__init__.py").exists():
