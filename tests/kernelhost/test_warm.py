@@ -9,7 +9,7 @@ import pytest
 
 from .machine import PYTHON, Machine
 from .playbooks import ROOT, Playbooks
-from .warm import INTERPRETER
+from .warm import INTERPRETER, LIBRARY, RESTART
 
 SEEN = """
 import json, os, sys
@@ -77,3 +77,31 @@ def test_every_module_by_both(machine: Machine, playbooks: Playbooks) -> None:
             tasks.append({**task, "failed_when": False, "vars": {"ansible_python_interpreter": python}})
         tasks.append({"assert": {"that": "own == warm"}})
     assert "failed=0" in playbooks.tasks(tasks)
+
+
+def test_a_change_by_the_guest_s_own(playbooks: Playbooks) -> None:
+    """What a user's Ansible makes here, a warm module finds as it is wished, and tells the same of it."""
+    pool, own = MODULES["mdev_pool"], {"ansible_python_interpreter": PYTHON}
+    playbooks.tasks(
+        [
+            {"hostdev.nodedev.mdev_pool": pool, "vars": own, "register": "made"},
+            {"hostdev.nodedev.mdev_pool": pool, "register": "found"},
+            {"hostdev.nodedev.mdev_pool": {**pool, "state": "absent"}, "register": "gone"},
+            {"assert": {"that": ["made is changed", "found is not changed", "gone is changed"]}},
+            {"assert": {"that": ["made.instances == found.instances", "made.diff.after == found.diff.after"]}},
+        ]
+    )
+
+
+def test_a_library_that_differs_is_not_used(machine: Machine, playbooks: Playbooks) -> None:
+    """What runs is what Ansible has sent, whatever of our library the interpreter has imported."""
+    file = f"/{LIBRARY}/ansible_collections/hostdev/nodedev/plugins/module_utils/_nodedev/plan.py"
+    stale = "describe = lambda *_: ['stale']"
+    asked = "from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import plan; print(plan.describe())"
+    machine.run(f"cp -p {file} /run/intact && cat >> {file} && {RESTART}", stdin=f"{stale}\n")
+    try:
+        assert machine.run(INTERPRETER, stdin=asked).stdout == "['stale']\n"
+        call = {"hostdev.nodedev.mdev": TEST, "check_mode": True, "register": "told"}
+        playbooks.tasks([call, {"assert": {"that": "told.plan[0] is search('create mdev')"}}])
+    finally:
+        machine.run(f"mv /run/intact {file} && {RESTART}")

@@ -2,9 +2,10 @@
 """Runs Python scripts in forks of one interpreter that has imported Ansible's library for modules.
 
 Under emulation four fifths of a task are the start of Python, and the compilation and import of that library, which
-Ansible sends with each task. Here both are done once. All else of a payload, our modules and their library among it,
-is taken from the payload itself, but what was compiled once is kept by its content. The script gets the caller's
-arguments, streams, environment, folder and umask, and its exit code is the caller's.
+Ansible sends with each task, and of ours. Here this is done once. Of our library only that is used which the payload
+has too, with the same content; where one file of it differs, and for all else, our modules among it, the payload itself
+is imported, but what was compiled once is kept by its content. The script gets the caller's arguments, streams,
+environment, folder and umask, and its exit code is the caller's.
 
 systemd starts this at the first request (warm-python.socket). A request is the process id of a caller, which waits
 for its exit code on a FIFO of its own (warm-python).
@@ -13,6 +14,7 @@ for its exit code on a FIFO of its own (warm-python).
 from __future__ import annotations
 
 import _imp
+import atexit
 import ctypes
 import importlib
 import importlib.util
@@ -21,7 +23,10 @@ import os
 import select
 import signal
 import sys
+import threading
 import zipimport
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
 
@@ -30,12 +35,17 @@ REPLIES = Path("/run/warm-python")
 LIBRARY = str(Path(__file__).parent / "library")
 COMPILED = Path("/var/cache/warm-python")
 SYS_PIDFD_GETFD = 438
+OURS = "ansible_collections.hostdev.nodedev.plugins.module_utils"
+ASKING = f"{OURS}._nodedev.boot.install"
+# Of an entry as zipimport has it.
+SIZE, CHECKSUM = 3, 7
 # These import most others that modules need.
 IMPORTS = (
     "ansible.module_utils._internal._ansiballz._loader",
     "ansible.module_utils.basic",
     "base64",
     "configparser",
+    "encodings.cp437",
     "lxml.etree",
     "pyudev",
     "runpy",
@@ -48,6 +58,18 @@ IMPORTS = (
 compile_source = zipimport._compile_source
 module_code = zipimport._get_module_code
 seen: dict[tuple[str, str], tuple[object, ...]] = {}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of our library that was imported: its path in a payload, its size, and its checksum as of zip."""
+
+    path: str
+    size: int
+    checksum: int
+
+
+ours: dict[str, Source] = {}
 
 
 def compiled(path: str, source: bytes) -> CodeType:
@@ -69,9 +91,50 @@ def compiled(path: str, source: bytes) -> CodeType:
 def code_of(importer: zipimport.zipimporter, name: str) -> tuple[object, ...]:
     """What zipimport makes of a module: it asks for it twice, once to find it and once to run it."""
     key = importer.archive, importer.prefix + name
+    if key[1] == OURS.partition(".")[0]:
+        take_ours_for_those_of(importer)
     if key not in seen:
         seen[key] = module_code(importer, name)
     return seen[key]
+
+
+def import_ours() -> None:
+    """Import our library, and remember of what files; what is above it comes from the payload."""
+    root = Path(LIBRARY, *OURS.split("."))
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(LIBRARY).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        importlib.import_module(name)
+        content = path.read_bytes()
+        ours[name] = Source(str(path.relative_to(LIBRARY)), len(content), zlib.crc32(content))
+    above = OURS
+    while above := above.rpartition(".")[0]:
+        del sys.modules[above]
+
+
+def take_ours_for_those_of(payload: zipimport.zipimporter) -> None:
+    """Have what a payload has of our library as if it were imported from there: all of it, or none if one file differs.
+
+    None either for a module that asks what has been imported, which is what the boot engine is installed by.
+    """
+    there = {path: Source(path, entry[SIZE], entry[CHECKSUM]) for path, entry in payload._files.items()}
+    kept = {name: source for name, source in ours.items() if source.path in there}
+    if ASKING in kept or any(there[source.path] != source for source in kept.values()):
+        kept = {}
+    for name in ours.keys() - kept.keys():
+        del sys.modules[name]
+        package, _dot, own = name.rpartition(".")
+        if package in kept:
+            delattr(sys.modules[package], own)
+    for name, source in kept.items():
+        module = sys.modules[name]
+        spec = module.__spec__
+        assert spec is not None
+        module.__file__ = spec.origin = os.path.join(payload.archive, source.path)
+        module.__loader__ = spec.loader = payload
+        if spec.submodule_search_locations is not None:
+            spec.submodule_search_locations[:] = [os.path.dirname(module.__file__)]
+    ours.clear()
 
 
 def take_the_place_of(pid: int) -> list[str]:
@@ -137,13 +200,39 @@ def main_of(arguments: list[str]) -> tuple[CodeType, dict[str, object]]:
     return compile(source, name, "exec"), main.__dict__
 
 
+def status_of(code: CodeType, names: dict[str, object]) -> int:
+    """Run a script to its end; returns its exit code as Python would have it, and says what Python would say."""
+    try:
+        exec(code, names)
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return int(end.code or 0) & 255
+        print(end.code, file=sys.stderr)
+        return 1
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def end(status: int) -> None:
+    """End as Python does, but for the memory, all of which a fork would have to copy in order to free it."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream and not stream.closed:
+            stream.flush()
+    os._exit(status)
+
+
 sys.path[0] = LIBRARY
 for name in IMPORTS:
     importlib.import_module(name)
+import_ours()
 # What else is below it, such as ansible.modules, comes from the payload, whose package of this name is small.
 del sys.modules["ansible"], sys.path[0]
 COMPILED.mkdir(exist_ok=True)
 zipimport._compile_source = compiled
 zipimport._get_module_code = code_of
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-exec(*main_of(serve()))
+end(status_of(*main_of(serve())))
