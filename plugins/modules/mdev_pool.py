@@ -161,13 +161,6 @@ EXAMPLES = r"""
       physical_function: [pci_0000_06_00_0]
       driver: nvidia
 
-- name: Eight that are made when guests start with them, and removed when those have ended
-  hostdev.nodedev.mdev_pool:
-    name: classroom
-    type: GRID T4-2Q
-    count: 8
-    managed: true
-
 - name: Take two instances into a pool that were made by hand
   hostdev.nodedev.mdev_pool:
     name: lab
@@ -181,6 +174,13 @@ EXAMPLES = r"""
   hostdev.nodedev.mdev_pool:
     name: render
     state: absent
+
+- name: Four that are made when guests start with them, and removed when those have ended
+  hostdev.nodedev.mdev_pool:
+    name: classroom
+    type: GRID T4-2Q
+    count: 4
+    managed: true
 """
 
 RETURN = r"""

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import ROOT, Host
+from conftest import Host
+from test_restore import HOOK
 
-SOURCE = ROOT / "roles" / "persistence" / "files" / "50-nodedev"
-HOOK = "/etc/libvirt/hooks/qemu.d/50-nodedev"
 RECORDS = "/run/nodedev.d/guest"
 # The parts of the operations, as libvirt gives them.
 PARTS = {"prepare": "begin", "start": "begin", "started": "begin", "stopped": "end", "release": "end"}
@@ -72,14 +71,6 @@ def domain(name: str, *uuids: str, more: str = "") -> str:
 
 def domain_uuid(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
-
-
-def install_hook(host: Host) -> None:
-    """The library and the hook, as the role installs them."""
-    host.done("boot_engine")
-    host.run(["mkdir", "-p", "/etc/libvirt/hooks/qemu.d"])
-    host.write(HOOK, SOURCE.read_text())
-    host.run(["chmod", "755", HOOK])
 
 
 class Libvirt:

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from conftest import CARD, HERE, OTHER, THERE, UUID, Host, definitions, ids, running, warnings
-from guests import HOOK, Libvirt, install_hook, libvirtd
+from guests import Libvirt, libvirtd
 from scripts import mdevctl
-from test_restore import install as install_engine
-from test_restore import restore
+from test_restore import HOOK, install, restore
 
 __all__ = ["libvirtd"]
 
@@ -49,7 +48,7 @@ def test_it_is_defined_and_does_not_run(host: Host) -> None:
     for arguments in ({"managed": True}, {}, {"state": "inactive"}, {"managed": True, "autostart": False}):
         again = host.mdev(**arguments)
         assert (again["plan"], again["mdev"]) == ([], done["mdev"])
-    install_hook(host)
+    install(host)
     assert warnings(host.mdev()) == []
 
 
@@ -153,7 +152,7 @@ def test_what_mdevctl_rewrites_stays_managed(host: Host, release: str) -> None:
     assert known["mdev"]["attrs"] == [{"nvidia/vgpu_params": "a=1"}]
     assert mdevctl(host, release, *modify, "--auto").returncode == 0
     # Whatever mdevctl's file says, it does not start by itself.
-    install_engine(host)
+    install(host)
     assert "0 restored, 0 there already, 0 failed" in restore(host).stdout
     assert host.mdev()["plan"] == [f"{CHANGE} with its guest, nvidia/vgpu_params=a=1"]
     assert '"start": "manual"' in host.read(DEFINITION)
@@ -187,7 +186,7 @@ def test_it_is_defined_while_its_parent_is_away(host: Host) -> None:
 
 
 def test_it_is_not_restored(host: Host) -> None:
-    install_engine(host)
+    install(host)
     host.mdev(managed=True)
     host.mdev(uuid=OTHER)
     host.reboot()
@@ -246,7 +245,7 @@ def test_what_is_refused_of_a_pool(host: Host, options: dict[str, Any], reason: 
 
 
 def test_which_domain_has_what(host: Host, libvirtd: Any) -> None:
-    install_hook(host)
+    install(host)
     first, second, third = ids(host.pool(type=KIND, count=3, managed=True))
     libvirt: Libvirt = libvirtd(host)
     libvirt.done("desk", "prepare", first, second)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from conftest import CARD, HERE, OTHER, OTHER_CARD, THERE, UUID, Host, ids, running
-from guests import HOOK, RECORDS, Answer, Libvirt, domain, domain_uuid, install_hook, libvirtd, recorded
+from guests import RECORDS, Answer, Libvirt, domain, domain_uuid, libvirtd, recorded
 from scripts import install as install_script
 from scripts import whats
-from test_restore import restore
+from test_restore import HOOK, install, restore
 
 __all__ = ["libvirtd"]
 
@@ -27,7 +27,7 @@ QUIET = Answer(0, "", "")
 @pytest.fixture
 def hooked(host: Host) -> Host:
     """A host with the hook and two managed devices, one with an attribute, on two cards."""
-    install_hook(host)
+    install(host)
     host.mdev(managed=True, attrs=[{PARAMS: "a=1"}])
     host.mdev(uuid=OTHER, parent=OTHER_CARD, managed=True)
     return host
@@ -289,20 +289,13 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def test_after_a_boot_nothing_is_left(hooked: Host, libvirtd: Callable[[Host], Libvirt]) -> None:
     libvirtd(hooked).done("desk", "prepare", UUID, OTHER)
     hooked.reboot()
-    assert restore_nothing(hooked)
+    assert restore(hooked).stdout == "0 restored, 0 there already, 0 failed\n"
     assert (running(hooked), recorded(hooked)) == ([], {})
     again = libvirtd(hooked)
     again.done("desk", "prepare", UUID, OTHER)
     assert running(hooked) == [UUID, OTHER]
     again.done("desk", "release", UUID, OTHER)
     assert running(hooked) == []
-
-
-def restore_nothing(host: Host) -> bool:
-    from test_restore import install
-
-    install(host)
-    return restore(host).stdout == "0 restored, 0 there already, 0 failed\n"
 
 
 def test_a_domain_without_such_devices_waits_for_no_import(hooked: Host, libvirt: Libvirt) -> None:
