@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = ROOT / "plugins"
 LIBRARY = PLUGINS / "module_utils" / "_nodedev"
 MODULES = PLUGINS / "modules"
-COMMAND = ROOT / "roles" / "persistence" / "files" / "nodedev-restore"
+COMMAND, HOOK = (ROOT / "roles" / "persistence" / "files" / name for name in ("nodedev-restore", "50-nodedev"))
 
 # From the ground up: folders, and the files that stand in none, each with what it is. What shares a floor does not
 # import each other, so that no kind imports another one.
@@ -40,7 +40,12 @@ FLOORS: tuple[Mapping[str, str], ...] = (
     {"facts": "answers that only look", "boot": "what is defined, made"},
 )
 # Who imports the library from outside.
-DOORS = {"modules": "documentation, one call", "filter": "on the controller", COMMAND.name: "the role's command"}
+DOORS = {
+    "modules": "documentation, one call",
+    "filter": "on the controller",
+    COMMAND.name: "the role's command",
+    HOOK.name: "libvirt's hook",
+}
 
 FILES = sorted(LIBRARY.rglob("*.py"))
 
@@ -99,5 +104,6 @@ def edges() -> dict[str, set[str]]:
         found[place(name)] |= {place(each) for each in files} - {place(name)}
     for door in DOORS:
         found[door] = {place(name) for file in (PLUGINS / door).glob("*.py") for name in used(file)}
-    found[COMMAND.name] = {place(name) for name in re.findall(r"from nodedev\.(\S+) import", COMMAND.read_text())}
+    for file in (COMMAND, HOOK):
+        found[file.name] = {place(name) for name in re.findall(r"from nodedev\.(\S+) import", file.read_text())}
     return found

@@ -101,6 +101,8 @@ ansible_facts:
           description:
             - The definitions of mediated devices, which are those of mdevctl. C(active) says whether the device runs on
               this parent; C(pool) is the pool that it belongs to, or null.
+            - C(managed) says that it comes and goes with its guest, and C(domain) which domain has it now or is about
+              to. C(domain) is null where none has it, and for a device that is not managed.
             - C(drift) has an entry for each thing that runs otherwise than defined, the parent, the type or an
               attribute that can be read back.
           type: list
@@ -114,6 +116,8 @@ ansible_facts:
               type: nvidia-232
               attrs: [{nvidia/vgpu_params: frame_rate_limiter=0}]
               autostart: true
+              managed: false
+              domain: null
               active: true
               drift:
                 - {what: attribute nvidia/vgpu_params, defined: frame_rate_limiter=0, running: frame_rate_limiter=1}
@@ -150,6 +154,7 @@ ansible_facts:
               placement: spread
               attrs: []
               autostart: true
+              managed: false
               path: /etc/nodedev.d/pool/desktops.json
               instances:
                 - {index: 0, id: 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00, parent_addr: "0000:3d:00.0"}

@@ -52,6 +52,16 @@ options:
       - Whether the definition says that the device starts when its parent appears.
       - Without this option, the definition stays as it is in this, and a new one says that the device starts.
     type: bool
+  managed:
+    description:
+      - Whether the device comes and goes with its guest. It is defined, and does not start at boot. It is made, with
+        its attributes, when a domain that names its UUID starts, and removed when that has ended or has failed to
+        start, by a libvirt hook that the role P(hostdev.nodedev.persistence#role) installs.
+      - One that runs when it becomes managed is removed if nobody uses it. Else it stays until it is removed, or the
+        host boots.
+      - One that is managed no longer is made and starts with its parent, unless O(autostart=false).
+      - Without this option, the definition stays as it is in this, and a new one is not managed.
+    type: bool
   replace:
     description:
       - Whether a device that exists with another type, parent or other defined attributes may be removed and made anew.
@@ -61,6 +71,7 @@ options:
     default: false
 seealso:
   - module: hostdev.nodedev.mdev_types_facts
+  - module: hostdev.nodedev.definition_facts
 author:
   - The hostdev.nodedev authors (@hostdev)
 """
@@ -79,6 +90,13 @@ EXAMPLES = r"""
     parent: "0000:3d:00.0"
     attrs:
       - nvidia/vgpu_params: frame_rate_limiter=0
+
+- name: One that is made when a guest starts with it, and removed when that has ended
+  hostdev.nodedev.mdev:
+    uuid: 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a03
+    type: nvidia-232
+    parent: "0000:3d:00.0"
+    managed: true
 
 - name: Keep only its definition
   hostdev.nodedev.mdev:
@@ -156,6 +174,10 @@ mdev:
       description: Whether the definition says to start it with its parent; null without a definition.
       type: bool
       sample: true
+    managed:
+      description: Whether the device is defined to come and go with the guest that names it.
+      type: bool
+      sample: false
     attrs:
       description: The attributes of the definition.
       type: list
@@ -165,7 +187,8 @@ mdev:
     holders:
       description:
         - Who uses the device (C(by)), how, and by which node. Of a process C(by) is its name, and C(domain) that of the
-          guest if it is one. What does not apply is null.
+          guest if it is one. What does not apply is null. A managed device that was made for a guest which libvirt is
+          starting has libvirt's process as its holder.
         - C(pid) is null too where a process cannot be seen, or where it cannot be told whether any has it open, so that
           it is not known to be free.
       type: list
@@ -185,6 +208,7 @@ OPTIONS = {
     "parent": {"type": "str"},
     "attrs": {"type": "list", "elements": "dict"},
     "autostart": {"type": "bool"},
+    "managed": {"type": "bool"},
     "replace": {"type": "bool", "default": False},
 }
 

@@ -100,6 +100,14 @@ options:
       - Without this option, instances that are defined keep what they have, and new ones get what the pool was told
         last, and start if it was not told.
     type: bool
+  managed:
+    description:
+      - Whether the instances come and go with the guests that name them, as by O(hostdev.nodedev.mdev#module:managed).
+        The pool is complete when all are defined. It counts for all instances alike.
+      - There has to be room for all of them, beside what runs and beside managed devices of others, so that each guest
+        gets its instance as long as nobody else takes the room.
+      - Without this option, it is as the pool was told last, and a new pool is not managed.
+    type: bool
   adopt:
     description:
       - Whether an instance of O(uuids) that exists already, made by others, is taken into the pool. From then on it is
@@ -166,6 +174,13 @@ EXAMPLES = r"""
   hostdev.nodedev.mdev_pool:
     name: render
     state: absent
+
+- name: Four that are made when guests start with them, and removed when those have ended
+  hostdev.nodedev.mdev_pool:
+    name: classroom
+    type: GRID T4-2Q
+    count: 4
+    managed: true
 """
 
 RETURN = r"""
@@ -255,6 +270,7 @@ OPTIONS = {
     "placement": {"type": "str", "choices": ["spread", "pack"]},
     "attrs": {"type": "list", "elements": "dict"},
     "autostart": {"type": "bool"},
+    "managed": {"type": "bool"},
     "identity": {"type": "str"},
     "adopt": {"type": "bool", "default": False},
 }

@@ -35,8 +35,10 @@ def test_a_definition(host: Host) -> None:
         "type": KIND,
         "attrs": [{"nvidia/vgpu_params": "a=1"}],
         "autostart": True,
+        "managed": False,
         "active": True,
         "drift": [],
+        "domain": None,
         "pool": None,
     }
     assert facts(host)["mdev"] == [expected]
@@ -102,6 +104,7 @@ def test_pools(host: Host) -> None:
         "placement": "spread",
         "attrs": [{"nvidia/vgpu_params": "a=1"}],
         "autostart": True,
+        "managed": False,
         "path": "/etc/nodedev.d/pool/x.json",
         "instances": [
             {"index": each["index"], "id": each["uuid"], "parent_addr": each["parent_addr"]}

@@ -37,6 +37,7 @@ def test_what_is_returned(host: Host) -> None:
         "active": True,
         "persistent": True,
         "autostart": True,
+        "managed": False,
         "attrs": [{"nvidia/vgpu_params": "a=1"}],
         "holders": [],
     }

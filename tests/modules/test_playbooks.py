@@ -13,7 +13,7 @@ import yaml
 from conftest import CARD, OTHER, OTHER_CARD, ROOT, UUID, Host, definitions, running
 from plays import play, play_all
 from simhost.scenario import FOLDER
-from test_restore import COMMAND, restore
+from test_restore import COMMAND, HOOK, restore
 from vhbas import vports
 
 FIRST = re.compile(r"\n## A first playbook\n.*?\n```yaml\n(.*?)```\n", re.DOTALL)
@@ -151,5 +151,6 @@ def test_the_interpreter_that_is_chosen_runs_at_boot(host: Host, tmp_path: Path)
     playbook = tmp_path / "role.yml"
     playbook.write_text(ROLE)
     play(host, playbook, tmp_path, persistence_python="/run/my own")
-    assert "exec '/run/my own' -I -B -c" in host.read(COMMAND)
+    for path in (COMMAND, HOOK):
+        assert "exec '/run/my own' -I -B -c" in host.read(path)
     assert "by mine" in host.run([COMMAND, "--list"]).stderr

@@ -17,6 +17,7 @@ FILES = ROOT / "roles" / "persistence" / "files"
 LAUNCHER = FILES / "nodedev-restore"
 UNIT = "nodedev-restore.service"
 COMMAND = "/usr/sbin/nodedev-restore"
+HOOK = "/etc/libvirt/hooks/qemu.d/50-nodedev"
 ENGINE = "/usr/lib/nodedev"
 KIND = "nvidia-232"
 TYPES = f"mdev_supported_types/{KIND}"
@@ -31,8 +32,8 @@ def engine(host: Host) -> Host:
 
 def install(host: Host) -> None:
     host.done("boot_engine")
-    host.write(COMMAND, LAUNCHER.read_text())
-    host.run(["chmod", "755", COMMAND])
+    for path, source in ((COMMAND, LAUNCHER), (HOOK, FILES / "50-nodedev")):
+        host.run(["install", "-D", "-m", "755", "/dev/stdin", path], input=source.read_text())
     host.write(f"/etc/systemd/system/{UNIT}", (FILES / UNIT).read_text())
     host.run(["systemctl", "enable", UNIT])
 

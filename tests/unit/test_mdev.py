@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,6 +77,10 @@ def wished(**options: Any) -> Wish:
 
 
 CHANGE_AUTO = f"{CHANGE} auto"
+MANAGED = replace(defined(autostart=False), managed=True)
+GONE, FULL = replace(MANAGED, parent=OTHER_CARD), replace(MANAGED, type="nvidia-16")
+DEFINE_MANAGED = DEFINE.replace("auto", "with its guest")
+UNMARK = f"remove the mark of mdev {UUID} as managed"
 MANUAL = defined(autostart=False)
 GONE_TYPE = observed(None, defined("nvidia-999"))
 
@@ -91,6 +96,62 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ("transient, a definition stays", wished(persistent=False), observed(None, defined()), [CREATE]),
     ("transient and there", wished(persistent=False), observed(running()), []),
     ("manual start", wished(autostart=False), observed(running(), defined()), [f"{CHANGE} manual"]),
+    ("managed, and nothing is there", wished(managed=True), observed(), [DEFINE.replace("auto", "with its guest")]),
+    ("managed already", wished(managed=True), observed(None, MANAGED, marked=True), []),
+    ("managed already, and that is not said", wished(), observed(None, MANAGED, marked=True), []),
+    ("managed, and a guest has it", wished(), observed(running(), MANAGED, marked=True, holders=(HOLDER,)), []),
+    ("managed, and somebody started it", wished(managed=True), observed(running(), MANAGED, marked=True), []),
+    ("managed, only defined", wished(state="inactive"), observed(running(), MANAGED, marked=True), [REMOVE]),
+    ("managed and its parent gone", wished(parent=None), observed(None, GONE, address=OTHER_CARD, marked=True), []),
+    ("managed, and the type is full", wished(type=None), observed(None, FULL, marked=True), []),
+    ("managed no longer", wished(managed=False), observed(None, MANAGED, marked=True), [CREATE, CHANGE_AUTO]),
+    (
+        "managed no longer, and not by itself",
+        wished(managed=False, autostart=False),
+        observed(None, MANAGED, marked=True),
+        [CREATE, f"{CHANGE} manual"],
+    ),
+    (
+        "managed from now on, idle",
+        wished(managed=True),
+        observed(running(), defined()),
+        [f"{CHANGE} with its guest", REMOVE],
+    ),
+    (
+        "managed from now on, in use",
+        wished(managed=True),
+        observed(running(), defined(), holders=(HOLDER,)),
+        [f"{CHANGE} with its guest"],
+    ),
+    ("managed from now on, undefined", wished(managed=True), observed(running()), [DEFINE_MANAGED, REMOVE]),
+    (
+        "managed, and mdevctl has it start",
+        wished(),
+        observed(None, replace(MANAGED, autostart=True), marked=True),
+        [f"{CHANGE} with its guest"],
+    ),
+    ("managed, for now by hand", wished(persistent=False), observed(None, MANAGED, marked=True), [CREATE]),
+    ("managed, absent", wished(state="absent"), observed(None, MANAGED, marked=True), [UNDEFINE]),
+    ("a mark alone, absent", wished(state="absent"), observed(marked=True), [UNMARK]),
+    (
+        "a mark alone, absent, by the UUID",
+        wished(state="absent", parent=None),
+        observed(address=None, marked=True),
+        [UNMARK],
+    ),
+    ("a mark alone, present", wished(), observed(marked=True), [CREATE, DEFINE]),
+    (
+        "managed, its definition damaged, absent",
+        wished(state="absent"),
+        observed(damaged=(DAMAGE,), marked=True),
+        [f"remove the damaged definition of mdev {UUID}, {DAMAGE.path}", UNMARK],
+    ),
+    (
+        "managed under two parents, absent on one",
+        wished(state="absent"),
+        observed(None, MANAGED, GONE, marked=True),
+        [UNDEFINE],
+    ),
     (
         "attributes in order, repeated",
         wished(attrs=[{"a/b": "2"}, {"c": 1}, {"a/b": "3"}]),
@@ -614,19 +675,27 @@ parents = st.sampled_from([CARD, OTHER_CARD])
             "state": st.sampled_from(["present", "inactive", "absent"]),
             "type": st.none() | kinds,
             "autostart": st.none() | st.booleans(),
+            "managed": st.none() | st.booleans(),
+            "persistent": st.booleans(),
             "replace": st.booleans(),
         }
     ),
+    marked=st.booleans(),
+    held=st.booleans(),
 )
 def test_every_plan_leads_to_a_state_that_needs_no_other(
-    active: Mdev | None, definitions: list[Definition], options: dict[str, Any]
+    active: Mdev | None, definitions: list[Definition], options: dict[str, Any], marked: bool, held: bool
 ) -> None:
-    wish = wished(**options)
+    known = [replace(each, managed=marked) for each in definitions]
     try:
-        first = plan(wish, observed(active, *definitions))
+        wish = wished(**options)
+        first = plan(wish, observed(active, *known, marked=marked, holders=(HOLDER,) if held and active else ()))
     except NodedevError:
         return
     assert describe(plan(wish, first.then).steps) == []
+    assert not any(each.managed and each.autostart for each in first.then.definitions if each not in known)
+    if first.then.definitions:
+        assert first.then.marked == any(each.managed for each in first.then.definitions)
     before = {known.parent: known.autostart for known in definitions}
-    if options["autostart"] is None:
+    if options["autostart"] is None and options["managed"] is None and not marked:
         assert all(before.get(known.parent, known.autostart) == known.autostart for known in first.then.definitions)

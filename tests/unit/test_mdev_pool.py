@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mde
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_wish import Wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.callouts import Scripts
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import RUNTIME, DamagedDefinition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Definition
 from hypothesis import given
 from hypothesis import strategies as st
 from pools import IDS, OTHERS, PARENTS, defined, new, observed, recorded, runs, shortly, told, wished
@@ -42,11 +44,48 @@ PLIGHTS: list[tuple[str, list[Mdev], dict[str, int]]] = [
 WITHOUT_TYPE = Choice((), {PARENTS["A"]: {"nvidia-9": None}, PARENTS["B"]: {}})
 BROKEN = DamagedDefinition("/etc/nodedev.d/pool/x.json", "no JSON")
 
+WITH_GUEST = ", start with its guest"
+
+
+def lendable(*places: str) -> list[Definition]:
+    """Definitions of managed instances."""
+    return [replace(each, managed=True) for each in defined(*places, autostart=False)]
+
+
+LENT, LENDABLE = recorded("0A", "1B", managed=True), lendable("0A", "1B")
+
 CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ("nothing is there", new(), observed(), [*SPARE]),
     ("all is there", new(), observed(*PAIR), []),
     ("all is there, by name alone", wished(), observed(*PAIR), []),
     ("no instance at all", new(count=0), observed(), ["record pool x with 0 instances in STORE"]),
+    ("managed", new(managed=True), observed(), [SPARE[0], *(f"{step}{WITH_GUEST}" for step in SPARE[3:])]),
+    ("managed already", wished(), observed(LENT, runs("0A"), LENDABLE, held="0"), []),
+    ("managed, and one was started by hand", wished(), observed(LENT, runs("1B"), LENDABLE), []),
+    ("managed, only defined", wished(state="inactive"), observed(LENT, runs("1B"), LENDABLE), ["remove #1 from B"]),
+    ("managed, while the parents are gone", wished(), observed(LENT, (), LENDABLE, {}), []),
+    (
+        "managed from now on: what is idle goes, what is in use stays",
+        wished(managed=True),
+        observed(*PAIR, held="1"),
+        [
+            TWO,
+            *(f"change the definition of {place}{WITH_GUEST}" for place in ("#0 on A", "#1 on B")),
+            "remove #0 from A",
+        ],
+    ),
+    (
+        "managed no longer",
+        wished(managed=False),
+        observed(LENT, (), LENDABLE),
+        [TWO, *SPARE[1:3], *(f"change the definition of {place}" for place in ("#0 on A", "#1 on B"))],
+    ),
+    (
+        "managed, as many as fit beside a device of others that is managed",
+        new(count="max", managed=True),
+        observed(None, (), lendable("uA"), {"A": 2, "B": 1}),
+        [SPARE[0], *(f"define {place}{WITH_GUEST}" for place in ("#0 on A", "#1 on B"))],
+    ),
     ("packed", new(placement="pack"), observed(), [step.replace("B", "A") for step in SPARE]),
     (
         "attributes, repeated, in order",
@@ -629,7 +668,11 @@ places = st.sampled_from("AB")
             "force": st.booleans(),
             "attrs": st.none() | st.just([{"a": "1"}]),
         },
-        optional={"count": st.integers(0, 8) | st.just("max"), "persistent": st.just(False)},
+        optional={
+            "count": st.integers(0, 8) | st.just("max"),
+            "persistent": st.just(False),
+            "managed": st.booleans(),
+        },
     ),
 )
 def test_every_plan_leads_to_a_state_that_needs_no_other(
@@ -665,6 +708,9 @@ def test_every_plan_leads_to_a_state_that_needs_no_other(
             for letter, most in capacity.items()
         )
     assert shortly(plan(wish, then)) == []
+    if wish.managed and wish.state != "absent":
+        own = [each for uuid in then.record.instances for each in then.defined(uuid.id)] if then.record else []
+        assert all(each.managed and not each.autostart for each in own)
     if options["autostart"] is None and options["attrs"] is None:
         for place in others:
             kept = [(each.autostart, each.attrs) for each in planned.then.definitions.get(IDS[int(place[0])], ())]

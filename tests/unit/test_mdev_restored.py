@@ -68,6 +68,7 @@ def test_what_is_said(cards: Host) -> None:
         "type": "t",
         "attrs": [{"a": "1"}, {"a": "2"}],
         "autostart": True,
+        "managed": False,
         "active": False,
         "drift": [],
     }

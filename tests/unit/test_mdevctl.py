@@ -27,6 +27,7 @@ OTHER = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002"
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(mdevctl, "STORE", str(tmp_path / "mdevctl.d"))
+    monkeypatch.setattr(files, "STORE", str(tmp_path / "nodedev.d"))
     return tmp_path / "mdevctl.d"
 
 

@@ -42,6 +42,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host(tmp_path)
     monkeypatch.setattr(restorers, "RULE_FOLDERS", tuple(str(folder) for folder in host.folders))
     monkeypatch.setattr(restorers, "ENGINE", str(tmp_path / "engine"))
+    monkeypatch.setattr(restorers, "HOOK", str(tmp_path / "hooks" / "50-nodedev"))
     monkeypatch.setattr(restorers, "ENABLED", str(tmp_path / "wants" / "engine.service"))
     return host
 
@@ -139,3 +140,17 @@ def test_the_warning(host: Host) -> None:
     assert restorers.warning("mdevctl") == []
     # What mdevctl does not know of is not served by its rule.
     assert restorers.warning(None) == [lacking + role]
+
+
+def test_the_hook(host: Host) -> None:
+    path = host.root / "hooks" / "50-nodedev"
+    told = (
+        f"what is managed on {os.uname().nodename} will not be made for guests: {path} is not there. Apply the role"
+        " hostdev.nodedev.persistence to this host"
+    )
+    assert restorers.hook_warning() == [told]
+    # libvirt runs nothing else.
+    host.install(path, 0o644)
+    assert restorers.hook_warning() == [told]
+    host.install(path)
+    assert restorers.hook_warning() == []

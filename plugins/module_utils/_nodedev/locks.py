@@ -7,7 +7,8 @@ What a lock is named by, so that all kinds of device exclude each other where th
 - all runs of NVIDIA's ``sriov-manage`` by that name, since those for several cards disturb each other;
 - another parent of mediated devices by its kernel name: 0.0.0013, matrix, mtty;
 - a Fibre Channel port, HBA or vHBA, by ``fc:`` and its WWPN;
-- a pool by ``pool:`` and its name.
+- a pool by ``pool:`` and its name;
+- a domain with managed devices by ``guest:`` and its UUID.
 """
 
 from __future__ import annotations

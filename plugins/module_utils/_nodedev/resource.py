@@ -113,6 +113,14 @@ class Settling(Protocol):
         """What is there when all of it has come; NodedevError where it does not come in time."""
 
 
+@runtime_checkable
+class Manageable(Protocol):
+    """A kind whose devices may be managed: made when a guest that names them starts, and removed after it."""
+
+    def comes_with_guest(self, seen: Any, /) -> bool:
+        """Whether something is defined of it that is managed."""
+
+
 def ensure(kind: Resource[W, S], wish: W, check_mode: bool = False) -> dict[str, Any]:
     """Make it as wished, or in check mode only say what would be done; the result in Ansible's shape."""
     hindrance = sysfs.why_not_writable()
@@ -188,8 +196,10 @@ def _result(kind: Resource[W, S], wish: W, before: S, planned: Plan[S], after: S
 
 
 def _with_doubts(kind: Resource[W, S], planned: Plan[S], result: dict[str, Any]) -> dict[str, Any]:
-    """The result with the warning that what is defined will not be restored, as long as that is so."""
+    """The result with the warnings that what is defined will not be there when it should, as long as that is so."""
     doubts = restorers.warning(kind.PEER) if kind.starts(planned.then) else []
+    if isinstance(kind, Manageable) and kind.comes_with_guest(planned.then):
+        doubts += restorers.hook_warning()
     return {**result, "warnings": [*result["warnings"], *doubts]}
 
 

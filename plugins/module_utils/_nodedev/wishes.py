@@ -27,6 +27,16 @@ def check(options: Mapping[str, Any], kept: str = "the definition is all that is
         checked_identity(options["identity"])
 
 
+def check_managed(options: Mapping[str, Any]) -> None:
+    """Raise BadInput where a device, or a pool, is to come and go with guests and what else is said forbids that."""
+    if not options.get("managed"):
+        return
+    if not options.get("persistent", True):
+        raise BadInput("persistent", False, "a managed device is made from its definition")
+    if options.get("autostart"):
+        raise BadInput("autostart", True, "a managed device starts with its guest")
+
+
 def checked_seconds(option: str, value: object) -> float:
     """How many seconds to wait, finite and no longer than a day; else BadInput."""
     # NaN is neither less nor more than anything.

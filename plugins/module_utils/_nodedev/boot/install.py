@@ -24,8 +24,10 @@ from ..plan import Step, apply, describe
 from ..store import files
 from ..store.files import explained
 from ..text import shown
-from . import restore
+from . import guests, lending, restore
 
+# What the role's commands import, and what that imports in its turn when it is needed.
+ENTRIES = (restore, guests, lending)
 FOLDER = "/usr/lib/nodedev"
 # The package that nodedev-restore imports: a link to that of a release.
 PACKAGE = "nodedev"
@@ -79,8 +81,8 @@ class Plan:
 
 def sources() -> dict[str, str]:
     """The text of every file that the boot engine consists of, by its path in a release."""
-    # What importing it has loaded is what it needs; Ansible's side and this file are not of it.
-    base = restore.__name__.partition(".boot.")[0]
+    # What importing these has loaded is what they need; Ansible's side and this file are not of it.
+    base = ENTRIES[0].__name__.partition(".boot.")[0]
     found = {}
     for name, module in sorted(sys.modules.items()):
         spec = getattr(module, "__spec__", None)

@@ -140,7 +140,8 @@ def _list(definitions: Sequence[Defined]) -> int:
             _fail(f"{each.name}: {in_words(error)}")
             failed += 1
             continue
-        notes = ["active" if facts["active"] else "inactive", "auto" if facts["autostart"] else "manual"]
+        start = "managed" if each.managed else "auto" if facts["autostart"] else "manual"
+        notes = ["active" if facts["active"] else "inactive", start]
         notes += ["parent missing"] if facts["parent_missing"] else []
         notes += [f"{drift['what']} is {drift['running']}, not {drift['defined']}" for drift in facts["drift"]]
         _say(f"{each.name}: {', '.join(notes)}")

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ..errors import NodedevError
-from ..kinds.registry import KINDS
+from ..kinds.registry import KINDS, Defined, Kind
 from ..pools import record
 from ..store.files import DamagedDefinition
 
@@ -26,9 +26,11 @@ def facts(kinds: Collection[str] | None) -> dict[str, Any]:
             definitions, unreadable = kind.read()
             damaged += unreadable
             answer[name] = []
+            domains = _domains(kind, definitions)
             for each in definitions:
                 try:
-                    answer[name].append({**each.facts(), "pool": pool_of.get((name, each.id))})
+                    facts = {**each.facts(), **({"domain": domains.get(each.id)} if kind.managed else {})}
+                    answer[name].append({**facts, "pool": pool_of.get((name, each.id))})
                 except NodedevError as error:
                     warnings.append(f"{each.name} is left out: {error}")
     if kinds is None or POOL in kinds:
@@ -39,6 +41,12 @@ def facts(kinds: Collection[str] | None) -> dict[str, Any]:
         "ansible_facts": {"nodedev_definitions": answer},
         "warnings": [*(str(each) for each in damaged), *warnings],
     }
+
+
+def _domains(kind: Kind, definitions: Iterable[Defined]) -> dict[str, str]:
+    """Which domains have managed devices now, by their ids; nobody's processes are looked at where there are none."""
+    ids = [each.id for each in definitions if each.managed]
+    return kind.managed.domains(ids) if kind.managed is not None and ids else {}
 
 
 def _pools() -> tuple[list[record.Record], list[DamagedDefinition]]:

@@ -222,6 +222,21 @@ def guest(pid: int) -> str | None:
     return None
 
 
+def started(pid: int) -> int | None:
+    """When a process was started, in the kernel's clock ticks since the boot; None where there is no such process.
+
+    With its number it is of no other one (proc_pid_stat(5), starttime).
+    """
+    # The name stands in brackets, and may have such itself.
+    fields = _text(pid, "stat").rpartition(")")[2].split()
+    return int(fields[19]) if len(fields) > 19 and fields[19].isdecimal() else None
+
+
+def naming(text: str) -> list[int]:
+    """The processes in whose command lines this text stands, by their numbers."""
+    return [pid for pid in _pids()[0] if text in _text(pid, "cmdline")]
+
+
 def is_daemon(pid: int, programs: Mapping[str, Collection[str]]) -> bool:
     """Whether a process is one of these daemons: programs of this host by their paths, each with the names it goes by.
 

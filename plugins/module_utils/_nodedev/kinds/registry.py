@@ -6,18 +6,20 @@ A kind is a line here. Only what deals with all kinds imports this file; a modul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from .. import resource, wishes
 from ..errors import BadInput
+from ..libvirt.domain_document import Hostdev
 from ..pools.record import Record
 from ..resource import Hindrance, Resource
 from ..store.files import DamagedDefinition
 from . import driver
 from .mdev import device as mdev_device
 from .mdev import document as mdev_document
+from .mdev import managed as mdev_managed
 from .mdev import pool_wish as mdev_pool
 from .mdev import restored as mdev_restored
 from .sriov import device as sriov_device
@@ -60,6 +62,37 @@ class Restorable(Protocol[D]):
 
     def facts(self, definition: D, /) -> dict[str, Any]:
         """What definition_facts says of it: always active, autostart, parent_missing and drift."""
+
+
+class Managed(Protocol[D]):
+    """How devices of a kind come and go with the guests that name them.
+
+    What is managed is defined, so D is the type of Restorable, and never starts by itself.
+    """
+
+    def named(self, devices: Iterable[Hostdev], /) -> list[str]:
+        """The ids of this kind's devices among those of a domain, managed or not, each once."""
+
+    def is_managed(self, definition: D, /) -> bool:
+        """Whether what is defined so comes and goes with a guest."""
+
+    def managed(self, id: str, /) -> D | None:
+        """The definition of a device that is managed, None of any other; NodedevError where that cannot be told."""
+
+    def is_there(self, id: str, /) -> bool:
+        """Whether the device exists now, whoever made it."""
+
+    def make(self, definition: D, seconds: float, /) -> bool:
+        """Make the device, complete, in so many seconds; whether it was not there before."""
+
+    def unmake(self, id: str, seconds: float, /) -> None:
+        """Remove the device, if it is there; raises InUse where somebody has it and does not let go."""
+
+    def wanted_by(self, id: str, /) -> str:
+        """Who has the device open, or will in a moment, in words; nothing for nobody."""
+
+    def domains(self, ids: Collection[str], /) -> dict[str, str]:
+        """The domains that have these devices now, by the ids of those that one has."""
 
 
 class Documents(Protocol):
@@ -106,13 +139,15 @@ class Pools(Protocol):
 class Kind:
     """How a kind is made, and how what is defined of it is made again.
 
-    A kind that libvirt has no documents for has no ``documents``, one without pools no ``pools``.
+    A kind that libvirt has no documents for has no ``documents``, one without pools no ``pools``, and one whose devices
+    do not come and go with guests no ``managed``.
     """
 
     resource: Resource[Any, Any]
     restorable: Restorable[Any]
     documents: Documents | None = None
     pools: Pools | None = None
+    managed: Managed[Any] | None = None
 
     def read(self, arrived: str | None = None) -> tuple[list[Defined], list[DamagedDefinition]]:
         """What is defined; where not even its folder can be read, that is what cannot be understood."""
@@ -133,6 +168,11 @@ class Defined:
     name: str
     autostart: bool
     rank: int = 0
+
+    @property
+    def managed(self) -> bool:
+        """Whether it comes and goes with the guest that names it."""
+        return self.kind.managed is not None and self.kind.managed.is_managed(self.definition)
 
     def place(self) -> Sequence[str]:
         """The name of what shares its capacity, the card, and of the virtual function of that, where it is on one."""
@@ -171,7 +211,7 @@ class Damaged:
 KINDS: dict[str, Kind] = {
     "driver": Kind(driver, driver),
     "sriov": Kind(sriov_device, sriov_restored),
-    "mdev": Kind(mdev_device, mdev_restored, mdev_document, mdev_pool),
+    "mdev": Kind(mdev_device, mdev_restored, mdev_document, mdev_pool, mdev_managed),
     "vhba": Kind(vhba_device, vhba_restored, vhba_document, vhba_pool),
 }
 

@@ -30,6 +30,10 @@ class Wish(Protocol):
     @property
     def state(self) -> str: ...
     @property
+    def runs(self) -> bool:
+        """Whether its instances are to run now."""
+
+    @property
     def count(self) -> int | str | None: ...
     @property
     def placement(self) -> str | None: ...
@@ -159,6 +163,9 @@ class Poolable(Protocol[S_co, D]):
     def stop(self, id: str, /) -> Iterable[Step]:
         """The steps that remove an instance that runs; none where it does not."""
 
+    def retired(self, stay: Sequence[Member], /) -> Sequence[Member]:
+        """Those of the instances that stay which are to run no longer."""
+
     def define(self, target: D, /) -> tuple[list[Step], tuple[D, ...]]:
         """The steps that have it defined so and not otherwise, and its definitions then."""
 
@@ -259,7 +266,7 @@ def _removal(kind: Poolable[S, D], go: Sequence[Member]) -> Iterator[Step]:
 
 def _wanted(kind: Poolable[S, D], own: list[Member], ceilings: Mapping[str, int]) -> Plan[S]:
     """The plan for a pool that is to be there, running or only defined."""
-    wish, seen, runs = kind.wish, kind.seen, kind.wish.state == "present"
+    wish, seen, runs = kind.wish, kind.seen, kind.wish.runs
     every = kind.with_adopted(own)
     change = _change(kind, every, runs, ceilings)
     as_many_as_fit = wish.count == members.MAX and (runs or not every)
@@ -272,13 +279,12 @@ def _wanted(kind: Poolable[S, D], own: list[Member], ceilings: Mapping[str, int]
     definitions.update({name: after for name, (_steps, after) in defined.items()})
     creates = tuple(name for name in targets if runs and name not in active)
     make, warnings = kind.make(creates, targets) if runs else ([], ())
-    if runs:
-        active.update({name: kind.foretold(targets[name]) for name in creates})
-    else:
-        members.refuse_if_held(wish.name, change.stay, kind.STOPPED, wish.force, *kind.HELD)
-        for name in [name for name in targets if name in active]:
-            remove += kind.stop(name)
-            del active[name]
+    active.update({name: kind.foretold(targets[name]) for name in creates})
+    retired = [member for member in kind.retired(change.stay) if member.id in active]
+    members.refuse_if_held(wish.name, retired, kind.STOPPED, wish.force, *kind.HELD)
+    for member in retired:
+        remove += kind.stop(member.id)
+        del active[member.id]
     root = record.root_for(wish.persistent, seen.record)
     instances = [*placed, *record.of_members(change.left)]
     recorded = record.with_instances(Record(wish.name, kind.KIND, kind.document(), (), root), instances)
@@ -310,7 +316,7 @@ def _placed(kind: Poolable[S, D], change: Change, runs: bool, ceilings: Mapping[
     """Where every instance is to be, by index."""
     here = _space(kind, change.go, change.stay, ceilings)
     wanted = space.wanted(change, runs)
-    if wanted > here.capacity and not runs:
+    if wanted > here.capacity and kind.wish.state != "present":
         here = _space(kind, change.go, change.stay, ceilings, ever=True)
     if wanted > here.capacity:
         raise kind.no_room(wanted, here)
@@ -324,7 +330,7 @@ def _space(
 
     ``ever`` is for instances that are only defined: then it is what the parents can take at the most, at any time.
     """
-    runs = kind.wish.state == "present"
+    runs = kind.wish.runs
     leaving, resting = space.leaving(go, stay, runs), space.resting(stay, runs)
     rooms = []
     for parent, card, free in kind.rooms(ever):

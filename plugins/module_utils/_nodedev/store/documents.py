@@ -36,17 +36,18 @@ D = TypeVar("D", bound=Kept)
 class Documents(Generic[D]):
     """The documents of a kind. ``decode`` understands the one of a path; it raises DamagedDefinition.
 
-    ``runtime`` says that some may stand below RUNTIME.
+    ``lasting`` says that some may stand below STORE, ``runtime`` that some may stand below RUNTIME.
     """
 
     kind: str
     decode: Callable[[str, Document], D]
     runtime: bool = False
+    lasting: bool = True
 
     @property
     def roots(self) -> tuple[str, ...]:
         """Below what folders they may stand."""
-        return (files.STORE, files.RUNTIME) if self.runtime else (files.STORE,)
+        return (*((files.STORE,) if self.lasting else ()), *((files.RUNTIME,) if self.runtime else ()))
 
     def paths(self, name: str) -> list[str]:
         """Where the document of this name may stand."""

@@ -5,6 +5,7 @@ The format is that of mdevctl 1.2 to 1.4: one JSON file a device, named by its U
 in /sys/class/mdev_bus. libvirt reads the same files through mdevctl. What mdevctl would start is understood as it does;
 what it skips, as files of other names, is skipped. It stops at the first file that it cannot understand: here that is
 one damaged definition, and all others count. docs/mdev.md has the cases that differ.
+Whether a device is managed stands beside them, in a document of our own (marks.py).
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID as Identifier
 
 from ..errors import NodedevError
 from ..text import shown
-from . import files
+from . import files, marks
 from .files import DamagedDefinition
 
 STORE = "/etc/mdevctl.d"
+# Of the marks beside these definitions.
+KIND = "mdev"
 # What stands in STORE and is no parent. Folders with a leading dot are others': editors', version control's.
 SCRIPT_FOLDER = "scripts.d"
 # mdevctl writes its files under the normal umask, and other tools read them.
@@ -40,7 +43,8 @@ Attrs = tuple[tuple[str, str], ...]
 class Definition:
     """One mediated device as mdevctl keeps it; ``parent`` is the parent's kernel name, not its node device name.
 
-    ``file`` is the name of its file where that is another than mdevctl gives it, as a UUID in capitals.
+    ``file`` is the name of its file where that is another than mdevctl gives it, as a UUID in capitals. ``managed``
+    says that it comes and goes with the guest that names it, of which mdevctl knows nothing.
     """
 
     uuid: str
@@ -49,6 +53,7 @@ class Definition:
     autostart: bool
     attrs: Attrs = ()
     file: str | None = field(default=None, compare=False)
+    managed: bool = False
 
     @property
     def path(self) -> str:
@@ -57,7 +62,8 @@ class Definition:
     def document(self) -> dict[str, object]:
         """What is told of it beside its UUID."""
         attrs = [{name: value} for name, value in self.attrs]
-        return {"type": self.type, "parent_addr": self.parent, "autostart": self.autostart, "attrs": attrs}
+        managed = {"managed": True} if self.managed else {}
+        return {"type": self.type, "parent_addr": self.parent, "autostart": self.autostart, **managed, "attrs": attrs}
 
 
 def uuid_of(name: str) -> str | None:
@@ -138,7 +144,7 @@ def check(definition: Definition) -> None:
     except (ValueError, DamagedDefinition) as error:
         reason = error.reason if isinstance(error, DamagedDefinition) else error
         raise NodedevError(f"mdev {shown(definition.uuid)} cannot be defined: {shown(reason)}") from error
-    if read != definition:
+    if read != replace(definition, managed=False):
         raise NodedevError(f"mdev {definition.uuid} cannot be defined: its definition would read as another")
 
 
@@ -160,6 +166,7 @@ def _found(wanted: str | None, parent: str | None = None) -> tuple[list[Definiti
     damaged: list[DamagedDefinition] = []
     try:
         parents = [name for name in files.entries(STORE) if _is_parent(name) and parent in (None, name)]
+        managed = marks.marked(KIND) if parents else frozenset()
     except DamagedDefinition as error:
         return [], [error]
     for each in parents:
@@ -168,7 +175,7 @@ def _found(wanted: str | None, parent: str | None = None) -> tuple[list[Definiti
                 _read(uuid, each, names, found, damaged)
         except DamagedDefinition as error:
             damaged.append(error)
-    return found, damaged
+    return [replace(each, managed=True) if each.uuid in managed else each for each in found], damaged
 
 
 def _is_parent(name: str) -> bool:
@@ -220,25 +227,38 @@ def define(definition: Definition) -> Callable[[], None]:
     """Write a definition, and the script folders without which mdevctl 1.2 refuses to run at all.
 
     Returns what takes it back: the file is then as it was, byte for byte, or gone. A file that is written anew keeps
-    its mode, as with mdevctl.
+    its mode, as with mdevctl. The mark comes first, since a device with it never starts by itself.
     """
     for folder in ("callouts", "notifiers"):
         files.make_folder(os.path.join(STORE, SCRIPT_FOLDER, folder))
     path = definition.path
     former, mode = files.content(path), _mode(path)
-    files.write(path, encode(definition), mode)
-    return partial(_put_back, path, former, mode)
+    unmark = marks.leave(KIND, definition.uuid, definition.managed)
+    try:
+        files.write(path, encode(definition), mode)
+    except BaseException:
+        unmark()
+        raise
+    return partial(_put_back, path, former, mode, unmark)
 
 
 def undefine(definition: Definition) -> Callable[[], None]:
     """Remove a definition, and its parent's folder with the last one; one that is gone already is no error.
 
-    Returns what takes it back: the file is then as it was, byte for byte.
+    Returns what takes it back: the file is then as it was, byte for byte. The mark goes with the last definition that
+    there is of the UUID.
     """
     path = definition.path
     former, mode = files.content(path), _mode(path)
     files.remove(path)
-    return partial(_put_back, path, former, mode)
+    mark = marks.leave(KIND, definition.uuid, definition.managed and _is_defined(definition.uuid))
+    return partial(_put_back, path, former, mode, mark)
+
+
+def _is_defined(uuid: str) -> bool:
+    """Whether there is a file of this UUID, be it one that cannot be understood."""
+    others, damaged = defined(uuid)
+    return bool(others) or any(place_of(damage)[1] == uuid for damage in damaged)
 
 
 def _mode(path: str) -> int:
@@ -248,11 +268,12 @@ def _mode(path: str) -> int:
         return MODE
 
 
-def _put_back(path: str, data: bytes | None, mode: int) -> None:
+def _put_back(path: str, data: bytes | None, mode: int, mark: Callable[[], None]) -> None:
     if data is None:
         files.remove(path)
     else:
         files.write(path, data, mode)
+    mark()
 
 
 def clear_up(parents: Iterable[str]) -> None:

@@ -37,6 +37,9 @@ class Peer:
     program: str | None = None
 
 
+# By which managed devices come and go with guests. libvirt runs it where it finds it.
+HOOK = "/etc/libvirt/hooks/qemu.d/50-nodedev"
+
 PEERS = {
     "mdevctl": Peer("60-mdevctl.rules", re.compile(r"(/\S*mdevctl) start-parent-mdevs")),
     "driverctl": Peer("05-driverctl.rules", re.compile(r"(driverctl)@"), "/usr/sbin/driverctl"),
@@ -86,3 +89,12 @@ def warning(peer: str | None) -> list[str]:
         return []
     host = shown(os.uname().nodename)
     return [f"what is defined on {host} will not be there after a boot: {lacking}. Apply the role {ROLE} to this host"]
+
+
+def hook_warning() -> list[str]:
+    """That managed devices of this host will not be made for guests, if that is so; it names no device, as above."""
+    if os.access(HOOK, os.X_OK):
+        return []
+    host = shown(os.uname().nodename)
+    lacking = f"{HOOK} is not there"
+    return [f"what is managed on {host} will not be made for guests: {lacking}. Apply the role {ROLE} to this host"]

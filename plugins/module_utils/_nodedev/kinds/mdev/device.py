@@ -15,13 +15,13 @@ from typing import Any
 from ... import wishes
 from ...errors import BadInput, InUse, Missing, NodedevError
 from ...grammar import checked_address, checked_attrs, checked_type, checked_uuid
-from ...host import holders, mdev_parents, mdevs
+from ...host import holders, mdev_parents, mdevs, starting
 from ...host.oddities import Oddities
 from ...host.processes import Holder
 from ...names import called, device_name, mdev_name
 from ...plan import Step, of_pool
 from ...resource import Plan
-from ...store import callouts, mdevctl
+from ...store import callouts, marks, mdevctl
 from ...store.callouts import Refused, Scripts
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs, Definition
@@ -49,6 +49,7 @@ class Wish:
     attrs: Attrs | None = None
     persistent: bool = True
     autostart: bool | None = None
+    managed: bool | None = None
     force: bool = False
     replace: bool = False
     wait_timeout: float = 30
@@ -64,6 +65,7 @@ class Wish:
             options["parent"] = checked_address("parent", options["parent"])
         checked_type(options.get("type"))
         wishes.check(options)
+        wishes.check_managed(options)
         return cls(attrs=None if attrs is None else checked_attrs(attrs), **options)
 
 
@@ -79,7 +81,8 @@ class Observation:
     sense. ``callouts`` are mdevctl's scripts, None where there are none. ``script_attrs`` are the attributes that they
     tell of a device that runs undefined, or why they do not; ``changeable`` says that they change attributes of such a
     device while it runs. ``instead`` is what is there where the parent is not registered.
-    ``pool`` is the pool of a device that is to be absent.
+    ``pool`` is the pool of a device that is to be absent. ``marked`` says that the UUID has the mark of a managed
+    device, be it defined or not.
     """
 
     address: str | None
@@ -98,6 +101,7 @@ class Observation:
     changeable: bool = False
     instead: tuple[str, ...] = ()
     pool: str | None = None
+    marked: bool = False
 
     @property
     def definition(self) -> Definition | None:
@@ -147,7 +151,7 @@ def observe(wish: Wish) -> Observation:
     found = _found(wish)
     active, leaving = found.active, found.leaving
     path = mdev_parents.path_of(found.address) if found.address else None
-    held_by = holders.of_nodes(active.nodes) if active else leaving.holders if leaving else ()
+    held_by = starting.holders_of(KIND, active.uuid, active.nodes) if active else leaving.holders if leaving else ()
     oddities = Oddities()
     types = mdev_parents.types_of(path, oddities) if path else {}
     if active is not None and active.oddity is not None:
@@ -171,6 +175,7 @@ def observe(wish: Wish) -> Observation:
         changeable=_changeable(wish, active, found.definitions, scripts),
         instead=instead,
         pool=_pool(wish.uuid) if wish.state == "absent" else None,
+        marked=marks.is_marked(KIND, wish.uuid),
     )
 
 
@@ -193,6 +198,7 @@ def _instead(wish: Wish, found: _Found) -> tuple[str, ...]:
 def clear_up(wish: Wish, seen: Observation) -> bool:
     """Remove what killed runs have left, and wait for the end of a removal that nobody keeps; whether there was one."""
     mdevctl.clear_up(seen.cards)
+    marks.clear_up(KIND, wish.uuid)
     leaving = [Leaving(wish.uuid, seen.address, seen.holders)] if seen.leaving and seen.address is not None else []
     return mdev_leaving.await_end(leaving, wish.wait_timeout)
 
@@ -299,14 +305,25 @@ def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
     def is_meant(parent: str) -> bool:
         return wish.parent is None or parent == seen.address
 
-    change = [steps.undefine(each, _terms(wish, seen)) for each in seen.definitions if is_meant(each.parent)]
-    change += [steps.discard(damage) for damage in seen.damaged if _discarded(wish, seen, damage)]
+    gone = [each for each in seen.definitions if is_meant(each.parent)]
+    left = tuple(each for each in seen.definitions if each not in gone)
+    discarded = [damage for damage in seen.damaged if _discarded(wish, seen, damage)]
+    change = [*(steps.undefine(each, _terms(wish, seen)) for each in gone), *map(steps.discard, discarded)]
+    marked = seen.marked and bool(left or _damaged_left(wish, seen, discarded))
+    if seen.marked and not marked and (discarded or not gone):
+        # Else the mark goes with the last definition.
+        change.append(steps.unmark(wish.uuid))
     active = seen.active
     if active is not None and is_meant(active.parent):
         change.append(_remove(wish, seen, active))
         active = None
-    left = tuple(each for each in seen.definitions if not is_meant(each.parent))
-    return _planned(seen, of_pool(change, seen.pool), active, left)
+    planned = _planned(seen, of_pool(change, seen.pool), active, left)
+    return replace(planned, then=replace(planned.then, marked=marked))
+
+
+def _damaged_left(wish: Wish, seen: Observation, discarded: Sequence[DamagedDefinition]) -> list[DamagedDefinition]:
+    """The damaged files of this UUID that stay."""
+    return [each for each in seen.damaged if each not in discarded and mdevctl.place_of(each)[1] == wish.uuid]
 
 
 def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
@@ -316,6 +333,8 @@ def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
     _refuse_other(wish, seen, target, strays)
     outdated = active is not None and defined is not None and defined.attrs != target.attrs
     wrong = active is not None and (active.parent, active.type) != (target.parent, target.type)
+
+    with_guest = target.managed and wish.persistent
 
     terms = _terms(wish, seen)
 
@@ -328,12 +347,16 @@ def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
 
     remove = []
     change = _change(wish, seen, target) if outdated and not wrong and wish.state == "present" else []
-    if active is not None and (wrong or wish.state == "inactive" or (outdated and wish.replace and not change)):
+    goes = wrong or wish.state == "inactive" or (outdated and wish.replace and not change)
+    becomes_managed = with_guest and not seen.marked
+    if active is not None and (goes or (becomes_managed and not seen.holders)):
         remove.append(_remove(wish, seen, active))
         active = None
-    if wish.state == "inactive":
+    if wish.state == "inactive" or (with_guest and active is None):
         # What cannot be taken back comes last.
         return _planned(seen, (*define, *remove), None, definitions, _not_compared(wish, seen))
+    if active is not None and becomes_managed:
+        return _planned(seen, (*change, *define), active, definitions, (_stays_held(seen, active),))
     if active is not None:
         warning = f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true"
         # One that runs undefined may be of a run that was killed before it had set them.
@@ -346,16 +369,25 @@ def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
     return _planned(seen, (*remove, *_create(wish, seen, target), *define), made, definitions)
 
 
+def _stays_held(seen: Observation, active: mdevs.Mdev) -> str:
+    """The warning that a device that somebody uses is not taken away for being managed from now on."""
+    return (
+        f"mdev {active.uuid} is in use by {holders.named(seen.holders)} and stays until it is removed or the host"
+        " boots: from then on it comes and goes with its guest"
+    )
+
+
 def _target(wish: Wish, seen: Observation) -> Definition:
     """The device as it should be, what the wish leaves open filled in from what is known of it."""
     defined = seen.definition
     if seen.address is None:
         listed = mdev_parents.listed(seen.registered, seen.instead)
         raise Missing("parent", f"mdev {wish.uuid} is not known here; {listed}")
-    if seen.parent is None and (defined is None or wish.state == "present"):
+    former = _former(seen)
+    managed = wish.managed if wish.managed is not None else former is not None and former.managed
+    if seen.parent is None and (defined is None or (wish.state == "present" and not (managed and wish.persistent))):
         listed = mdev_parents.listed(seen.registered, seen.instead)
         raise BadInput("parent", seen.address, f"it is not registered for mediated devices now; {listed}")
-    former = _former(seen)
     running = seen.active if seen.active is not None and seen.active.parent == seen.address else None
     if wish.type is not None:
         kind = _type_id(wish, seen)
@@ -371,8 +403,22 @@ def _target(wish: Wish, seen: Observation) -> Definition:
         if isinstance(seen.script_attrs, Refused):
             raise seen.script_attrs
         attrs = seen.script_attrs
-    starts = wish.autostart if wish.autostart is not None else former is None or former.autostart
-    return Definition(wish.uuid, seen.address, kind, starts, attrs)
+    starts = _starts(wish, former, managed)
+    return Definition(wish.uuid, seen.address, kind, starts, attrs, managed=managed)
+
+
+def _starts(wish: Wish, former: Definition | None, managed: bool) -> bool:
+    """Whether it starts with its parent; BadInput where it is managed and to do so."""
+    if managed:
+        if wish.autostart and wish.managed is None:
+            raise BadInput(
+                "autostart", True, f"mdev {wish.uuid} is managed, and starts with its guest: set managed: false too"
+            )
+        return False
+    if wish.autostart is not None:
+        return wish.autostart
+    # One that is managed no longer did not start by itself for that reason alone.
+    return former is None or former.autostart or former.managed
 
 
 def _former(seen: Observation) -> Definition | None:
@@ -512,7 +558,9 @@ def _planned(
     warnings: tuple[str, ...] = (),
 ) -> Plan[Observation]:
     stays = active is seen.active
-    then = replace(seen, active=active, definitions=definitions, holders=seen.holders if stays else ())
+    holders = seen.holders if stays else ()
+    marked = any(definition.managed for definition in definitions) if definitions else seen.marked
+    then = replace(seen, active=active, definitions=definitions, holders=holders, marked=marked)
     creates = () if active is None or stays else (active.uuid,)
     return Plan(tuple(steps), then, creates, warnings=warnings)
 
@@ -527,7 +575,12 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
 
 def starts(seen: Observation) -> bool:
     """Whether it is defined, and starts by itself."""
-    return any(definition.autostart for definition in seen.definitions)
+    return any(definition.autostart and not definition.managed for definition in seen.definitions)
+
+
+def comes_with_guest(seen: Observation) -> bool:
+    """Whether it is defined as managed."""
+    return any(definition.managed for definition in seen.definitions)
 
 
 def state(seen: Observation) -> dict[str, Any]:
@@ -559,6 +612,7 @@ def _described(uuid: str, before: Observation, after: Observation) -> dict[str, 
         "active": active is not None,
         "persistent": definition is not None,
         "autostart": definition.autostart if definition else None,
+        "managed": definition is not None and definition.managed,
         "attrs": [{name: value} for name, value in definition.attrs] if definition else [],
         "holders": [holder.document() for holder in after.holders],
     }

@@ -39,6 +39,7 @@ __all__ = [
     "SUBSYSTEM",
     "Wish",
     "clear_up",
+    "comes_with_guest",
     "described",
     "events",
     "locks",
@@ -102,6 +103,11 @@ class _Mdevs:
 
     def with_adopted(self, own: list[Member]) -> list[Member]:
         wish = self.wish
+        if wish.managed and self.asked.autostart:
+            told = f"pool {wish.name} is managed, and its instances start with their guests: set managed: false too"
+            raise BadInput("autostart", True, told)
+        if wish.managed and not wish.persistent:
+            raise BadInput("persistent", False, f"pool {wish.name} is managed, and its instances made from definitions")
         if wish.type is None:
             if not self.seen.choice.offers:
                 self._refuse_parents()
@@ -167,7 +173,7 @@ class _Mdevs:
     def refuse_change(self, stay: Sequence[Member], grows: bool) -> None:
         if grows:
             self._refuse_parents()
-        runs, parents, own = self.wish.state == "present", self._parents, self._own
+        runs, parents, own = self.wish.runs, self._parents, self._own
         for member in stay:
             parent, there = parents.get(member.parent or ""), called(str(member.parent))
             if parent is None and (member.active or (member.id not in own and (runs or not member.rests))):
@@ -196,7 +202,25 @@ class _Mdevs:
 
     def rooms(self, ever: bool) -> Iterator[tuple[str, str, int]]:
         for address, parent in self._parents.items():
-            yield address, parent.card, self._most(parent) if ever else parent.free
+            yield address, parent.card, self._most(parent) if ever else max(parent.free - self._promised(parent), 0)
+
+    @property
+    def _is_lent(self) -> bool:
+        """Whether instances are to be there as soon as guests want them, so that room is kept for all of them."""
+        return bool(self.wish.managed) and self.wish.state == "present"
+
+    @property
+    def _mine(self) -> set[str]:
+        return {*self._own, *(self.wish.uuids or ())}
+
+    def _promised(self, parent: Parent) -> int:
+        """How many managed devices of others do not run there now, for which room is kept as well."""
+        idle = self.seen.definitions.keys() - self.seen.active.keys() - self._mine if self._is_lent else ()
+        return sum(
+            each.managed and (each.parent, each.type) == (parent.address, parent.type)
+            for uuid in idle
+            for each in self.seen.defined(uuid)
+        )
 
     def _most(self, parent: Parent) -> int:
         """How many instances a parent can ever take, where that can be told; what others use may be given free."""
@@ -210,7 +234,8 @@ class _Mdevs:
         return parent.free + own if is_certain else members.MOST
 
     def limits(self, go: Sequence[Member], resting: Mapping[str | None, int]) -> dict[str, int]:
-        gone = {member.id for member in go}
+        # Of a managed pool, instances that run rest too: what they take counts once.
+        apart = {*self._mine} if self._is_lent else {member.id for member in go}
         limits: dict[str, int] = {}
         for parent in self._parents.values():
             if parent.most is None or parent.card in limits:
@@ -220,9 +245,12 @@ class _Mdevs:
                 for device in self.seen.active.values()
                 if self.seen.cards[device.parent] == parent.card
                 and device.type == parent.type
-                and device.uuid not in gone
+                and device.uuid not in apart
             )
-            rest = sum(resting[each.address] for each in self._parents.values() if each.card == parent.card)
+            on_card = [each for each in self._parents.values() if each.card == parent.card]
+            rest = sum(resting[each.address] for each in on_card)
+            if self._is_lent:
+                used += rest + sum(map(self._promised, on_card))
             limits[parent.card] = max(parent.most - (used if self.wish.state == "present" else rest), 0)
         return limits
 
@@ -248,13 +276,15 @@ class _Mdevs:
                 f"mdev {uuid} is defined on {called(definitions[0].parent)}, which has no room for it now: make room"
                 " there, or adopt it with state: inactive"
             )
-        attrs, starts = self.wish.attrs or (), self.wish.autostart is not False
+        attrs, starts, managed = self.wish.attrs or (), self.wish.autostart is not False, bool(self.wish.managed)
         if definitions:
             attrs = definitions[0].attrs if self.asked.attrs is None else attrs
-            starts = definitions[0].autostart if self.asked.autostart is None else starts
+            # One that is managed no longer did not start by itself for that reason alone.
+            kept = self.asked.autostart is None and not definitions[0].managed
+            starts = definitions[0].autostart if kept else starts
         elif self.wish.attrs is None:
             attrs = self._script_attrs(uuid)
-        return Definition(uuid, parent, self._kind(uuid, parent), starts, attrs)
+        return Definition(uuid, parent, self._kind(uuid, parent), starts and not managed, attrs, managed=managed)
 
     def _kind(self, uuid: str, parent: str) -> str:
         """The kernel's id of the type there; of one that stays defined on a parent that does not tell, what it has."""
@@ -309,6 +339,12 @@ class _Mdevs:
             )
             yield steps.remove(device, attrs, self._terms)
 
+    def retired(self, stay: Sequence[Member]) -> Sequence[Member]:
+        if not self._is_lent:
+            return () if self.wish.runs else stay
+        # What a guest has stays with it, and what was started by hand since it is managed.
+        return [each for each in stay if not each.held_by and not any(d.managed for d in self.seen.defined(each.id))]
+
     def define(self, target: Definition) -> tuple[list[Step], tuple[Definition, ...]]:
         definitions = {definition.parent: definition for definition in self.seen.defined(target.uuid)}
         former = definitions.pop(target.parent, None)
@@ -344,6 +380,11 @@ class _Mdevs:
 def _listed(values: Mapping[str, Sequence[str]]) -> str:
     """What a part of the selector is on which parents."""
     return " and ".join(f"{value} on {mdev_parents.named(parents)}" for value, parents in values.items())
+
+
+def comes_with_guest(seen: Observation) -> bool:
+    """Whether an instance is defined as managed."""
+    return any(each.managed for uuid in record.known(seen.record, seen.derived) for each in seen.defined(uuid))
 
 
 def locks(wish: Wish, seen: Observation | None = None) -> set[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ...host import holders, machine, mdev_parents, mdevs
+from ...host import holders, machine, mdev_parents, mdevs, starting
 from ...host.machine import pool_uuid
 from ...host.mdevs import Mdev
 from ...host.processes import Holder
@@ -94,7 +94,7 @@ def observe(wish: Wish) -> Observation:
         damaged=tuple(damaged),
         owners=owners,
         derived=derived,
-        holders=_held(wish, nodes, {*indexes, *derived}),
+        holders=_held(wish, nodes, {*indexes, *derived}, _becomes_managed(wish, nodes, defined)),
         callouts=scripts,
         leaving=tuple(_leaving(record.known(recorded, derived), active, defined)),
         damaged_records=tuple(broken),
@@ -148,14 +148,23 @@ def _cards(former: Record | None, others: Iterable[str] = ()) -> dict[str, str]:
     return {address: mdev_parents.card_of(address) for address in {*mdev_parents.addresses(), *recorded, *others}}
 
 
-def _held(wish: Wish, nodes: Mapping[str, Sequence[str]], members: set[str]) -> dict[str, tuple[Holder, ...]]:
-    """Who holds the nodes of which device.
+def _becomes_managed(wish: Wish, running: Iterable[str], defined: Mapping[str, Sequence[Definition]]) -> bool:
+    """Whether there are instances that run and are not managed yet, as all are to be."""
+    return bool(wish.managed) and not all(each.managed for uuid in running for each in defined.get(uuid, ()))
+
+
+def _held(
+    wish: Wish, nodes: Mapping[str, Sequence[str]], members: set[str], stops: bool
+) -> dict[str, tuple[Holder, ...]]:
+    """Who holds the nodes of which device; ``stops`` says that those that nobody holds are to run no longer.
 
     Where none will be removed, it is found out without opening a node, which would keep out a guest.
     """
     every = [node for own in nodes.values() for node in own]
     shrinks = isinstance(wish.count, int) and wish.count < len(members)
     drops = wish.uuids is not None and not members.issubset(wish.uuids)
-    look = holders.of_nodes if wish.state != "present" or shrinks or drops else holders.seen
+    look = holders.of_nodes if wish.state != "present" or shrinks or drops or stops else holders.seen
     held = look(every) if every else []
+    taken = {each.node for each in held}
+    held += starting.awaiting(KIND, {uuid: own for uuid, own in nodes.items() if not taken.intersection(own)})
     return {uuid: tuple(holder for holder in held if holder.node in own) for uuid, own in nodes.items()}

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ... import wishes
 from ...errors import BadInput
 from ...grammar import checked_attrs, checked_type, checked_uuid
 from ...pools import fields, members, placement, record
@@ -17,7 +18,7 @@ from .parents import Selector
 
 KIND = "mdev"
 # What holds for new instances of a pool that was not told otherwise, and what the parent of one is told as.
-DEFAULTS = {"parents": {}, "placement": placement.SPREAD, "attrs": [], "autostart": True}
+DEFAULTS = {"parents": {}, "placement": placement.SPREAD, "attrs": [], "autostart": True, "managed": False}
 PARENT = "parent_addr"
 
 
@@ -35,6 +36,7 @@ class Wish:
     attrs: Attrs | None = None
     persistent: bool = True
     autostart: bool | None = None
+    managed: bool | None = None
     identity: str | None = None
     adopt: bool = False
     force: bool = False
@@ -45,6 +47,7 @@ class Wish:
         """A wish whose every part fits its grammar; raises BadInput naming the option that does not."""
         options = checked(options)
         checked_type(options.get("type"))
+        wishes.check_managed(options)
         if options.get("uuids") is not None:
             options["uuids"] = tuple(checked_uuid(uuid, "uuids") for uuid in options["uuids"])
             if len(set(options["uuids"])) != len(options["uuids"]):
@@ -56,6 +59,11 @@ class Wish:
         if options.get("attrs") is not None:
             options["attrs"] = checked_attrs(options["attrs"])
         return cls(**options)
+
+    @property
+    def runs(self) -> bool:
+        """Whether its instances are to run now: managed ones do when guests want them."""
+        return self.state == "present" and not self.managed
 
     def filled(self, former: Record | None) -> Wish:
         """The wish with what it leaves open taken from the record; DamagedDefinition where the record has nonsense.
@@ -77,6 +85,7 @@ class Wish:
             "placement": self.placement,
             "attrs": None if self.attrs is None else [{name: value} for name, value in self.attrs],
             "autostart": self.autostart,
+            "managed": self.managed,
             "identity": self.identity,
         }
         return {key: value for key, value in options.items() if value is not None}
@@ -108,6 +117,7 @@ def kept(recorded: Record) -> Wish:
             placement=fields.choice(wish, "placement", placement.WAYS),
             attrs=None if attrs is None else checked_attrs(attrs),
             autostart=fields.flag(wish, "autostart"),
+            managed=fields.flag(wish, "managed"),
             identity=record.identity_of(wish),
         )
     except BadInput as error:

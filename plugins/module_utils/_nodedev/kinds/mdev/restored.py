@@ -23,9 +23,9 @@ def defined(arrived: str | None) -> tuple[list[Definition], list[DamagedDefiniti
 
 
 def summary(definition: Definition) -> tuple[str, str, bool]:
-    """Its UUID, the device as a person knows it, and whether it is to start with its parent."""
+    """Its UUID, the device as a person knows it, and whether it is to start with its parent, as no managed one is."""
     name = f"mdev {definition.uuid} of type {definition.type} on {called(definition.parent)}"
-    return definition.uuid, name, definition.autostart
+    return definition.uuid, name, definition.autostart and not definition.managed
 
 
 def place(definition: Definition) -> Sequence[str]:
@@ -69,6 +69,7 @@ def facts(definition: Definition) -> dict[str, Any]:
         "parent": mdev_parents.name_of(path) if path else None,
         "parent_missing": path is None,
         **definition.document(),
+        "managed": definition.managed,
         "active": device is not None and device.parent == definition.parent,
         "drift": list(_drift(definition, device)) if device else [],
     }

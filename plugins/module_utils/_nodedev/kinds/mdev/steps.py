@@ -16,7 +16,7 @@ from ...grammar import checked_attribute_name
 from ...host.mdevs import Mdev
 from ...names import called
 from ...plan import Step
-from ...store import callouts, mdevctl
+from ...store import callouts, marks, mdevctl
 from ...store.callouts import Scripts
 from ...store.files import DamagedDefinition, removal
 from ...store.mdevctl import Attrs, Definition
@@ -139,7 +139,7 @@ def define(target: Definition, former: Definition | None, terms: Terms) -> Step:
     mdevctl.check(target)
     if former is not None:
         target = replace(target, file=former.file)
-    start = "auto" if target.autostart else "manual"
+    start = "with its guest" if target.managed else "auto" if target.autostart else "manual"
     verb = "define" if former is None else "change the definition of"
     described = (
         f"{verb} mdev {target.uuid} with type {target.type} on {called(target.parent)}, start {start}{_listed(target)}"
@@ -153,6 +153,16 @@ def undefine(definition: Definition, terms: Terms) -> Step:
     described = f"undefine mdev {definition.uuid} on {called(definition.parent)}"
     return _kept(
         described, lambda: mdevctl.undefine(definition), ("undefine", definition), ("define", definition), terms
+    )
+
+
+def unmark(uuid: str) -> Step:
+    """Remove the mark of a managed device whose definition is gone. Scripts know of no marks, and are not asked."""
+    put_back: list[Callable[[], None]] = []
+    return Step(
+        f"remove the mark of mdev {uuid} as managed",
+        lambda: put_back.append(marks.leave(mdevctl.KIND, uuid, False)),
+        lambda: put_back.pop()(),
     )
 
 

@@ -54,6 +54,11 @@ class Wish:
         checked_luns(options.get("wait_luns", 0))
         return cls(**options)
 
+    @property
+    def runs(self) -> bool:
+        """Whether its instances are to run now."""
+        return self.state == "present"
+
     def filled(self, former: Record | None) -> Wish:
         """The wish with what it leaves open taken from the record; DamagedDefinition where the record has nonsense.
 

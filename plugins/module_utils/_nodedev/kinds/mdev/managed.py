@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Managed mediated devices: which of them a domain names, and how one is made for it and removed after it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from ... import locks, resource
+from ...errors import InUse, NodedevError
+from ...host import holders, mdev_parents, mdevs, processes, starting
+from ...host.processes import Holder
+from ...libvirt.domain_document import Hostdev
+from ...names import called
+from ...plan import apply
+from ...store import callouts, guests, marks, mdevctl
+from ...store.mdevctl import Definition
+from ...text import shown
+from ...waiting import wait_for
+from . import device, restored, steps
+from .device import KIND, Wish
+
+# Seconds for a guest that has ended to let go of its devices.
+LETTING_GO = 5.0
+
+
+def named(devices: Iterable[Hostdev]) -> list[str]:
+    """The UUIDs of the mediated devices among those of a domain, each once."""
+    found = [each.address.get("uuid", "").lower() for each in devices if each.type == "mdev"]
+    return [*dict.fromkeys(filter(None, found))]
+
+
+def is_managed(definition: Definition) -> bool:
+    """Whether it has the mark."""
+    return definition.managed
+
+
+def managed(uuid: str) -> Definition | None:
+    """The definition of a device that is managed, None of any other.
+
+    Raises NodedevError where it is managed and what it is cannot be told.
+    """
+    if mdevctl.uuid_of(uuid) != uuid or not marks.is_marked(KIND, uuid):
+        return None
+    definitions, damaged = mdevctl.defined(uuid)
+    if len(definitions) > 1:
+        parents = ", ".join(called(each.parent) for each in definitions)
+        raise NodedevError(f"mdev {uuid} is managed and defined under several parents: {parents}")
+    if definitions:
+        return definitions[0]
+    if damaged:
+        raise damaged[0]
+    raise NodedevError(
+        f"mdev {uuid} is managed, but its definition is gone: define it again, or have the task say state: absent"
+    )
+
+
+def is_there(uuid: str) -> bool:
+    """Whether the device exists now, whoever made it."""
+    return mdevs.find(uuid) is not None
+
+
+def make(definition: Definition, seconds: float) -> bool:
+    """Make the device with its attributes, and wait until it is complete; whether it was not there before.
+
+    What is in its way for a moment, such as a driver that still starts, is waited for, so many seconds.
+    """
+
+    def is_decided() -> bool:
+        found = restored.hindrance(definition)
+        return found is None or not found.passing
+
+    wait_for(is_decided, seconds)
+    hindrance = restored.hindrance(definition)
+    if hindrance is not None:
+        raise NodedevError(f"mdev {definition.uuid} cannot be made: {hindrance.reason}")
+    wish = Wish(
+        definition.uuid,
+        type=definition.type,
+        parent=definition.parent,
+        attrs=definition.attrs,
+        persistent=False,
+        wait_timeout=seconds,
+    )
+    return bool(resource.ensure(device, wish)["changed"])
+
+
+def unmake(uuid: str, seconds: float) -> None:
+    """Remove the device, if it is there; raises InUse where somebody has it and does not let go."""
+    found = mdevs.find(uuid)
+    if found is None:
+        return
+    with locks.held([mdev_parents.card_of(found.parent)], seconds):
+        found = mdevs.find(uuid)
+        if found is None:
+            return
+        nodes = found.nodes
+        wait_for(lambda: not holders.of_nodes(nodes), min(LETTING_GO, seconds))
+        held = holders.of_nodes(nodes)
+        if held:
+            raise InUse(f"mdev {uuid} is in use by {holders.named(held)}", [each.document(uuid=uuid) for each in held])
+        apply([steps.remove(found, (), steps.Terms(seconds, callouts.found()))])
+
+
+def wanted_by(uuid: str) -> str:
+    """Who has the device open, or will in a moment since its command line names it, in words; nothing for nobody."""
+    found = mdevs.find(uuid)
+    held = holders.of_nodes(found.nodes) if found is not None else []
+    if held:
+        return holders.named(held)
+    return ", ".join(f"process {pid} ({shown(processes.command(pid))})" for pid in processes.naming(uuid))
+
+
+def domains(uuids: Collection[str]) -> dict[str, str]:
+    """Which domain has which of these devices now: the one it was made for, else the one that has it open."""
+    lent = guests.lent(KIND).items()
+    recorded = {uuid: guest.name for uuid, guest in lent if uuid in uuids and starting.is_awaited(guest)}
+    nodes = {uuid: found.nodes for uuid in uuids if uuid not in recorded and (found := mdevs.find(uuid)) is not None}
+    opened = holders.seen([node for own in nodes.values() for node in own])
+    return {**recorded, **_domains_of(nodes, opened)}
+
+
+def _domains_of(nodes: dict[str, tuple[str, ...]], opened: Collection[Holder]) -> dict[str, str]:
+    by_node = {holder.node: holder.domain for holder in opened if holder.domain is not None}
+    return {uuid: by_node[node] for uuid, own in nodes.items() for node in own if node in by_node}
