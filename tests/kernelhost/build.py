@@ -44,9 +44,9 @@ PACKAGES = (
 )
 # Never read in a test guest, and a third of the packages' files.
 EXCLUDED = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
-ENABLED_UNITS = ("libvirtd.socket", "ssh.service", "systemd-networkd.service", "testhw.service")
-# libvirtd starts when it is first asked, by its socket.
-DISABLED_UNITS = ("libvirtd.service",)
+# Daemons of libvirt's start when they are first asked, by their sockets, which go with the units in Debian 13.
+DISABLED_UNITS = ("libvirtd.service", "virtlogd.service")
+ENABLED_UNITS = ("libvirtd.socket", "ssh.service", "systemd-networkd.service", "testhw.service", "virtlogd.socket")
 # Each costs seconds of a boot under emulation, and none does anything for the tests.
 MASKED_UNITS = (
     "apt-daily-upgrade.timer",
@@ -62,12 +62,17 @@ MASKED_UNITS = (
     "nvmefc-boot-connections.service",
     "nvmf-autoconnect.service",
     "serial-getty@ttyS0.service",
+    "systemd-binfmt.service",
+    "systemd-network-generator.service",
+    "systemd-networkd-persistent-storage.service",
     "systemd-networkd-wait-online.service",
     "systemd-pstore.service",
     "systemd-timesyncd.service",
+    "systemd-udev-load-credentials.service",
 )
 # Where the guest's Python looks for modules, whichever Python 3 it is.
 GUEST_PYTHON = "usr/lib/python3/dist-packages"
+UPDATE_DONE = "/usr/lib/systemd/systemd-update-done"
 # What the root disk needs before it can be mounted. ext4 asks for the checksum by a name that no dependency shows.
 INITRD_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
 DISK_SIZE = "3G"
@@ -170,8 +175,10 @@ def _configure(root: Path, log: Path) -> None:
         key.unlink()
     host_key = root / "etc/ssh/ssh_host_ed25519_key"
     run_command([tool("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", "kernelhost", "-f", str(host_key)], log)
-    for verb, units in (("enable", ENABLED_UNITS), ("disable", DISABLED_UNITS), ("mask", MASKED_UNITS)):
+    for verb, units in (("disable", DISABLED_UNITS), ("enable", ENABLED_UNITS), ("mask", MASKED_UNITS)):
         run_command([tool("chroot"), str(root), "systemctl", verb, *units], log)
+    # What there is to do once after an update of /usr, the packages' scripts have done.
+    run_command([tool("chroot"), str(root), UPDATE_DONE], log)
 
 
 def _make_initrd(root: Path, work: Path, kernel: Kernel, target: Path, log: Path) -> None:
