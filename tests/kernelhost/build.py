@@ -72,7 +72,6 @@ MASKED_UNITS = (
 )
 # Where the guest's Python looks for modules, whichever Python 3 it is.
 GUEST_PYTHON = "usr/lib/python3/dist-packages"
-UPDATE_DONE = "/usr/lib/systemd/systemd-update-done"
 # What the root disk needs before it can be mounted. ext4 asks for the checksum by a name that no dependency shows.
 INITRD_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
 DISK_SIZE = "3G"
@@ -177,8 +176,9 @@ def _configure(root: Path, log: Path) -> None:
     run_command([tool("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", "kernelhost", "-f", str(host_key)], log)
     for verb, units in (("disable", DISABLED_UNITS), ("enable", ENABLED_UNITS), ("mask", MASKED_UNITS)):
         run_command([tool("chroot"), str(root), "systemctl", verb, *units], log)
-    # What there is to do once after an update of /usr, the packages' scripts have done.
-    run_command([tool("chroot"), str(root), UPDATE_DONE], log)
+    # What there is to do once after an update of /usr, the packages' scripts have done (systemd-update-done(8)).
+    for folder in ("etc", "var"):
+        (root / folder / ".updated").touch()
 
 
 def _make_initrd(root: Path, work: Path, kernel: Kernel, target: Path, log: Path) -> None:
