@@ -3,6 +3,7 @@
 
 LISTS := tests/packages.txt tests/simhost/packages.txt tests/kernelhost/packages.txt tests/bench/packages.txt
 RUN := .venv/bin/python tests/run.py
+RELEASES := bookworm trixie
 KERNELHOST := PYTHONPATH=tests .venv/bin/python -m kernelhost
 
 .PHONY: help setup demo test lint test-unit test-sim test-kernel bench kernelhost-up kernelhost-down clean
@@ -40,12 +41,12 @@ bench: setup ## Measure the inventory and pools, and write docs/performance.md
 conformance: setup ## Compare the inventory with a real libvirtd's, device by device
 	@$(RUN) conformance
 
-kernelhost-up: setup ## Boot the virtual machine and leave it running
+kernelhost-up: setup ## Boot the virtual machine of KERNELHOST_RELEASE, else Debian 13's, and leave it running
 	@$(KERNELHOST) up
 
-kernelhost-down: ## Stop the virtual machine
-	@$(KERNELHOST) down
+kernelhost-down: ## Stop the virtual machines
+	@for release in $(RELEASES); do $(KERNELHOST) down --release $$release || exit; done
 
 clean: ## Remove what the commands above made in this folder
-	@if [ -e .venv ]; then $(KERNELHOST) down; fi
+	@if [ -e .venv ]; then $(MAKE) --no-print-directory kernelhost-down; fi
 	rm -rf .build .venv .venv-2.16 .venv-2.18 .venv-3.9

@@ -17,6 +17,8 @@ from . import hosts, waivers
 from .compare import compare
 from .hosts import DUMP, EVERYTHING, ROOT, Dump
 
+pytestmark = pytest.mark.every_release
+
 URI = "qemu:///system"
 PARENTS = ("0000:02:00.0", "mtty")
 UUIDS = ("83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002")

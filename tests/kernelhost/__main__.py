@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from .debian import RELEASES
 from .image import find_or_build
 from .machine import Machine
 from .steps import KernelhostError, say
@@ -29,7 +30,7 @@ def main() -> int:
             signal.signal(number, _interrupt)
     try:
         action: Action = arguments.action
-        return action(Machine(supervised=False), arguments)
+        return action(Machine(release=arguments.release, supervised=False), arguments)
     except KernelhostError as error:
         say(f"error: {error}")
         return EXIT_FAILED
@@ -47,13 +48,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m kernelhost",
         description="A virtual machine with a real kernel, real drivers and a real libvirtd, for tests.",
-        epilog="Environment: KERNELHOST_STATE (folder of the running machine), KERNELHOST_ACCEL (kvm or tcg), "
-        "KERNELHOST_MIRROR (Debian mirror, and after a space its security archive), XDG_CACHE_HOME.",
+        epilog="Environment: KERNELHOST_RELEASE (the release unless --release names it), KERNELHOST_STATE (folder of "
+        "the running machines, one for each release), KERNELHOST_ACCEL (kvm or tcg), KERNELHOST_MIRROR (Debian mirror, "
+        "and after a space its security archive), XDG_CACHE_HOME.",
     )
+    release = argparse.ArgumentParser(add_help=False)
+    release.add_argument("--release", choices=RELEASES, help="Debian 12 or, as long as nothing else is said, Debian 13")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
     def add(name: str, action: Action, text: str) -> argparse.ArgumentParser:
-        verb = verbs.add_parser(name, help=text, description=text)
+        verb = verbs.add_parser(name, help=text, description=text, parents=[release])
         verb.set_defaults(action=action)
         return verb
 
@@ -72,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _build(machine: Machine, arguments: argparse.Namespace) -> int:
-    print(find_or_build().folder)
+    print(find_or_build(machine.release).folder)
     return 0
 
 
@@ -111,7 +115,7 @@ def _status(machine: Machine, arguments: argparse.Namespace) -> int:
     if running is None:
         print("down")
         return EXIT_FAILED
-    print(f"up: pid {running.pid}, port {running.port}, {running.accelerator}")
+    print(f"up: {machine.release}, pid {running.pid}, port {running.port}, {running.accelerator}")
     print(f"image: {running.image}")
     print(f"state: {machine.state}")
     return 0

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Builds an image: Debian's userland and kernel, the test modules, a disk, an initial ram disk. No loop mounts."""
+"""Builds an image of a release: userland, kernel, test modules, a disk, an initial ram disk. No loop mounts."""
 
 from __future__ import annotations
 
 import gzip
 import os
-import shlex
 import shutil
-import subprocess
 import uuid
 from pathlib import Path
 
 from . import debian, paths
+from .kernel import Kernel, build_modules, uncompress, unpack_kernel
 from .steps import KernelhostError, output_of, require_tools, run_command, step, tool
 
 PACKAGES = (
@@ -22,7 +21,7 @@ PACKAGES = (
     "iproute2",
     "kmod",
     "libvirt-clients",
-    "libvirt-daemon-driver-lxc",
+    "libvirt-daemon-driver-qemu",
     "libvirt-daemon-system",
     "lsscsi",
     "mdevctl",
@@ -35,6 +34,8 @@ PACKAGES = (
     "python3-libvirt",
     "python3-lxml",
     "python3-pyudev",
+    "qemu-system-x86",
+    "seabios",
     "sg3-utils",
     "sudo",
     "systemd-sysv",
@@ -43,13 +44,9 @@ PACKAGES = (
 )
 # Never read in a test guest, and a third of the packages' files.
 EXCLUDED = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
-# No such hardware can be in the guest.
-EXCLUDED_DRIVERS = ("drivers/infiniband", "drivers/media", "drivers/net/wireless", "drivers/staging", "sound")
-SAMPLES = ("mbochs", "mdpy", "mtty")
-OWN_MODULES = ("fcmaxnpiv", "vgpusim")
-ENABLED_UNITS = ("libvirtd.socket", "ssh.service", "systemd-networkd.service", "testhw.service")
-# libvirtd starts when it is first asked, by its socket.
-DISABLED_UNITS = ("libvirtd.service",)
+# Daemons of libvirt's start when they are first asked, by their sockets, which go with the units in Debian 13.
+DISABLED_UNITS = ("libvirtd.service", "virtlogd.service")
+ENABLED_UNITS = ("libvirtd.socket", "ssh.service", "systemd-networkd.service", "testhw.service", "virtlogd.socket")
 # Each costs seconds of a boot under emulation, and none does anything for the tests.
 MASKED_UNITS = (
     "apt-daily-upgrade.timer",
@@ -65,13 +62,16 @@ MASKED_UNITS = (
     "nvmefc-boot-connections.service",
     "nvmf-autoconnect.service",
     "serial-getty@ttyS0.service",
-    "systemd-machined.service",
+    "systemd-binfmt.service",
+    "systemd-network-generator.service",
+    "systemd-networkd-persistent-storage.service",
     "systemd-networkd-wait-online.service",
     "systemd-pstore.service",
     "systemd-timesyncd.service",
+    "systemd-udev-load-credentials.service",
 )
-# Where Debian 12's Python looks for modules that no package brings.
-GUEST_PYTHON = "usr/local/lib/python3.11/dist-packages"
+# Where the guest's Python looks for modules, whichever Python 3 it is.
+GUEST_PYTHON = "usr/lib/python3/dist-packages"
 # What the root disk needs before it can be mounted. ext4 asks for the checksum by a name that no dependency shows.
 INITRD_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
 DISK_SIZE = "3G"
@@ -80,15 +80,12 @@ TOOLS = (
     "chroot",
     "cpio",
     "depmod",
-    "dpkg-deb",
-    "gcc",
-    "make",
     "mke2fs",
     "mmdebstrap",
     "modprobe",
     "qemu-img",
-    "readelf",
     "setpriv",
+    "sh",
     "ssh-keygen",
     "tar",
     "unshare",
@@ -96,7 +93,7 @@ TOOLS = (
 )
 
 
-def build_image(work: Path, kernel: debian.Kernel) -> Path:
+def build_image(work: Path, release: debian.Release) -> Path:
     """Make a folder in `work` with disk.qcow2, vmlinux and initrd.gz; the rest of `work` is the caller's to remove."""
     require_tools(TOOLS)
     if os.geteuid() != 0:
@@ -104,17 +101,19 @@ def build_image(work: Path, kernel: debian.Kernel) -> Path:
     log = work / "build.log"
     root = work / "root"
     image = work / "image"
-    image.mkdir()
-    with step("installing Debian packages"):
-        _make_root(root, work / "packages", kernel, log)
+    for folder in (image, work / "kernel"):
+        folder.mkdir()
     with step("unpacking the kernel"):
-        unpacked = _unpack_kernel(work / "packages", kernel, root, log)
+        kernel = unpack_kernel(work / "kernel", release, log)
     with step("building kernel modules"):
-        _build_modules(unpacked, work / "modules", kernel, root, log)
+        build_modules(kernel, log)
+    with step("installing Debian packages"):
+        _make_root(root, release, log)
     with step("setting up the guest"):
         _configure(root, log)
     with step("making kernel and initial ram disk"):
-        _make_kernel(unpacked, kernel, image / "vmlinux")
+        uncompress(kernel, image / "vmlinux")
+        _install_modules(kernel, root, log)
         _make_initrd(root, work / "initrd", kernel, image / "initrd.gz", log)
     with step("making the disk image"):
         _make_disk(root, work / "disk.raw", image / "disk.qcow2", log)
@@ -123,73 +122,36 @@ def build_image(work: Path, kernel: debian.Kernel) -> Path:
     return image
 
 
-def _make_root(root: Path, packages: Path, kernel: debian.Kernel, log: Path) -> None:
-    """Install the guest's packages into `root`; download, without installing, the kernel's into `packages`.
+def _make_root(root: Path, release: debian.Release, log: Path) -> None:
+    """Install the guest's packages into `root`.
 
-    The kernel image is not installed as a package: it would build an initial ram disk that nothing uses.
+    The kernel's is not one of them: it would build an initial ram disk that nothing uses.
     """
-    packages.mkdir()
-    wanted = (f"linux-image-{kernel.release}={kernel.version}", f"linux-source-6.1={kernel.version}")
-    download = (
-        f'cd {shlex.quote(str(packages))} && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download {" ".join(wanted)}'
-    )
     options = [f"--aptopt={option}" for option in debian.apt_options()]
-    # The downloads are outside the folders that apt's own user may enter.
-    options += ['--aptopt=APT::Sandbox::User "root";', "--dpkgopt=force-unsafe-io"]
+    options += ["--dpkgopt=force-unsafe-io"]
     options += [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED]
-    try:
-        run_command(
-            [
-                # Its mounts below the root are seen by nobody else, so nothing can hold them and they end with it.
-                *(tool("unshare"), "--mount", "--propagation", "private", "--"),
-                tool("mmdebstrap"),
-                "--mode=root",
-                "--variant=apt",
-                "--format=directory",
-                f"--include={','.join(PACKAGES)}",
-                f"--customize-hook={download}",
-                *options,
-                debian.SUITE,
-                str(root),
-                *debian.sources(),
-            ],
-            log,
-        )
-    except KernelhostError as error:
-        raise KernelhostError(
-            f"{error}\nIf the mirror has no linux-image-{kernel.release} {kernel.version}, this machine's kernel "
-            "headers are of another version: run: apt-get update && apt-get install linux-headers-amd64"
-        ) from error
+    run_command(
+        [
+            # Its mounts below the root are seen by nobody else, so nothing can hold them and they end with it.
+            *(tool("unshare"), "--mount", "--propagation", "private", "--"),
+            tool("mmdebstrap"),
+            "--mode=root",
+            "--variant=apt",
+            "--format=directory",
+            f"--include={','.join(PACKAGES)}",
+            *options,
+            release.suite,
+            str(root),
+            *debian.sources(release),
+        ],
+        log,
+    )
 
 
-def _unpack_kernel(packages: Path, kernel: debian.Kernel, root: Path, log: Path) -> Path:
-    """Put the kernel's modules into `root`; return a folder with vmlinuz, and the parts of the source that we use."""
-    unpacked = packages / "unpacked"
-    for package in packages.glob("*.deb"):
-        run_command([tool("dpkg-deb"), "--extract", str(package), str(unpacked)], log)
-    modules = unpacked / "lib" / "modules" / kernel.release
-    for folder in EXCLUDED_DRIVERS:
-        shutil.rmtree(modules / "kernel" / folder)
+def _install_modules(kernel: Kernel, root: Path, log: Path) -> None:
+    """Put the kernel's modules into `root`."""
     (root / "usr/lib/modules").mkdir(exist_ok=True)
-    modules.rename(root / "usr/lib/modules" / kernel.release)
-    members = [f"linux-source-6.1/{name}" for name in ("samples/vfio-mdev", "scripts/extract-vmlinux")]
-    archive = unpacked / "usr/src/linux-source-6.1.tar.xz"
-    run_command([tool("tar"), "-x", "-I", "xz -T0", "-f", str(archive), "-C", str(unpacked), *members], log)
-    return unpacked
-
-
-def _build_modules(unpacked: Path, work: Path, kernel: debian.Kernel, root: Path, log: Path) -> None:
-    """Build the samples of the kernel source and our own modules, and install them into `root`."""
-    shutil.copytree(paths.PACKAGE / "modules", work)
-    samples = unpacked / "linux-source-6.1/samples/vfio-mdev"
-    for path in samples.glob("*.[ch]"):
-        shutil.copy(path, work)
-    jobs = f"-j{os.cpu_count() or 1}"
-    run_command([tool("make"), "-C", str(kernel.headers), f"M={work}", jobs, "modules"], log)
-    target = root / "usr/lib/modules" / kernel.release / "updates"
-    target.mkdir()
-    for name in (*SAMPLES, *OWN_MODULES):
-        shutil.copy(work / f"{name}.ko", target)
+    kernel.modules.rename(root / "usr/lib/modules" / kernel.release)
     run_command([tool("depmod"), "-b", str(root), kernel.release], log)
 
 
@@ -212,23 +174,14 @@ def _configure(root: Path, log: Path) -> None:
         key.unlink()
     host_key = root / "etc/ssh/ssh_host_ed25519_key"
     run_command([tool("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", "kernelhost", "-f", str(host_key)], log)
-    for verb, units in (("enable", ENABLED_UNITS), ("disable", DISABLED_UNITS), ("mask", MASKED_UNITS)):
+    for verb, units in (("disable", DISABLED_UNITS), ("enable", ENABLED_UNITS), ("mask", MASKED_UNITS)):
         run_command([tool("chroot"), str(root), "systemctl", verb, *units], log)
+    # What there is to do once after an update of /usr, the packages' scripts have done (systemd-update-done(8)).
+    for folder in ("etc", "var"):
+        (root / folder / ".updated").touch()
 
 
-def _make_kernel(unpacked: Path, kernel: debian.Kernel, target: Path) -> None:
-    """Uncompress the kernel here: under emulation the guest would take many seconds to do it."""
-    script = unpacked / "linux-source-6.1/scripts/extract-vmlinux"
-    compressed = unpacked / "boot" / f"vmlinuz-{kernel.release}"
-    with target.open("wb") as file:
-        subprocess.run(["sh", str(script), str(compressed)], stdout=file, stderr=subprocess.DEVNULL, check=False)
-    if target.stat().st_size == 0:
-        raise KernelhostError(
-            f"extract-vmlinux found no kernel in {compressed.name}: run: apt-get install binutils xz-utils"
-        )
-
-
-def _make_initrd(root: Path, work: Path, kernel: debian.Kernel, target: Path, log: Path) -> None:
+def _make_initrd(root: Path, work: Path, kernel: Kernel, target: Path, log: Path) -> None:
     """A ram disk of busybox, INITRD_MODULES with what they depend on, and initrd-init.sh."""
     for folder in ("bin", "dev", "modules", "proc", "root"):
         (work / folder).mkdir(parents=True)

@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What this machine's packages say: where Debian's packages come from, and which kernel the guest gets."""
+"""Debian's releases, one of which a guest is, and where their packages come from."""
 
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from .steps import KernelhostError, output_of
 
-SUITE = "bookworm"
-SUITES = (SUITE, f"{SUITE}-updates", f"{SUITE}-security")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-# The plain kernel only: not the cloud and rt ones, whose names have one more word.
-HEADERS_NAME = re.compile(r"linux-headers-(6\.1\.0-(\d+)-amd64)")
+# What a suite's name may have at its end: updates and security fixes have suites of their own.
+PARTS = ("", "-updates", "-security")
 MIRROR_HELP = (
     "set KERNELHOST_MIRROR to the address of a Debian mirror, and after a space that of its security archive "
     "when this is not the same address with -security added"
@@ -22,71 +19,56 @@ MIRROR_HELP = (
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """A kernel of Debian's: `release` as uname -r has it, `version` of its packages."""
+class Release:
+    """A release by the name of its suite."""
 
-    release: str
-    version: str
+    suite: str
+    number: int
 
-    @property
-    def headers(self) -> Path:
-        return Path(f"/usr/src/linux-headers-{self.release}")
-
-
-def installed_kernel() -> Kernel:
-    """The kernel of the newest installed headers: modules built with them load in no other."""
-    # dpkg-query fails when nothing matches, which is for us the same as an empty answer.
-    shown = output_of(
-        ["dpkg-query", "--show", "--showformat", "${db:Status-Abbrev}\t${Package}\t${Version}\n", "linux-headers-6.1*"],
-        check=False,
-    )
-    kernels = []
-    for line in shown.splitlines():
-        status, package, version = line.split("\t")
-        match = HEADERS_NAME.fullmatch(package)
-        if match and status.startswith("ii"):
-            kernels.append((int(match[2]), Kernel(match[1], version)))
-    if not kernels:
-        raise KernelhostError(
-            "missing on this machine: Debian 12's kernel headers; run: apt-get install linux-headers-amd64"
-        )
-    return max(kernels, key=lambda entry: entry[0])[1]
+    def __str__(self) -> str:
+        return f"Debian {self.number}"
 
 
-def sources() -> list[str]:
-    """Lines for apt's sources.list, one for each of SUITES, from the environment or from this machine's own apt."""
+BOOKWORM = Release("bookworm", 12)
+TRIXIE = Release("trixie", 13)
+RELEASES = {release.suite: release for release in (BOOKWORM, TRIXIE)}
+
+
+def chosen_release(name: str | None = None) -> Release:
+    """The release of this name, else of KERNELHOST_RELEASE, else Debian 13; KernelhostError where there is none."""
+    chosen = name or os.environ.get("KERNELHOST_RELEASE") or TRIXIE.suite
+    if chosen not in RELEASES:
+        raise KernelhostError(f"no release is called {chosen!r}: the releases are {', '.join(RELEASES)}")
+    return RELEASES[chosen]
+
+
+def sources(release: Release) -> list[str]:
+    """Lines for apt's sources.list, one for each suite of the release; mirrors have all releases side by side."""
     addresses = _addresses()
-    return [_line(addresses[suite], suite) for suite in SUITES]
-
-
-def source(suite: str) -> str:
-    """The line of another suite of the same mirror."""
-    return _line(_addresses()[SUITE], suite)
-
-
-def _line(address: str, suite: str) -> str:
-    return f"deb [signed-by={KEYRING}] {address} {suite} main"
+    return [f"deb [signed-by={KEYRING}] {addresses[part]} {release.suite}{part} main" for part in PARTS]
 
 
 def _addresses() -> dict[str, str]:
+    """Address of each of PARTS, from the environment or from this machine's own apt."""
     chosen = os.environ.get("KERNELHOST_MIRROR", "").split()
     if not chosen:
         return _machine_addresses()
     mirror = chosen[0].rstrip("/")
     security = chosen[1].rstrip("/") if len(chosen) > 1 else f"{mirror}-security"
-    return {suite: security if suite.endswith("-security") else mirror for suite in SUITES}
+    return {part: security if part == "-security" else mirror for part in PARTS}
 
 
 def _machine_addresses() -> dict[str, str]:
-    """Address of each suite; only archives that call themselves Debian's count, other vendors' sources do not."""
+    """Only archives that call themselves Debian's count, other vendors' sources do not."""
     fields = "$(ORIGIN)\t$(RELEASE)\t$(COMPONENT)\t$(REPO_URI)"
     shown = output_of(["apt-get", "indextargets", "--format", fields, "Created-By: Packages"])
+    suites = {f"{BOOKWORM.suite}{part}": part for part in PARTS}
     addresses: dict[str, str] = {}
     for line in shown.splitlines():
         origin, suite, component, address = line.split("\t")
-        if origin == "Debian" and component == "main" and suite in SUITES:
-            addresses.setdefault(suite, address)
-    missing = [suite for suite in SUITES if suite not in addresses]
+        if origin == "Debian" and component == "main" and suite in suites:
+            addresses.setdefault(suites[suite], address)
+    missing = [suite for suite, part in suites.items() if part not in addresses]
     if missing:
         raise KernelhostError(
             f"this machine's apt knows no Debian source for {', '.join(missing)}: run apt-get update, or {MIRROR_HELP}"

@@ -11,10 +11,20 @@ from pathlib import Path
 from . import paths
 from .build import build_image
 from .cache import find_or_make
-from .debian import Kernel, installed_kernel
+from .debian import Release
 
-# Everything in the package that decides what is in an image. The mirror does not: it only says where from.
-INPUTS = ("build.py", "debian.py", "image.py", "initrd-init.sh", "fcf/*.py", "guest/**/*", "modules/*")
+# Everything in the package that decides what is in an image, which has the packages that the mirror had at the time.
+INPUTS = (
+    "build.py",
+    "debian.py",
+    "image.py",
+    "initrd-init.sh",
+    "kernel.py",
+    "unpacked.py",
+    "fcf/*.py",
+    "guest/**/*",
+    "modules/*",
+)
 HASH_LENGTH = 16
 
 
@@ -37,17 +47,16 @@ class Image:
         return self.folder / "initrd.gz"
 
 
-def find_or_build() -> Image:
-    """The image for the inputs as they are now, built first if the cache does not have it."""
-    kernel = installed_kernel()
-    name = _hash(kernel)
-    what = f"building image {name} with kernel {kernel.release}"
-    return Image(find_or_make(paths.cache() / name, what, lambda work: build_image(work, kernel)))
+def find_or_build(release: Release) -> Image:
+    """The release's image for the inputs as they are now, built first if the cache does not have it."""
+    name = _hash(release)
+    what = f"building image {name} of {release}"
+    return Image(find_or_make(paths.images(release.suite) / name, what, lambda work: build_image(work, release)))
 
 
-def _hash(kernel: Kernel) -> str:
-    """A name for all inputs: contents and modes of the files, and the kernel."""
-    digest = hashlib.sha256(f"{kernel.release} {kernel.version}\n".encode())
+def _hash(release: Release) -> str:
+    """A name for all inputs: the release, and contents and modes of the files."""
+    digest = hashlib.sha256(f"{release.suite}\n".encode())
     for path in sorted(path for pattern in INPUTS for path in paths.PACKAGE.glob(pattern) if path.is_file()):
         executable = os.access(path, os.X_OK)
         content = hashlib.sha256(path.read_bytes()).hexdigest()

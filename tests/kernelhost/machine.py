@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from . import paths, qemu
+from .debian import chosen_release
 from .emulator import Emulator, find_or_unpack
 from .image import Image, find_or_build
 from .steps import KernelhostError, locked, output_of, require_tools, say, step, tail, tool
@@ -58,15 +59,16 @@ class Running:
 
 
 class Machine:
-    """The machine of one state folder.
+    """The machine of one state folder, by default that of a release (`bookworm` or `trixie`).
 
     As a context manager it is up inside the block, and down afterwards if the block started it. With
     `supervised`, QEMU ends when the thread that called `up` ends, however that happens; without, it
     stays until `down`. All methods raise KernelhostError with what to do.
     """
 
-    def __init__(self, state: Path | None = None, *, supervised: bool = True) -> None:
-        self.state = state or paths.default_state()
+    def __init__(self, state: Path | None = None, *, release: str | None = None, supervised: bool = True) -> None:
+        self.release = chosen_release(release)
+        self.state = state or paths.default_state(self.release.suite)
         self.supervised = supervised
         self._process: subprocess.Popen[bytes] | None = None
         self._started = False
@@ -111,10 +113,10 @@ class Machine:
             if running:
                 say(f"already up (pid {running.pid}, port {running.port})")
                 return False
-            image = find_or_build()
+            image = find_or_build(self.release)
             emulator = find_or_unpack()
             accelerator = qemu.accelerator(emulator, image)
-            with step(f"booting with {accelerator}"):
+            with step(f"booting {self.release} with {accelerator}"):
                 self._start(emulator, image, accelerator)
         return True
 
@@ -175,7 +177,7 @@ class Machine:
             except Ended as error:
                 # The disks are as the guest has left them, and it was about to boot from them anyway.
                 say(f"QEMU is started again: {error}")
-                self._launch(find_or_unpack(), find_or_build(), old.accelerator, old.port)
+                self._launch(find_or_unpack(), find_or_build(self.release), old.accelerator, old.port)
 
     def monitor(self, command: str, **arguments: str) -> Any:
         """Ask QEMU itself, in the words of its QMP, and return its answer."""

@@ -10,22 +10,23 @@ PACKAGE = Path(__file__).resolve().parent
 REPOSITORY = PACKAGE.parents[1]
 
 
-def default_state() -> Path:
-    """The running machine's folder: KERNELHOST_STATE, else .build/kernelhost of the repository."""
+def default_state(release: str) -> Path:
+    """The folder of a release's running machine, below KERNELHOST_STATE, else .build/kernelhost of the repository."""
     chosen = os.environ.get("KERNELHOST_STATE")
-    return Path(chosen).absolute() if chosen else REPOSITORY / ".build" / "kernelhost"
+    return (Path(chosen).absolute() if chosen else REPOSITORY / ".build" / "kernelhost") / release
 
 
-def cache() -> Path:
-    """The built images' folder, shared by all checkouts."""
-    return _caches() / "kernelhost"
+def images(release: str) -> Path:
+    """The folder of a release's built images, shared by all checkouts."""
+    return caches() / f"kernelhost-{release}"
 
 
 def emulators() -> Path:
     """The unpacked emulators' folder, shared by all checkouts."""
-    return _caches() / "kernelhost-qemu"
+    return caches() / "kernelhost-qemu"
 
 
-def _caches() -> Path:
+def caches() -> Path:
+    """The folder of all that is kept, and of what was found out about this machine."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "hostdev-nodedev"

@@ -89,7 +89,7 @@ def accelerator(emulator: Emulator, image: Image) -> str:
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg"
     # A boot is the only test: /dev/kvm can be there, and answer, without being able to run a kernel.
-    known = paths.cache() / f"accelerator-{platform.release()}"
+    known = paths.caches() / f"accelerator-{platform.release()}"
     if not known.exists():
         with step("trying KVM"):
             found = "kvm" if _boots_with_kvm(emulator, image) else "tcg"

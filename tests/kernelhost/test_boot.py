@@ -17,6 +17,8 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names imp
 from .machine import Machine
 from .playbooks import ROOT, Playbooks
 
+pytestmark = pytest.mark.every_release
+
 PROVISION = ROOT / "playbooks" / "provision_vgpu_pools.yml"
 VGPU, VF, GONE = "0000:02:00.0", "0000:01:00.1", "0000:99:00.0"
 POOLS = [

@@ -14,6 +14,8 @@ from .machine import Machine
 from .qemu import NETWORK_CARD
 from .steps import KernelhostError
 
+pytestmark = pytest.mark.every_release
+
 VGPU = "0000:02:00.0"
 PARENTS = {VGPU, "mbochs", "mdpy", "mtty"}
 

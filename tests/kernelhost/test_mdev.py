@@ -7,6 +7,8 @@ import pytest
 
 from .playbooks import ROOT, Playbooks
 
+pytestmark = pytest.mark.every_release
+
 INTEGRATION = ROOT / "tests" / "integration"
 
 

@@ -19,7 +19,7 @@
 /* The FC transport does not export a test for its hosts; the class name is the one thing that tells them. */
 static bool is_fc_host(struct Scsi_Host *shost)
 {
-	struct class *class;
+	const struct class *class;
 
 	if (!shost->shost_data || !shost->transportt)
 		return false;

@@ -21,6 +21,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
+#include <linux/version.h>
 #include <linux/vfio.h>
 
 /* What one parent has to give, in units of the smallest type. */
@@ -147,7 +148,10 @@ static void vgpusim_release_device(struct vfio_device *vdev)
 	mutex_unlock(&parent->lock);
 
 	mutex_destroy(&device->lock);
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+	/* Later kernels do it themselves. */
 	vfio_free_device(vdev);
+#endif
 }
 
 static ssize_t vgpusim_read(struct vfio_device *vdev, char __user *buf, size_t count, loff_t *ppos)
@@ -172,6 +176,13 @@ static const struct vfio_device_ops vgpusim_vfio_ops = {
 	.read = vgpusim_read,
 	.write = vgpusim_write,
 	.ioctl = vgpusim_ioctl,
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	/* Without these, a kernel that has iommufd registers no device. */
+	.bind_iommufd = vfio_iommufd_emulated_bind,
+	.unbind_iommufd = vfio_iommufd_emulated_unbind,
+	.attach_ioas = vfio_iommufd_emulated_attach_ioas,
+	.detach_ioas = vfio_iommufd_emulated_detach_ioas,
+#endif
 };
 
 static int vgpusim_mdev_probe(struct mdev_device *mdev)
