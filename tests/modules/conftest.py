@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import ansible
+import clones
 import pytest
 from simhost import SimHost
 
@@ -38,14 +38,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The collection as it is built to be installed."""
-    from clones import clone
-
-    folder = tmp_path_factory.mktemp("archive")
-    clone(folder / "clone")
-    build = [sys.executable, "-m", "ansible", "galaxy", "collection", "build", "--output-path", str(folder)]
-    subprocess.run(build, cwd=folder / "clone", stdin=subprocess.DEVNULL, capture_output=True, check=True)
-    (built,) = folder.glob("*.tar.gz")
-    return built
+    return clones.build(tmp_path_factory.mktemp("archive"))
 
 
 def warnings(result: Result) -> list[str]:

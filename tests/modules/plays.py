@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from conftest import ROOT, Host
+from pages import Controller
 from simhost.api import python_wrapper
 
+# The managed host has its own programs, not those beside the controller's Python. There is no systemd to talk to in a
+# simulated host: systemctl does what it does for an image.
+MANAGED = "export PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_OFFLINE=1\nexec "
 ANSIBLE_PLAYBOOK = [sys.executable, "-m", "ansible", "playbook"]
 
 
@@ -46,3 +50,14 @@ def connection(host: Host, python: Path) -> dict[str, str]:
     python.write_text(python_wrapper(host.folder, host.python))
     python.chmod(0o755)
     return {"ansible_connection": "local", "ansible_python_interpreter": str(python)}
+
+
+def reach(controller: Controller, hosts: Mapping[str, Host]) -> None:
+    """Have the hosts of an inventory lead to simulated ones."""
+    variables = {}
+    for name, host in hosts.items():
+        python = controller.home.parent / f"python-{name}"
+        # Whoever starts a simulated host is root in it.
+        variables[name] = {**connection(host, python), "ansible_become": False}
+        python.write_text(python.read_text().replace("exec ", MANAGED, 1))
+    controller.reach(variables)

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from conftest import CARD, OTHER, OTHER_CARD, UUID, Host, definitions, running
 from pages import Controller, blocks, page, tables, unlike
+from plays import reach
 from scripts import mdevctl
 from simhost.testing import names
 from test_mdevctl_suite import STATE, understood
@@ -87,7 +88,7 @@ def test_what_mdevctl_made_is_adopted(host: Host, controller: Controller, releas
     fill(host, release)
     # As a person writes it, with the line feed that a vendor's driver may want.
     host.run(["sed", "-i", 's/"a=1"/"a=1\\\\n"/', f"/etc/mdevctl.d/{CARD}/{UUID}"])
-    controller.reach({"gpu01": host})
+    reach(controller, {"gpu01": host})
     before = host.state()
     found = adopt(controller, "gpu01")
     assert host.state() == before
@@ -115,7 +116,7 @@ def test_what_mdevctl_made_is_adopted(host: Host, controller: Controller, releas
 
 def test_a_pool_of_what_was_adopted(host: Host, controller: Controller) -> None:
     fill(host, "1.4")
-    controller.reach({"gpu01": host})
+    reach(controller, {"gpu01": host})
     adopt(controller, "gpu01")
     before = running(host), definitions(host)
     assert "changed=1 " in follow(controller, "pool.yml", "gpu01")
@@ -132,7 +133,7 @@ def test_vhbas_are_adopted(fc: Host, controller: Controller) -> None:
     # The HBA of this one is gone.
     fc.vhba("a3", parent="scsi_host3", state="inactive")
     fc.run(["sed", "-i", f"s/{HBAS[3]}/10000090fa1234ff/", "/etc/nodedev.d/vhba/5001a4a0000000a3.json"])
-    controller.reach({"fc01": fc})
+    reach(controller, {"fc01": fc})
     before = fc.state()
     found = adopt(controller, "fc01")
     hba = {"parent_wwnn": f"2{HBAS[3][1:]}", "parent_wwpn": HBAS[3]}
@@ -157,7 +158,7 @@ def test_what_runs_otherwise_than_defined_is_named(host: Host, controller: Contr
     host.run(["mv", f"/etc/mdevctl.d/{CARD}/{THIRD}", f"/etc/mdevctl.d/{OTHER_CARD}/{THIRD}"])
     done = mdevctl(host, "1.4", *f"start -u {THIRD} -p {CARD} -t nvidia-231".split())
     assert done.returncode == 0, done.stderr
-    controller.reach({"gpu01": host})
+    reach(controller, {"gpu01": host})
     before = host.state()
     with pytest.raises(AssertionError) as failure:
         controller.run("ansible-playbook -i inventory.yml hostdev.nodedev.adopt --limit gpu01")
@@ -167,7 +168,7 @@ def test_what_runs_otherwise_than_defined_is_named(host: Host, controller: Contr
 
 def test_without_a_file_the_variables_are_shown(host: Host, controller: Controller) -> None:
     host.mdev(persistent=False)
-    controller.reach({"gpu01": host})
+    reach(controller, {"gpu01": host})
     output = controller.run("ansible-playbook -i inventory.yml hostdev.nodedev.adopt --limit gpu01")
     (told,) = re.findall(r'^ok: \[gpu01\] => (\{\n    "adopt_found": .*?^\})', output, re.MULTILINE | re.DOTALL)
     (device,) = json.loads(told)["adopt_found"]["mdevs_of_this_boot"]

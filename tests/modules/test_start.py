@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT, Host
-from pages import Block, Controller, blocks, page, unlike
+from pages import Controller, blocks, follow, page
+from plays import reach
 from simhost import scenario
 
 TEXT = page("start.md")
@@ -55,23 +56,10 @@ def boot(host: Host) -> None:
     host.run(command.split())
 
 
-def follow(block: Block, controller: Controller, output: str) -> str:
-    """Do what a block says, and return what it prints; compare what the page shows with what was printed last."""
-    if block.language == "shell":
-        return controller.run(block.text)
-    if block.language == "yaml":
-        controller.write(block)
-    else:
-        assert block.language == "text"
-        missing = unlike(block.text, output)
-        assert missing is None, f"{missing!r} is not in\n{output}"
-    return output
-
-
 @pytest.mark.parametrize("way", WAYS)
 def test_each_file_and_command(way: str, hosts: dict[str, Host], tmp_path: Path, archive: Path) -> None:
     controller = Controller(tmp_path, archive)
-    controller.reach(hosts)
+    reach(controller, hosts)
     host = hosts[WAYS[way]]
     before = host.state()
     output, section = "", ""
@@ -103,7 +91,7 @@ def test_it_is_installed_as_the_readme_says() -> None:
 
 def test_the_ad_hoc_commands_of_readme(hosts: dict[str, Host], tmp_path: Path, archive: Path) -> None:
     controller = Controller(tmp_path, archive)
-    controller.reach(hosts)
+    reach(controller, hosts)
     for block in BLOCKS:
         if block.chapter in SHARED and block.language == "yaml":
             controller.write(block)

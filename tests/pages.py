@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
-from conftest import ROOT, Host
-from simhost.api import python_wrapper
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # What stands for lines that are left out.
 GAP = "..."
@@ -22,9 +23,6 @@ BLOCK = re.compile(r"^```(\w+)\n((?s:.*?))^```$|^(#{2,}) (.*)$", re.MULTILINE)
 TABLE = re.compile(r"^\|[-|]+\|\n((?:\|.*\|\n)+)", re.MULTILINE)
 # The first line of a file names it.
 FILE = re.compile(r"(?:# (\S+\.yml)|<!-- (\S+\.xml) -->)\n")
-# The managed host has its own programs, not those beside the controller's Python. There is no systemd to talk to in a
-# simulated host: systemctl does what it does for an image.
-MANAGED = "export PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_OFFLINE=1\nexec "
 
 
 @dataclass(frozen=True)
@@ -99,17 +97,11 @@ class Controller:
         assert block.file is not None, block.text
         (self.folder / block.file).write_text(block.text)
 
-    def reach(self, hosts: Mapping[str, Host]) -> None:
-        """Have the hosts of an inventory in this folder lead to simulated ones."""
+    def reach(self, variables: Mapping[str, Mapping[str, Any]]) -> None:
+        """Give the hosts of an inventory in this folder these variables, which are no part of a page."""
         (self.folder / "host_vars").mkdir()
-        for name, host in hosts.items():
-            python = self.home.parent / f"python-{name}"
-            python.write_text(python_wrapper(host.folder, host.python).replace("exec ", MANAGED, 1))
-            python.chmod(0o755)
-            # Whoever starts a simulated host is root in it.
-            reached = {"connection": "local", "become": False, "python_interpreter": str(python)}
-            variables = {f"ansible_{key}": value for key, value in reached.items()}
-            (self.folder / "host_vars" / f"{name}.yml").write_text(yaml.safe_dump(variables))
+        for name, own in variables.items():
+            (self.folder / "host_vars" / f"{name}.yml").write_text(yaml.safe_dump(dict(own)))
 
 
 def unlike(shown: str, output: str) -> str | None:
@@ -129,3 +121,16 @@ def unlike(shown: str, output: str) -> str | None:
             return line
         place, anywhere = found + 1, False
     return None
+
+
+def follow(block: Block, controller: Controller, output: str) -> str:
+    """Do what a block says, and return what it prints; compare what the page shows with what was printed last."""
+    if block.language == "shell":
+        return controller.run(block.text)
+    if block.language == "yaml":
+        controller.write(block)
+    else:
+        assert block.language == "text"
+        missing = unlike(block.text, output)
+        assert missing is None, f"{missing!r} is not in\n{output}"
+    return output

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Guests of a real libvirt with devices that playbooks have made: docs/guest.md as printed, and managed devices.
+
+The domains have no operating system: QEMU has their devices from the start, and they stay paused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import clones
+import pytest
+import yaml
+from pages import Controller, blocks, follow, page
+
+from .machine import Machine
+from .playbooks import Playbooks
+
+BLOCKS = [*blocks(page("guest.md"))]
+GUESTS = {"serial": "A mediated device", "storage": "A PCI function", "router": "A network function"}
+# What the page's commands follow: files, commands and what they print.
+CHAPTERS = ["The host", *GUESTS.values(), "Start, and end"]
+KVM = 'type="kvm"'
+UUIDS = [f"6f1a0c52-2b0e-4b5f-9a33-5d1f0f3c0d{number}" for number in (11, 12)]
+SERIAL = "6f1a0c52-2b0e-4b5f-9a33-5d1f0f3c0d01"
+DOMAIN = """
+<domain type="qemu">
+  <name>{name}</name>
+  <memory unit="MiB">64</memory>
+  <os><type machine="q35">hvm</type></os>
+  <devices>{devices}</devices>
+</domain>
+"""
+# The devices that exist once this many do or the time is over.
+WAIT = """
+import json, os, sys, time
+
+count, deadline = int(sys.argv[1]), time.monotonic() + 60
+while len(os.listdir("/sys/bus/mdev/devices")) != count and time.monotonic() < deadline:
+    time.sleep(0.5)
+print(json.dumps(sorted(os.listdir("/sys/bus/mdev/devices"))))
+"""
+
+
+def holds(*conditions: str) -> dict[str, Any]:
+    return {"assert": {"that": [*conditions]}}
+
+
+def refused(domain: str, module: str, **options: Any) -> list[dict[str, Any]]:
+    """Tasks that show that a domain's device is not taken from it, and that the message names it and its process."""
+    call = {f"hostdev.nodedev.{module}": options, "register": "told", "failed_when": "told is not failed"}
+    return [call, holds(f"told.msg is search('process [0-9]+ .*of domain {domain}')")]
+
+
+def devices(machine: Machine, count: int) -> list[str]:
+    """The mediated devices that exist, once there are so many or after a minute."""
+    found: list[str] = json.loads(machine.run(f"python3 - {count}", stdin=WAIT).stdout)
+    return found
+
+
+def define(machine: Machine, name: str, *uuids: str) -> None:
+    """Define a domain with mediated devices."""
+    elements = "".join(
+        f"<hostdev mode='subsystem' type='mdev' model='vfio-pci'><source><address uuid='{uuid}'/></source></hostdev>"
+        for uuid in uuids
+    )
+    machine.write(f"/run/{name}.xml", DOMAIN.format(name=name, devices=elements), mode=0o600)
+    machine.run(f"virsh define --validate /run/{name}.xml")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engine(machine: Machine, playbooks: Playbooks) -> Iterator[None]:
+    """The boot engine with libvirt's hook, and nothing left of these tests afterwards."""
+    role: dict[str, Any] = {"import_role": {"name": "hostdev.nodedev.persistence"}}
+    playbooks.tasks([{**role, "vars": {"persistence_reload_libvirt": True}}])
+    machine.run("ip link set enp3s0 up")
+    yield
+    machine.run("for name in $(virsh list --name); do virsh destroy $name; done")
+    machine.run("for name in $(virsh list --all --name); do virsh undefine $name; done")
+    playbooks.tasks([{**role, "vars": {"persistence_state": "absent"}}])
+
+
+@pytest.fixture(scope="module")
+def controller(playbooks: Playbooks, tmp_path_factory: pytest.TempPathFactory) -> Controller:
+    """Where the page's commands are typed; its host is the machine, which has no KVM."""
+    controller = Controller(tmp_path_factory.mktemp("page"), clones.build(tmp_path_factory.mktemp("archive")))
+    variables = yaml.safe_load(playbooks.inventory.read_text())["all"]["hosts"]["kernelhost"]
+    controller.reach({"kvm01": {**variables, "ansible_become": False, "domain_type": "qemu"}})
+    return controller
+
+
+def test_the_page(controller: Controller) -> None:
+    output = ""
+    for block in BLOCKS:
+        # A task alone is an example of options.
+        if block.chapter in CHAPTERS and (block.language != "yaml" or block.file):
+            output = follow(replace(block, text=block.text.replace(KVM, 'type="qemu"')), controller, output)
+
+
+def test_what_a_guest_has_is_not_taken(machine: Machine, playbooks: Playbooks) -> None:
+    machine.run("for name in serial storage router; do virsh start $name --paused; done")
+    card = {"device": "pci_0000_03_00_0"}
+    playbooks.tasks(
+        [
+            *refused("serial", "mdev", uuid=SERIAL, state="absent"),
+            *refused("serial", "mdev", uuid=SERIAL, state="inactive"),
+            *refused("storage", "driver", device="pci_0000_01_00_0", state="absent", force=True),
+            *refused("router", "sriov", **card, numvfs=1, force=True),
+            *refused("router", "sriov", **card, state="absent", force=True),
+            *refused("router", "driver", device="pci_0000_03_10_0", driver="none", force=True),
+        ]
+    )
+    machine.run("for name in serial storage router; do virsh destroy $name; done")
+
+
+def test_it_starts_again_after_a_boot(machine: Machine) -> None:
+    documents = "for name in serial storage router; do virsh dumpxml --inactive $name; done"
+    before = machine.run(documents).stdout
+    machine.reboot()
+    machine.run("for name in serial storage router; do virsh start $name --paused; done")
+    assert machine.run(documents).stdout == before
+    assert machine.run("virsh list --name").stdout.split() == ["serial", "storage", "router"]
+    machine.run("for name in serial storage router; do virsh destroy $name; done")
+
+
+def test_what_no_guest_has_any_more_goes(playbooks: Playbooks) -> None:
+    gone: list[dict[str, Any]] = [
+        {"hostdev.nodedev.mdev": {"uuid": SERIAL, "state": "absent"}},
+        {"hostdev.nodedev.driver": {"device": "pci_0000_01_00_0", "state": "absent"}},
+        {"hostdev.nodedev.sriov": {"device": "pci_0000_03_00_0", "state": "absent", "force": True}},
+    ]
+    playbooks.tasks([step for each in gone for step in ({**each, "register": "told"}, holds("told is changed"))])
+
+
+@pytest.mark.every_release
+def test_managed_devices_come_and_go_with_their_guest(machine: Machine, playbooks: Playbooks) -> None:
+    managed = {"parent": "mtty_mtty", "type": "mtty-1", "managed": True}
+    playbooks.tasks([{"hostdev.nodedev.mdev": {**managed, "uuid": uuid}} for uuid in UUIDS])
+    define(machine, "both", *UUIDS)
+    assert devices(machine, 0) == []
+    machine.run("virsh start both --paused")
+    assert devices(machine, 2) == UUIDS
+    facts = [
+        {"hostdev.nodedev.definition_facts": {}, "register": "told"},
+        holds("told.definitions | selectattr('type', 'defined') | map(attribute='domain') | unique | list == ['both']"),
+        *refused("both", "mdev", uuid=UUIDS[0], state="absent"),
+    ]
+    playbooks.tasks(facts)
+    machine.run("virsh destroy both")
+    assert devices(machine, 0) == []
+
+
+@pytest.mark.every_release
+def test_they_go_when_the_guest_is_killed(machine: Machine) -> None:
+    machine.run("virsh start both --paused && pkill -KILL -f guest=both")
+    assert devices(machine, 0) == []
+
+
+@pytest.mark.every_release
+def test_a_start_that_fails_leaves_none(machine: Machine) -> None:
+    # A parent that refuses the second one: its room is taken.
+    define(machine, "more", UUIDS[1], SERIAL)
+    failed = machine.run("virsh start more --paused", check=False)
+    assert failed.returncode != 0
+    assert SERIAL in failed.stderr
+    assert devices(machine, 0) == []
+
+
+def test_they_go_though_libvirt_was_killed(machine: Machine) -> None:
+    machine.run("virsh start both --paused && pkill -KILL libvirtd; virsh list")
+    assert devices(machine, 2) == UUIDS
+    machine.run("virsh destroy both")
+    assert devices(machine, 0) == []
+    machine.run("virsh start both --paused && pkill -KILL libvirtd; pkill -KILL -f guest=both; virsh list --all")
+    # Its end was told to nobody: the next start of any domain finds what it left.
+    define(machine, "other", UUIDS[0])
+    machine.run("virsh start other --paused")
+    assert devices(machine, 1) == UUIDS[:1]
+    machine.run("virsh destroy other")
+    assert devices(machine, 0) == []
+
+
+def test_none_is_made_at_a_boot(machine: Machine, playbooks: Playbooks) -> None:
+    machine.run("virsh start both --paused")
+    machine.reboot()
+    assert devices(machine, 0) == []
+    machine.run("virsh start both --paused")
+    assert devices(machine, 2) == UUIDS
+    machine.run("virsh destroy both")
+    playbooks.tasks([{"hostdev.nodedev.mdev": {"uuid": uuid, "state": "absent"}} for uuid in UUIDS])
