@@ -66,6 +66,8 @@ class Host(SimHost):
 
     library = ""
     user: Sequence[str] = ()
+    prepares = True
+    """Whether modules come from prepared.py; else an interpreter is started for each, as Ansible does it."""
     _prepared: subprocess.Popen[str] | None = None
     _preparing = threading.Lock()
 
@@ -80,7 +82,7 @@ class Host(SimHost):
         internal = {f"_ansible_{key}": arguments.pop(key) for key in ("check_mode", "diff") if key in arguments}
         script = str(ROOT / "plugins" / "modules" / f"{name}.py")
         text = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **internal}})
-        if self.user:
+        if self.user or not self.prepares:
             done = self.run([*self.user, self.python, script], input=text, check=False, env=self.environment)
         else:
             done = self.ask(self.prepared(), [script], input=text, env=self.environment)

@@ -72,6 +72,7 @@ def test_the_same_is_asked_as_by_mdevctl(start: Callable[..., Host], release: st
 
 
 def test_how_they_are_asked(checked: Host) -> None:
+    checked.prepares = False
     checked.mdev(attrs=ATTRS)
     told = asked(checked)
     assert [each.what for each in told] == [*around("start"), *around("define")]

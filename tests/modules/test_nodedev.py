@@ -287,6 +287,6 @@ def test_lxml_is_needed_for_a_document_alone(
     made(host, xml=document())
     hidden = tmp_path_factory.mktemp("hidden")
     (hidden / "lxml.py").write_text("raise ImportError('no module')\n")
-    host.library = f"{hidden}:{library}"
+    host.library, host.prepares = f"{hidden}:{library}", False
     assert "Failed to import the required Python library (lxml)" in refused(host, xml=document())
     assert made(host, name=NAME, state="absent")["changed"]
