@@ -8,14 +8,13 @@ It is asked as the host's first process is (simhost/client.py), and says when it
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import runpy
 import select
 import signal
 import socket
 import sys
-
-import ansible.module_utils.basic  # noqa: F401
 
 LENGTH_BYTES = 4
 STREAMS = 3
@@ -96,4 +95,5 @@ def wait_for_request(folder: str, name: str) -> str:
 
 
 if __name__ == "__main__":
+    importlib.import_module("ansible.module_utils.basic")
     runpy.run_path(wait_for_request(*sys.argv[1:]), run_name="__main__")

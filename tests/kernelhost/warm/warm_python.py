@@ -24,6 +24,7 @@ import select
 import signal
 import sys
 import threading
+import zipfile
 import zipimport
 import zlib
 from dataclasses import dataclass
@@ -37,8 +38,6 @@ COMPILED = Path("/var/cache/warm-python")
 SYS_PIDFD_GETFD = 438
 OURS = "ansible_collections.hostdev.nodedev.plugins.module_utils"
 ASKING = f"{OURS}._nodedev.boot.install"
-# Of an entry as zipimport has it.
-SIZE, CHECKSUM = 3, 7
 # These import most others that modules need.
 IMPORTS = (
     "ansible.module_utils._internal._ansiballz._loader",
@@ -52,7 +51,6 @@ IMPORTS = (
     "shutil",
     "tempfile",
     "uuid",
-    "zipfile",
 )
 
 compile_source = zipimport._compile_source
@@ -117,7 +115,8 @@ def take_ours_for_those_of(payload: zipimport.zipimporter) -> None:
 
     None either for a module that asks what has been imported, which is what the boot engine is installed by.
     """
-    there = {path: Source(path, entry[SIZE], entry[CHECKSUM]) for path, entry in payload._files.items()}
+    with zipfile.ZipFile(payload.archive) as archive:
+        there = {entry.filename: Source(entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist()}
     kept = {name: source for name, source in ours.items() if source.path in there}
     if ASKING in kept or any(there[source.path] != source for source in kept.values()):
         kept = {}
