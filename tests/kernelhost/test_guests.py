@@ -34,6 +34,14 @@ DOMAIN = """
   <devices>{devices}</devices>
 </domain>
 """
+# What the page has made, gone.
+GONE: list[dict[str, Any]] = [
+    {"hostdev.nodedev.mdev": {"uuid": SERIAL, "state": "absent"}},
+    {"hostdev.nodedev.driver": {"device": "pci_0000_01_00_0", "state": "absent"}},
+    {"hostdev.nodedev.sriov": {"device": "pci_0000_03_00_0", "state": "absent", "force": True}},
+]
+# libvirt sets a function's MAC address and VLAN by its card's interface.
+UP = "ip link set enp3s0 up"
 # The devices that exist once this many do or the time is over.
 WAIT = """
 import json, os, sys, time
@@ -76,11 +84,11 @@ def engine(machine: Machine, playbooks: Playbooks) -> Iterator[None]:
     """The boot engine with libvirt's hook, and nothing left of these tests afterwards."""
     role: dict[str, Any] = {"import_role": {"name": "hostdev.nodedev.persistence"}}
     playbooks.tasks([{**role, "vars": {"persistence_reload_libvirt": True}}])
-    machine.run("ip link set enp3s0 up")
+    machine.run(UP)
     yield
     machine.run("for name in $(virsh list --name); do virsh destroy $name; done")
-    machine.run("for name in $(virsh list --all --name); do virsh undefine $name; done")
-    playbooks.tasks([{**role, "vars": {"persistence_state": "absent"}}])
+    machine.run("for name in $(virsh list --all --name); do virsh undefine $name; rm -f /root/$name.xml; done")
+    playbooks.tasks([*GONE, {**role, "vars": {"persistence_state": "absent"}}])
 
 
 @pytest.fixture(scope="module")
@@ -120,19 +128,14 @@ def test_it_starts_again_after_a_boot(machine: Machine) -> None:
     documents = "for name in serial storage router; do virsh dumpxml --inactive $name; done"
     before = machine.run(documents).stdout
     machine.reboot()
-    machine.run("for name in serial storage router; do virsh start $name --paused; done")
+    machine.run(f"{UP}; for name in serial storage router; do virsh start $name --paused; done")
     assert machine.run(documents).stdout == before
     assert machine.run("virsh list --name").stdout.split() == ["serial", "storage", "router"]
     machine.run("for name in serial storage router; do virsh destroy $name; done")
 
 
 def test_what_no_guest_has_any_more_goes(playbooks: Playbooks) -> None:
-    gone: list[dict[str, Any]] = [
-        {"hostdev.nodedev.mdev": {"uuid": SERIAL, "state": "absent"}},
-        {"hostdev.nodedev.driver": {"device": "pci_0000_01_00_0", "state": "absent"}},
-        {"hostdev.nodedev.sriov": {"device": "pci_0000_03_00_0", "state": "absent", "force": True}},
-    ]
-    playbooks.tasks([step for each in gone for step in ({**each, "register": "told"}, holds("told is changed"))])
+    playbooks.tasks([step for each in GONE for step in ({**each, "register": "told"}, holds("told is changed"))])
 
 
 @pytest.mark.every_release
@@ -155,7 +158,7 @@ def test_managed_devices_come_and_go_with_their_guest(machine: Machine, playbook
 
 @pytest.mark.every_release
 def test_they_go_when_the_guest_is_killed(machine: Machine) -> None:
-    machine.run("virsh start both --paused && pkill -KILL -f guest=both")
+    machine.run("virsh start both --paused && pkill -KILL -f [g]uest=both")
     assert devices(machine, 0) == []
 
 
@@ -174,7 +177,7 @@ def test_they_go_though_libvirt_was_killed(machine: Machine) -> None:
     assert devices(machine, 2) == UUIDS
     machine.run("virsh destroy both")
     assert devices(machine, 0) == []
-    machine.run("virsh start both --paused && pkill -KILL libvirtd; pkill -KILL -f guest=both; virsh list --all")
+    machine.run("virsh start both --paused && pkill -KILL libvirtd; pkill -KILL -f [g]uest=both; virsh list --all")
     # Its end was told to nobody: the next start of any domain finds what it left.
     define(machine, "other", UUIDS[0])
     machine.run("virsh start other --paused")
