@@ -85,9 +85,11 @@ def bind(target: Target, driver: str, seconds: float) -> None:
     former, before = target.driver, override(target.path)
     try:
         set_override(target, driver, seconds)
-        if former is not None and former != driver:
+        # From here on no other takes it; one whose module was just loaded may have done so until now.
+        holding = target.driver
+        if holding not in (None, driver):
             unbind(target, seconds)
-        if driver not in (NONE, former):
+        if driver not in (NONE, holding):
             probe(target, seconds)
         _verify(target, None if driver == NONE else driver, seconds)
     except BaseException as error:
@@ -156,8 +158,12 @@ def set_override(target: Target, driver: str | None, seconds: float) -> None:
 
 
 def unbind(target: Target, seconds: float) -> None:
-    """Take the device from its driver."""
-    sysfs.write(f"{target.path}/driver/unbind", f"{target.address}\n", seconds, UNBIND_MEANINGS)
+    """Take the device from its driver, which may have left it by itself: one that looks at it shows as its driver."""
+    try:
+        sysfs.write(f"{target.path}/driver/unbind", f"{target.address}\n", seconds, UNBIND_MEANINGS)
+    except sysfs.SysfsError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV) or target.driver is not None:
+            raise
 
 
 def probe(target: Target, seconds: float) -> None:

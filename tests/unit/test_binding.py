@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A device that its driver leaves in the moment in which it is to be taken from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import binding, sysfs
+
+ADDRESS = "0000:03:10.0"
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Path:
+    """A device's folder, beside that of a driver without an unbind file."""
+    for name in ("driver-gone", "device"):
+        (tmp_path / name).mkdir()
+    return tmp_path / "device"
+
+
+def test_a_driver_that_has_left(device: Path) -> None:
+    binding.unbind(binding.Target("pci", ADDRESS, str(device)), 5)
+
+
+def test_a_driver_that_stays(device: Path) -> None:
+    (device / "driver").symlink_to(device.parent / "driver-gone")
+    with pytest.raises(sysfs.SysfsError, match=r"driver/unbind failed with ENOENT"):
+        binding.unbind(binding.Target("pci", ADDRESS, str(device)), 5)
