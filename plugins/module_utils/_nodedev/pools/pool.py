@@ -23,16 +23,17 @@ from .space import Space
 
 
 class Wish(Protocol):
-    """What a person wants of a pool, with what is left open filled in from its record."""
+    """What a person wants of a pool, with what is left open filled in from its record.
+
+    ``runs`` says whether its instances are to run now.
+    """
 
     @property
     def name(self) -> str: ...
     @property
     def state(self) -> str: ...
     @property
-    def runs(self) -> bool:
-        """Whether its instances are to run now."""
-
+    def runs(self) -> bool: ...
     @property
     def count(self) -> int | str | None: ...
     @property

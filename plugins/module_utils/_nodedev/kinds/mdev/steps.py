@@ -159,11 +159,12 @@ def undefine(definition: Definition, terms: Terms) -> Step:
 def unmark(uuid: str) -> Step:
     """Remove the mark of a managed device whose definition is gone. Scripts know of no marks, and are not asked."""
     put_back: list[Callable[[], None]] = []
-    return Step(
-        f"remove the mark of mdev {uuid} as managed",
-        lambda: put_back.append(marks.leave(mdevctl.KIND, uuid, False)),
-        lambda: put_back.pop()(),
-    )
+
+    def undo() -> None:
+        put_back.pop()()
+
+    described = f"remove the mark of mdev {uuid} as managed"
+    return Step(described, lambda: put_back.append(marks.leave(mdevctl.KIND, uuid, False)), undo)
 
 
 def _kept(
