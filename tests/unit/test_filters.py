@@ -213,15 +213,19 @@ def test_hostdev_is_indented() -> None:
 GRAMMAR = """
 <grammar xmlns="http://relaxng.org/ns/structure/1.0" datatypeLibrary="http://www.w3.org/2001/XMLSchema-datatypes">
   <include href="/usr/share/libvirt/schemas/domaincommon.rng"/>
-  <start><ref name="hostdev"/></start>
+  <start><ref name="{element}"/></start>
 </grammar>
 """
 
 
+def schema_of(name: str) -> etree.RelaxNG:
+    """libvirt's grammar of an element of a domain."""
+    return etree.RelaxNG(etree.fromstring(GRAMMAR.format(element=name)))
+
+
 @pytest.fixture(scope="module")
 def schema() -> etree.RelaxNG:
-    """libvirt's grammar of the element."""
-    return etree.RelaxNG(etree.fromstring(GRAMMAR))
+    return schema_of("hostdev")
 
 
 @pytest.mark.parametrize(("_what", "device", "options", "_wanted"), MADE, ids=IDS)

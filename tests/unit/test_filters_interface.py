@@ -11,7 +11,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostdev.nodedev.plugins.filter import interface_xml as interface_file
 from lxml import etree
-from test_filters import BOUND, FUNCTION, PCI, RESULT, UNIT, canonical, facts
+from test_filters import BOUND, FUNCTION, PCI, RESULT, UNIT, canonical, facts, schema_of
 
 interface_xml = interface_file.FilterModule().filters()["interface_xml"]
 
@@ -86,18 +86,9 @@ def test_interface_is_indented() -> None:
     ]
 
 
-GRAMMAR = """
-<grammar xmlns="http://relaxng.org/ns/structure/1.0" datatypeLibrary="http://www.w3.org/2001/XMLSchema-datatypes">
-  <include href="/usr/share/libvirt/schemas/domaincommon.rng"/>
-  <start><ref name="interface"/></start>
-</grammar>
-"""
-
-
 @pytest.fixture(scope="module")
 def schema() -> etree.RelaxNG:
-    """libvirt's grammar of the element."""
-    return etree.RelaxNG(etree.fromstring(GRAMMAR))
+    return schema_of("interface")
 
 
 @pytest.mark.parametrize(("_what", "function", "options", "_wanted"), MADE, ids=IDS)

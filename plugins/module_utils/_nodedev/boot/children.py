@@ -19,8 +19,6 @@ from ..waiting import wait_for
 # Seconds for the end of a process that was killed: it may be blocked in the kernel, where nothing ends it.
 LAST_WAIT = 0.5
 CHUNK = 65536
-# prctl(2): the signal that a process gets when its parent is gone.
-PR_SET_PDEATHSIG = 1
 
 Send = Callable[[Any], None]
 Work = Callable[[Send], None]
@@ -104,16 +102,6 @@ def _send(pipe: int, value: Any) -> None:
     data = json.dumps(value).encode("ascii") + b"\n"
     while data:
         data = data[os.write(pipe, data) :]
-
-
-def end_with(parent: int) -> None:
-    """Have this process killed when the one that it was forked from is gone, as what that holds for it would be."""
-    # Here, so that those who have no such children do without it.
-    import ctypes
-
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def wait_for_any(children: Iterable[Child], seconds: float) -> None:

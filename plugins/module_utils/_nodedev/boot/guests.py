@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import NodedevError
-from ..host import starting
+from ..host import starting, writer
 from ..libvirt.domain_document import LONGEST
 from ..store.guests import GUESTS, Daemon
 from ..text import shown
@@ -65,7 +65,8 @@ def _carry_out(operation: str, document: bytes, daemon: Daemon) -> None:
     own = os.getpid()
 
     def failure() -> str:
-        children.end_with(own)
+        if not writer.end_with(own):
+            os._exit(FAILED)
         _let_go()
         try:
             with within(WAIT):

@@ -151,6 +151,12 @@ def _close(handles: Iterable[int]) -> None:
             os.close(handle)
 
 
+def end_with(parent: int) -> bool:
+    """Have this process killed when the one that it was forked from is gone; whether that one is still there."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    return os.getppid() == parent
+
+
 def _serve(requests: int, answers: int, parent: int, mask: Iterable[int]) -> None:
     """The child's life. It has no handles but its pipes: a lock would stay taken as long as a driver blocks."""
     gc.disable()
@@ -160,10 +166,9 @@ def _serve(requests: int, answers: int, parent: int, mask: Iterable[int]) -> Non
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     _close({0, 1, 2} - {requests, answers})
     _close({int(name) for name in os.listdir("/proc/self/fd")} - {requests, answers})
-    library = ctypes.CDLL(None, use_errno=True)
-    library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
+    if not end_with(parent):
         return
+    library = ctypes.CDLL(None, use_errno=True)
     while len(head := os.read(requests, REQUEST.size)) == REQUEST.size:
         path, data = (_received(requests, size) for size in REQUEST.unpack(head))
         os.write(answers, ANSWER.pack(BEGUN, 0, 0))

@@ -160,11 +160,8 @@ def _held(
 
     Where none will be removed, it is found out without opening a node, which would keep out a guest.
     """
-    every = [node for own in nodes.values() for node in own]
     shrinks = isinstance(wish.count, int) and wish.count < len(members)
     drops = wish.uuids is not None and not members.issubset(wish.uuids)
-    look = holders.of_nodes if wish.state != "present" or shrinks or drops or stops else holders.seen
-    held = look(every) if every else []
-    taken = {each.node for each in held}
-    held += starting.awaiting(KIND, {uuid: own for uuid, own in nodes.items() if not taken.intersection(own)})
-    return {uuid: tuple(holder for holder in held if holder.node in own) for uuid, own in nodes.items()}
+    held = holders.of_each(nodes, probe=wish.state != "present" or shrinks or drops or stops)
+    awaiting = starting.awaiting(KIND, {uuid: own for uuid, own in nodes.items() if not held[uuid]})
+    return {uuid: held[uuid] or tuple(each for each in awaiting if each.node in own) for uuid, own in nodes.items()}
