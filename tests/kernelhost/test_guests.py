@@ -20,7 +20,12 @@ from .machine import Machine
 from .playbooks import Playbooks
 
 BLOCKS = [*blocks(page("guest.md"))]
-GUESTS = {"serial": "A mediated device", "storage": "A PCI function", "router": "A network function"}
+GUESTS = {
+    "serial": "A mediated device",
+    "storage": "A PCI function",
+    "router": "A network function",
+    "database": "A LUN of a vHBA",
+}
 # What the page's commands follow: files, commands and what they print.
 CHAPTERS = ["The host", *GUESTS.values(), "Start, and end"]
 KVM = 'type="kvm"'
@@ -34,12 +39,23 @@ DOMAIN = """
   <devices>{devices}</devices>
 </domain>
 """
+# The page's vHBA sees its LUN once it may.
+ALLOWED: list[dict[str, Any]] = [
+    {"command": "systemctl start fabric fctarget"},
+    {"hostdev.nodedev.vhba": {"name": "images", "require_online": False}, "register": "made"},
+    {"command": "fctarget allow {{ made.vhba.wwpn }}"},
+    {"hostdev.nodedev.vhba": {"name": "images", "wait_luns": 1}},
+]
 # What the page has made, gone.
 GONE: list[dict[str, Any]] = [
+    {"hostdev.nodedev.vhba": {"name": "images", "state": "absent"}},
     {"hostdev.nodedev.mdev": {"uuid": SERIAL, "state": "absent"}},
     {"hostdev.nodedev.driver": {"device": "pci_0000_01_00_0", "state": "absent"}},
     {"hostdev.nodedev.sriov": {"device": "pci_0000_03_00_0", "state": "absent", "force": True}},
 ]
+EACH = " ".join(GUESTS)
+START = f"for name in {EACH}; do virsh start $name --paused; done"
+END = f"for name in {EACH}; do virsh destroy $name; done"
 # libvirt sets a function's MAC address and VLAN by its card's interface.
 UP = "ip link set enp3s0 up"
 # The devices that exist once this many do or the time is over.
@@ -89,6 +105,7 @@ def engine(machine: Machine, playbooks: Playbooks) -> Iterator[None]:
     machine.run("for name in $(virsh list --name); do virsh destroy $name; done")
     machine.run("for name in $(virsh list --all --name); do virsh undefine $name; rm -f /root/$name.xml; done")
     playbooks.tasks([*GONE, {**role, "vars": {"persistence_state": "absent"}}])
+    machine.run("systemctl stop fctarget fabric")
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +117,8 @@ def controller(playbooks: Playbooks, tmp_path_factory: pytest.TempPathFactory) -
     return controller
 
 
-def test_the_page(controller: Controller) -> None:
+def test_the_page(playbooks: Playbooks, controller: Controller) -> None:
+    playbooks.tasks(ALLOWED)
     output = ""
     for block in BLOCKS:
         # A task alone is an example of options.
@@ -109,7 +127,7 @@ def test_the_page(controller: Controller) -> None:
 
 
 def test_what_a_guest_has_is_not_taken(machine: Machine, playbooks: Playbooks) -> None:
-    machine.run("for name in serial storage router; do virsh start $name --paused; done")
+    machine.run(START)
     card = {"device": "pci_0000_03_00_0"}
     playbooks.tasks(
         [
@@ -119,19 +137,22 @@ def test_what_a_guest_has_is_not_taken(machine: Machine, playbooks: Playbooks) -
             *refused("router", "sriov", **card, numvfs=1, force=True),
             *refused("router", "sriov", **card, state="absent", force=True),
             *refused("router", "driver", device="pci_0000_03_10_0", driver="none", force=True),
+            *refused("database", "vhba", name="images", state="absent"),
+            *refused("database", "vhba", name="images", state="inactive"),
         ]
     )
-    machine.run("for name in serial storage router; do virsh destroy $name; done")
+    machine.run(END)
 
 
-def test_it_starts_again_after_a_boot(machine: Machine) -> None:
-    documents = "for name in serial storage router; do virsh dumpxml --inactive $name; done"
+def test_it_starts_again_after_a_boot(machine: Machine, playbooks: Playbooks) -> None:
+    documents = f"for name in {EACH}; do virsh dumpxml --inactive $name; done"
     before = machine.run(documents).stdout
     machine.reboot()
-    machine.run(f"{UP}; for name in serial storage router; do virsh start $name --paused; done")
+    playbooks.tasks(ALLOWED)
+    machine.run(f"{UP}; {START}")
     assert machine.run(documents).stdout == before
-    assert machine.run("virsh list --name").stdout.split() == ["serial", "storage", "router"]
-    machine.run("for name in serial storage router; do virsh destroy $name; done")
+    assert machine.run("virsh list --name").stdout.split() == [*GUESTS]
+    machine.run(END)
 
 
 def test_what_no_guest_has_any_more_goes(playbooks: Playbooks) -> None:
