@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import called
 from conftest import CARD, HERE, OTHER, OTHER_CARD, THERE, UUID, Host, definitions, ids, open_by, warnings
+from looks import looks
 
 DEVICE = f"/sys/bus/mdev/devices/{UUID}"
 REAL = f"/sys/devices/pci0000:3d/{CARD}/{UUID}"
@@ -179,6 +180,27 @@ def test_in_use(host: Host, arguments: dict[str, Any]) -> None:
 
 def node_of(host: Host) -> str:
     return f"/dev/vfio/{os.path.basename(host.realpath(f'/sys/bus/mdev/devices/{UUID}/iommu_group'))}"
+
+
+# How often a node is opened for a device that runs; a guest that starts at that moment would not get it.
+OPENED: list[tuple[dict[str, Any], int]] = [
+    ({}, 0),
+    ({"persistent": False, "attrs": [{"nvidia/vgpu_params": "b=2"}]}, 0),
+    ({"replace": True, "type": "GRID T4-2Q", "attrs": [{"nvidia/vgpu_params": "a=1"}]}, 0),
+    ({"replace": True, "attrs": [{"nvidia/vgpu_params": "b=2"}]}, 1),
+    ({"replace": True, "type": "nvidia-230"}, 1),
+    ({"managed": True}, 1),
+    ({"state": "inactive"}, 1),
+    ({"state": "absent"}, 1),
+]
+
+
+def test_nodes_are_opened_only_where_the_device_may_go(host: Host) -> None:
+    host.mdev(attrs=[{"nvidia/vgpu_params": "a=1"}])
+    wish: dict[str, Any] = {"uuid": UUID, "parent": CARD, "type": "nvidia-231"}
+    assert [looks(host, "mdev.device", check_mode=True, **{**wish, **options}) for options, _opened in OPENED] == [
+        (1, opened) for _options, opened in OPENED
+    ]
 
 
 def test_a_guest_with_a_node_of_its_own(host: Host) -> None:

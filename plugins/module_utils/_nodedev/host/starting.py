@@ -25,9 +25,12 @@ def is_awaited(guest: Guest) -> bool:
     return not guest.ended and guest.daemon.started > 0 and daemon(guest.daemon.pid) == guest.daemon
 
 
-def holders_of(kind: str, id: str, nodes: Collection[str]) -> list[Holder]:
-    """Who holds a device, or will in a moment: where nobody has its nodes open, the domain that was to get it."""
-    return holders.of_nodes(nodes) or awaiting(kind, {id: sorted(nodes)})
+def holders_of(kind: str, id: str, nodes: Collection[str], probe: bool) -> list[Holder]:
+    """Who holds a device, or will in a moment: where nobody has its nodes open, the domain that was to get it.
+
+    Without ``probe`` no node is opened, as in holders.of_each().
+    """
+    return (holders.of_nodes(nodes) if probe else holders.seen(nodes)) or awaiting(kind, {id: sorted(nodes)})
 
 
 def awaiting(kind: str, devices: Mapping[str, Sequence[str]]) -> list[Holder]:

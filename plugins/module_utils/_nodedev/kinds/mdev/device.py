@@ -151,9 +151,13 @@ def observe(wish: Wish) -> Observation:
     found = _found(wish)
     active, leaving = found.active, found.leaving
     path = mdev_parents.path_of(found.address) if found.address else None
-    held_by = starting.holders_of(KIND, active.uuid, active.nodes) if active else leaving.holders if leaving else ()
     oddities = Oddities()
     types = mdev_parents.types_of(path, oddities) if path else {}
+    marked = marks.is_marked(KIND, wish.uuid)
+    held_by: Sequence[Holder] = leaving.holders if leaving else ()
+    if active is not None:
+        probe = _is_touched(wish, found, active, types, marked)
+        held_by = starting.holders_of(KIND, active.uuid, active.nodes, probe)
     if active is not None and active.oddity is not None:
         oddities.add(active.oddity)
     scripts = callouts.found()
@@ -175,8 +179,22 @@ def observe(wish: Wish) -> Observation:
         changeable=_changeable(wish, active, found.definitions, scripts),
         instead=instead,
         pool=_pool(wish.uuid) if wish.state == "absent" else None,
-        marked=marks.is_marked(KIND, wish.uuid),
+        marked=marked,
     )
+
+
+def _is_touched(wish: Wish, found: _Found, active: mdevs.Mdev, types: mdev_parents.Types, marked: bool) -> bool:
+    """Whether the device that runs may be removed, or given attributes.
+
+    Else no node of it is opened to find out who uses it, which would keep out a guest that starts at this moment.
+    """
+    former = next((each for each in found.definitions if each.parent == active.parent), None)
+    called_so = (None, active.type, types.get(active.type, {}).get("name"))
+    moves = active.parent != found.address or wish.type not in called_so
+    changes = former is not None and wish.attrs not in (None, former.attrs)
+    sets = former is None and wish.persistent and bool(wish.attrs)
+    becomes_managed = bool(wish.managed) and not marked
+    return wish.state != "present" or (wish.replace and (moves or changes)) or sets or becomes_managed
 
 
 def _pool(uuid: str) -> str | None:
