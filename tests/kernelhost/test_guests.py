@@ -160,6 +160,26 @@ def test_what_no_guest_has_any_more_goes(playbooks: Playbooks) -> None:
 
 
 @pytest.mark.every_release
+def test_a_pool_does_not_lose_what_a_guest_has(machine: Machine, playbooks: Playbooks) -> None:
+    pool = {"name": "desks", "type": "mtty-1"}
+    playbooks.tasks([{"hostdev.nodedev.mdev_pool": {**pool, "count": 2, "managed": True}}])
+    uuids = sorted(machine.run("ls /etc/mdevctl.d/mtty").stdout.split())
+    define(machine, "pooled", *uuids)
+    machine.run("virsh start pooled --paused")
+    assert devices(machine, 2) == uuids
+    playbooks.tasks(
+        [
+            *refused("pooled", "mdev_pool", **pool, count=1),
+            *refused("pooled", "mdev_pool", name="desks", state="absent"),
+        ]
+    )
+    machine.run("virsh destroy pooled")
+    assert devices(machine, 0) == []
+    shrunk = {"hostdev.nodedev.mdev_pool": {**pool, "count": 1}, "register": "told"}
+    playbooks.tasks([shrunk, holds("told is changed"), {"hostdev.nodedev.mdev_pool": {**pool, "state": "absent"}}])
+
+
+@pytest.mark.every_release
 def test_managed_devices_come_and_go_with_their_guest(machine: Machine, playbooks: Playbooks) -> None:
     managed = {"parent": "mtty_mtty", "type": "mtty-1", "managed": True}
     playbooks.tasks([{"hostdev.nodedev.mdev": {**managed, "uuid": uuid}} for uuid in UUIDS])

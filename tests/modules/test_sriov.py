@@ -677,6 +677,18 @@ def test_it_is_back_when_its_card_arrives(engine: Host) -> None:
     assert "is damaged" in restore(engine, "--parent", PICKY).stderr
 
 
+def test_its_interface_may_be_later_than_its_driver(engine: Host) -> None:
+    """Its functions' addresses and VLANs are set by it."""
+    sriov(engine, numvfs=2, vfs=[{"index": 0, "mac": MAC}])
+    for late, wait, reason in ((LATE, "0", "its physical function has no network interface yet"), (1.5, "30", None)):
+        engine.clear_faults()
+        engine.fault(f"/sys/devices/*/{PF}/net", lag=late)
+        engine.reboot()
+        done = restore(engine, "--wait", wait)
+        assert done.stderr == ("" if reason is None else f"failed: {FUNCTIONS}: {reason}\n")
+    assert told(engine)[0]["address"] == MAC
+
+
 def test_a_card_that_is_gone(engine: Host) -> None:
     plant(engine, "/etc/nodedev.d/sriov/0000:ff:00.0.json", '{"version": 1, "numvfs": 1}')
     done = restore(engine)

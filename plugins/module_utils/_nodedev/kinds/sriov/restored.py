@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...host import binding, pci
+from ...host import binding, pci, udev_events, vf_settings
 from ...names import device_name
 from ...resource import Hindrance
 from ...store.documents import name_of
@@ -54,7 +54,18 @@ def hindrance(definition: Declared) -> Hindrance | None:
         return Hindrance("its physical function is not there; it is restored when that arrives", passing=False)
     if function.driver is None and definition.number != "0":
         return Hindrance("its physical function has no driver yet", passing=True)
+    if definition.vfs and function.is_network and not _is_reached(function):
+        return Hindrance("its physical function has no network interface yet", passing=True)
     return None
+
+
+def _is_reached(function: pci.Function) -> bool:
+    """Whether the interface by which functions are set is there, and has the name that it keeps.
+
+    A function has its driver before that is through with making the interface.
+    """
+    interface = vf_settings.interface_of(function)
+    return interface is not None and udev_events.has_named(interface)
 
 
 def facts(definition: Declared) -> dict[str, Any]:
