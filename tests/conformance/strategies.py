@@ -182,14 +182,40 @@ def s390x(draw: st.DrawFn) -> Maker:
     driver = draw(st.sampled_from(["io_subchannel", "vfio_ccw", "chsc_subchannel", None]))
     subchannel = draw(attributes(dev_busid=st.sampled_from(["0.0.0815", "none", "x", "fe.3.00ff"])))
     online = draw(attributes(online=NUMBER))
+    group = draw(st.sampled_from(["qeth", "qeth", "gone"]))
 
     def make(n: int) -> list[Declaration]:
         base = f"devices/css0/0.0.{n:04x}"
+        name = f"0.0.{n + 256:04x}"
+        links = {"group_device": f"devices/{group}/{name}"}
         return [
             {"path": base, "bus": "css", "driver": driver, "attributes": subchannel},
-            {"path": f"{base}/0.0.{n + 256:04x}", "bus": "ccw", "attributes": online},
+            {"path": f"{base}/{name}", "bus": "ccw", "attributes": online, "links": links},
             {"path": f"devices/ap/card{n:02x}", "bus": "ap", "uevent": {"DEVTYPE": "ap_card"}},
             {"path": f"devices/ap/card{n:02x}/{n:02x}.0004", "bus": "ap", "uevent": {"DEVTYPE": "ap_queue"}},
+        ]
+
+    return make
+
+
+@st.composite
+def ccwgroup(draw: st.DrawFn) -> Maker:
+    """A group with up to three members, some of which are gone or no links."""
+    kind = draw(st.sampled_from(["qeth_generic", "qeth_layer2", "qeth_layer2", "qeth_layer3", "qeth_layer4", None]))
+    given = draw(attributes(online=NUMBER, card_type=TEXT, chpid=TEXT, cdev3=WORD))
+    members = draw(st.lists(st.sampled_from(["css0", "css0", "gone"]), max_size=3))
+
+    def make(n: int) -> list[Declaration]:
+        base = f"devices/css0/0.1.{n:04x}"
+        names = [f"0.1.{n * 3 + number:04x}" for number in range(len(members))]
+        own = {"path": f"devices/qeth/0.1.{n * 3:04x}", "bus": "ccwgroup", "attributes": given}
+        targets = [base.replace("css0", place) for place in members]
+        links = {f"cdev{number}": f"{target}/{names[number]}" for number, target in enumerate(targets)}
+        group = {"group_device": own["path"]}
+        return [
+            {"path": base, "bus": "css", "driver": "io_subchannel"},
+            *({"path": f"{base}/{name}", "bus": "ccw", "attributes": {"online": 1}, "links": group} for name in names),
+            {**own, "links": links, "uevent": {"DEVTYPE": kind} if kind else {}},
         ]
 
     return make
@@ -224,6 +250,9 @@ def mdev(draw: st.DrawFn) -> Maker:
     return make
 
 
+KINDS = (pci(), usb(), net(), scsi(), s390x(), ccwgroup(), drm(), mdev())
+
+
 @st.composite
 def definition(draw: st.DrawFn) -> dict[str, str]:
     """A file of mdevctl's; its parent may be there and its device may run."""
@@ -237,9 +266,13 @@ def definition(draw: st.DrawFn) -> dict[str, str]:
 @st.composite
 def scenarios(draw: st.DrawFn) -> dict[str, Any]:
     """A host with up to eight groups of devices and three definitions."""
-    makers = draw(st.lists(st.one_of(pci(), usb(), net(), scsi(), s390x(), drm(), mdev()), min_size=1, max_size=8))
+    makers = draw(st.lists(st.one_of(KINDS), min_size=1, max_size=8))
     files: dict[str, str] = {}
     for entry in draw(st.lists(definition(), max_size=3)):
         files.update(entry)
     devices = [device for n, make in enumerate(makers) for device in make(n)]
+    links = {device["path"]: device.get("links", {}) for device in devices if device.get("bus") == "mdev"}
+    # While the type of a device with a definition is gone, mdevctl 1.2 tells libvirt of no definition at all.
+    odd = {path.rpartition("/")[2] for path, each in links.items() if each["mdev_type"].endswith("/gone")}
+    files = {path: text for path, text in files.items() if path.rpartition("/")[2] not in odd}
     return {"devices": devices, "files": files, "sysfs": SYSFS}
