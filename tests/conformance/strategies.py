@@ -253,21 +253,31 @@ def mdev(draw: st.DrawFn) -> Maker:
 KINDS = (pci(), usb(), net(), scsi(), s390x(), ccwgroup(), drm(), mdev())
 
 
+ATTRS = st.lists(st.dictionaries(WORD, st.text("aZ0 <&", max_size=5), min_size=1, max_size=1), max_size=2)
+
+
+@st.composite
+def script(draw: st.DrawFn) -> dict[str, str]:
+    """A callout script of mdevctl's that tells the attributes of devices that run, or knows none."""
+    known = draw(st.sampled_from(["t-1", "t-2"]))
+    tells = f"""[ "$2 $4 $6" != "{known} get attributes" ] || {{ echo '{json.dumps(draw(ATTRS))}'; exit 0; }}"""
+    return {"/etc/mdevctl.d/scripts.d/callouts/script": f"#!/bin/sh\n{tells}\nexit 2\n"}
+
+
 @st.composite
 def definition(draw: st.DrawFn) -> dict[str, str]:
     """A file of mdevctl's; its parent may be there and its device may run."""
     n = draw(st.integers(0, 5))
     parent = draw(st.sampled_from([f"0001:{n:02x}:00.0", "0009:00:00.0", "0.0.0003", "matrix"]))
-    attrs = [{key: value} for key, value in draw(st.lists(st.tuples(WORD, st.text("aZ0 <&", max_size=5)), max_size=2))]
-    data = {"mdev_type": draw(st.sampled_from(["t-1", "t-2"])), "start": "manual", "attrs": attrs}
+    data = {"mdev_type": draw(st.sampled_from(["t-1", "t-2"])), "start": "manual", "attrs": draw(ATTRS)}
     return {f"/etc/mdevctl.d/{parent}/{UUID.format(n)}": json.dumps(data)}
 
 
 @st.composite
 def scenarios(draw: st.DrawFn) -> dict[str, Any]:
-    """A host with up to eight groups of devices and three definitions."""
+    """A host with up to eight groups of devices and three definitions, with a script."""
     makers = draw(st.lists(st.one_of(KINDS), min_size=1, max_size=8))
-    files: dict[str, str] = {}
+    files = draw(st.just({}) | script())
     for entry in draw(st.lists(definition(), max_size=3)):
         files.update(entry)
     devices = [device for n, make in enumerate(makers) for device in make(n)]
