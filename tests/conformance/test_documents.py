@@ -97,6 +97,6 @@ def _parts(element: etree._Element, path: str = "") -> Iterator[str]:
     """All that is said, each with the path of its element below the first."""
     yield f"{path}={(element.text or '').strip()}"
     for name, value in element.attrib.items():
-        yield f"{path}@{name}={value}"
+        yield f"{path}@{name!s}={value!s}"
     for child in element:
         yield from _parts(child, f"{path}/{child.tag}")

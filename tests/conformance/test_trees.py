@@ -12,11 +12,12 @@ from functools import cache
 from typing import Any
 
 import pytest
+from kernelhost.debian import TRIXIE
 from lxml import etree
 
 from . import hosts, waivers
 from .canonical import parse
-from .conftest import TREES, ZOOS, Ask
+from .conftest import OWN, TREES, ZOOS, Ask
 from .hosts import Answer
 from .judges import Judge
 
@@ -30,8 +31,16 @@ NESTED = {
 }
 # Types and nested capabilities that later versions of libvirt know.
 LATER = {(11, 3): {"ccwgroup", "ccwgroup_member", "qeth_generic", "qeth_layer2", "qeth_layer3"}}
+# Which version a release has; that of the machine is what it is.
+VERSIONS = {str(TRIXIE): (11, 3)}
 # Of two devices with one name libvirt knows the later alone; a subset of ours does not read the other's subsystem.
 HIDDEN = {"usb_1_1_1_1"}
+
+
+def test_version(ask: Ask, judge: Judge) -> None:
+    """A judge is not another one by mistake."""
+    version = ask(OWN)[judge.name].dump.version
+    assert version == VERSIONS.get(judge.name, version)
 
 
 @pytest.mark.parametrize("tree", TREES)
