@@ -16,7 +16,6 @@ from pathlib import Path
 from kernelhost import paths
 from kernelhost.cache import find_or_make
 from kernelhost.debian import TRIXIE
-from kernelhost.steps import tool
 from kernelhost.unpacked import unpack
 from simhost import libvirt
 
@@ -43,11 +42,15 @@ class Judge:
         """libvirt's schema of node devices, of the package libvirt0 or libvirt-common."""
         return (self.root or Path("/")) / "usr/share/libvirt/schemas/nodedev.rng"
 
-    def command(self, arguments: list[str]) -> list[str]:
-        """The command that runs another one with this libvirt's programs."""
+    def command(self, arguments: list[str], *unshared: str) -> list[str]:
+        """The command that runs another one with this libvirt's programs; more options of unshare."""
         if self.root is None:
             return arguments
-        return ["unshare", "--mount", "sh", "-c", ENTER, str(self.root), *arguments]
+        return ["unshare", "--mount", *unshared, "sh", "-c", ENTER, str(self.root), *arguments]
+
+    def outside(self, arguments: list[str]) -> list[str]:
+        """The command outside of a host, where only a user namespace gives the right to mount to others than root."""
+        return self.command(arguments, *([] if os.geteuid() == 0 else ["--map-root-user"]))
 
     def runner(self, run: libvirt.Run) -> libvirt.Run:
         """A host's `run` with this libvirt's programs."""
@@ -71,8 +74,6 @@ def find_or_unpack() -> Judge:
 def _make(work: Path) -> Path:
     root = unpack(work, TRIXIE, (*PACKAGES, *SCRIPTS))
     (root / "usr/share/misc").mkdir(exist_ok=True)
-    enter = Judge(str(TRIXIE), root).command([PYTHON, "-c", COMPILE])
-    user = [] if os.geteuid() == 0 else ["--map-root-user"]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": ""}
-    subprocess.run([tool(enter[0]), *user, *enter[1:]], check=True, env=environment)
+    subprocess.run(Judge(str(TRIXIE), root).outside([PYTHON, "-c", COMPILE]), check=True, env=environment)
     return root

@@ -73,7 +73,7 @@ def test_documents(judge: Judge, made: list[Made]) -> None:
     """What a version knows it reads as it was meant, and what it does not know it refuses."""
     documents = [each.document for each in made]
     done = subprocess.run(
-        judge.command([PYTHON, str(DEFINE)]), input=json.dumps(documents), capture_output=True, text=True, check=True
+        judge.outside([PYTHON, str(DEFINE)]), input=json.dumps(documents), capture_output=True, text=True, check=True
     )
     answer = json.loads(done.stdout)
     version = version_of(f"{answer['version'] // 1000000}.{answer['version'] // 1000 % 1000}")
