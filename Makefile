@@ -38,7 +38,7 @@ bench: setup ## Measure the inventory and pools, and write docs/performance.md
 	@PYTHONPATH=tests .venv/bin/python tests/bench/inventory.py
 	@PYTHONPATH=tests .venv/bin/python tests/bench/pools.py
 
-conformance: setup ## Compare the inventory with a real libvirtd's, device by device
+conformance: setup ## Compare the inventory with those of real libvirtds, device by device
 	@$(RUN) conformance
 
 kernelhost-up: setup ## Boot the virtual machine of KERNELHOST_RELEASE, else Debian 13's, and leave it running

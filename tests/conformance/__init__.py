@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Conformance: nodedev_facts against a real libvirtd, device by device, but for the waivers in waivers.yml."""
+"""Conformance: nodedev_facts against real libvirtds, device by device, but for the waivers in waivers.yml."""

@@ -41,8 +41,10 @@ def compare(ours: Listing, libvirt: Listing, rules: Rules, version: tuple[int, i
     result = Comparison()
     held = [waiver for waiver in rules.waivers if waiver.holds_for(version)]
     sides = {
-        "ours": {name: parse(text) for name, text in ours.xml.items()},
-        "libvirt": {name: parse(_escaped(text, held, result)) for name, text in libvirt.xml.items()},
+        "ours": _parsed("ours", ours.xml, result),
+        "libvirt": _parsed(
+            "libvirt", {name: _escaped(text, held, result) for name, text in libvirt.xml.items()}, result
+        ),
     }
     listings = {"ours": ours, "libvirt": libvirt}
     for side, listing in listings.items():
@@ -57,6 +59,17 @@ def compare(ours: Listing, libvirt: Listing, rules: Rules, version: tuple[int, i
         if diff := difference(name, sides["libvirt"][name], sides["ours"][name]):
             result.differences.append(diff)
     return result
+
+
+def _parsed(side: str, texts: Mapping[str, str], result: Comparison) -> dict[str, etree._Element]:
+    """The devices whose XML is XML; of the others it is a difference that it is not."""
+    devices = {}
+    for name, text in texts.items():
+        try:
+            devices[name] = parse(text)
+        except etree.XMLSyntaxError as error:
+            result.differences.append(f"{side}: {name} is no XML: {error}\n{text}")
+    return devices
 
 
 def _escaped(text: str, held: list[Waiver], result: Comparison) -> str:

@@ -3,21 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
 import pytest
+from kernelhost import KernelhostError
 
 from . import hosts, waivers
 from .hosts import Answer
+from .judges import INSTALLED, NAMES, Judge, find_or_unpack
 
 OWN = "this machine"
 ZOOS = ("zoo-pci", "zoo-net", "zoo-usb", "zoo-scsi", "zoo-s390x", "zoo-misc")
 TREES = (OWN, *ZOOS, "nvidia-sriov", "s390x")
 _USED: set[str] = set()
 
-Ask = Callable[[str], Answer]
+Ask = Callable[[str], Mapping[str, Answer]]
 
 
 @pytest.fixture(scope="session")
@@ -33,18 +36,40 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def ask(rules: waivers.Rules, library: str) -> Ask:
-    """Gives both sides' answers on a tree, and their comparison."""
+def judges() -> dict[str, Judge]:
+    """The libvirts that there are, by name; in CI all of them, or KernelhostError."""
+    found = [INSTALLED]
+    try:
+        found.append(find_or_unpack())
+    except KernelhostError:
+        if os.environ.get("CI") == "true":
+            raise
+    return {judge.name: judge for judge in found}
+
+
+@pytest.fixture(params=NAMES)
+def judge(request: pytest.FixtureRequest, judges: Mapping[str, Judge]) -> Judge:
+    """Each libvirt in turn."""
+    if request.param not in judges:
+        pytest.skip(f"the libvirt of {request.param} could not be unpacked")
+    return judges[request.param]
+
+
+@pytest.fixture(scope="session")
+def ask(rules: waivers.Rules, library: str, judges: Mapping[str, Judge]) -> Ask:
+    """Gives what ours and each libvirt say of a tree, by the libvirts' names, and their comparisons."""
 
     @cache
-    def ask(tree: str) -> Answer:
+    def ask(tree: str) -> Mapping[str, Answer]:
         context = hosts.own_machine(library) if tree == OWN else hosts.simulated(tree, library)
         with context as host:
-            answer = hosts.compared(host, rules)
-        comparison = answer.comparison
-        _USED.update(comparison.used)
-        print(f"{tree}: {comparison.devices} devices compared, waivers {', '.join(sorted(comparison.used)) or 'none'}")
-        return answer
+            answers = hosts.compared(host, rules, judges.values())
+        for name, answer in answers.items():
+            found = answer.comparison
+            _USED.update(found.used)
+            used = ", ".join(sorted(found.used)) or "none"
+            print(f"{tree}, libvirt {name}: {found.devices} devices compared, waivers {used}")
+        return answers
 
     return ask
 

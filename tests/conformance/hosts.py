@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ import ansible
 from simhost import SimHost, libvirt
 
 from .compare import Comparison, Listing, compare
+from .judges import PYTHON, Judge
 from .waivers import Rules, version_of
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON = "/usr/bin/python3"
 DUMP = Path(__file__).with_name("libvirt_dump.py")
 MODULE = ROOT / "plugins" / "modules" / "nodedev_facts.py"
 EVERYTHING: Mapping[str, Any] = {"xml": True, "include": "all", "tree": True}
@@ -47,10 +47,10 @@ class Host:
         self.run = run
         self.popen = popen
 
-    def libvirt(self) -> Dump:
-        """What libvirtd says, started for it."""
-        with libvirt.running(self.run, self.popen) as daemon:
-            return Dump(json.loads(self.run([PYTHON, str(DUMP), daemon.uri]).stdout))
+    def libvirt(self, judge: Judge) -> Dump:
+        """What this libvirt's daemon says, started for it."""
+        with libvirt.running(judge.runner(self.run), judge.starter(self.popen)) as daemon:
+            return Dump(json.loads(daemon.run([PYTHON, str(DUMP), daemon.uri]).stdout))
 
     def facts(self, **arguments: Any) -> dict[str, Any]:
         """The facts of our module, run with these arguments; AssertionError if it fails."""
@@ -123,18 +123,18 @@ def listing_of(facts: Mapping[str, Any]) -> Listing:
 
 @dataclass(frozen=True)
 class Answer:
-    """What both sides said of one host, and the comparison."""
+    """What ours and one libvirt said of one host, and the comparison."""
 
     dump: Dump
     ours: Listing
     comparison: Comparison
 
 
-def compared(host: Host, rules: Rules) -> Answer:
-    """Ask both sides on one host, libvirt first, and compare."""
-    dump = host.libvirt()
+def compared(host: Host, rules: Rules, judges: Iterable[Judge]) -> dict[str, Answer]:
+    """Ask each libvirt on one host, one after another, then ours, and compare: the answers by the judges' names."""
+    dumps = {judge.name: host.libvirt(judge) for judge in judges}
     ours = host.listing()
-    return Answer(dump, ours, compare(ours, dump.listing, rules, dump.version))
+    return {name: Answer(dump, ours, compare(ours, dump.listing, rules, dump.version)) for name, dump in dumps.items()}
 
 
 @contextlib.contextmanager

@@ -182,14 +182,40 @@ def s390x(draw: st.DrawFn) -> Maker:
     driver = draw(st.sampled_from(["io_subchannel", "vfio_ccw", "chsc_subchannel", None]))
     subchannel = draw(attributes(dev_busid=st.sampled_from(["0.0.0815", "none", "x", "fe.3.00ff"])))
     online = draw(attributes(online=NUMBER))
+    group = draw(st.sampled_from(["qeth", "qeth", "gone"]))
 
     def make(n: int) -> list[Declaration]:
         base = f"devices/css0/0.0.{n:04x}"
+        name = f"0.0.{n + 256:04x}"
+        links = {"group_device": f"devices/{group}/{name}"}
         return [
             {"path": base, "bus": "css", "driver": driver, "attributes": subchannel},
-            {"path": f"{base}/0.0.{n + 256:04x}", "bus": "ccw", "attributes": online},
+            {"path": f"{base}/{name}", "bus": "ccw", "attributes": online, "links": links},
             {"path": f"devices/ap/card{n:02x}", "bus": "ap", "uevent": {"DEVTYPE": "ap_card"}},
             {"path": f"devices/ap/card{n:02x}/{n:02x}.0004", "bus": "ap", "uevent": {"DEVTYPE": "ap_queue"}},
+        ]
+
+    return make
+
+
+@st.composite
+def ccwgroup(draw: st.DrawFn) -> Maker:
+    """A group with up to three members, some of which are gone or no links."""
+    kind = draw(st.sampled_from(["qeth_generic", "qeth_layer2", "qeth_layer2", "qeth_layer3", "qeth_layer4", None]))
+    given = draw(attributes(online=NUMBER, card_type=TEXT, chpid=TEXT, cdev3=WORD))
+    members = draw(st.lists(st.sampled_from(["css0", "css0", "gone"]), max_size=3))
+
+    def make(n: int) -> list[Declaration]:
+        base = f"devices/css0/0.1.{n:04x}"
+        names = [f"0.1.{n * 3 + number:04x}" for number in range(len(members))]
+        own = {"path": f"devices/qeth/0.1.{n * 3:04x}", "bus": "ccwgroup", "attributes": given}
+        targets = [base.replace("css0", place) for place in members]
+        links = {f"cdev{number}": f"{target}/{names[number]}" for number, target in enumerate(targets)}
+        group = {"group_device": own["path"]}
+        return [
+            {"path": base, "bus": "css", "driver": "io_subchannel"},
+            *({"path": f"{base}/{name}", "bus": "ccw", "attributes": {"online": 1}, "links": group} for name in names),
+            {**own, "links": links, "uevent": {"DEVTYPE": kind} if kind else {}},
         ]
 
     return make
@@ -224,22 +250,39 @@ def mdev(draw: st.DrawFn) -> Maker:
     return make
 
 
+KINDS = (pci(), usb(), net(), scsi(), s390x(), ccwgroup(), drm(), mdev())
+
+
+ATTRS = st.lists(st.dictionaries(WORD, st.text("aZ0 <&", max_size=5), min_size=1, max_size=1), max_size=2)
+
+
+@st.composite
+def script(draw: st.DrawFn) -> dict[str, str]:
+    """A callout script of mdevctl's that tells the attributes of devices that run, or knows none."""
+    known = draw(st.sampled_from(["t-1", "t-2"]))
+    tells = f"""[ "$2 $4 $6" != "{known} get attributes" ] || {{ echo '{json.dumps(draw(ATTRS))}'; exit 0; }}"""
+    return {"/etc/mdevctl.d/scripts.d/callouts/script": f"#!/bin/sh\n{tells}\nexit 2\n"}
+
+
 @st.composite
 def definition(draw: st.DrawFn) -> dict[str, str]:
     """A file of mdevctl's; its parent may be there and its device may run."""
     n = draw(st.integers(0, 5))
     parent = draw(st.sampled_from([f"0001:{n:02x}:00.0", "0009:00:00.0", "0.0.0003", "matrix"]))
-    attrs = [{key: value} for key, value in draw(st.lists(st.tuples(WORD, st.text("aZ0 <&", max_size=5)), max_size=2))]
-    data = {"mdev_type": draw(st.sampled_from(["t-1", "t-2"])), "start": "manual", "attrs": attrs}
+    data = {"mdev_type": draw(st.sampled_from(["t-1", "t-2"])), "start": "manual", "attrs": draw(ATTRS)}
     return {f"/etc/mdevctl.d/{parent}/{UUID.format(n)}": json.dumps(data)}
 
 
 @st.composite
 def scenarios(draw: st.DrawFn) -> dict[str, Any]:
-    """A host with up to eight groups of devices and three definitions."""
-    makers = draw(st.lists(st.one_of(pci(), usb(), net(), scsi(), s390x(), drm(), mdev()), min_size=1, max_size=8))
-    files: dict[str, str] = {}
+    """A host with up to eight groups of devices and three definitions, with a script."""
+    makers = draw(st.lists(st.one_of(KINDS), min_size=1, max_size=8))
+    files = draw(st.just({}) | script())
     for entry in draw(st.lists(definition(), max_size=3)):
         files.update(entry)
     devices = [device for n, make in enumerate(makers) for device in make(n)]
+    links = {device["path"]: device.get("links", {}) for device in devices if device.get("bus") == "mdev"}
+    # While the type of a device with a definition is gone, mdevctl 1.2 tells libvirt of no definition at all.
+    odd = {path.rpartition("/")[2] for path, each in links.items() if each["mdev_type"].endswith("/gone")}
+    files = {path: text for path, text in files.items() if path.rpartition("/")[2] not in odd}
     return {"devices": devices, "files": files, "sysfs": SYSFS}

@@ -61,6 +61,11 @@ def test_names_parents_and_trees_count() -> None:
     assert "the tree is" in "".join(differences)
 
 
+def test_what_is_no_xml() -> None:
+    differences = run(side(a="<x>&lt;</x>", b=""), side(a="<x><</x>", b=""))[0]
+    assert [text.partition(":")[0] for text in differences] == ["libvirt", "a is listed by ours alone"]
+
+
 def test_a_device_that_one_side_alone_has() -> None:
     ours = side(a="", b="<parent>a</parent><k/>", c="<parent>b</parent>")
     libvirt = side(a="", c="<parent>a</parent>")

@@ -26,6 +26,11 @@ def emulators() -> Path:
     return caches() / "kernelhost-qemu"
 
 
+def libvirts() -> Path:
+    """The folder of unpacked libvirts that the conformance tests ask, shared by all checkouts."""
+    return caches() / "conformance-libvirt"
+
+
 def caches() -> Path:
     """The folder of all that is kept, and of what was found out about this machine."""
     base = os.environ.get("XDG_CACHE_HOME")

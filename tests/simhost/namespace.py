@@ -98,7 +98,7 @@ def build(stage: str, plan: Scenario) -> str:
 
 
 def write_files(plan: Scenario) -> None:
-    """Make the directories and files that the scenario wants in /etc, /run and /dev."""
+    """Make the directories and files that the scenario wants in /etc, /run and /dev; scripts can be executed."""
     for name in (*plan.directories, *plan.files):
         if not re.match(r"^/(etc|run|dev)/", name) or ".." in name:
             raise NamespaceError(f"scenario: {name} is not below /etc, /run or /dev: only those are the host's own")
@@ -108,6 +108,8 @@ def write_files(plan: Scenario) -> None:
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+        if text.startswith("#!"):
+            path.chmod(0o755)
 
 
 def _own_programs(folder: Path, plan: Scenario) -> None:

@@ -211,7 +211,9 @@ def test_the_machine_is_not_changed() -> None:
     places = ("/etc", "/usr", "/usr/lib", "/run", "/dev", "/etc/mdevctl.d")
     before = {place: Path(place).stat().st_mtime_ns for place in places if Path(place).exists()}
     names = {place: sorted(os.listdir(place)) for place in before}
-    with SimHost({"files": {"/etc/made/by/scenario": "text"}, "directories": ["/dev/made"], "devices": []}) as host:
+    files = {"/etc/made/by/scenario": "text", "/etc/made/script": "#!/bin/sh\necho done\n"}
+    with SimHost({"files": files, "directories": ["/dev/made"], "devices": []}) as host:
+        assert host.run(["/etc/made/script"]).stdout == "done\n"
         host.run(["sh", "-c", "rm /etc/passwd; echo x > /etc/group; mkdir /run/made; echo > /dev/made/file; umask 77"])
         host.run(["sh", "-c", "mkdir /usr/lib/made; echo > /usr/made; rm /usr/bin/yes"])
         assert host.read("/etc/made/by/scenario") == "text"

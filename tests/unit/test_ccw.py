@@ -63,3 +63,7 @@ def test_a_group_that_is_gone(host: Host) -> None:
     device = host.make_device("ccw", "0.0.0815", {"online": "1"})
     host.dangling_link(device, "group_device")
     assert "capability" not in ccw.read(device)
+
+
+def test_a_group_that_is_no_link(host: Host) -> None:
+    assert "capability" not in ccw.read(host.make_device("ccw", "0.0.0815", {"online": "1", "group_device": "x"}))

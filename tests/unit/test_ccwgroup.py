@@ -63,7 +63,20 @@ def test_a_group_without_members_is_dropped(host: Host) -> None:
         ccwgroup.read(device)
 
 
-@pytest.mark.parametrize("online", ["-1", "x"])
-def test_a_damaged_state_drops(host: Host, online: str) -> None:
-    with pytest.raises(Dropped, match="online is"):
-        ccwgroup.read(make_group(host, {"online": online}))
+def test_only_links_are_members(host: Host) -> None:
+    device = make_group(host, {"cdev_count": "1", "cdev1": "0.0.f501"}, links={"cdev0": MEMBERS["cdev0"]})
+    assert ccwgroup.read(device)["members"] == {"ccw_device": [{"ref": "cdev0", "name": "ccw_0_0_f500"}]}
+
+
+@pytest.mark.parametrize(
+    ("online", "state"),
+    [("0", "offline"), ("1", "online"), ("2", None), ("-1", "offline"), ("x", "offline"), ("", "offline")],
+)
+def test_its_state(host: Host, online: str, state: str | None) -> None:
+    assert ccwgroup.read(make_group(host, {"online": online})).get("state") == state
+
+
+def test_a_group_without_an_address_is_dropped(host: Host) -> None:
+    device = host.make_device("ccwgroup", "group", {}, {"DEVTYPE": "qeth_layer2"}, MEMBERS)
+    with pytest.raises(Dropped, match="no CCW address"):
+        ccwgroup.read(device)

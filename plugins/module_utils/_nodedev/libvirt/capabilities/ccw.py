@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from ... import names
@@ -18,23 +17,33 @@ STATES = {0: "offline", 1: "online"}
 
 def read(device: Device) -> dict[str, Any]:
     """Its state and address, and the group that it belongs to."""
-    capability = {"type": TYPE, **state_and_address(device)}
-    group = sysfs.real(f"{device.path}/group_device")
+    capability = {"type": TYPE, **state(device), **own_address(device)}
+    group = linked(device, "group_device")
     if group is None:
         return capability
-    member = {"type": "ccwgroup_member", "group_device": names.device_name("ccwgroup", os.path.basename(group))}
+    member = {"type": "ccwgroup_member", "group_device": names.device_name("ccwgroup", group)}
     return {**capability, "capability": [member]}
 
 
-def state_and_address(device: Device) -> dict[str, str]:
-    """``state``, if it is one that libvirt knows, ``cssid``, ``ssid`` and ``devno``; Dropped where one is damaged."""
+def state(device: Device) -> dict[str, str]:
+    """``state``, if it is one that libvirt knows; Dropped where it is negative or no number."""
     online = device.number("online", 0, signed=True) or 0
     if online < 0:
         raise Dropped(f"online is {online}")
+    return {"state": STATES[online]} if online in STATES else {}
+
+
+def own_address(device: Device) -> dict[str, str]:
+    """The parts of the address that is the device's name; Dropped where it is none."""
     parts = address(device.sysname)
     if parts is None:
         raise Dropped(f"its name {device.sysname!r} is no CCW address")
-    return {**({"state": STATES[online]} if online in STATES else {}), **parts}
+    return parts
+
+
+def linked(device: Device, name: str) -> str | None:
+    """The kernel's name of what a link of the device leads to; None where it is no link or leads nowhere."""
+    return device.link(name) if sysfs.exists(f"{device.path}/{name}") else None
 
 
 def address(text: str) -> dict[str, str] | None:

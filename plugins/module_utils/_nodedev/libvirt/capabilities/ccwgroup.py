@@ -3,26 +3,25 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from ... import names
 from ...errors import Dropped
 from ...host import sysfs
 from ...host.udev import Device
-from .ccw import state_and_address
+from .ccw import linked, own_address, state
 
 TYPE = "ccwgroup"
 
 
 def read(device: Device) -> dict[str, Any]:
     """Its state, address, members in the kernel's order, and what its card is; Dropped where it has no member."""
-    capability = {"type": TYPE, **state_and_address(device)}
+    capability = {"type": TYPE, **_state(device), **own_address(device)}
     members = []
     for entry in sysfs.entries(device.path):
-        target = sysfs.real(f"{device.path}/{entry}") if entry.startswith("cdev") else None
-        if target is not None:
-            members.append({"ref": entry, "name": names.device_name("ccw", os.path.basename(target))})
+        member = linked(device, entry) if entry.startswith("cdev") else None
+        if member is not None:
+            members.append({"ref": entry, "name": names.device_name("ccw", member)})
     if not members:
         raise Dropped("it has no members")
     card: dict[str, Any] = {"type": device.uevent.get("DEVTYPE")}
@@ -31,3 +30,11 @@ def read(device: Device) -> dict[str, Any]:
         if value is not None:
             card[attribute] = value
     return {**capability, "members": {"ccw_device": members}, "capability": [card]}
+
+
+def _state(device: Device) -> dict[str, str]:
+    """The state as of a CCW device, but that libvirt takes a group for off line where that is damaged."""
+    try:
+        return state(device)
+    except Dropped:
+        return {"state": "offline"}
