@@ -335,6 +335,23 @@ def test_a_parent_may_be_made_by_an_earlier_kind(devices: Devices) -> None:
     }
 
 
+def test_what_is_on_a_card_waits_for_what_the_card_has_later(devices: Devices) -> None:
+    """A function's driver is an earlier kind than the functions of a card, which itself may not be ready."""
+    ready = time.monotonic() + 1
+
+    def later() -> Hindrance | None:
+        return None if time.monotonic() > ready else Hindrance("its interface is not there yet", passing=True)
+
+    def missing() -> Hindrance | None:
+        return None if "function" in os.listdir(devices.folder) else MISSING
+
+    driver = devices.define("driver", "a", hindrance=missing, function=("a.1",))
+    assert told([driver, devices.define("function", "a", hindrance=later, rank=1)]) == {
+        "function": (RESTORED, ""),
+        "driver": (RESTORED, ""),
+    }
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_parent_that_no_earlier_kind_makes_is_missing(devices: Devices, rank: int) -> None:
     """It is not waited for as long as for one that is there and not ready."""

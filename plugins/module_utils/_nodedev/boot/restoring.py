@@ -197,21 +197,27 @@ def _seconds(cards: Sequence[_Card], end: float) -> float:
 
 def _make(pending: Sequence[Defined], late: bool, first: int, send: Send) -> None:
     """In a child: make them one after the other, up to the first that shows that the card does not answer."""
+    waiting = False
     for each in pending:
         send([BEGUN, ""])
         begun = time.monotonic()
-        how, reason = _tried(each, late, first)
+        # What is on this card may be on what is made later, an earlier kind's on any card.
+        how, reason = _tried(each, late, waiting or each.rank > first)
+        waiting = waiting or how == LATER
         send([how, reason])
         if how == FAILED and time.monotonic() - begun >= PATIENCE:
             return
 
 
-def _tried(each: Defined, late: bool, first: int) -> tuple[str, str]:
-    """What became of one definition, and why; LATER where it may become something else, unless it is ``late``."""
+def _tried(each: Defined, late: bool, may_come: bool) -> tuple[str, str]:
+    """What became of one definition, and why; LATER where it may become something else, unless it is ``late``.
+
+    ``may_come`` says that what it lacks may still be made by what is restored before it.
+    """
     try:
         hindrance = each.hindrance()
         if hindrance is not None:
-            passing = hindrance.passing or each.rank > first
+            passing = hindrance.passing or may_come
             return (LATER if passing and not late else FAILED), hindrance.reason
         return (RESTORED if _made(each) else THERE), ""
     except Exception as error:
