@@ -159,6 +159,12 @@ def test_beside_driverctl_and_libvirt(playbooks: Playbooks) -> None:
     )
 
 
+def test_bound_and_given_back_again_and_again(machine: Machine, playbooks: Playbooks) -> None:
+    playbooks.tasks([sriov(numvfs=1)])
+    assert machine.run(f"python3 - {FUNCTIONS[0]}", stdin=CYCLES).stdout == "igbvf\n"
+    playbooks.tasks([sriov(state="absent", force=True)])
+
+
 def test_nvme_functions_that_are_usable(playbooks: Playbooks) -> None:
     playbooks.tasks(
         [
@@ -181,7 +187,8 @@ def test_a_card_whose_functions_are_all_of_them_again_after_a_boot(machine: Mach
     first, second, third, fourth = FUNCTIONS
     playbooks.tasks(
         [
-            sriov(numvfs=4, vfs=[{"index": 0, "mac": MAC, "vlan": 100}]),
+            # Their driver is named: driverctl of Debian 13 has vfio-pci take all of the kind that are free.
+            sriov(numvfs=4, driver="igbvf", vfs=[{"index": 0, "mac": MAC, "vlan": 100}]),
             driver(second, driver="vfio-pci"),
             driver(third, driver="vgpusim"),
             {"hostdev.nodedev.mdev": {"uuid": UUID, "parent": third, "type": "vgpusim-11"}},
@@ -209,7 +216,6 @@ def test_a_card_whose_functions_are_all_of_them_again_after_a_boot(machine: Mach
         plug_in(machine)
         seen = observe(machine, 4, drivers)
         assert (seen["functions"], seen["mdevs"]) == (drivers, [UUID]), seen["journal"]
-        assert machine.run(f"python3 - {fourth}", stdin=CYCLES).stdout == "igbvf\n"
     finally:
         machine.run(UP, check=False)
         playbooks.tasks(
