@@ -118,7 +118,8 @@ def test_a_reboot_keeps_definitions_only(host: SimHost) -> None:
     host.path("/etc/nodedev.d").mkdir()
     host.write("/etc/nodedev.d/kept", "x")
     host.write("/run/lost", "x")
-    sleeper = host.popen(["sleep", "60"])
+    sleeper = host.popen(["sh", "-c", "echo begun; exec sleep 60"], stdout=subprocess.PIPE, text=True)
+    assert sleeper.stdout is not None and sleeper.stdout.readline() == "begun\n"
     with host.hold(UUIDS[1]):
         host.reboot()
     assert sleeper.wait(5) != 0
