@@ -32,6 +32,9 @@ def read(path):
     except OSError:
         return None
 
+def said(*command):
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
 def vhbas():
     found = {}
     for name in os.listdir("/sys/class/fc_vports"):
@@ -58,9 +61,8 @@ print(json.dumps({
         for name in os.listdir("/sys/class/fc_host")
         if os.path.exists("/sys/class/fc_host/" + name + "/vport_create")
     },
-    "failed": subprocess.run(
-        ["systemctl", "--failed", "--plain", "--no-legend"], capture_output=True, text=True
-    ).stdout,
+    "failed": said("systemctl", "--failed", "--plain", "--no-legend"),
+    "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
 }))
 """
 
@@ -271,7 +273,7 @@ def test_back_after_a_reboot_and_a_reload(machine: Machine, playbooks: Playbooks
     # There is no fabric yet, as where a switch takes longer to start than the host.
     booted = observe(machine, wanted, "Linkdown")
     assert set(booted["vhbas"]) == set(wanted)
-    assert booted["failed"] == ""
+    assert booted["failed"] == "", booted["journal"]
     assert [booted["vhbas"][name]["hosts"] for name in wanted] != [before[name]["hosts"] for name in wanted]
     seeing = PAIRS[0][1]
     up = observe(machine, [seeing], "Active", 2, f"systemctl start fabric fctarget && fctarget allow {seeing}")
@@ -285,7 +287,7 @@ def test_back_after_a_reboot_and_a_reload(machine: Machine, playbooks: Playbooks
     )
     again = observe(machine, wanted, "Linkdown", 0, f"({reload}) > /dev/null")
     assert set(again["vhbas"]) == set(wanted)
-    assert again["failed"] == ""
+    assert again["failed"] == "", again["journal"]
     playbooks.tasks(
         [
             {"hostdev.nodedev.vhba_pool": {"name": POOL}, "register": "pool"},

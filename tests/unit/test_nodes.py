@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import stat
 from pathlib import Path
@@ -58,14 +57,6 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         nodes.of_path(str(tmp_path / "file" / "below"))
-
-
-def test_no_errno_is_left_for_others(tmp_path: Path) -> None:
-    """pyudev raises whatever errno it finds after a call of its own that gives more than 0."""
-    ctypes.set_errno(0)
-    with pytest.raises(FileNotFoundError):
-        nodes.of_path(str(tmp_path / "gone"))
-    assert ctypes.get_errno() == 0
 
 
 @pytest.mark.parametrize(

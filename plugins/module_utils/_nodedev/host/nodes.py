@@ -56,8 +56,6 @@ def _look() -> Callable[[str], Identity]:
         found = ctypes.create_string_buffer(STATX_SIZE)
         if call(AT_FDCWD, os.fsencode(path), AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, found):
             number = ctypes.get_errno()
-            # pyudev takes what is left there for the errno of a call of its own.
-            ctypes.set_errno(0)
             if number == errno.ENOSYS:
                 return _by_stat(path)
             raise OSError(number, os.strerror(number), path)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import traceback
@@ -63,7 +64,9 @@ class Watch:
         if os.path.exists(CONTROL):
             self._monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="udev")
             self._monitor.filter_by(subsystem)
-            self._monitor.set_receive_buffer_size(BUFFER)
+            # libudev says with a number above 0 that it has, and pyudev raises whatever errno it finds then.
+            with contextlib.suppress(OSError):
+                self._monitor.set_receive_buffer_size(BUFFER)
             self._monitor.start()
 
     def wait_added(self, sysnames: Collection[str], seconds: float) -> list[str]:
