@@ -259,6 +259,21 @@ def test_not_root(engine: Host) -> None:
     assert engine.run([*user, COMMAND, "--dry-run"]).stdout == f"would create {called(UUID)}\n"
 
 
+# What an earlier call of the same process leaves: the wait for another device's events, the look at a node that is gone.
+LEFT = """
+import ctypes, errno, sys
+sys.path.insert(0, "/usr/lib/nodedev")
+from nodedev.host.udev_events import Watch
+for number in (errno.EAGAIN, errno.ENOENT):
+    ctypes.set_errno(number)
+    Watch("mdev")
+"""
+
+
+def test_an_earlier_devices_errno_is_no_failure(engine: Host) -> None:
+    assert engine.run(["python3", "-c", LEFT], check=False).stderr == ""
+
+
 @pytest.mark.parametrize("late", [f"/sys/devices/*/{CARD}/{TYPES}*", "/sys/class/mdev_bus*"])
 def test_a_parent_that_is_ready_late_is_waited_for(engine: Host, late: str) -> None:
     made = engine.pool(type=KIND, count=4)

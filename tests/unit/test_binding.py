@@ -23,6 +23,25 @@ def test_a_driver_that_has_left(device: Path) -> None:
     binding.unbind(binding.Target("pci", ADDRESS, str(device)), 5)
 
 
+class Taken(binding.Target):
+    """A device that another takes from its driver meanwhile, and gives to vfio-pci."""
+
+    @property
+    def driver(self) -> str | None:
+        path = Path(self.path, "driver")
+        found = path.resolve().name
+        path.unlink()
+        path.symlink_to("../vfio-pci")
+        return found
+
+
+def test_a_driver_from_which_another_has_taken_it(device: Path) -> None:
+    (device / "driver").symlink_to("../driver-gone")
+    taken = Taken("pci", ADDRESS, str(device))
+    binding.unbind(taken, 5)
+    assert taken.driver == "vfio-pci"
+
+
 def test_a_driver_that_stays(device: Path) -> None:
     (device / "driver").symlink_to(device.parent / "driver-gone")
     with pytest.raises(sysfs.SysfsError, match=r"driver/unbind failed with ENOENT"):

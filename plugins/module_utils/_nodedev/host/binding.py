@@ -89,6 +89,7 @@ def bind(target: Target, driver: str, seconds: float) -> None:
         holding = target.driver
         if holding not in (None, driver):
             unbind(target, seconds)
+            holding = target.driver
         if driver not in (NONE, holding):
             probe(target, seconds)
         _verify(target, None if driver == NONE else driver, seconds)
@@ -158,11 +159,16 @@ def set_override(target: Target, driver: str | None, seconds: float) -> None:
 
 
 def unbind(target: Target, seconds: float) -> None:
-    """Take the device from its driver, which may have left it by itself: one that looks at it shows as its driver."""
+    """Take the device from its driver.
+
+    That may have left it by itself, since one that looks at a device shows as its driver, or driverctl has taken the
+    device from it at the same time, which it does at boot.
+    """
+    holding = target.driver
     try:
         sysfs.write(f"{target.path}/driver/unbind", f"{target.address}\n", seconds, UNBIND_MEANINGS)
     except sysfs.SysfsError as error:
-        if error.errno not in (errno.ENOENT, errno.ENODEV) or target.driver is not None:
+        if error.errno not in (errno.ENOENT, errno.ENODEV) or (holding is not None and target.driver == holding):
             raise
 
 
