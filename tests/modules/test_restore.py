@@ -259,13 +259,18 @@ def test_not_root(engine: Host) -> None:
     assert engine.run([*user, COMMAND, "--dry-run"]).stdout == f"would create {called(UUID)}\n"
 
 
-# What an earlier call of the same process leaves: the wait for another device's events, the look at a node that is gone.
+# pyudev finds what an earlier call has left: a wait for another device's events, a look at a node that is gone.
 LEFT = """
 import ctypes, errno, sys
+import pyudev
 sys.path.insert(0, "/usr/lib/nodedev")
 from nodedev.host.udev_events import Watch
-for number in (errno.EAGAIN, errno.ENOENT):
+filter_by = pyudev.Monitor.filter_by
+def leave(monitor, subsystem):
+    filter_by(monitor, subsystem)
     ctypes.set_errno(number)
+pyudev.Monitor.filter_by = leave
+for number in (errno.EAGAIN, errno.ENOENT):
     Watch("mdev")
 """
 
