@@ -264,14 +264,15 @@ LEFT = """
 import ctypes, errno, sys
 import pyudev
 sys.path.insert(0, "/usr/lib/nodedev")
-from nodedev.host.udev_events import Watch
+from nodedev.host import udev_events
+udev_events.CONTROL = "/"
 filter_by = pyudev.Monitor.filter_by
 def leave(monitor, subsystem):
     filter_by(monitor, subsystem)
     ctypes.set_errno(number)
 pyudev.Monitor.filter_by = leave
 for number in (errno.EAGAIN, errno.ENOENT):
-    Watch("mdev")
+    udev_events.Watch("mdev")
 """
 
 
