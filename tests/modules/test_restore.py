@@ -277,7 +277,7 @@ for number in (errno.EAGAIN, errno.ENOENT):
 
 
 def test_an_earlier_devices_errno_is_no_failure(engine: Host) -> None:
-    assert engine.run(["python3", "-c", LEFT], check=False).stderr == ""
+    assert engine.run([engine.python, "-c", LEFT], check=False).stderr == ""
 
 
 @pytest.mark.parametrize("late", [f"/sys/devices/*/{CARD}/{TYPES}*", "/sys/class/mdev_bus*"])
