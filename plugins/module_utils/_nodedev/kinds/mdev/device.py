@@ -106,7 +106,12 @@ class Observation:
     @property
     def definition(self) -> Definition | None:
         """The definition under the parent that is meant."""
-        return next((each for each in self.definitions if each.parent == self.address), None)
+        return _under(self.definitions, self.address)
+
+
+def _under(definitions: Sequence[Definition], parent: str | None) -> Definition | None:
+    """The definition under a parent, if there is one."""
+    return next((each for each in definitions if each.parent == parent), None)
 
 
 @dataclass(frozen=True)
@@ -188,7 +193,7 @@ def _is_touched(wish: Wish, found: _Found, active: mdevs.Mdev, types: mdev_paren
 
     Else no node of it is opened to find out who uses it, which would keep out a guest that starts at this moment.
     """
-    former = next((each for each in found.definitions if each.parent == active.parent), None)
+    former = _under(found.definitions, active.parent)
     called_so = (None, active.type, types.get(active.type, {}).get("name"))
     moves = active.parent != found.address or wish.type not in called_so
     changes = former is not None and wish.attrs not in (None, former.attrs)
@@ -233,7 +238,7 @@ def _script_attrs(
 ) -> Attrs | Refused:
     """What the scripts tell of a device that runs undefined, where that is to be kept or put back."""
     wanted = wish.state != "absent" and (wish.replace or (wish.persistent and wish.attrs is None))
-    if not wanted or active is None or any(definition.parent == active.parent for definition in definitions):
+    if not wanted or active is None or _under(definitions, active.parent) is not None:
         return ()
     try:
         return callouts.attributes(scripts, Definition(wish.uuid, active.parent, active.type, False), wish.wait_timeout)
@@ -246,8 +251,7 @@ def _changeable(
     wish: Wish, active: mdevs.Mdev | None, definitions: Sequence[Definition], scripts: Scripts | None
 ) -> bool:
     """Whether a device that runs with other attributes than it is to have can get them so."""
-    parent = active.parent if active is not None else None
-    definition = next((each for each in definitions if each.parent == parent), None)
+    definition = _under(definitions, active.parent) if active is not None else None
     if definition is None or not wish.replace or wish.attrs in (None, definition.attrs):
         return False
     with contextlib.suppress(Refused):
@@ -447,7 +451,7 @@ def _former(seen: Observation) -> Definition | None:
     if seen.definition is not None:
         return seen.definition
     if seen.active is not None:
-        return next((definition for definition in seen.definitions if definition.parent == seen.active.parent), None)
+        return _under(seen.definitions, seen.active.parent)
     return seen.definitions[0] if len(seen.definitions) == 1 else None
 
 
@@ -542,7 +546,7 @@ def _change(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
 
 def _remove(wish: Wish, seen: Observation, active: mdevs.Mdev) -> Step:
     _refuse_if_held(wish, seen, active)
-    definition = next((definition for definition in seen.definitions if definition.parent == active.parent), None)
+    definition = _under(seen.definitions, active.parent)
     script_attrs = () if isinstance(seen.script_attrs, Refused) else seen.script_attrs
     return steps.remove(active, definition.attrs if definition else script_attrs, _terms(wish, seen))
 
