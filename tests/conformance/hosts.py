@@ -17,7 +17,7 @@ from simhost import SimHost, libvirt
 
 from .compare import Comparison, Listing, compare
 from .judges import PYTHON, Judge
-from .waivers import Rules, version_of
+from .waivers import Rules, counted
 
 ROOT = Path(__file__).resolve().parents[2]
 DUMP = Path(__file__).with_name("libvirt_dump.py")
@@ -79,8 +79,7 @@ class Dump:
     @property
     def version(self) -> tuple[int, int]:
         """libvirt's version, as (9, 0)."""
-        number = int(self.data["version"])
-        return version_of(f"{number // 1000000}.{number // 1000 % 1000}")
+        return counted(self.data["version"])
 
     @property
     def listing(self) -> Listing:

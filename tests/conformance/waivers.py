@@ -86,6 +86,11 @@ def version_of(text: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
+def counted(number: int) -> tuple[int, int]:
+    """The same of 9000000, as libvirt counts."""
+    return number // 1000000, number // 1000 % 1000
+
+
 def escape_text(waiver: Waiver, text: str) -> str:
     """libvirt's text with what the waiver's expression marks escaped."""
     if waiver.escape is None:
