@@ -7,14 +7,13 @@ the same /sys, /run, /dev, /etc and udev records, and the same pci.ids.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from kernelhost import paths
-from kernelhost.cache import find_or_make
+from kernelhost.cache import find_or_make, name_for
 from kernelhost.debian import TRIXIE
 from kernelhost.unpacked import unpack
 from simhost import libvirt
@@ -27,7 +26,6 @@ SCRIPTS = ("dash", "coreutils", "libc-bin")
 ENTER = 'mount -n --bind /usr/share/misc "$0/usr/share/misc" && mount -n --rbind "$0/usr" /usr && exec "$@"'
 # All that the dump imports, so that it is compiled in the cache, which nothing is written to later.
 COMPILE = "import json, subprocess, sys, typing, libvirt"
-HASH_LENGTH = 16
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ NAMES = (INSTALLED.name, str(TRIXIE))
 
 def find_or_unpack() -> Judge:
     """Debian 13's libvirt for this file as it is now; KernelhostError if neither the cache nor a mirror has it."""
-    name = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:HASH_LENGTH]
+    name = name_for(__file__)
     return Judge(str(TRIXIE), find_or_make(paths.libvirts() / name, f"unpacking {TRIXIE}'s libvirt as {name}", _make))
 
 

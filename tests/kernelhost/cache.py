@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -12,6 +13,12 @@ from pathlib import Path
 from .steps import locked, say, step
 
 KEEP = 2
+HASH_LENGTH = 16
+
+
+def name_for(source: str) -> str:
+    """A name for a Python file as it is now, which says what is in a folder."""
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:HASH_LENGTH]
 
 
 def find_or_make(folder: Path, what: str, make: Callable[[Path], Path]) -> Path:

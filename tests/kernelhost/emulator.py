@@ -6,19 +6,17 @@ Its packages are unpacked into the cache and not installed; the program runs wit
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import paths
-from .cache import find_or_make
+from .cache import find_or_make, name_for
 from .debian import TRIXIE
 from .steps import tool
 from .unpacked import unpack
 
 PACKAGES = ("qemu-system-x86", "seabios")
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
-HASH_LENGTH = 16
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,6 @@ class Emulator:
 
 def find_or_unpack() -> Emulator:
     """The emulator for this file as it is now, fetched first if the cache does not have it."""
-    name = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:HASH_LENGTH]
+    name = name_for(__file__)
     what = f"unpacking Debian 13's QEMU as {name}"
     return Emulator(find_or_make(paths.emulators() / name, what, lambda work: unpack(work, TRIXIE, PACKAGES)))
