@@ -111,6 +111,11 @@ def _to_come(physical: str) -> tuple[str, ...]:
     return places(physical, offset, stride, total or 0)
 
 
+def all_places(physical: str) -> tuple[str, ...]:
+    """The addresses of all virtual functions that a physical one has, by their index, or else can have."""
+    return virtual_functions(f"{DEVICES}/{physical}") or _to_come(physical)
+
+
 def places(physical: str, offset: int | None, stride: int | None, count: int) -> tuple[str, ...]:
     """The addresses of so many virtual functions by their index; none where the card does not say where they are.
 

@@ -24,6 +24,8 @@ from .mdev import pool_wish as mdev_pool
 from .mdev import restored as mdev_restored
 from .sriov import device as sriov_device
 from .sriov import restored as sriov_restored
+from .vgpu import device as vgpu_device
+from .vgpu import restored as vgpu_restored
 from .vhba import device as vhba_device
 from .vhba import document as vhba_document
 from .vhba import pool_wish as vhba_pool
@@ -211,6 +213,7 @@ class Damaged:
 KINDS: dict[str, Kind] = {
     "driver": Kind(driver, driver),
     "sriov": Kind(sriov_device, sriov_restored),
+    "vgpu": Kind(vgpu_device, vgpu_restored),
     "mdev": Kind(mdev_device, mdev_restored, mdev_document, mdev_pool, mdev_managed),
     "vhba": Kind(vhba_device, vhba_restored, vhba_document, vhba_pool),
 }

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..grammar import checked_uuid
+from ..grammar import checked_function, checked_uuid
 
 # The API of a mediated device that is a PCI function to its guest, and the driver that gives guests whole functions.
 VFIO_PCI = "vfio-pci"
@@ -15,6 +15,19 @@ MDEV = """\
     <address uuid="{uuid}" />
   </source>
 </hostdev>"""
+
+FUNCTION = """\
+<hostdev mode="subsystem" type="pci" managed="no">
+  <source>
+    <address domain="0x{}" bus="0x{}" slot="0x{}" function="0x{}" />
+  </source>
+</hostdev>"""
+
+
+def function(address: str) -> str:
+    """The element's text for a PCI function that stays with its driver, as a vGPU does; BadInput for no address."""
+    domain, bus, place = checked_function("address", address).split(":")
+    return FUNCTION.format(domain, bus, *place.split("."))
 
 
 def mdev(uuid: str, device_api: str | None) -> str:

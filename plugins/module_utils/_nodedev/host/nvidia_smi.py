@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What NVIDIA's tool nvidia-smi tells of cards: the mode in which they make vGPUs, and the types that they know.
+
+Its exit status is 0 also where it says no, so that it is judged by its text alone (nvidia-smi(1), and NVIDIA's vGPU
+user guide on nvidia-smi vgpu).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .. import programs
+from ..errors import NodedevError
+from ..grammar import kernel_address
+from ..text import shown
+from .numbers import integer
+from .vgpu_types import Type
+
+NAME = "nvidia-smi"
+# Seconds for one answer: without a client of the driver it wakes each card first.
+PATIENCE = 60.0
+CARD = re.compile(r"GPU ([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])\s*")
+FIELD = re.compile(r"(\s+)(\S.*?)\s*:\s?(.*)")
+# The mode in which virtual functions are vGPUs, compared whole: the other one is called Non SR-IOV.
+SRIOV = "SR-IOV"
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a card makes vGPUs: ``host`` is its Host VGPU Mode, as SR-IOV; what it does not tell is None.
+
+    ``heterogeneous`` says whether vGPUs of different framebuffers may share it, ``mig`` whether it is divided by MIG.
+    """
+
+    host: str | None = None
+    heterogeneous: bool | None = None
+    mig: bool | None = None
+
+    @property
+    def is_sriov(self) -> bool:
+        return self.host == SRIOV
+
+
+def is_installed() -> bool:
+    """Whether the tool is there."""
+    return programs.find(NAME) is not None
+
+
+def modes(address: str | None = None) -> dict[str, Mode]:
+    """The modes of all cards by the kernel's addresses, or of this one; raises NodedevError where they are not told."""
+    text = _answer(["-q"] if address is None else ["-q", "-i", address])
+    found = {card: _mode(lines) for card, lines in _cards(text)}
+    if not found:
+        raise NodedevError(f"{NAME} tells of no card; it said: {shown(text.strip() or 'nothing')}")
+    return found
+
+
+def supported(address: str) -> dict[int, Type]:
+    """All types that a card knows, whatever it carries, by id; none where it makes no vGPUs. NodedevError as above."""
+    found = {}
+    for _card, lines in _cards(_answer(["vgpu", "-s", "-v", "-i", address])):
+        for id, fields in _types(lines):
+            found[id] = _type(id, fields)
+    return found
+
+
+def _answer(arguments: list[str]) -> str:
+    program = programs.find(NAME)
+    if program is None:
+        raise NodedevError(f"{NAME} is not installed; it comes with NVIDIA's driver for vGPU hosts")
+    answer = programs.run([program, *arguments], PATIENCE)
+    return answer.output if answer.output.strip() else answer.errors
+
+
+def _cards(text: str) -> Iterator[tuple[str, list[str]]]:
+    """The lines about each card, by the kernel's address of it."""
+    card: str | None = None
+    lines: list[str] = []
+    for line in [*text.splitlines(), "GPU"]:
+        found = CARD.fullmatch(line)
+        if found or line == "GPU":
+            if card is not None:
+                yield card, lines
+            card, lines = kernel_address(found[1]) if found else None, []
+        else:
+            lines.append(line)
+
+
+def _mode(lines: list[str]) -> Mode:
+    """The mode that the lines about a card tell; MIG Mode is a heading, below which Current stands."""
+    values: dict[str, str] = {}
+    heading = ""
+    for line in lines:
+        field = FIELD.fullmatch(line)
+        if field:
+            values.setdefault(f"{heading}/{field[2]}", field[3].strip())
+            values.setdefault(field[2], field[3].strip())
+        else:
+            heading = line.strip()
+    host = values.get("Host VGPU Mode", "N/A")
+    return Mode(
+        None if host in ("N/A", "") else host,
+        _enabled(values.get("vGPU Heterogeneous Mode")),
+        _enabled(values.get("MIG Mode/Current")),
+    )
+
+
+def _enabled(word: str | None) -> bool | None:
+    return {"Enabled": True, "Disabled": False}.get(word or "")
+
+
+def _types(lines: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The fields of each type among the lines about a card, by its id."""
+    id: int | None = None
+    fields: dict[str, str] = {}
+    for line in lines:
+        field = FIELD.fullmatch(line)
+        if field is None:
+            continue
+        if field[2] == "vGPU Type ID":
+            if id is not None:
+                yield id, fields
+            id, fields = integer(field[3].strip(), 0), {}
+        else:
+            fields[field[2]] = field[3].strip()
+    if id is not None:
+        yield id, fields
+
+
+def _type(id: int, fields: dict[str, str]) -> Type:
+    memory, _blank, unit = fields.get("FB Memory", "").partition(" ")
+    return Type(
+        id,
+        fields.get("Name", ""),
+        integer(memory, 10) if unit == "MiB" else None,
+        integer(fields.get("Max Instances", ""), 10),
+    )

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vGPUs that are virtual functions: NVIDIA's driver for hosts makes them so where it makes no mediated devices.
+
+It follows NVIDIA's vGPU user guide, on its vendor-specific VFIO framework: the id of a type is written to a file of the
+function, in a folder that the driver adds some time after it has bound the function. What a function lists can be made
+on it now: what the card carries already makes the list shorter, down to none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import NodedevError
+from ..names import called
+from ..text import shown
+from . import mdev_parents, pci, sysfs, vfio, vgpu_types
+from .numbers import integer
+from .oddities import Oddities
+from .vgpu_types import Type
+
+FOLDER = "nvidia"
+CURRENT = mdev_parents.VENDORS_OWN
+CREATABLE, PARAMS, PLACEMENT = (f"{FOLDER}/{name}" for name in ("creatable_vgpu_types", "vgpu_params", "placement_id"))
+# What a function has that is no vGPU, and what stands for no place on its card.
+NONE, NOWHERE = 0, 65535
+# How many functions, or types, a message names.
+NAMED = 8
+# Of whom nothing was asked.
+NO_TYPES: Mapping[int, str] = {}
+NO_SUPPORT: Mapping[int, Type] = {}
+
+
+@dataclass(frozen=True)
+class Vgpu:
+    """A virtual function as far as it can be a vGPU; ``index`` counts those of its card from 0.
+
+    ``type`` is the id of the type that it has, NONE for none, and None where that is not known: ``hindrance`` says why.
+    ``offers`` are the names of the types that can be made on it now, by their ids.
+    """
+
+    function: pci.Function
+    index: int
+    type: int | None
+    hindrance: str | None = None
+    offers: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        return self.function.address
+
+
+def functions(card: str, oddities: Oddities) -> tuple[Vgpu, ...]:
+    """All virtual functions of a card, by their index; one that vanishes meanwhile is left out."""
+    found = []
+    for index, address in enumerate(pci.virtual_functions(f"{pci.DEVICES}/{card}")):
+        function = pci.find(address)
+        if function is not None:
+            found.append(look(function, index, oddities))
+    return tuple(found)
+
+
+def look(function: pci.Function, index: int, oddities: Oddities) -> Vgpu:
+    """A function with its type, and where it has none with what it offers."""
+    try:
+        type = current(function)
+    except NodedevError as error:
+        return Vgpu(function, index, None, str(error))
+    return Vgpu(function, index, type, None, offers(function.path, oddities) if type == NONE else {})
+
+
+def current(function: pci.Function) -> int:
+    """The type that a function has, NONE for none; raises NodedevError, with what to do, where that is not told."""
+    path = f"{function.path}/{CURRENT}"
+    text = sysfs.read(path)
+    if text is None:
+        raise NodedevError(_lack(function))
+    value = integer(text.strip(), 10)
+    if value is None:
+        raise NodedevError(f"{path} is '{shown(text)}', which is not the id of a type")
+    return value
+
+
+def _lack(function: pci.Function) -> str:
+    """Why a function has no vGPU's files."""
+    if function.driver is None:
+        return f"{called(function.address)} has no driver, which makes vGPUs of its functions: bind nvidia to it"
+    if function.driver.startswith("vfio"):
+        return (
+            f"{called(function.address)} is bound to {function.driver}; a vGPU stays with its vendor's driver: bind"
+            " nvidia to it"
+        )
+    return (
+        f"{called(function.address)} has no {FOLDER}/ with driver {function.driver}: it comes some time after the"
+        " function, and only with the driver for vGPU hosts, whose services have to run; see vgpu_facts"
+    )
+
+
+def offers(path: str, oddities: Oddities) -> dict[int, str]:
+    """The names of the types that can be made now on the function in this folder, by id."""
+    file = f"{path}/{CREATABLE}"
+    types, odd = vgpu_types.listed(oddities.text(file) or "")
+    if odd:
+        oddities.add(f"{file} has lines that are not understood, as '{shown(odd[0])}'")
+    return types
+
+
+def params(path: str) -> str | None:
+    """The parameters of the vGPU in this folder, as the driver keeps them; None where it has no such file."""
+    text = sysfs.read(f"{path}/{PARAMS}")
+    return None if text is None else text.strip()
+
+
+def placement(path: str) -> int | None:
+    """The place on its card of the vGPU in this folder; None where it has none, or does not tell."""
+    value = integer((sysfs.read(f"{path}/{PLACEMENT}") or "").strip(), 10)
+    return None if value in (None, NOWHERE) else value
+
+
+def nodes(function: pci.Function) -> tuple[str, ...]:
+    """The nodes by which a guest has the function, which are there while it is a vGPU."""
+    return tuple(vfio.nodes_of({function.path: function.group})[function.path])
+
+
+def refusal(
+    address: str, wanted: str, offers: Mapping[int, str], card: tuple[Vgpu, ...], types: Mapping[int, str]
+) -> str:
+    """Why a type cannot be made of a function now: what it offers, and what each function of its card is."""
+    offered = ", ".join(vgpu_types.called(id, types) for id in sorted(offers)) or "no type at all"
+    return (
+        f"{called(address)} offers {offered} now, and not {wanted}: its card is full, or takes one framebuffer at a"
+        f" time; of its functions there are: {told(card, types)}"
+    )
+
+
+def told(card: tuple[Vgpu, ...], types: Mapping[int, str]) -> str:
+    """In words what each function of a card is now, those that are alike together."""
+    groups: dict[str, list[str]] = {}
+    for each in card:
+        what = "unknown" if each.type is None else vgpu_types.called(each.type, types) if each.type else "no vGPU"
+        groups.setdefault(what, []).append(each.address)
+    parts = []
+    for what, addresses in groups.items():
+        more = len(addresses) - NAMED
+        listed = ", ".join(addresses[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        parts.append(f"{what} on {listed}")
+    return "; ".join(parts) or "none"

@@ -1,0 +1,485 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One vGPU that is a virtual function: what is there of it, and the plan that makes it as wished.
+
+Identity is the function. It stays what it is whoever has it, so that only what is recorded of it, or named with its
+type, is cleared: else what was removed long ago would take the function from its next owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from ... import wishes
+from ...errors import BadInput, InUse, Missing, NodedevError
+from ...grammar import checked_function, checked_type
+from ...host import holders, mdevs, nvidia_smi, pci, starting, vgpu_types, vgpus
+from ...host.nvidia_smi import Mode
+from ...host.oddities import Oddities
+from ...host.processes import Holder
+from ...host.vgpu_types import Type
+from ...host.vgpus import Vgpu
+from ...libvirt import domain
+from ...names import called, device_name
+from ...plan import Step, of_pool
+from ...resource import Plan
+from ...store import files
+from ...store.files import DamagedDefinition, removal
+from . import steps as do
+from .definition import (
+    DOCUMENTS,
+    KIND,
+    Definition,
+    checked_params,
+    checked_placement,
+    define,
+    undefine,
+    vgpu_of,
+)
+
+# Of udev's events.
+SUBSYSTEM = "pci"
+PEER = None
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants of one vGPU, which is named by its function, or by its card and an index there.
+
+    What is None is as it is defined; a new vGPU has no parameters, the place that its driver chooses, and is there at
+    once and after every boot.
+    """
+
+    device: str | None = None
+    parent: str | None = None
+    index: int | None = None
+    type: str | None = None
+    params: str | None = None
+    placement_id: int | None = None
+    state: str = "present"
+    persistent: bool = True
+    managed: bool | None = None
+    force: bool = False
+    wait_timeout: float = 30
+
+    @classmethod
+    def checked(cls, **options: Any) -> Wish:
+        """A wish whose every part fits its grammar; raises BadInput naming the option that does not."""
+        for option in ("device", "parent"):
+            if options.get(option) is not None:
+                options[option] = checked_function(option, options[option])
+        if options.get("index") is not None and options["index"] < 0:
+            raise BadInput("index", options["index"], "functions are counted from 0")
+        checked_type(options.get("type"))
+        checked_params(options.get("params"))
+        checked_placement(options.get("placement_id"))
+        wishes.check(options)
+        wishes.check_managed(options)
+        return cls(**options)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The parts of the host that a wish touches.
+
+    ``address`` is that of the function, None where the card has no such one, and ``function`` it as it is there now.
+    ``current`` is the id of the type that it has, 0 for none, None where that is not known: ``hindrance`` says why.
+    ``params`` and ``placement`` are what its vGPU has. ``types`` are the names of types that were met, by id.
+
+    Where something is to be written, ``card`` are the functions of its card, ``mode`` how that makes vGPUs, None where
+    that is not told, as ``untold`` says, and ``supported`` all types that it knows where the wish's one cannot be made.
+    """
+
+    card_address: str
+    address: str | None
+    function: pci.Function | None = None
+    index: int | None = None
+    current: int | None = None
+    hindrance: str | None = None
+    params: str | None = None
+    placement: int | None = None
+    types: Mapping[int, str] = vgpus.NO_TYPES
+    definition: Definition | None = None
+    damaged: DamagedDefinition | None = None
+    holders: tuple[Holder, ...] = ()
+    card: tuple[Vgpu, ...] = ()
+    mode: Mode | None = None
+    untold: str | None = None
+    supported: Mapping[int, Type] = vgpus.NO_SUPPORT
+    pool: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def offers(self) -> Mapping[int, str]:
+        """What can be made of the function now."""
+        return next((each.offers for each in self.card if each.address == self.address), {})
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the function has the type that is recorded of it."""
+        return self.definition is not None and self.definition.type == self.current
+
+
+def _place(wish: Wish) -> tuple[str, str | None]:
+    """The card and the function that the wish means; None for a function that the card does not have."""
+    if wish.device is not None:
+        return pci.lineage(wish.device)[0], wish.device
+    card, index = str(wish.parent), wish.index or 0
+    return card, next(iter(pci.all_places(card)[index : index + 1]), None)
+
+
+def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
+    """That of the card."""
+    return {seen.card_address if seen else _place(wish)[0]}
+
+
+def observe(wish: Wish) -> Observation:
+    """Read what the wish touches: the function, its definition, who has it; of its card, where it is to change."""
+    seen = look(wish)
+    if seen.function is None or not _changes(wish, seen):
+        return seen
+    nodes = vgpus.nodes(seen.function) if seen.current else ()
+    held = starting.holders_of(KIND, str(seen.address), nodes, True)
+    pool = _pool(str(seen.address)) if wish.state == "absent" else None
+    return _with_card(wish, replace(seen, holders=tuple(held), pool=pool))
+
+
+def look(wish: Wish) -> Observation:
+    """The same without the card, and with who is seen to have the function."""
+    card, address = _place(wish)
+    seen = Observation(card, address)
+    if address is None:
+        return seen
+    try:
+        seen = replace(seen, definition=DOCUMENTS.find(address))
+    except DamagedDefinition as error:
+        seen = replace(seen, damaged=error)
+    if seen.definition is not None and seen.definition.title is not None:
+        seen = replace(seen, types={seen.definition.type: seen.definition.title})
+    function = pci.find(address)
+    if function is None:
+        return seen
+    try:
+        current = vgpus.current(function)
+    except NodedevError as error:
+        return replace(seen, function=function, hindrance=str(error))
+    seen = replace(seen, function=function, current=current, index=_index(card, address))
+    if current == vgpus.NONE:
+        return seen
+    held = starting.holders_of(KIND, address, vgpus.nodes(function), False)
+    params, placement = vgpus.params(function.path), vgpus.placement(function.path)
+    return replace(seen, params=params, placement=placement, holders=tuple(held))
+
+
+def _index(card: str, address: str) -> int | None:
+    places = pci.virtual_functions(f"{pci.DEVICES}/{card}")
+    return places.index(address) if address in places else None
+
+
+def _pool(address: str) -> str | None:
+    # Here, so that no run but one that removes a vGPU waits for its import.
+    from ...pools import record
+
+    return record.owner(KIND, address)
+
+
+def _changes(wish: Wish, seen: Observation) -> bool:
+    """Whether the function may be given another type than it has, or other parameters."""
+    if wish.state != "present" or wish.managed:
+        return seen.current != vgpus.NONE
+    managed = seen.definition is not None and seen.definition.managed
+    if managed and wish.managed is None:
+        return seen.current != vgpus.NONE
+    wanted = _known_type(wish, seen)
+    params = wish.params if wish.params is not None or seen.definition is None else seen.definition.params
+    return wanted is None or wanted != seen.current or params not in (None, seen.params)
+
+
+def _known_type(wish: Wish, seen: Observation) -> int | None:
+    """The id of the type that is wished where it is defined or named by it; None where the card has to tell."""
+    if wish.type is None:
+        return seen.definition.type if seen.definition else None
+    found = vgpu_types.matching(wish.type, seen.types)
+    return found[0] if found else vgpu_types.number(wish.type)
+
+
+def _with_card(wish: Wish, seen: Observation) -> Observation:
+    """With what the whole card has to say, and its tool."""
+    oddities = Oddities()
+    card = vgpus.functions(seen.card_address, oddities)
+    types = {**{id: name for each in card for id, name in each.offers.items()}, **seen.types}
+    seen = replace(seen, card=card, types=types, warnings=tuple(oddities.warnings))
+    try:
+        seen = replace(seen, mode=nvidia_smi.modes(seen.card_address).get(seen.card_address))
+    except NodedevError as error:
+        seen = replace(seen, untold=str(error))
+    if _known_type(wish, seen) in seen.offers or seen.untold is not None:
+        return seen
+    supported = Oddities().attempt(partial(nvidia_smi.supported, seen.card_address)) or {}
+    return replace(seen, supported=supported, types={**vgpu_types.names(supported.values()), **types})
+
+
+def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
+    """The steps from what is to what is wished; raises NodedevError before any of them, and writes nothing."""
+    if wish.state == "absent":
+        return _absent(wish, seen)
+    if seen.damaged:
+        raise seen.damaged
+    if seen.address is None:
+        raise BadInput("index", wish.index, f"{called(seen.card_address)} has no such virtual function")
+    target = _target(wish, seen)
+    if target.managed or wish.state == "inactive":
+        return _at_rest(wish, seen, target)
+    return _running(wish, seen, target)
+
+
+def _target(wish: Wish, seen: Observation) -> Definition:
+    """What is to be kept of it."""
+    former = seen.definition
+    type = _type(wish, seen)
+    known = former if former is not None and former.type == type else None
+    params = wish.params if wish.params is not None else former.params if former else None
+    placement = wish.placement_id if wish.placement_id is not None else known.placement if known else None
+    managed = wish.managed if wish.managed is not None else former is not None and former.managed
+    lasts = wish.persistent or (former is not None and former.lasts)
+    if not wish.persistent and managed:
+        raise BadInput("persistent", False, f"{vgpu_of(str(seen.address))} is managed, and made from its definition")
+    if not wish.persistent and former is not None and former.lasts and known is None:
+        raise BadInput("persistent", False, f"{vgpu_of(str(seen.address))} is defined with type {former.kind}")
+    title = seen.types.get(type, known.title if known else None)
+    root = files.STORE if lasts else files.RUNTIME
+    return Definition(str(seen.address), type, title, params or None, placement, managed, root)
+
+
+def _type(wish: Wish, seen: Observation) -> int:
+    """The id of the type that is wished; BadInput where the card has none of that name, or has several."""
+    if wish.type is None:
+        if seen.definition is None:
+            raise Missing("type", f"{vgpu_of(str(seen.address))} is not defined; {_choice(seen)}")
+        return seen.definition.type
+    found = vgpu_types.matching(wish.type, seen.types)
+    if len(found) > 1:
+        listed = ", ".join(map(str, found))
+        raise BadInput("type", wish.type, f"several types have that name, use an id: {listed}")
+    id = found[0] if found else vgpu_types.number(wish.type)
+    if id is None or (seen.supported and id not in seen.supported):
+        if seen.function is None or seen.current is None:
+            _refuse_no_vgpu(seen)
+        raise BadInput("type", wish.type, _choice(seen, wish.type))
+    return id
+
+
+def _choice(seen: Observation, wanted: str | None = None) -> str:
+    """The types that there are to choose from, for a message."""
+    return f"{vgpu_types.suggested(wanted, seen.types)}the types of {called(seen.card_address)} are: " + (
+        ", ".join(vgpu_types.told(seen.types, vgpus.NAMED)) or "not known"
+    )
+
+
+def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
+    change = [removal(seen.damaged, vgpu_of(str(seen.address)))] if seen.damaged else []
+    change += [undefine(seen.definition)] if seen.definition else []
+    then = replace(seen, definition=None, damaged=None)
+    if not seen.current:
+        return Plan(tuple(of_pool(change, seen.pool)), then)
+    named = wish.type is not None and seen.current in _ids(wish.type, seen)
+    if not (seen.recorded or named or wish.force):
+        return Plan(tuple(of_pool(change, seen.pool)), then, warnings=(_of_another(seen),))
+    return Plan(tuple(of_pool([*change, _clearing(wish, seen)], seen.pool)), _cleared(then))
+
+
+def _ids(wanted: str, seen: Observation) -> list[int]:
+    """The ids that a type which is named may have."""
+    id = vgpu_types.number(wanted)
+    return vgpu_types.matching(wanted, seen.types) if id is None else [id]
+
+
+def _of_another(seen: Observation) -> str:
+    """The warning that a function is left with what it has."""
+    return (
+        f"{called(str(seen.address))} has a vGPU of type {vgpu_types.called(seen.current or 0, seen.types)}, which is"
+        " not the one that is recorded here, and stays: name its type to have it cleared, or set force: true"
+    )
+
+
+def _at_rest(wish: Wish, seen: Observation, target: Definition) -> Plan[Observation]:
+    """The plan where it is only to be defined, until a guest wants it where it is managed."""
+    former, there = seen.definition, seen.current == target.type
+    defining = [define(target, former)] if target != former else []
+    then = replace(seen, definition=target)
+    began = former is not None and former.managed
+    if not seen.current or (target.managed and wish.state == "present" and began):
+        # One that is managed already may have been made for a guest, or by hand.
+        return Plan(tuple(defining), then)
+    if not (there or seen.recorded):
+        return Plan(tuple(defining), then, warnings=(_of_another(seen),))
+    if target.managed and wish.state == "present" and seen.holders:
+        stays = f"{vgpu_of(target.address)} is in use by {holders.named(seen.holders)} and stays until that ends"
+        return Plan(tuple(defining), then, warnings=(stays,))
+    return Plan((*defining, _clearing(wish, seen)), _cleared(then))
+
+
+def _running(wish: Wish, seen: Observation, target: Definition) -> Plan[Observation]:
+    """The plan where it is to be there now."""
+    if seen.current is None:
+        _refuse_no_vgpu(seen)
+    # One that is not to last is recorded too, so that whoever removes it knows it.
+    defining = [define(target, seen.definition)] if target != seen.definition else []
+    then = replace(
+        seen, definition=target, types={**seen.types, **({target.type: target.title} if target.title else {})}
+    )
+    if seen.current == target.type:
+        return _adjusted(wish, then, target, defining)
+    clearing = []
+    if seen.current:
+        if not (seen.recorded or wish.force):
+            raise InUse(_of_another(seen))
+        clearing = [_clearing(wish, seen)]
+    else:
+        _refuse_full(seen, target)
+    _refuse_mode(seen)
+    then = replace(then, current=target.type, params=target.params or "", placement=target.placement, holders=())
+    # The record comes first: a vGPU that nobody knows would stay for ever.
+    recording = [] if target.lasts else defining
+    made = [*clearing, *recording, *do.create(target, wish.wait_timeout)]
+    return Plan((*made, *(defining if target.lasts else ())), then)
+
+
+def _adjusted(wish: Wish, seen: Observation, target: Definition, defining: Sequence[Step]) -> Plan[Observation]:
+    """The plan for one that has its type already."""
+    if target.placement is not None and seen.placement not in (None, target.placement):
+        raise BadInput(
+            "placement_id",
+            target.placement,
+            f"{vgpu_of(target.address)} is at {seen.placement}: have it cleared first, with state: inactive",
+        )
+    if target.params in (None, seen.params) or (wish.params is None and target.params is None):
+        return Plan(tuple(defining), seen)
+    if seen.holders:
+        late = (
+            f"{vgpu_of(target.address)} is in use by {holders.named(seen.holders)}: the new params are set after that"
+        )
+        return Plan(tuple(defining), seen, warnings=(late,))
+    _refuse_mode(seen)
+    setting = do.set_params(target, target.params or "", seen.params or "", wish.wait_timeout)
+    return Plan((setting, *defining), replace(seen, params=target.params))
+
+
+def _clearing(wish: Wish, seen: Observation) -> Step:
+    """The step that has the function be no vGPU; raises InUse where somebody has it, which force does not change."""
+    if seen.holders:
+        documents = [each.document(function=str(seen.address)) for each in seen.holders]
+        raise InUse(f"{vgpu_of(str(seen.address))} is in use by {holders.named(seen.holders)}", documents)
+    _refuse_mode(seen)
+    type = seen.current or 0
+    former = Definition(str(seen.address), type, seen.types.get(type), seen.params or None, seen.placement)
+    return do.clear(former, wish.wait_timeout)
+
+
+def _cleared(seen: Observation) -> Observation:
+    return replace(seen, current=vgpus.NONE, params=None, placement=None, holders=())
+
+
+def _refuse_no_vgpu(seen: Observation) -> None:
+    """Raise NodedevError for a function that cannot be a vGPU, or is not there."""
+    function = seen.function
+    if function is None:
+        raise BadInput("device", seen.address, "there is no such device: are the card's virtual functions enabled?")
+    if function.physical is None:
+        named = f": name one of its {len(function.functions)} virtual functions" if function.functions else ""
+        raise BadInput("device", seen.address, f"it is not a virtual function, which alone can be a vGPU{named}")
+    raise NodedevError(seen.hindrance or vgpu_of(function.address))
+
+
+def _refuse_mode(seen: Observation) -> None:
+    """Raise NodedevError where the card is not known to make vGPUs of its functions: a write could disturb others."""
+    card = called(seen.card_address)
+    if seen.untold is not None:
+        raise NodedevError(
+            f"whether {card} makes vGPUs of its functions is not known, so nothing is written: {seen.untold}"
+        )
+    if seen.mode is None or not seen.mode.is_sriov:
+        mode = seen.mode.host if seen.mode and seen.mode.host else "not told"
+        raise NodedevError(
+            f"{card} does not make vGPUs of its functions, so nothing is written: its Host VGPU Mode is {mode}, not"
+            f" {nvidia_smi.SRIOV}; is SR-IOV on in the firmware, and the driver the one for vGPU hosts?"
+        )
+
+
+def _refuse_full(seen: Observation, target: Definition) -> None:
+    """Raise BadInput where the type is not among those that can be made of the function now."""
+    if target.type not in seen.offers:
+        types = {**seen.types, **({target.type: target.title} if target.title else {})}
+        raise BadInput("type", target.kind, vgpus.refusal(target.address, target.kind, seen.offers, seen.card, types))
+
+
+def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
+    """What is there of it, with the names that were met."""
+    after = look(replace(wish, device=before.address, parent=None, index=None) if before.address else wish)
+    return replace(after, types={**planned.then.types, **after.types})
+
+
+def events(planned: Plan[Observation], after: Observation) -> tuple[str, ...]:
+    """None: the function was there before."""
+    return ()
+
+
+def clear_up(wish: Wish, seen: Observation) -> bool:
+    """Remove what a killed run has left of writing the definition."""
+    if seen.address is not None:
+        DOCUMENTS.clear_up(seen.address)
+    return False
+
+
+def starts(seen: Observation) -> bool:
+    """Whether it is defined to be there after a boot."""
+    return seen.definition is not None and seen.definition.lasts and not seen.definition.managed
+
+
+def comes_with_guest(seen: Observation) -> bool:
+    """Whether it is defined as managed."""
+    return seen.definition is not None and seen.definition.managed
+
+
+def state(seen: Observation) -> dict[str, Any]:
+    """What runs and what is kept, apart, as a diff shows them."""
+    definition = seen.definition
+    running: dict[str, Any] = {"type": seen.current, "params": seen.params or None, "placement_id": seen.placement}
+    if seen.current in seen.types:
+        running["title"] = seen.types[seen.current or 0]
+    running = {key: value for key, value in running.items() if value is not None}
+    return {
+        "runtime": {str(seen.address): running} if seen.current else {},
+        "boot": {definition.address: definition.document()} if definition and definition.lasts else {},
+    }
+
+
+def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
+    """The vGPU afterwards."""
+    return {KIND: _described(after), "warnings": [*before.warnings, *planned.warnings]}
+
+
+def _described(seen: Observation) -> dict[str, Any]:
+    """The vGPU as it is, or else as it is defined; what is not known or no more is None."""
+    definition, active = seen.definition, bool(seen.current)
+    type = seen.current if active else definition.type if definition else None
+    group = seen.function.group if seen.function else None
+    return {
+        "name": device_name("pci", seen.address) if seen.address else None,
+        "address": seen.address,
+        "index": seen.index,
+        "parent": device_name("pci", seen.card_address),
+        "parent_addr": seen.card_address,
+        "type": seen.types.get(type) if type else None,
+        "type_id": type,
+        "params": (seen.params if active else definition.params if definition else None) or "",
+        "placement_id": seen.placement if active else definition.placement if definition else None,
+        "iommu_group": None if group is None else mdevs.group_number(group),
+        "active": active,
+        "persistent": definition is not None and definition.lasts,
+        "managed": definition is not None and definition.managed,
+        "holders": [holder.document() for holder in seen.holders],
+        "hostdev_xml": domain.function(seen.address) if seen.address else None,
+    }

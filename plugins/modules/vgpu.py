@@ -1,0 +1,197 @@
+#!/usr/bin/python
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vgpu
+short_description: One NVIDIA vGPU that is a virtual function, there now and after every boot
+version_added: 0.2.0
+description:
+  - Ensures that a virtual function of a GPU is a vGPU of a type, is only defined to be one, or is none.
+  - It is for hosts on which NVIDIA's driver makes vGPUs of virtual functions (vendor-specific VFIO), as it does on
+    kernels from about 6.8. Where it makes mediated devices, M(hostdev.nodedev.mdev) makes one;
+    M(hostdev.nodedev.vgpu_pool) makes either, whichever the host has.
+  - Nothing is written to a card that C(nvidia-smi) does not say to be in the mode C(SR-IOV), since that can disturb
+    vGPUs that run. What can be made is read again right before it is made.
+  - The definition is kept in C(/etc/nodedev.d/vgpu), and of a vGPU that is not to outlast the boot a record in
+    C(/run/nodedev.d/vgpu). The role P(hostdev.nodedev.persistence#role) restores what is defined at boot, and when the
+    driver has been loaded anew.
+extends_documentation_fragment:
+  - hostdev.nodedev.state
+  - hostdev.nodedev.attributes
+  - hostdev.nodedev.pages
+options:
+  device:
+    description: The virtual function, by libvirt's name such as V(pci_0000_41_00_4), or by its address.
+    type: str
+  parent:
+    description: The card instead, together with O(index), named likewise.
+    type: str
+  index:
+    description: Which virtual function of O(parent), counted from 0.
+    type: int
+  type:
+    description:
+      - The type, as the vendor's name (V(NVIDIA L40S-8Q)), the last word of that (V(L40S-8Q)), or its id, V(1155),
+        V(nvidia-1155) or V(0x483).
+      - Needed for a vGPU that is not defined. Another type than the recorded one means that the function is cleared and
+        made anew, if nobody uses it.
+    type: str
+  params:
+    description:
+      - Parameters of the vGPU, as V(frame_rate_limiter=0,disable_vnc=1). They are set together before a guest opens it.
+        Those of a vGPU in use are set by a later run, with a warning until then.
+      - Without this option they are as defined, or else untouched. An empty text clears them.
+    type: str
+  placement_id:
+    description:
+      - Its place on a card in heterogeneous mode. Without this option, as it is defined, or else as the driver chooses.
+    type: int
+  state:
+    description:
+      - V(present) means that the vGPU is there now and, unless O(persistent=false), after every boot.
+      - V(inactive) keeps its definition, and clears the function.
+      - V(absent) removes the definition, and clears the function if its type is the recorded one, or is O(type). Else
+        the function has become another's, and stays, with a warning.
+  managed:
+    description:
+      - Whether the vGPU comes and goes with its guest, as by O(hostdev.nodedev.mdev#module:managed). It is made when a
+        domain that names its function starts.
+      - Without this option, the definition stays as it is in this, and a new one is not managed.
+    type: bool
+  force:
+    description:
+      - Whether a function may be cleared that has a type which is not recorded here. What a guest has open is never
+        taken from it, since the driver does not let go of that.
+    type: bool
+    default: false
+  wait_timeout:
+    description:
+      - For how many seconds to wait at most for another run on the same card, and for each answer of the driver. At
+        most 86400, a day.
+    type: float
+    default: 30.0
+seealso:
+  - module: hostdev.nodedev.vgpu_pool
+  - module: hostdev.nodedev.vgpu_facts
+  - module: hostdev.nodedev.sriov
+author:
+  - The hostdev.nodedev authors (@hostdev)
+"""
+
+EXAMPLES = r"""
+- name: A vGPU that is there now and after every boot
+  hostdev.nodedev.vgpu:
+    device: pci_0000_41_00_4
+    type: NVIDIA L40S-8Q
+
+- name: Another, by its card and its number there, with parameters that are set before a guest opens it
+  hostdev.nodedev.vgpu:
+    parent: pci_0000_41_00_0
+    index: 1
+    type: L40S-8Q
+    params: frame_rate_limiter=0
+  register: second
+
+- name: What a domain needs to get it
+  ansible.builtin.debug:
+    msg: "{{ second.vgpu.hostdev_xml }}"
+
+- name: One that is made when a guest starts with it, and cleared when that has ended
+  hostdev.nodedev.vgpu:
+    device: "0000:41:00.6"
+    type: "1155"
+    managed: true
+
+- name: Keep only its definition
+  hostdev.nodedev.vgpu:
+    device: pci_0000_41_00_4
+    state: inactive
+
+- name: None, now or later
+  hostdev.nodedev.vgpu:
+    device: pci_0000_41_00_4
+    state: absent
+"""
+
+RETURN = r"""
+plan:
+  description: As RV(hostdev.nodedev.mdev#module:plan).
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - create a vGPU of type NVIDIA L40S-8Q (1155) on pci_0000_41_00_4 (0000:41:00.4)
+    - define the vGPU of pci_0000_41_00_4 (0000:41:00.4) with type NVIDIA L40S-8Q (1155)
+diff:
+  description: As RV(hostdev.nodedev.mdev#module:diff).
+  returned: success
+  type: dict
+  sample:
+    before: ""
+    after: >
+      0000:41:00.4: runs and is defined; type 1155, title NVIDIA L40S-8Q
+vgpu:
+  description: The vGPU afterwards, or else what it is defined as.
+  returned: success
+  type: dict
+  contains:
+    name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str, sample: pci_0000_41_00_4}
+    address: {description: As RV(hostdev.nodedev.sriov#module:sriov.address)., type: str, sample: "0000:41:00.4"}
+    index: {description: Which function of its card it is; null while that has none., type: int, sample: 0}
+    parent: {description: libvirt's name of the card., type: str, sample: pci_0000_41_00_0}
+    parent_addr: {description: The kernel's name of the card., type: str, sample: "0000:41:00.0"}
+    type:
+      description: The vendor's name of the type; null where it is not known, or there is no vGPU.
+      type: str
+      sample: NVIDIA L40S-8Q
+    type_id: {description: The id of the type; null where there is no vGPU., type: int, sample: 1155}
+    params: {description: Its parameters., type: str, sample: frame_rate_limiter=0}
+    placement_id: {description: Its place on the card; null where that is not told., type: int, sample: 8}
+    iommu_group: {description: The number of the function's IOMMU group; null where it is in none., type: int, sample: 71}
+    active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
+    persistent: {description: As RV(hostdev.nodedev.mdev#module:mdev.persistent)., type: bool}
+    managed: {description: As RV(hostdev.nodedev.mdev#module:mdev.managed)., type: bool}
+    holders: {description: As RV(hostdev.nodedev.mdev#module:mdev.holders)., type: list, elements: dict}
+    hostdev_xml:
+      description:
+        - The C(<hostdev>) element by which a domain gets it. It says C(managed="no"), since the function stays with its
+          vendor's driver and never goes to vfio-pci.
+      type: str
+      sample: |-
+        <hostdev mode="subsystem" type="pci" managed="no">
+          <source>
+            <address domain="0x0000" bus="0x41" slot="0x00" function="0x4" />
+          </source>
+        </hostdev>
+"""
+
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vgpu import device
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import ensure
+
+OPTIONS = {
+    **STATE_OPTIONS,
+    "device": {"type": "str"},
+    "parent": {"type": "str"},
+    "index": {"type": "int"},
+    "type": {"type": "str"},
+    "params": {"type": "str"},
+    "placement_id": {"type": "int"},
+    "managed": {"type": "bool"},
+}
+
+
+def main() -> None:
+    run(
+        OPTIONS,
+        lambda params, check_mode: ensure(device, device.Wish.checked(**params), check_mode),
+        required_one_of=[("device", "parent")],
+        mutually_exclusive=[("device", "parent"), ("device", "index")],
+        required_together=[("parent", "index")],
+    )
+
+
+if __name__ == "__main__":
+    main()
