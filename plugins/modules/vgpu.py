@@ -149,7 +149,10 @@ vgpu:
     type_id: {description: The id of the type; null where there is no vGPU., type: int, sample: 1155}
     params: {description: Its parameters., type: str, sample: frame_rate_limiter=0}
     placement_id: {description: Its place on the card; null where that is not told., type: int, sample: 8}
-    iommu_group: {description: The number of the function's IOMMU group; null where it is in none., type: int, sample: 71}
+    iommu_group:
+      description: The number of the function's IOMMU group; null where it is in none.
+      type: int
+      sample: 71
     active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
     persistent: {description: As RV(hostdev.nodedev.mdev#module:mdev.persistent)., type: bool}
     managed: {description: As RV(hostdev.nodedev.mdev#module:mdev.managed)., type: bool}

@@ -57,7 +57,12 @@ class Definition:
     @property
     def kind(self) -> str:
         """Its type in words."""
-        return vgpu_types.called(self.type, {self.type: self.title} if self.title else {})
+        return vgpu_types.called(self.type, self.titles)
+
+    @property
+    def titles(self) -> dict[int, str]:
+        """The name of its type by the id, where it is known."""
+        return {self.type: self.title} if self.title else {}
 
     def document(self) -> Document:
         """The definition as it is written."""
@@ -72,13 +77,13 @@ def vgpu_of(address: str) -> str:
 
 
 def checked_params(value: object) -> str | None:
-    """Parameters as the driver takes them, a list of key=value with commas; else BadInput."""
-    if value is None or value == "":
-        return value if isinstance(value, str) else None
-    parts = value.split(",") if isinstance(value, str) else []
-    if not parts or len(str(value)) > LONGEST_PARAMS or not all(PARAMETER.fullmatch(part) for part in parts):
+    """Parameters as the driver takes them, a list of key=value with commas, or none; else BadInput."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else " "
+    if len(text) > LONGEST_PARAMS or not all(map(PARAMETER.fullmatch, text.split(",") if text else ())):
         raise BadInput("params", value, "parameters are key=value, several with commas and without blanks")
-    return str(value)
+    return text
 
 
 def checked_placement(value: object) -> int | None:
@@ -96,9 +101,7 @@ def decode(path: str, document: Document) -> Definition:
         address = checked_function("device", name_of(path))
         type = fields.number(document, "type")
         if address != name_of(path) or type is None or not 0 < type <= HIGHEST_TYPE:
-            raise BadInput(
-                "type", type, f"a type's id is a number from 1 to {HIGHEST_TYPE}, in a file named by address"
-            )
+            raise BadInput("type", type, f"it is from 1 to {HIGHEST_TYPE}, in a file that is named by an address")
         return Definition(
             address,
             type,

@@ -194,7 +194,7 @@ def _changes(wish: Wish, seen: Observation) -> bool:
         return seen.current != vgpus.NONE
     wanted = _known_type(wish, seen)
     params = wish.params if wish.params is not None or seen.definition is None else seen.definition.params
-    return wanted is None or wanted != seen.current or params not in (None, seen.params)
+    return wanted is None or wanted != seen.current or params not in (None, seen.params or "")
 
 
 def _known_type(wish: Wish, seen: Observation) -> int | None:
@@ -250,7 +250,7 @@ def _target(wish: Wish, seen: Observation) -> Definition:
         raise BadInput("persistent", False, f"{vgpu_of(str(seen.address))} is defined with type {former.kind}")
     title = seen.types.get(type, known.title if known else None)
     root = files.STORE if lasts else files.RUNTIME
-    return Definition(str(seen.address), type, title, params or None, placement, managed, root)
+    return Definition(str(seen.address), type, title, params, placement, managed, root)
 
 
 def _type(wish: Wish, seen: Observation) -> int:
@@ -327,9 +327,7 @@ def _running(wish: Wish, seen: Observation, target: Definition) -> Plan[Observat
         _refuse_no_vgpu(seen)
     # One that is not to last is recorded too, so that whoever removes it knows it.
     defining = [define(target, seen.definition)] if target != seen.definition else []
-    then = replace(
-        seen, definition=target, types={**seen.types, **({target.type: target.title} if target.title else {})}
-    )
+    then = replace(seen, definition=target, types={**seen.types, **target.titles})
     if seen.current == target.type:
         return _adjusted(wish, then, target, defining)
     clearing = []
@@ -355,7 +353,7 @@ def _adjusted(wish: Wish, seen: Observation, target: Definition, defining: Seque
             target.placement,
             f"{vgpu_of(target.address)} is at {seen.placement}: have it cleared first, with state: inactive",
         )
-    if target.params in (None, seen.params) or (wish.params is None and target.params is None):
+    if target.params in (None, seen.params or ""):
         return Plan(tuple(defining), seen)
     if seen.holders:
         late = (
@@ -363,7 +361,7 @@ def _adjusted(wish: Wish, seen: Observation, target: Definition, defining: Seque
         )
         return Plan(tuple(defining), seen, warnings=(late,))
     _refuse_mode(seen)
-    setting = do.set_params(target, target.params or "", seen.params or "", wish.wait_timeout)
+    setting = do.set_params(target, target.params, seen.params or "", wish.wait_timeout)
     return Plan((setting, *defining), replace(seen, params=target.params))
 
 
@@ -411,7 +409,7 @@ def _refuse_mode(seen: Observation) -> None:
 def _refuse_full(seen: Observation, target: Definition) -> None:
     """Raise BadInput where the type is not among those that can be made of the function now."""
     if target.type not in seen.offers:
-        types = {**seen.types, **({target.type: target.title} if target.title else {})}
+        types = {**seen.types, **target.titles}
         raise BadInput("type", target.kind, vgpus.refusal(target.address, target.kind, seen.offers, seen.card, types))
 
 

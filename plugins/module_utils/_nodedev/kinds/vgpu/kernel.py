@@ -91,8 +91,7 @@ def _refusal(target: Definition, function: pci.Function, offers: Mapping[int, st
     """Why a type cannot be made on a function now."""
     card = vgpus.functions(function.physical or function.address, Oddities())
     types = {**{id: name for each in card for id, name in each.offers.items()}, **offers}
-    types.update({target.type: target.title} if target.title else {})
-    return vgpus.refusal(target.address, target.kind, offers, card, types)
+    return vgpus.refusal(target.address, target.kind, offers, card, {**types, **target.titles})
 
 
 def set_params(target: Definition, params: str, seconds: float) -> None:
