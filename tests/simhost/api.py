@@ -329,6 +329,10 @@ class SimHost:
         """Reload the driver of a Fibre Channel HBA: its host comes back under another number, without vports."""
         control.request(self.folder, "reload", what=hba)
 
+    def forbidden_writes(self) -> list[tuple[str, str]]:
+        """What was written where nobody may write, over all boots, as pairs of path and text: see `nvidia_vgpu`."""
+        return [(str(path), str(text)) for path, text in control.request(self.folder, "forbidden")]
+
     def new_ids(self) -> list[tuple[str, str]]:
         """What was written to a driver's new_id since the boot, each with the driver's name."""
         return [(str(driver), str(text)) for driver, text in control.request(self.folder, "new_ids")]

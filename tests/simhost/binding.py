@@ -188,6 +188,9 @@ class Binding:
         if vf is not None and not vf.may_probe() and path not in self.overrides:
             return errno.ENODEV
         given = driver.refusal(function.name)
+        if given is None and vf is not None:
+            answers = (behaviour.refusal(function, driver) for behaviour in self._host.behaviours_of(vf.physical))
+            given = next((answer for answer in answers if answer is not None), None)
         if given is not None:
             return given
         group = self._host.group_or_none(function)

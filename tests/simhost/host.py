@@ -86,8 +86,11 @@ class Host:
         interrupted: Callable[[], bool],
         on_remove: Callable[[str], None],
         boots: int = 0,
+        forbidden: list[tuple[str, str]] | None = None,
     ) -> None:
         self.scenario = scenario
+        # Writes that nobody may make: path and text. They outlive a boot.
+        self.forbidden: list[tuple[str, str]] = [] if forbidden is None else forbidden
         self.udev = udev
         self.faults = faults
         self.interrupted = interrupted

@@ -30,7 +30,7 @@ _FOREIGN_NODES = re.compile(
 _NOT_SHOWN = ("/etc/mdevctl.d", "/etc/nodedev.d", "/etc/driverctl.d", "/etc/libvirt", "/usr/lib/nodedev")
 # Where the boot engine and modules are. Without root the host's own user has no right in the machine's folders.
 _OWN_FOLDERS = {
-    "usr": ("lib", "sbin", "lib/modules"),
+    "usr": ("bin", "lib", "sbin", "lib/modules"),
     "etc": ("systemd/system/multi-user.target.wants", "udev/rules.d"),
 }
 _SIOCSIFFLAGS = 0x8914
@@ -133,11 +133,32 @@ def _own_programs(folder: Path, plan: Scenario) -> None:
         # Without root a file in /usr/bin can be covered, but not replaced.
         linux.bind(str(own), str(path))
 
+    if plan.nvidia.nvidia_smi:
+        path = Path("/usr/bin/nvidia-smi")
+        path.unlink(missing_ok=True)
+        _stand_in(folder, path)
+    write_sriov_manage(folder, plan)
+
+
+def write_sriov_manage(folder: Path, plan: Scenario) -> None:
+    """Put sriov-manage where the scenario has it; what is below /run has to be put there after each boot."""
+    text = Path(__file__).with_name("sriov_manage.sh").read_text(encoding="utf-8")
+    for place in plan.nvidia.sriov_manage:
+        path = Path(place, "sriov-manage")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ask = f'ask() {{ {_asking(folder, path.name)} "$@"; }}'
+        path.write_text(f"#!/bin/sh\n{ask}\n{text}", encoding="utf-8")
+        path.chmod(0o755)
+
+
+def _asking(folder: Path, name: str) -> str:
+    """The command by which the host's server does the work of a program."""
+    script = Path(__file__).with_name("stand_in.py")
+    return shlex.join(["/usr/bin/python3", "-I", "-S", str(script), str(folder), name])
+
 
 def _stand_in(folder: Path, path: Path) -> None:
-    script = Path(__file__).with_name("stand_in.py")
-    words = shlex.join(["/usr/bin/python3", "-I", "-S", str(script), str(folder), path.name])
-    path.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
+    path.write_text(f'#!/bin/sh\nexec {_asking(folder, path.name)} "$@"\n', encoding="utf-8")
     path.chmod(0o755)
 
 

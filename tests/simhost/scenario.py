@@ -34,6 +34,7 @@ _TOP_KEYS = {
     "modules",
     "module_files",
     "network",
+    "nvidia",
 }
 _DEVICE_KEYS = {
     "path",
@@ -51,6 +52,14 @@ _DEVICE_KEYS = {
     "slaves",
     "of_driver",
 }
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Programs of NVIDIA's that the host has: nvidia-smi in /usr/bin, sriov-manage in each of these folders."""
+
+    nvidia_smi: bool = False
+    sriov_manage: tuple[str, ...] = ()
 
 
 @dataclass
@@ -73,6 +82,7 @@ class Scenario:
     modules: dict[str, bool] = field(default_factory=dict)
     network: dict[str, Any] | None = None
     module_files: dict[str, str] = field(default_factory=dict)
+    nvidia: Tools = field(default_factory=Tools)
 
 
 def find(name: str) -> Path:
@@ -127,7 +137,17 @@ def parse(data: Mapping[str, Any]) -> Scenario:
         modules={str(name): bool(loaded) for name, loaded in (data.get("modules") or {}).items()},
         network=None if data.get("network") is None else dict(data["network"]),
         module_files={str(name): str(text) for name, text in (data.get("module_files") or {}).items()},
+        nvidia=_tools(data.get("nvidia") or {}),
     )
+
+
+def _tools(data: Mapping[str, Any]) -> Tools:
+    _check_keys("nvidia", data, {"nvidia_smi", "sriov_manage"})
+    folders = tuple(str(folder) for folder in data.get("sriov_manage") or ())
+    for folder in folders:
+        if not folder.startswith(("/usr/lib/", "/run/")) or ".." in folder:
+            raise ValueError(f"nvidia: sriov_manage: {folder} is not below /usr/lib or /run")
+    return Tools(bool(data.get("nvidia_smi", False)), folders)
 
 
 def _check_keys(what: str, data: Mapping[str, Any], known: set[str]) -> None:

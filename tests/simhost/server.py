@@ -15,12 +15,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from simhost import control, scenario
+from simhost import control, nvidia_tools, scenario
 from simhost.drivers import fc_host
 from simhost.faults import Fault
 from simhost.fusefs import SysfsOperations, interrupted, serve
 from simhost.host import Host, boot_faults
-from simhost.namespace import write_proc
+from simhost.namespace import write_proc, write_sriov_manage
 from simhost.programs import PROGRAMS
 from simhost.uevents import Udev
 from simhost.vfio import VfioNode
@@ -39,11 +39,14 @@ class Server:
         self.udev = Udev()
         self.faults = boot_faults(plan)
         self.boots = 0
+        self.forbidden: list[tuple[str, str]] = []
         self.boot()
 
     def boot(self) -> None:
         """Build the host from its scenario."""
-        self.host = Host(self.plan, self.udev, self.faults, interrupted, self.operations.invalidate, self.boots)
+        self.host = Host(
+            self.plan, self.udev, self.faults, interrupted, self.operations.invalidate, self.boots, self.forbidden
+        )
         self.operations.host = self.host
         self.boots += 1
 
@@ -82,7 +85,8 @@ class Server:
         if operation == "reload":
             return fc_host.reload(self.host, str(message["what"]))
         if operation == "program":
-            return asdict(PROGRAMS[str(message["name"])](self.host, [str(item) for item in message["arguments"]]))
+            program = {**PROGRAMS, **nvidia_tools.PROGRAMS}[str(message["name"])]
+            return asdict(program(self.host, [str(item) for item in message["arguments"]]))
         if operation == "unplug":
             return self.host.begin(self.host.binding.unplug(str(message["what"])), _UNPLUG_SECONDS)
         if operation == "plug":
@@ -90,6 +94,8 @@ class Server:
                 return self.host.binding.plug(str(message["what"]))
         if operation == "new_ids":
             return self.host.binding.files.new_ids
+        if operation == "forbidden":
+            return self.forbidden
         if operation == "unmap":
             with self.host.lock:
                 return self.host.stacked.unmap(str(message["what"]))
@@ -122,6 +128,7 @@ class Server:
         old = self.host.tree
         self.boot()
         write_proc(self.plan)
+        write_sriov_manage(self.folder, self.plan)
         # What the kernel remembers of all names may be wrong now, even of those that are there but do not show yet.
         for path in old.nodes:
             self.operations.invalidate(path)

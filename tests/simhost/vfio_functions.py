@@ -51,6 +51,11 @@ class VfioFunctions:
         self._opened[function.path] = opened
         host.appear(companions)
 
+    def in_use(self, function: Device) -> bool:
+        """Whether a guest has the device by one of its nodes."""
+        opened = self._opened.get(function.path)
+        return opened is not None and any(node.guests for node in opened.nodes)
+
     def close(self, function: Device) -> None:
         """Take the nodes back. The cdev goes at once, the group when no guest has the device any more."""
         host = self._host

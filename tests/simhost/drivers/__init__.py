@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from simhost.devices import Device
 
 if TYPE_CHECKING:
+    from simhost.bus_drivers import BusDriver
     from simhost.host import Host
 
 
@@ -35,6 +36,10 @@ class Driver(ABC):
 
     def detach(self) -> None:  # noqa: B027 - what is below the device goes with it
         """Take away what is elsewhere: the device goes, or its driver does."""
+
+    def refusal(self, function: Device, driver: BusDriver) -> int | None:
+        """The errno with which a driver's probe of one of the device's virtual functions fails, if it does."""
+        return None
 
     def bound(self) -> None:  # noqa: B027 - few tell of it
         """A driver has taken the device, after the boot."""

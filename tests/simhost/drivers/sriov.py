@@ -7,7 +7,7 @@ the names of those that can make them (by default all but VFIO's); `vf`, what ea
 device with `pci` (the vendor, class and NUMA node are the physical function's if they are not given) and `children`,
 devices whose `path` continues the function's. In their texts `{vf}` is its index and `{address}` its address.
 `enables` is how many a driver makes at most, `configure_errno` with what it refuses to make any, `disable_errno` to
-remove them, `keeps_vfs` true leaves them there when the driver goes.
+remove them, `keeps_vfs` true leaves them there when the driver goes, or when one of the drivers that it names does.
 """
 
 from __future__ import annotations
@@ -171,7 +171,8 @@ class Sriov(Driver):
 
     def unbound(self) -> None:
         """Most drivers take their virtual functions along."""
-        if not self.parameters.get("keeps_vfs"):
+        keeps = self.parameters.get("keeps_vfs", False)
+        if not (self.device.driver in keeps if isinstance(keeps, list) else keeps):
             self._disable()
 
     def detach(self) -> None:
