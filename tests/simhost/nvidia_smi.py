@@ -148,14 +148,7 @@ def _vgpu(found: list[NvidiaCard], options: list[str]) -> Answer:
         return 0, _NOT_VGPU
     flags = set(options)
     if flags in ({"-s"}, {"-c"}, {"-s", "-v"}, {"-c", "-v"}):
-        verbose = _type_fields if "-v" in flags else _type_name
-        listed = {card.device.name: card.supported() if "-s" in flags else card.creatable() for card in able}
-        if "-c" in flags:
-            listed |= {card.device.name: [] for card in able if len(card.made()) == len(card.vgpus)}
-        return 0, "".join(
-            f"GPU {long_address(card)}\n{''.join(verbose(card, each) for each in listed[card.device.name])}\n"
-            for card in able
-        )
+        return 0, "".join(_types(card, "-s" in flags, "-v" in flags) + "\n" for card in able)
     if flags == {"-q"}:
         return 0, "".join(_running(card) + "\n" for card in able)
     if len(options) == 2 and options[0] == "-shm" and options[1] in ("0", "1"):
@@ -163,8 +156,10 @@ def _vgpu(found: list[NvidiaCard], options: list[str]) -> Answer:
     return _UNKNOWN
 
 
-def _type_name(_card: NvidiaCard, each: VgpuType) -> str:
-    return f"    {each.name}\n"
+def _types(card: NvidiaCard, supported: bool, verbose: bool) -> str:
+    types = card.supported() if supported else card.creatable()
+    lines = [_type_fields(card, each) if verbose else f"    {each.name}\n" for each in types]
+    return f"GPU {long_address(card)}\n{''.join(lines)}"
 
 
 def _type_fields(card: NvidiaCard, each: VgpuType) -> str:

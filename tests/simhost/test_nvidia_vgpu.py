@@ -547,6 +547,14 @@ def test_cards_whose_mode_cannot_be_changed(large: SimHost, number: int) -> None
     assert (status, "Not Supported" in text) == (3, True)
 
 
+def test_a_card_of_one_mode() -> None:
+    with SimHost(changed(card={"heterogeneous": "N/A"})) as host:
+        found = fields(smi(host, "-q")[1])
+        assert (found["vGPU Heterogeneous Mode"], found["Heterogeneous Time-Slice Sizes"]) == ("N/A", "Not Supported")
+        assert smi(host, "vgpu", "-shm", "1")[0] == 3
+        assert smi(host, "vgpu", "-s")[1].count("A16") == 4
+
+
 @pytest.mark.parametrize(
     "arguments", [["-x"], ["vgpu", "-z"], ["vgpu", "-shm", "2"], ["vgpu", "-s", "-q"], ["-q", "-d", "MEMORY"], ["mig"]]
 )
