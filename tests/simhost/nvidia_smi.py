@@ -25,6 +25,7 @@ _NO_DRIVER = (
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA"
     " driver is installed and running.\n\n"
 )
+_UNKNOWN = (1, "Invalid combination of input arguments. Please run 'nvidia-smi -h' for help.\n\n")
 _IN_USE = 19
 _ADDRESS = re.compile(r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])", re.IGNORECASE)
 _WIDTH, _VGPU_WIDTH = 54, 41
@@ -81,7 +82,7 @@ def answer(host: Host, arguments: list[str]) -> Answer:
             return 0, _heading(len(there)) + "".join(_card(there.index(card), card) + "\n" for card in found)
         if options[:1] == ["vgpu"]:
             return _vgpu(found, options[1:])
-    return _unknown(options)
+    return _UNKNOWN
 
 
 def _without_choice(arguments: list[str]) -> tuple[list[str], str | None]:
@@ -93,11 +94,6 @@ def _without_choice(arguments: list[str]) -> tuple[list[str], str | None]:
         if argument.startswith("--id="):
             return [other for other in arguments if other != argument], argument.removeprefix("--id=")
     return arguments, None
-
-
-def _unknown(options: list[str]) -> Answer:
-    word = options[0] if options else ""
-    return 1, f"Invalid combination of input arguments. Please run 'nvidia-smi -h' for help.\n\n{word}\n"
 
 
 def _heading(count: int) -> str:
@@ -152,23 +148,18 @@ def _vgpu(found: list[NvidiaCard], options: list[str]) -> Answer:
         return 0, _NOT_VGPU
     flags = set(options)
     if flags in ({"-s"}, {"-c"}, {"-s", "-v"}, {"-c", "-v"}):
-        verbose = _type_fields if "-v" in flags else _type_name
-        listed = {card.device.name: card.supported() if "-s" in flags else card.creatable() for card in able}
-        if "-c" in flags:
-            listed |= {card.device.name: [] for card in able if len(card.made()) == len(card.vgpus)}
-        return 0, "".join(
-            f"GPU {long_address(card)}\n{''.join(verbose(card, each) for each in listed[card.device.name])}\n"
-            for card in able
-        )
+        return 0, "".join(_types(card, "-s" in flags, "-v" in flags) + "\n" for card in able)
     if flags == {"-q"}:
         return 0, "".join(_running(card) + "\n" for card in able)
     if len(options) == 2 and options[0] == "-shm" and options[1] in ("0", "1"):
         return _set_mode(able, options[1] == "1")
-    return _unknown(["vgpu", *options])
+    return _UNKNOWN
 
 
-def _type_name(_card: NvidiaCard, each: VgpuType) -> str:
-    return f"    {each.name}\n"
+def _types(card: NvidiaCard, supported: bool, verbose: bool) -> str:
+    types = card.supported() if supported else card.creatable()
+    lines = [_type_fields(card, each) if verbose else f"    {each.name}\n" for each in types]
+    return f"GPU {long_address(card)}\n{''.join(lines)}"
 
 
 def _type_fields(card: NvidiaCard, each: VgpuType) -> str:

@@ -28,9 +28,12 @@ functions() {
     done
 }
 
-set_functions() {
+take() {
     ask "$0" "$1"
-    case $? in 0) ;; 2) return 0 ;; *) return 1 ;; esac
+    case $? in 0) ;; 2) exit 0 ;; *) exit 1 ;; esac
+}
+
+set_functions() {
     test -e "$PCI/drivers/pci-pf-stub" || modprobe pci-pf-stub || return 1
     id="$(cat "$PCI/devices/$1/vendor") $(cat "$PCI/devices/$1/device")"
     release "$1" || return 1
@@ -48,6 +51,7 @@ enable() {
         return 0
     fi
     echo "Enabling VFs on $1"
+    take "$1"
     set_functions "$1" "$(cat "$PCI/devices/$1/sriov_totalvfs")" || return 1
     for function in $(functions "$1"); do
         test -e "$PCI/drivers/nvidia/$function" && continue
@@ -62,6 +66,7 @@ disable() {
         return 0
     fi
     echo "Disabling VFs on $1"
+    take "$1"
     for function in $(functions "$1"); do
         release "$function"
     done
@@ -90,7 +95,7 @@ case $2 in
 '') usage >&2; exit 1 ;;
 [Aa][Ll][Ll])
     for each in $(cards); do
-        one "$action" "$each" || exit
+        (one "$action" "$each") || exit
     done ;;
 *) one "$action" "$2" ;;
 esac

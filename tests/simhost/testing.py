@@ -9,7 +9,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import yaml
+
 from simhost import SimHost
+from simhost.scenario import FOLDER
 
 UUIDS = [f"{number:08x}-1111-4222-8333-444455556666" for number in range(64)]
 CARD = "/sys/class/mdev_bus/0000:3d:00.0"
@@ -96,3 +99,26 @@ def eventually(check: Callable[[], object], seconds: float = 5.0) -> None:
     while not check():
         assert time.monotonic() < end, "did not happen in time"
         time.sleep(0.01)
+
+
+def merged(*scenarios: str) -> dict[str, Any]:
+    """One host with the devices of several scenarios, in their order; what only one can have is the first's.
+
+    Drivers that devices of the others are declared with are added, as those that take nothing by themselves.
+    """
+    plans = [yaml.safe_load((FOLDER / f"{name}.yml").read_text(encoding="utf-8")) for name in scenarios]
+    result: dict[str, Any] = {}
+    for plan in plans:
+        for key, value in plan.items():
+            there = result.get(key)
+            if isinstance(value, list):
+                result[key] = [*(there or []), *value]
+            elif isinstance(value, dict):
+                result[key] = {**value, **(there or {})}
+            else:
+                result.setdefault(key, value)
+    drivers = result.get("drivers", {}).get("pci")
+    for device in result["devices"]:
+        if drivers is not None and "pci" in device and "driver" in device:
+            drivers.setdefault(device["driver"], {})
+    return result

@@ -72,7 +72,9 @@ class Sriov(Driver):
         self.count = 0
         sample = self._declare(0)[0]
         self._add_files(str(sample.attributes["device"]).removeprefix("0x"))
-        self._enable(int(given.get("numvfs", 0)))
+        # A card that is plugged in has no driver yet, and no functions either.
+        if self.device.driver is not None:
+            self._enable(int(given.get("numvfs", 0)))
 
     def _add_files(self, device_id: str) -> None:
         path = self.device.path
