@@ -162,6 +162,7 @@ class Host(SimHost):
             "find /sys/bus/pci/drivers/ /sys/bus/css/drivers/ -type l | sort;"
             "grep -s . /sys/bus/pci/devices/*/sriov_drivers_autoprobe /sys/bus/*/devices/*/driver_override;"
             "ls -d /sys/bus/pci/devices/*/virtfn* 2>/dev/null;"
+            "grep -s . /sys/bus/pci/devices/*/nvidia/[cvp]*;"
             "find /etc/mdevctl.d /etc/driverctl.d /etc/nodedev.d /run/nodedev.d -type f -print0 | sort -z |"
             " xargs -0 -r tail -v -n +1"
         )

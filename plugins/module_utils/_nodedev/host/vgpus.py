@@ -17,7 +17,6 @@ from ..text import shown
 from . import mdev_parents, pci, sysfs, vfio, vgpu_types
 from .numbers import integer
 from .oddities import Oddities
-from .vgpu_types import Type
 
 FOLDER = "nvidia"
 CURRENT = mdev_parents.VENDORS_OWN
@@ -26,9 +25,6 @@ CREATABLE, PARAMS, PLACEMENT = (f"{FOLDER}/{name}" for name in ("creatable_vgpu_
 NONE, NOWHERE = 0, 65535
 # How many functions, or types, a message names.
 NAMED = 8
-# Of whom nothing was asked.
-NO_TYPES: Mapping[int, str] = {}
-NO_SUPPORT: Mapping[int, Type] = {}
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class Vgpu:
     """
 
     function: pci.Function
-    index: int
+    index: int | None
     type: int | None
     hindrance: str | None = None
     offers: Mapping[int, str] = field(default_factory=dict)
@@ -50,18 +46,21 @@ class Vgpu:
         return self.function.address
 
 
-def functions(card: str, oddities: Oddities) -> tuple[Vgpu, ...]:
-    """All virtual functions of a card, by their index; one that vanishes meanwhile is left out."""
+def functions(card: str, oddities: Oddities, known: Vgpu | None = None) -> tuple[Vgpu, ...]:
+    """All virtual functions of a card, by their index; one that vanishes meanwhile is left out.
+
+    ``known`` is one that was looked at already.
+    """
     found = []
     for index, address in enumerate(pci.virtual_functions(f"{pci.DEVICES}/{card}")):
-        function = pci.find(address)
-        if function is not None:
-            found.append(look(function, index, oddities))
+        function = None if known is not None and known.address == address else pci.find(address)
+        found += [known] if known is not None and known.address == address else []
+        found += [look(function, index, oddities)] if function is not None else []
     return tuple(found)
 
 
-def look(function: pci.Function, index: int, oddities: Oddities) -> Vgpu:
-    """A function with its type, and where it has none with what it offers."""
+def look(function: pci.Function, index: int | None, oddities: Oddities) -> Vgpu:
+    """A function with its type, and where it has none with what it offers; ``index`` is None where it is not known."""
     try:
         type = current(function)
     except NodedevError as error:

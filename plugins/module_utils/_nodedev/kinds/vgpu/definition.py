@@ -120,8 +120,11 @@ DOCUMENTS = Documents(KIND, decode, runtime=True)
 
 def define(target: Definition, former: Definition | None) -> Step:
     """Keep the definition, or where it is not to last a record of it; ``former`` is what it replaces."""
-    verb = ("change the definition of" if former else "define") if target.lasts else "record"
-    what = f"{verb} {vgpu_of(target.address)} with type {shown(target.kind)}{_besides(target)}"
+    known = former is not None and former.lasts == target.lasts
+    verb = {True: ("define", "change the definition of"), False: ("record", "change the record of")}[target.lasts][
+        known
+    ]
+    what = f"{verbs[known]} {vgpu_of(target.address)} with type {shown(target.kind)}{_besides(target)}"
     return DOCUMENTS.change(what, target.address, target, former)
 
 

@@ -8,7 +8,7 @@ type, is cleared: else what was removed long ago would take the function from it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -84,9 +84,8 @@ class Wish:
 class Observation:
     """The parts of the host that a wish touches.
 
-    ``address`` is that of the function, None where the card has no such one, and ``function`` it as it is there now.
-    ``current`` is the id of the type that it has, 0 for none, None where that is not known: ``hindrance`` says why.
-    ``params`` and ``placement`` are what its vGPU has. ``types`` are the names of types that were met, by id.
+    ``address`` is that of the function, None where the card has no such one, and ``vgpu`` it as it is there now.
+    ``params`` and ``placement`` are what it has as a vGPU. ``types`` are the names of types that were met, by id.
 
     Where something is to be written, ``card`` are the functions of its card, ``mode`` how that makes vGPUs, None where
     that is not told, as ``untold`` says, and ``supported`` all types that it knows where the wish's one cannot be made.
@@ -94,27 +93,34 @@ class Observation:
 
     card_address: str
     address: str | None
-    function: pci.Function | None = None
-    index: int | None = None
-    current: int | None = None
-    hindrance: str | None = None
+    vgpu: Vgpu | None = None
     params: str | None = None
     placement: int | None = None
-    types: Mapping[int, str] = vgpus.NO_TYPES
+    types: Mapping[int, str] = field(default_factory=dict)
     definition: Definition | None = None
     damaged: DamagedDefinition | None = None
     holders: tuple[Holder, ...] = ()
     card: tuple[Vgpu, ...] = ()
     mode: Mode | None = None
     untold: str | None = None
-    supported: Mapping[int, Type] = vgpus.NO_SUPPORT
+    supported: Mapping[int, Type] = field(default_factory=dict)
     pool: str | None = None
     warnings: tuple[str, ...] = ()
 
     @property
+    def function(self) -> pci.Function | None:
+        """The function, None where it is not there."""
+        return self.vgpu.function if self.vgpu else None
+
+    @property
+    def current(self) -> int | None:
+        """The id of the type that it has, 0 for none; None where that is not known."""
+        return self.vgpu.type if self.vgpu else None
+
+    @property
     def offers(self) -> Mapping[int, str]:
         """What can be made of the function now."""
-        return next((each.offers for each in self.card if each.address == self.address), {})
+        return self.vgpu.offers if self.vgpu else {}
 
     @property
     def recorded(self) -> bool:
@@ -161,12 +167,10 @@ def look(wish: Wish) -> Observation:
     function = pci.find(address)
     if function is None:
         return seen
-    try:
-        current = vgpus.current(function)
-    except NodedevError as error:
-        return replace(seen, function=function, hindrance=str(error))
-    seen = replace(seen, function=function, current=current, index=_index(card, address))
-    if current == vgpus.NONE:
+    oddities = Oddities()
+    vgpu = vgpus.look(function, _index(card, address), oddities)
+    seen = replace(seen, vgpu=vgpu, types={**vgpu.offers, **seen.types}, warnings=tuple(oddities.warnings))
+    if not vgpu.type:
         return seen
     held = starting.holders_of(KIND, address, vgpus.nodes(function), False)
     params, placement = vgpus.params(function.path), vgpus.placement(function.path)
@@ -187,12 +191,10 @@ def _pool(address: str) -> str | None:
 
 def _changes(wish: Wish, seen: Observation) -> bool:
     """Whether the function may be given another type than it has, or other parameters."""
-    if wish.state != "present" or wish.managed:
-        return seen.current != vgpus.NONE
-    managed = seen.definition is not None and seen.definition.managed
-    if managed and wish.managed is None:
-        return seen.current != vgpus.NONE
     wanted = _known_type(wish, seen)
+    managed = wish.managed if wish.managed is not None else seen.definition is not None and seen.definition.managed
+    if wish.state != "present" or managed:
+        return seen.current != vgpus.NONE or (wanted is None and wish.state != "absent")
     params = wish.params if wish.params is not None or seen.definition is None else seen.definition.params
     return wanted is None or wanted != seen.current or params not in (None, seen.params or "")
 
@@ -208,9 +210,9 @@ def _known_type(wish: Wish, seen: Observation) -> int | None:
 def _with_card(wish: Wish, seen: Observation) -> Observation:
     """With what the whole card has to say, and its tool."""
     oddities = Oddities()
-    card = vgpus.functions(seen.card_address, oddities)
+    card = vgpus.functions(seen.card_address, oddities, seen.vgpu)
     types = {**{id: name for each in card for id, name in each.offers.items()}, **seen.types}
-    seen = replace(seen, card=card, types=types, warnings=tuple(oddities.warnings))
+    seen = replace(seen, card=card, types=types, warnings=(*seen.warnings, *oddities.warnings))
     try:
         seen = replace(seen, mode=nvidia_smi.modes(seen.card_address).get(seen.card_address))
     except NodedevError as error:
@@ -338,7 +340,8 @@ def _running(wish: Wish, seen: Observation, target: Definition) -> Plan[Observat
     else:
         _refuse_full(seen, target)
     _refuse_mode(seen)
-    then = replace(then, current=target.type, params=target.params or "", placement=target.placement, holders=())
+    then = replace(then, vgpu=_typed(seen.vgpu, target.type), params=target.params or "", placement=target.placement)
+    then = replace(then, holders=())
     # The record comes first: a vGPU that nobody knows would stay for ever.
     recording = [] if target.lasts else defining
     made = [*clearing, *recording, *do.create(target, wish.wait_timeout)]
@@ -377,7 +380,12 @@ def _clearing(wish: Wish, seen: Observation) -> Step:
 
 
 def _cleared(seen: Observation) -> Observation:
-    return replace(seen, current=vgpus.NONE, params=None, placement=None, holders=())
+    return replace(seen, vgpu=_typed(seen.vgpu, vgpus.NONE), params=None, placement=None, holders=())
+
+
+def _typed(vgpu: Vgpu | None, type: int) -> Vgpu | None:
+    """The function with this type."""
+    return None if vgpu is None else replace(vgpu, type=type)
 
 
 def _refuse_no_vgpu(seen: Observation) -> None:
@@ -388,7 +396,7 @@ def _refuse_no_vgpu(seen: Observation) -> None:
     if function.physical is None:
         named = f": name one of its {len(function.functions)} virtual functions" if function.functions else ""
         raise BadInput("device", seen.address, f"it is not a virtual function, which alone can be a vGPU{named}")
-    raise NodedevError(seen.hindrance or vgpu_of(function.address))
+    raise NodedevError((seen.vgpu.hindrance if seen.vgpu else None) or vgpu_of(function.address))
 
 
 def _refuse_mode(seen: Observation) -> None:
@@ -467,7 +475,7 @@ def _described(seen: Observation) -> dict[str, Any]:
     return {
         "name": device_name("pci", seen.address) if seen.address else None,
         "address": seen.address,
-        "index": seen.index,
+        "index": seen.vgpu.index if seen.vgpu else None,
         "parent": device_name("pci", seen.card_address),
         "parent_addr": seen.card_address,
         "type": seen.types.get(type) if type else None,

@@ -49,12 +49,13 @@ def make(target: Definition, seconds: float) -> None:
     offers = vgpus.offers(function.path, Oddities())
     if target.type not in offers:
         raise NoRoom(target.address, called(target.address), _refusal(target, function, offers))
+    place = sysfs.read(f"{function.path}/{vgpus.PLACEMENT}") if target.placement is not None else None
     try:
         if target.placement is not None:
-            sysfs.write(f"{function.path}/{vgpus.PLACEMENT}", f"{target.placement}\n", seconds, PLACEMENT_MEANINGS)
+            _write_placement(function, str(target.placement), seconds)
         _write_type(function, target.type, seconds)
     except NodedevError as error:
-        what = f"{error}; {_taken_back(function, target.type)}"
+        what = f"{error}; {_taken_back(function, target.type, place)}"
         if isinstance(error, sysfs.SysfsError) and target.type not in vgpus.offers(function.path, Oddities()):
             raise NoRoom(target.address, called(target.address), what) from error
         raise NodedevError(what) from error
@@ -68,23 +69,27 @@ def _write_type(function: pci.Function, type: int, seconds: float) -> None:
         raise NodedevError(f"{path} is {made} after {type} was written there: look at the kernel log")
 
 
-def _taken_back(function: pci.Function, type: int) -> str:
-    """Clear a function on which something else came about than it should; what came of that in words."""
+def _write_placement(function: pci.Function, place: str, seconds: float) -> None:
+    sysfs.write(f"{function.path}/{vgpus.PLACEMENT}", f"{place}\n", seconds, PLACEMENT_MEANINGS)
+
+
+def _taken_back(function: pci.Function, type: int, place: str | None) -> str:
+    """Clear a function on which not all came about as it should; what came of that in words.
+
+    ``place`` is what it had as its place before, None where none was written.
+    """
     with anew(UNDO):
         try:
-            if vgpus.current(function) in (vgpus.NONE, type) and not _cleared(function):
-                return "it has no vGPU"
-            return "it was cleared again"
+            there = vgpus.current(function)
+            if there not in (vgpus.NONE, type):
+                return f"it has type {there} now, which is another's, and stays"
+            if there == type:
+                _write_type(function, vgpus.NONE, UNDO)
+            if place is not None and place != sysfs.read(f"{function.path}/{vgpus.PLACEMENT}"):
+                _write_placement(function, place, UNDO)
         except NodedevError as error:
             return f"it could not be cleared again: {error}"
-
-
-def _cleared(function: pci.Function) -> bool:
-    """Whether there was something to clear."""
-    if vgpus.current(function) == vgpus.NONE:
-        return False
-    _write_type(function, vgpus.NONE, UNDO)
-    return True
+    return "it has no vGPU"
 
 
 def _refusal(target: Definition, function: pci.Function, offers: Mapping[int, str]) -> str:
