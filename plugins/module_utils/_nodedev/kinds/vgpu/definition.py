@@ -121,9 +121,7 @@ DOCUMENTS = Documents(KIND, decode, runtime=True)
 def define(target: Definition, former: Definition | None) -> Step:
     """Keep the definition, or where it is not to last a record of it; ``former`` is what it replaces."""
     known = former is not None and former.lasts == target.lasts
-    verb = {True: ("define", "change the definition of"), False: ("record", "change the record of")}[target.lasts][
-        known
-    ]
+    verbs = ("define", "change the definition of") if target.lasts else ("record", "change the record of")
     what = f"{verbs[known]} {vgpu_of(target.address)} with type {shown(target.kind)}{_besides(target)}"
     return DOCUMENTS.change(what, target.address, target, former)
 
