@@ -13,6 +13,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mde
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool import plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.selector import Chosen
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.callouts import Scripts
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import RUNTIME, DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Definition
@@ -583,7 +584,7 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
             recorded("0A", parents={"addresses": [PARENTS["A"], PARENTS["C"]]}),
             runs("0A"),
             defined("0A"),
-            choice=Choice(observed().choice.parents[:1], {}, {PARENTS["C"]: "there is no such device"}),
+            choice=Choice(observed().choice.parents[:1], {}, Chosen(missing={PARENTS["C"]: "there is no such device"})),
         ),
         [],
     ),

@@ -16,6 +16,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mde
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_wish import Wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import called
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Record, Recorded
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.selector import Chosen
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import (
     DamagedDefinition,
     LaterVersion,
@@ -47,14 +48,16 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     (
         "a parent that is not registered",
         new(),
-        observed(choice=Choice((), {}, {"0000:99:00.0": "there is no such device"})),
+        observed(choice=Choice((), {}, Chosen(missing={"0000:99:00.0": "there is no such device"}))),
         BadInput,
         f"parents: '0000:99:00.0' cannot be used: there is no such device; the registered parents are: {A}, {B}",
     ),
     (
         "no parent is chosen",
         new(parents={"driver": "nope"}),
-        observed(choice=Choice((), {}, misses={"driver": {"nvidia": [PARENTS["A"], PARENTS["B"]], "none": ["m"]}})),
+        observed(
+            choice=Choice((), {}, Chosen(misses={"driver": {"nvidia": [PARENTS["A"], PARENTS["B"]], "none": ["m"]}}))
+        ),
         BadInput,
         "parents: {'driver': 'nope'} cannot be used: it leaves out every parent: "
         f"driver is nvidia on {A}, {B} and none on m$",
@@ -62,7 +65,7 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     (
         "parents are chosen that contradict each other",
         new(parents={"names": ["pci_0000_06_00_0"], "driver": "nvidia", "numa_node": 1}),
-        observed(choice=Choice((), {}, misses={"numa_node": {"0": [PARENTS["A"]]}})),
+        observed(choice=Choice((), {}, Chosen(misses={"numa_node": {"0": [PARENTS["A"]]}}))),
         BadInput,
         f"it leaves out every parent: numa_node is 0 on {A}$",
     ),
@@ -83,7 +86,10 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     (
         "no parent at all, and one is listed",
         new(parents={"names": ["pci_0000_01_00_0"]}),
-        observed(capacity={}, choice=Choice((), {}, {"pci_0000_01_00_0": "there is no such device"}, instead=("x",))),
+        observed(
+            capacity={},
+            choice=Choice((), {}, Chosen(missing={"pci_0000_01_00_0": "there is no such device"}), instead=("x",)),
+        ),
         BadInput,
         "^parents: 'pci_0000_01_00_0' .*: no device on this host offers mediated devices; there is no such device; x$",
     ),

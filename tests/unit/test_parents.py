@@ -11,11 +11,8 @@ from typing import Any
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import mdev_parents, pci_ids
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.parents import (
-    Parent,
-    Selector,
-    choose,
-)
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.parents import Parent, choose
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.selector import Selector
 from devices import Host
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,14 +122,14 @@ def test_what_a_selector_takes(cards: Host, chosen: dict[str, Any], expected: li
     ],
 )
 def test_which_part_leaves_a_parent_out(cards: Host, chosen: dict[str, Any], misses: dict[str, Any]) -> None:
-    assert choose(Selector.checked(chosen), None).misses == misses
+    assert choose(Selector.checked(chosen), None).chosen.misses == misses
 
 
 @pytest.mark.parametrize("listed", [{"names": [PF_NAME]}, {"addresses": [PF]}, {"names": [PF]}])
 def test_a_card_that_is_listed_means_its_functions(cards: Host, listed: dict[str, Any]) -> None:
     found = choose(Selector.checked(listed), "nvidia-711")
     assert [parent.address for parent in found.parents] == [A16]
-    assert (found.missing, found.cards) == ({}, set(*listed.values()))
+    assert (found.chosen.missing, found.chosen.cards) == ({}, set(*listed.values()))
 
 
 @pytest.mark.parametrize(
@@ -148,9 +145,9 @@ def test_a_physical_function_without_functions_here_is_told(cards: Host, listed:
     cards.make_device("pci", "0000:5e:00.0", {"sriov_totalvfs": "16"})
     cards.link("bus/pci/devices/0000:5e:00.0", "devices/0000:5e:00.0")
     found = choose(Selector.checked({"physical_function": [PF_NAME, listed]}), "nvidia-711")
-    assert ([parent.address for parent in found.parents], found.missing) == ([A16], missing)
+    assert ([parent.address for parent in found.parents], found.chosen.missing) == ([A16], missing)
     # It is chosen by, and not listed for its functions: what rests on another one is no concern of it.
-    assert found.cards == set()
+    assert found.chosen.cards == set()
 
 
 def noting(read: list[str], plain: Callable[..., Any], host: Host) -> Callable[..., Any]:
@@ -175,7 +172,7 @@ def test_each_value_is_read_once_and_only_when_it_is_asked_for(cards: Host, monk
     chosen_by = [path for path in read if path.endswith(("/physfn", "/net", "/iommu_group", "/numa_node", "/vendor"))]
     assert sorted(chosen_by) == sorted(
         [
-            *(f"class/mdev_bus/{address}/physfn" for address in (T4, A16, second, MTTY)),
+            *(f"devices/{address}/physfn" for address in (T4, A16, second, MTTY)),
             *(f"devices/{address}/net" for address in (T4, A16, second, MTTY)),
             f"devices/{A16}/virtio3/net",
             f"bus/pci/devices/{PF}/net",
@@ -214,7 +211,7 @@ def test_what_is_offered_instead(cards: Host, wanted: str | None) -> None:
 
 def test_what_is_chosen_and_not_registered(cards: Host) -> None:
     selector = Selector.checked({"names": ["pci_0000_99_00_0", "mtty_mtty"], "addresses": ["0000:98:00.0"]})
-    assert choose(selector, "mtty-1").missing == {
+    assert choose(selector, "mtty-1").chosen.missing == {
         "pci_0000_99_00_0": "there is no such device",
         "0000:98:00.0": "there is no such device",
     }
@@ -248,8 +245,8 @@ def test_a_card_whose_functions_are_not_there_yet_is_a_card(cards: Host) -> None
     cards.make_device("pci", "0000:5e:00.0", {"sriov_totalvfs": "16"})
     cards.link("bus/pci/devices/0000:5e:00.0", "devices/0000:5e:00.0")
     found = choose(Selector(names=("pci_0000_5e_00_0", "pci_0000_99_00_0")), "nvidia-230")
-    assert found.cards == {"pci_0000_5e_00_0"}
-    assert found.missing["pci_0000_5e_00_0"] == "it is there, and offers no mediated devices"
+    assert found.chosen.cards == {"pci_0000_5e_00_0"}
+    assert found.chosen.missing["pci_0000_5e_00_0"] == "it is there, and offers no mediated devices"
 
 
 def test_what_cannot_be_read_of_others_is_a_warning(cards: Host) -> None:

@@ -8,12 +8,13 @@ user guide on nvidia-smi vgpu).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .. import programs
 from ..errors import NodedevError
 from ..grammar import kernel_address
+from ..names import called
 from ..text import shown
 from .numbers import integer
 from .vgpu_types import Type
@@ -43,6 +44,24 @@ class Mode:
         return self.host == SRIOV
 
 
+def refuse_other_mode(card: str, modes: Mapping[str, Mode], untold: str | None) -> None:
+    """Raise NodedevError where a card is not known to make vGPUs of its functions: a write could disturb others.
+
+    ``untold`` says why the modes are not known.
+    """
+    if untold is not None:
+        raise NodedevError(
+            f"whether {called(card)} makes vGPUs of its functions is not known, so nothing is written: {untold}"
+        )
+    mode = modes.get(card, Mode())
+    if not mode.is_sriov:
+        raise NodedevError(
+            f"{called(card)} does not make vGPUs of its functions, so nothing is written: its Host VGPU Mode is"
+            f" {mode.host or 'not told'}, not {SRIOV}; is SR-IOV on in the firmware, and the driver the one for vGPU"
+            " hosts?"
+        )
+
+
 def is_installed() -> bool:
     """Whether the tool is there."""
     return programs.find(NAME) is not None
@@ -57,13 +76,13 @@ def modes(address: str | None = None) -> dict[str, Mode]:
     return found
 
 
-def supported(address: str) -> dict[int, Type]:
-    """All types that a card knows, whatever it carries, by id; none where it makes no vGPUs. NodedevError as above."""
-    found = {}
-    for _card, lines in _cards(_answer(["vgpu", "-s", "-v", "-i", address])):
-        for id, fields in _types(lines):
-            found[id] = _type(id, fields)
-    return found
+def supported(address: str | None = None) -> dict[str, dict[int, Type]]:
+    """All types that each card knows, whatever it carries, by id, or those of this card; NodedevError as above.
+
+    A card that makes no vGPUs has none.
+    """
+    text = _answer(["vgpu", "-s", "-v", *(() if address is None else ("-i", address))])
+    return {card: {id: _type(id, fields) for id, fields in _types(lines)} for card, lines in _cards(text)}
 
 
 def _answer(arguments: list[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import NodedevError
-from ..names import called
+from ..names import called, device_name
 from ..text import shown
 from . import mdev_parents, pci, sysfs, vfio, vgpu_types
 from .numbers import integer
@@ -44,6 +44,22 @@ class Vgpu:
     @property
     def address(self) -> str:
         return self.function.address
+
+
+def addresses() -> list[str]:
+    """The functions that have the files of vGPUs now, sorted."""
+    return [each for each in sysfs.names(pci.DEVICES) if sysfs.exists(f"{pci.DEVICES}/{each}/{CURRENT}")]
+
+
+def why_not(asked: str) -> str:
+    """What a device is, by its name or address, that is asked for and has no function with the files of vGPUs."""
+    address = next((each for each in sysfs.names(pci.DEVICES) if asked in (each, device_name("pci", each))), None)
+    if address is None:
+        return "there is no such device"
+    driver = sysfs.link_name(f"{pci.DEVICES}/{address}/driver")
+    functions = pci.virtual_functions(f"{pci.DEVICES}/{address}")
+    named = f" and {len(functions)} virtual functions" if functions else ""
+    return f"it is there{f' with driver {driver}' if driver else ''}{named}, and none is a function that can be a vGPU"
 
 
 def functions(card: str, oddities: Oddities, known: Vgpu | None = None) -> tuple[Vgpu, ...]:

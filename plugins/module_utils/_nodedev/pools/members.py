@@ -85,7 +85,7 @@ def resized(
     """Growing takes the lowest free indexes; shrinking lets the highest idle ones go.
 
     Raises InUse naming the holders when too few are idle, unless ``force`` lets those in use go too, the highest first.
-    ``means`` stands between an instance and who holds it, ``effect`` says what ``force`` would do.
+    ``means`` stands between an instance and who holds it, ``effect`` says what ``force`` would do, if it does anything.
     """
     ordered = sorted(members, key=lambda member: member.index)
     surplus = len(ordered) - count
@@ -97,7 +97,7 @@ def resized(
         raise InUse(
             f"pool {pool}: {surplus} of {len(ordered)} instances have to go and only {len(idle)} are idle; in use are "
             + _named(held, means)
-            + f": stop that first, or set force: true to {effect}",
+            + _way_out(effect),
             _holders(held),
         )
     go = idle[::-1][:surplus] + held[::-1][: max(surplus - len(idle), 0)]
@@ -137,10 +137,14 @@ def refuse_if_held(
     held = [member for member in members if member.held_by]
     if held and not force:
         raise InUse(
-            f"pool {pool}: instances that {which} are in use, {_named(held, means)}: stop that first, or set"
-            f" force: true to {effect}",
+            f"pool {pool}: instances that {which} are in use, {_named(held, means)}{_way_out(effect)}",
             _holders(held),
         )
+
+
+def _way_out(effect: str) -> str:
+    """What to do about instances in use; nothing is said of force where it has no ``effect``."""
+    return ": stop that first" + (f", or set force: true to {effect}" if effect else "")
 
 
 def _holders(held: Sequence[Member]) -> list[Mapping[str, Any]]:

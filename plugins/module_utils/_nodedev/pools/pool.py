@@ -106,7 +106,7 @@ S_co = TypeVar("S_co", bound=Seen[Any], covariant=True)
 class Poolable(Protocol[S_co, D]):
     """What a kind gives that its devices can be pooled, for one wish and one observation.
 
-    ``NOUN`` is a word for a device, ``NAMES`` for what follows from the pool's name. ``HELD`` stands between a device
+    ``NOUN`` is a word for a device, ``NAMES`` for what follows from the pool's name, if anything does. ``HELD`` stands between a device
     and who holds it, and says what ``force`` would do; ``STOPPED`` says of devices that they are to be stopped.
     ``listed`` are the ids that the pool is to have, None where they follow from its name.
     """
@@ -151,6 +151,9 @@ class Poolable(Protocol[S_co, D]):
 
     def identity(self, index: int, parent: str, /) -> str:
         """The id of a new instance on this parent."""
+
+    def moved(self, id: str, parent: str, /) -> str:
+        """The id that an instance has which is placed on this parent, and may have been on another."""
 
     def target(self, one: Recorded, /) -> D:
         """How an instance is to be defined; what the wish leaves open stays as it is."""
@@ -227,7 +230,7 @@ def plan(kind: Poolable[S, D], ceilings: Mapping[str, int]) -> Plan[S]:
     if planned.then.record is not None:
         # Where a new instance is to be defined, a file may stand that cannot be understood.
         _refuse_damaged(kind, damaged, {one.id for one in planned.then.record.instances})
-    follows = wish.identity is None and kind.listed is None
+    follows = bool(kind.NAMES) and wish.identity is None and kind.listed is None
     doubts = machine.doubts(seen.machine, f"the {kind.NAMES} of pool {wish.name}") if follows else ()
     return replace(planned, warnings=(*map(str, damaged), *doubts, *planned.warnings))
 
@@ -275,8 +278,10 @@ def _wanted(kind: Poolable[S, D], own: list[Member], ceilings: Mapping[str, int]
     placed = _placed(kind, change, runs, ceilings)
     targets = {one.id: kind.target(one) for one in placed}
     defined = {name: kind.define(target) for name, target in targets.items()}
-    remove = [*_removal(kind, change.go)]
-    active, definitions = _without(seen, change.go)
+    # Those whose ids are others now are no longer what they were.
+    go = [*change.go, *(member for member in change.stay if member.id not in targets)]
+    remove = [*_removal(kind, go)]
+    active, definitions = _without(seen, go)
     definitions.update({name: after for name, (_steps, after) in defined.items()})
     creates = tuple(name for name in targets if runs and name not in active)
     make, warnings = kind.make(creates, targets) if runs else ([], ())
@@ -295,7 +300,7 @@ def _wanted(kind: Poolable[S, D], own: list[Member], ceilings: Mapping[str, int]
     ordered = [*remove, *make, *define] if runs else [*define, *remove]
     cards = {parent: card for parent, card, _free in kind.rooms(False)}
     return Plan(
-        record.around(ordered, recorded, seen.record, change.go),
+        record.around(ordered, recorded, seen.record, go),
         kind.then(recorded, active, definitions),
         creates,
         {name: cards[targets[name].parent] for name in creates},
@@ -321,7 +326,7 @@ def _placed(kind: Poolable[S, D], change: Change, runs: bool, ceilings: Mapping[
         here = _space(kind, change.go, change.stay, ceilings, ever=True)
     if wanted > here.capacity:
         raise kind.no_room(wanted, here)
-    return space.placed(change, runs, here, kind.identity, kind.wish.placement)
+    return space.placed(change, runs, here, kind.identity, kind.moved, kind.wish.placement)
 
 
 def _space(

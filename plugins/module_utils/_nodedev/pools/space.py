@@ -68,12 +68,17 @@ def wanted(change: Change, runs: bool) -> int:
 
 
 def placed(
-    change: Change, runs: bool, space: Space, identity: Callable[[int, str], str], how: str | None
+    change: Change,
+    runs: bool,
+    space: Space,
+    identity: Callable[[int, str], str],
+    moved: Callable[[str, str], str],
+    how: str | None,
 ) -> tuple[Recorded, ...]:
     """Where each instance is to be, by index; there is room for all that is wanted.
 
-    ``identity`` gives the id of a new one by its index and its parent; ``how`` is the placement, to spread unless it
-    says otherwise.
+    ``identity`` gives the id of a new one by its index and its parent, ``moved`` that of one which is placed anew by
+    its own and its parent; ``how`` is the placement, to spread unless it says otherwise.
     """
     staying = [member for member in change.stay if member.stays(runs)]
     free = [member for member in change.stay if not member.stays(runs)]
@@ -81,7 +86,7 @@ def placed(
     own = Counter(member.parent for member in staying if member.parent is not None)
     found = placement.place(former, space.rooms, space.limits, own, how or placement.SPREAD)
     instances = [Recorded(member.index, member.id, str(member.parent)) for member in staying]
-    instances += [Recorded(member.index, member.id, parent) for member, parent in zip(free, found)]
+    instances += [Recorded(member.index, moved(member.id, parent), parent) for member, parent in zip(free, found)]
     new = zip(change.new, found[len(free) :])
     instances += [Recorded(index, identity(index, parent), parent) for index, parent in new]
     return tuple(sorted(instances, key=lambda one: (one.index, one.id)))

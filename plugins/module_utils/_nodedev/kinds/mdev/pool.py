@@ -23,6 +23,7 @@ from ...pools import members, pool, record
 from ...pools.members import Member
 from ...pools.pool import members_of, starts, state
 from ...pools.record import Record, Recorded
+from ...pools.selector import Selector
 from ...pools.space import Space
 from ...resource import Plan
 from ...store import mdevctl
@@ -30,7 +31,7 @@ from ...store.callouts import Refused
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs, Definition
 from . import leaving, pool_wish, steps
-from .parents import Parent, Selector
+from .parents import Parent
 from .pool_seen import Observation, cards, chosen, observe
 from .pool_wish import Wish
 
@@ -123,7 +124,7 @@ class _Mdevs:
         if member.parent in self.seen.registered:
             return member.parent in self._parents or member.parent in self.seen.choice.offers
         # A card that is listed had other functions, of which this parent may be one.
-        return bool(self.seen.choice.cards) or (self.wish.parents or Selector()).may_take(member.parent)
+        return bool(self.seen.choice.chosen.cards) or (self.wish.parents or Selector()).may_take(member.parent)
 
     def _offers(self) -> str:
         return mdev_parents.offered(self.seen.choice.offers, self.wish.type)
@@ -159,15 +160,15 @@ class _Mdevs:
     def _refuse_parents(self) -> None:
         wish, choice = self.wish, self.seen.choice
         registered = self.seen.registered
-        for listed, why_not in choice.missing.items():
+        for listed, why_not in choice.chosen.missing.items():
             raise BadInput("parents", listed, mdev_parents.listed(registered, (why_not, *choice.instead)))
         if self._parents:
             return
         if choice.offers:
             raise BadInput("type", wish.type, self._offers())
-        if choice.misses:
-            told = "; ".join(f"{part} is {_listed(values)}" for part, values in choice.misses.items())
-            raise BadInput("parents", (wish.parents or Selector()).document(), f"it leaves out every parent: {told}")
+        refusal = choice.chosen.refusal(wish.parents or Selector())
+        if refusal is not None:
+            raise refusal
         raise NodedevError(f"pool {wish.name}: {mdev_parents.listed(registered, choice.instead)}")
 
     def refuse_change(self, stay: Sequence[Member], grows: bool) -> None:
@@ -267,6 +268,9 @@ class _Mdevs:
         if self.wish.uuids is not None:
             return self.wish.uuids[index]
         return pool_uuid(machine.needed_id(self.seen.machine), self.wish.name, index)
+
+    def moved(self, id: str, parent: str) -> str:
+        return id
 
     def target(self, one: Recorded) -> Definition:
         uuid, parent = one.id, one.parent
@@ -375,11 +379,6 @@ class _Mdevs:
         choice = replace(seen.choice, parents=tuple(replace(each, free=free(each)) for each in seen.choice.parents))
         more: dict[str, Any] = {"derived": {}, "damaged_records": ()}
         return replace(seen, choice=choice, record=kept, active=active, definitions=definitions, **more)
-
-
-def _listed(values: Mapping[str, Sequence[str]]) -> str:
-    """What a part of the selector is on which parents."""
-    return " and ".join(f"{value} on {mdev_parents.named(parents)}" for value, parents in values.items())
 
 
 def comes_with_guest(seen: Observation) -> bool:

@@ -14,13 +14,14 @@ from ...host.mdevs import Mdev
 from ...host.processes import Holder
 from ...pools import members, record
 from ...pools.record import Record
+from ...pools.selector import Selector
 from ...store import callouts, mdevctl
 from ...store.callouts import Refused, Scripts
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs, Definition
 from . import leaving as mdev_leaving
 from .leaving import Leaving
-from .parents import Choice, Selector, choose
+from .parents import Choice, choose
 from .pool_wish import KIND, Wish, kept
 
 

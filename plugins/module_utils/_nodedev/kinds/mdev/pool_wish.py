@@ -12,9 +12,9 @@ from ...grammar import checked_attrs, checked_type, checked_uuid
 from ...pools import fields, members, placement, record
 from ...pools.options import checked, left_open
 from ...pools.record import Record
+from ...pools.selector import Selector
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs
-from .parents import Selector
 
 KIND = "mdev"
 # What holds for new instances of a pool that was not told otherwise, and what the parent of one is told as.

@@ -55,6 +55,16 @@ class Definition:
         return self.root == files.STORE
 
     @property
+    def parent(self) -> str:
+        """Where it is, as members of pools have it: the function that it is itself."""
+        return self.address
+
+    @property
+    def autostart(self) -> bool:
+        """Whether it is there after a boot."""
+        return self.lasts and not self.managed
+
+    @property
     def kind(self) -> str:
         """Its type in words."""
         return vgpu_types.called(self.type, self.titles)

@@ -87,8 +87,8 @@ class Observation:
     ``address`` is that of the function, None where the card has no such one, and ``vgpu`` it as it is there now.
     ``params`` and ``placement`` are what it has as a vGPU. ``types`` are the names of types that were met, by id.
 
-    Where something is to be written, ``card`` are the functions of its card, ``mode`` how that makes vGPUs, None where
-    that is not told, as ``untold`` says, and ``supported`` all types that it knows where the wish's one cannot be made.
+    Where something is to be written, ``card`` are the functions of its card, ``modes`` how that makes vGPUs, and
+    ``untold`` why that is not known; ``supported`` all types that it knows where the wish's one cannot be made.
     """
 
     card_address: str
@@ -101,7 +101,7 @@ class Observation:
     damaged: DamagedDefinition | None = None
     holders: tuple[Holder, ...] = ()
     card: tuple[Vgpu, ...] = ()
-    mode: Mode | None = None
+    modes: Mapping[str, Mode] = field(default_factory=dict)
     untold: str | None = None
     supported: Mapping[int, Type] = field(default_factory=dict)
     pool: str | None = None
@@ -214,12 +214,13 @@ def _with_card(wish: Wish, seen: Observation) -> Observation:
     types = {**{id: name for each in card for id, name in each.offers.items()}, **seen.types}
     seen = replace(seen, card=card, types=types, warnings=(*seen.warnings, *oddities.warnings))
     try:
-        seen = replace(seen, mode=nvidia_smi.modes(seen.card_address).get(seen.card_address))
+        seen = replace(seen, modes=nvidia_smi.modes(seen.card_address))
     except NodedevError as error:
         seen = replace(seen, untold=str(error))
     if _known_type(wish, seen) in seen.offers or seen.untold is not None:
         return seen
-    supported = Oddities().attempt(partial(nvidia_smi.supported, seen.card_address)) or {}
+    every = Oddities().attempt(partial(nvidia_smi.supported, seen.card_address)) or {}
+    supported = every.get(seen.card_address, {})
     return replace(seen, supported=supported, types={**vgpu_types.names(supported.values()), **types})
 
 
@@ -400,18 +401,8 @@ def _refuse_no_vgpu(seen: Observation) -> None:
 
 
 def _refuse_mode(seen: Observation) -> None:
-    """Raise NodedevError where the card is not known to make vGPUs of its functions: a write could disturb others."""
-    card = called(seen.card_address)
-    if seen.untold is not None:
-        raise NodedevError(
-            f"whether {card} makes vGPUs of its functions is not known, so nothing is written: {seen.untold}"
-        )
-    if seen.mode is None or not seen.mode.is_sriov:
-        mode = seen.mode.host if seen.mode and seen.mode.host else "not told"
-        raise NodedevError(
-            f"{card} does not make vGPUs of its functions, so nothing is written: its Host VGPU Mode is {mode}, not"
-            f" {nvidia_smi.SRIOV}; is SR-IOV on in the firmware, and the driver the one for vGPU hosts?"
-        )
+    """Raise NodedevError where the card is not known to make vGPUs of its functions."""
+    nvidia_smi.refuse_other_mode(seen.card_address, seen.modes, seen.untold)
 
 
 def _refuse_full(seen: Observation, target: Definition) -> None:

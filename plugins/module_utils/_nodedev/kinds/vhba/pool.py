@@ -184,6 +184,9 @@ class _Vhbas:
     def identity(self, index: int, parent: str) -> str:
         return self.wish.wwpn(machine.needed_id(self.seen.machine), index)
 
+    def moved(self, id: str, parent: str) -> str:
+        return id
+
     def target(self, one: Recorded) -> Definition:
         existing = self.seen.active.get(one.id) or self.seen.definitions.get(one.id)
         wwnn = existing.wwnn if existing else self.wish.wwnn(machine.needed_id(self.seen.machine), one.index)

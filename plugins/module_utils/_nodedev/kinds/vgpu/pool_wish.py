@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person may want of a pool of vGPUs that are functions, and how a record keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ... import wishes
+from ...errors import BadInput
+from ...grammar import checked_function, checked_type
+from ...host import vgpu_types
+from ...host.vgpu_types import Type
+from ...pools import fields, members, placement, record
+from ...pools.options import checked, left_open
+from ...pools.record import Record
+from ...pools.selector import Selector
+from ...store.files import DamagedDefinition
+from .definition import HIGHEST_TYPE, KIND, checked_params
+
+# What holds for new instances of a pool that was not told otherwise, and what the parent of one is told as.
+DEFAULTS = {"parents": {}, "placement": placement.SPREAD, "params": "", "managed": False}
+PARENT = "address"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants of a pool; what is None is as it was when the pool was made.
+
+    ``known`` is the type as the record has it, by id and name, and ``most`` how many of it each card was found to take.
+    """
+
+    name: str
+    state: str = "present"
+    type: str | None = None
+    count: int | str | None = None
+    parents: Selector | None = None
+    placement: str | None = None
+    params: str | None = None
+    persistent: bool = True
+    managed: bool | None = None
+    identity: str | None = None
+    force: bool = False
+    wait_timeout: float = 30
+    known: Type | None = None
+    most: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def checked(cls, **options: Any) -> Wish:
+        """A wish whose every part fits its grammar; raises BadInput naming the option that does not."""
+        options = checked(options)
+        checked_type(options.get("type"))
+        checked_params(options.get("params"))
+        wishes.check_managed(options)
+        if options.get("parents") is not None:
+            options["parents"] = Selector.checked(options["parents"])
+        return cls(**options)
+
+    @property
+    def runs(self) -> bool:
+        """Whether its instances are to run now: managed ones do when guests want them."""
+        return self.state == "present" and not self.managed
+
+    def filled(self, former: Record | None) -> Wish:
+        """The wish with what it leaves open taken from the record; DamagedDefinition where the record has nonsense."""
+        if former is None:
+            return self
+        was = kept(former)
+        filled = replace(self, **left_open(self, was, "known"), most=was.most)
+        same = self.type in (None, was.type) or (was.known is not None and self._means(was.known))
+        return replace(filled, known=was.known if same else None)
+
+    def _means(self, type: Type) -> bool:
+        return bool(vgpu_types.matching(str(self.type), {type.id: type.name}))
+
+    def document(self) -> dict[str, Any]:
+        """The wish as a record keeps it: what was said, and nothing of what was left out."""
+        options = {
+            "type": self.type,
+            "type_id": self.known.id if self.known else None,
+            "title": (self.known.name or None) if self.known else None,
+            "count": self.count,
+            "parents": None if self.parents is None else self.parents.document(),
+            "placement": self.placement,
+            "params": self.params,
+            "managed": self.managed,
+            "most": dict(self.most) or None,
+        }
+        return {key: value for key, value in options.items() if value is not None}
+
+
+def kept(recorded: Record) -> Wish:
+    """The wish that a record keeps; DamagedDefinition for nonsense. Raises BadInput where it is one of another kind."""
+    wish = record.wish_of(recorded, KIND)
+    try:
+        for one in recorded.instances:
+            # They become parts of paths.
+            if checked_function("id", one.id) != one.id or one.parent != one.id:
+                raise BadInput("id", one.id, "an instance is named by its function's address, which is its parent too")
+        parents, most = fields.mapping(wish, "parents"), fields.mapping(wish, "most") or {}
+        return Wish(
+            name=recorded.name,
+            type=checked_type(fields.needed_text(wish, "type")),
+            count=members.checked_count(wish.get("count")),
+            parents=None if parents is None else Selector.checked(parents),
+            placement=fields.choice(wish, "placement", placement.WAYS),
+            params=checked_params(fields.text(wish, "params")),
+            managed=fields.flag(wish, "managed"),
+            known=_type(wish),
+            most={checked_function("most", card): fields.number(most, card, "most.") or 0 for card in most},
+        )
+    except BadInput as error:
+        raise DamagedDefinition(recorded.path, f"it is not what this module writes: {error}") from error
+
+
+def _type(wish: Mapping[str, Any]) -> Type | None:
+    id = fields.number(wish, "type_id")
+    if id is None:
+        return None
+    if not 0 < id <= HIGHEST_TYPE:
+        raise BadInput("type_id", id, f"a type's id is a number from 1 to {HIGHEST_TYPE}")
+    return Type(id, fields.text(wish, "title") or "")
