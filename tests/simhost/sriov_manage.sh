@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=dash
 # NVIDIA's sriov-manage on a simulated host, in the terms of sysfs. It enables all virtual functions of a card or none:
 # the card is taken from the driver and given to pci-pf-stub, which makes them; then the card and they go to the driver.
 # `ask`, which stands above, asks the host whether the card may be taken: 0 yes, 2 there is nothing to do, 1 no.

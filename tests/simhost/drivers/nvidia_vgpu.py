@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import re
 import time
+from collections.abc import Callable
 
 from simhost.drivers import Driver
 from simhost.drivers.mdev_parent import kernel_number
@@ -33,6 +34,11 @@ def _number(data: bytes, path: str, most: int) -> int:
     if number > most:
         raise failure(errno.ERANGE, path)
     return number
+
+
+def _line(value: Callable[[], object]) -> Show:
+    """What a file shows of a value."""
+    return lambda: b"%s\n" % str(value()).encode()
 
 
 class NvidiaVgpu(Driver):
@@ -70,11 +76,11 @@ class NvidiaVgpu(Driver):
             folder.visible_at = max(folder.visible_at, now + delay)
         files: dict[str, tuple[Show, Store | None]] = {
             "creatable_vgpu_types": (self._list, None),
-            "current_vgpu_type": (lambda: b"%d\n" % (self.type.number if self.type else 0), self._store_type),
-            "vgpu_params": (lambda: f"{self.params}\n".encode(), self._store_params),
-            "placement_id": (lambda: b"%d\n" % self.placement, self._store_placement),
-            "gpu_instance_id": (lambda: b"%d\n" % self.instance, self._store_instance),
-            "warm_update": (lambda: b"0\n", self._store_update),
+            "current_vgpu_type": (_line(lambda: self.type.number if self.type else 0), self._store_type),
+            "vgpu_params": (_line(lambda: self.params), self._store_params),
+            "placement_id": (_line(lambda: self.placement), self._store_placement),
+            "gpu_instance_id": (_line(lambda: self.instance), self._store_instance),
+            "warm_update": (_line(lambda: 0), self._store_update),
         }
         for name, (show, store) in files.items():
             node = tree.add(Attribute(f"{self.folder}/{name}", show, store))
