@@ -18,6 +18,8 @@ COMMAND, HOOK = (ROOT / "roles" / "persistence" / "files" / name for name in ("n
 # import each other, so that no kind imports another one.
 KINDS = "kinds."
 REGISTRY = "kinds.registry"
+# What deals with several kinds, and is none.
+ABOVE = (REGISTRY, "kinds.backends")
 FLOORS: tuple[Mapping[str, str], ...] = (
     {"text": "text from outside"},
     {"errors": "what a person reads", "waiting": "with a limit"},
@@ -36,7 +38,7 @@ FLOORS: tuple[Mapping[str, str], ...] = (
     {"resource": "ensure()"},
     {"pools": "counted sets"},
     {KINDS: "can be declared"},
-    {REGISTRY: "all kinds, in order"},
+    {REGISTRY: "all kinds, in order", "kinds.backends": "whichever a host has"},
     {"facts": "answers that only look", "boot": "what is defined, made"},
 )
 # Who imports the library from outside.
@@ -68,7 +70,7 @@ def place(name: str) -> str:
 def floor(name: str) -> int:
     """On which floor a file of the library stands; every kind is on the one of kinds."""
     own = place(name)
-    listed = own if own == REGISTRY or not own.startswith(KINDS) else KINDS
+    listed = own if own in ABOVE or not own.startswith(KINDS) else KINDS
     return next(number for number, places in enumerate(FLOORS) if listed in places)
 
 

@@ -106,8 +106,9 @@ S_co = TypeVar("S_co", bound=Seen[Any], covariant=True)
 class Poolable(Protocol[S_co, D]):
     """What a kind gives that its devices can be pooled, for one wish and one observation.
 
-    ``NOUN`` is a word for a device, ``NAMES`` for what follows from the pool's name, if anything does. ``HELD`` stands between a device
-    and who holds it, and says what ``force`` would do; ``STOPPED`` says of devices that they are to be stopped.
+    ``NOUN`` is a word for a device, ``NAMES`` for what follows from the pool's name, if anything does. ``HELD`` stands
+    between a device and who holds it, and says what ``force`` would do, if anything; ``STOPPED`` says of devices that
+    they are to be stopped.
     ``listed`` are the ids that the pool is to have, None where they follow from its name.
     """
 

@@ -83,13 +83,13 @@ def look(name: str, kind: str, understood: Callable[[Record], object]) -> tuple[
                 understood(record)
                 found.append(record)
         except DamagedDefinition as error:
-            refuse_other_kind(name, _kind_said(error.path), kind)
+            refuse_other_kind(name, kind_said(error.path), kind)
             broken.append(error)
     return (found[0] if found else None), broken
 
 
-def _kind_said(path: str) -> object:
-    """The kind that a damaged record still tells, None where it tells none."""
+def kind_said(path: str) -> object:
+    """The kind that a record tells, be it damaged, None where it tells none."""
     with contextlib.suppress(DamagedDefinition):
         text = files.read(path)
         return files.from_json(path, text).get("kind") if text is not None else None

@@ -66,12 +66,14 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
 
 def _moves(former: Record | None, kept: Record | None) -> Iterator[str]:
     """The warnings that an instance is another function from now on, which its guest has to be told."""
-    then = {one.index: one.id for one in kept.instances} if kept else {}
-    for one in former.instances if former else ():
+    if former is None or kept is None:
+        return
+    then = {one.index: one.id for one in kept.instances}
+    for one in former.instances:
         if then.get(one.index, one.id) != one.id:
             yield (
-                f"instance {one.index} of pool {former.name if former else ''} is {called(then[one.index])} from now on:"
-                f" {called(one.id)} is gone, or has become another's"
+                f"instance {one.index} of pool {kept.name} is {called(then[one.index])} from now on: {called(one.id)}"
+                " is gone, or has become another's"
             )
 
 
@@ -210,11 +212,12 @@ class _Vgpus:
             there = tuple(each for each in self.seen.functions.values() if self.seen.card_of(each.address) == card)
             carried = vgpus.told(tuple(each for each in there if each.type), self.seen.types)
             told.append(f"{called(card)}: {min(free, here.limits.get(card, free))}, with {carried}")
+        kind = vgpu_types.called(self._type.id, self.seen.types)
         return BadInput(
             "count",
             self.wish.count,
-            f"pool {self.wish.name} needs {wanted} more vGPUs of type {vgpu_types.called(self._type.id, self.seen.types)}"
-            f" and there is room for {here.capacity}; free are on {'; on '.join(told) or 'no card'}",
+            f"pool {self.wish.name} needs {wanted} more vGPUs of type {kind} and there is room for {here.capacity};"
+            f" free are on {'; on '.join(told) or 'no card'}",
         )
 
     def identity(self, index: int, parent: str) -> str:
@@ -377,7 +380,7 @@ def _instance(member: Member, seen: Observation) -> dict[str, Any]:
 def _capacity(seen: Observation) -> dict[str, dict[str, int]]:
     """By card: how many more of the type fit, and how many vGPUs the pool and others have there."""
     found: dict[str, dict[str, int]] = {}
-    for card in dict.fromkeys(map(seen.card_of, seen.usable)):
+    for card in dict.fromkeys(map(seen.card_of, seen.usable if seen.type else ())):
         there = [each for each in seen.functions.values() if seen.card_of(each.address) == card]
         free = sum(seen.may_take(each.address) for each in there if each.address in seen.usable)
         room = seen.room(card, ())

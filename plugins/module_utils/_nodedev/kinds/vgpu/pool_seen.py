@@ -134,9 +134,12 @@ class Observation:
         return (found.function.physical if found else None) or pci.lineage(address)[0]
 
 
-def observe(wish: Wish) -> Observation:
-    """Read what the wish touches: the record, the functions, their definitions, and who uses the instances."""
-    recorded, broken = record.look(wish.name, KIND, kept)
+def observe(wish: Wish, is_new: bool = False) -> Observation:
+    """Read what the wish touches: the record, the functions, their definitions, and who uses the instances.
+
+    ``is_new`` says that a record of that name is another kind's, and not looked at.
+    """
+    recorded, broken = (None, []) if is_new else record.look(wish.name, KIND, kept)
     wish = wish.filled(recorded)
     oddities = Oddities()
     listed, damaged = DOCUMENTS.all()

@@ -1,0 +1,251 @@
+#!/usr/bin/python
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vgpu_pool
+short_description: A named, counted set of vGPUs, made as the host makes them
+version_added: 0.2.0
+description:
+  - Ensures that so many vGPUs of one type exist over a choice of cards, are only defined, or are gone.
+  - Where the driver offers mediated devices, the pool is made of these, as by M(hostdev.nodedev.mdev_pool). Where
+    virtual functions are the vGPUs (vendor-specific VFIO), it is made of functions, as by M(hostdev.nodedev.vgpu).
+    Which of the two is seen by what is there; the result is the same.
+  - An instance that is a function keeps it. It is replaced by another one, with a warning, only when its function is
+    gone or has become another's.
+  - What does not fit is refused before anything is written, with what is free on each card. A card takes one
+    framebuffer at a time, of whatever letters, unless it is in heterogeneous mode.
+  - Functions that are defined by M(hostdev.nodedev.vgpu), or belong to another pool, are never taken.
+extends_documentation_fragment:
+  - hostdev.nodedev.state
+  - hostdev.nodedev.pool
+  - hostdev.nodedev.attributes
+  - hostdev.nodedev.pages
+options:
+  type:
+    description:
+      - The type, as the vendor's name (V(NVIDIA A16-4Q)), the last word of that (V(A16-4Q)), or its id, V(711) or
+        V(nvidia-711).
+      - Needed for a pool that is not known here, as O(count) is. What is left out of this and of the following options
+        is as it was when the pool was changed last.
+    type: str
+  count:
+    description:
+      - How many instances the pool has, or V(max) for as many as fit. Of instances that are functions, a function that
+        is free is looked at for it.
+      - Shrinking removes the idle instances of the highest indexes, and fails naming the holders when too few are idle.
+    type: str
+  parents:
+    description: What the parents must be, all of it; without this option, every parent that has the type is used.
+    type: dict
+    suboptions:
+      names:
+        description: libvirt's names of parents, such as V(pci_0000_3d_00_0).
+        type: list
+        elements: str
+      addresses:
+        description: Addresses of parents, as O(hostdev.nodedev.mdev#module:parent) takes them, beside O(parents.names).
+        type: list
+        elements: str
+      driver:
+        description: The driver that the parent is bound to.
+        type: str
+      vendor:
+        description: The PCI vendor, by its id (V(0x10de)) or its name in pci.ids.
+        type: str
+      product:
+        description: The PCI product, by its id or its name in pci.ids.
+        type: str
+      numa_node:
+        description: The NUMA node.
+        type: int
+      physical_function:
+        description:
+          - SR-IOV cards of one of which the parent is a virtual function, by libvirt's names or by addresses, as
+            O(hostdev.nodedev.mdev#module:parent) takes them. It goes together with O(parents.names) and
+            O(parents.addresses), of which a parent must be one too where they are given.
+          - One that has no virtual function among the parents of this host is an error when the pool grows.
+        type: list
+        elements: str
+      iommu_group:
+        description: The number of the IOMMU group that the parent is in. The kernel may number anew at every boot.
+        type: int
+      interface:
+        description:
+          - A network interface, as the kernel calls it now, of the parent or of its physical function. One that is in
+            another network namespace is not seen.
+        type: str
+  placement:
+    description: As O(hostdev.nodedev.mdev_pool#module:placement).
+    type: str
+    choices: [spread, pack]
+  params:
+    description:
+      - Parameters of the vGPUs, as O(hostdev.nodedev.vgpu#module:params).
+      - Mediated devices that run get them when they are started next.
+    type: str
+  managed:
+    description: As O(hostdev.nodedev.mdev_pool#module:managed).
+    type: bool
+  backend:
+    description:
+      - How the vGPUs are made, V(mdev) as mediated devices, V(vfio) of virtual functions, or V(auto) in the way that
+        the chosen parents offer. A host that offers both needs O(parents) that choose one, or this option.
+    type: str
+    choices: [auto, mdev, vfio]
+    default: auto
+  migrate:
+    description:
+      - Whether a pool of mediated devices becomes one of functions, where a new kernel or driver makes vGPUs of these
+        now. It is carried over by its type, with its size, parents, placement and parameters; its definitions of
+        mediated devices are removed. Without it, the module says so and fails.
+    type: bool
+    default: false
+  force:
+    description:
+      - Whether mediated devices in use may be removed, as by M(hostdev.nodedev.mdev_pool). A function that is in use is
+        never cleared, since its driver does not let go of it.
+    type: bool
+    default: false
+seealso:
+  - module: hostdev.nodedev.vgpu
+  - module: hostdev.nodedev.mdev_pool
+  - module: hostdev.nodedev.sriov
+author:
+  - The hostdev.nodedev authors (@hostdev)
+"""
+
+EXAMPLES = r"""
+- name: Two vGPUs over the cards of one NUMA node, whichever way the host makes them
+  hostdev.nodedev.vgpu_pool:
+    name: desktops
+    type: NVIDIA A16-4Q
+    count: 2
+    parents:
+      driver: nvidia
+      numa_node: 0
+  register: desktops
+
+- name: What a domain needs to get the first of them
+  ansible.builtin.debug:
+    msg: "{{ desktops.instances[0].hostdev_xml }}"
+
+- name: As many as fit on one card, with parameters
+  hostdev.nodedev.vgpu_pool:
+    name: desktops
+    count: max
+    parents:
+      physical_function: [pci_0000_06_00_0]
+    params: frame_rate_limiter=0
+
+- name: Carry the pool over if a new kernel makes vGPUs of virtual functions
+  hostdev.nodedev.vgpu_pool:
+    name: desktops
+    migrate: true
+
+- name: No such pool, now or later
+  hostdev.nodedev.vgpu_pool:
+    name: desktops
+    state: absent
+"""
+
+RETURN = r"""
+plan:
+  description: As RV(hostdev.nodedev.mdev#module:plan).
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - record pool desktops with 1 instances in /etc/nodedev.d/pool/desktops.json
+    - create a vGPU of type NVIDIA A16-4Q (711) on pci_0000_06_00_4 (0000:06:00.4)
+    - define the vGPU of pci_0000_06_00_4 (0000:06:00.4) with type NVIDIA A16-4Q (711)
+diff:
+  description: As RV(hostdev.nodedev.mdev#module:diff).
+  returned: success
+  type: dict
+  sample:
+    before: ""
+    after: >
+      0000:06:00.4: runs and is defined; type 711, title NVIDIA A16-4Q
+instances:
+  description: As RV(hostdev.nodedev.mdev_pool#module:instances).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    index: {description: As RV(hostdev.nodedev.mdev_pool#module:instances.index)., type: int}
+    uuid:
+      description: The UUID of a mediated device; null of a function.
+      type: str
+      sample: 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00
+    address:
+      description: The address of a function that is the vGPU; null of a mediated device.
+      type: str
+      sample: "0000:06:00.4"
+    name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str}
+    parent:
+      description: libvirt's name of the parent, of a function of its card; null where that is not there.
+      type: str
+      sample: pci_0000_06_00_0
+    parent_addr: {description: The kernel's name of the same., type: str, sample: "0000:06:00.0"}
+    type: {description: As RV(hostdev.nodedev.vgpu#module:vgpu.type)., type: str}
+    type_id: {description: As RV(hostdev.nodedev.vgpu#module:vgpu.type_id)., type: int}
+    active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
+    holders: {description: As RV(hostdev.nodedev.mdev#module:mdev.holders)., type: list, elements: dict}
+    hostdev_xml:
+      description: The C(<hostdev>) element by which a domain gets the instance; null where its API is not known.
+      type: str
+      sample: |-
+        <hostdev mode="subsystem" type="pci" managed="no">
+          <source>
+            <address domain="0x0000" bus="0x06" slot="0x00" function="0x4" />
+          </source>
+        </hostdev>
+capacity:
+  description:
+    - By card, how many vGPUs the pool and others have there (C(pool), C(others)), and how many more of the type fit
+      (C(free)).
+  returned: success
+  type: dict
+  sample:
+    pci_0000_06_00_0: {free: 3, pool: 1, others: 0}
+"""
+
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import backends
+
+OPTIONS = {
+    **STATE_OPTIONS,
+    "name": {"type": "str", "required": True},
+    "type": {"type": "str"},
+    "count": {"type": "str"},
+    "parents": {
+        "type": "dict",
+        "options": {
+            "names": {"type": "list", "elements": "str"},
+            "addresses": {"type": "list", "elements": "str"},
+            "driver": {"type": "str"},
+            "vendor": {"type": "str"},
+            "product": {"type": "str"},
+            "numa_node": {"type": "int"},
+            "physical_function": {"type": "list", "elements": "str"},
+            "iommu_group": {"type": "int"},
+            "interface": {"type": "str"},
+        },
+    },
+    "placement": {"type": "str", "choices": ["spread", "pack"]},
+    "params": {"type": "str"},
+    "managed": {"type": "bool"},
+    "identity": {"type": "str"},
+    "backend": {"type": "str", "choices": ["auto", "mdev", "vfio"], "default": "auto"},
+    "migrate": {"type": "bool", "default": False},
+}
+
+
+def main() -> None:
+    run(OPTIONS, lambda params, check_mode: backends.ensure(check_mode=check_mode, **params))
+
+
+if __name__ == "__main__":
+    main()
