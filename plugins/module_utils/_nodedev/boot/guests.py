@@ -39,7 +39,7 @@ def main(arguments: Sequence[str], document: bytes) -> int:
     # Who has started this will tell of the domain's end, as long as it is there.
     daemon = starting.daemon()
     try:
-        if b"mdev" in document or len(document) > LONGEST or _concerns(operation):
+        if b"<hostdev" in document or len(document) > LONGEST or _concerns(operation):
             _carry_out(operation, document, daemon)
     except NodedevError as error:
         sys.stderr.write(f"nodedev: {shown(error, None)}\n")
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str], document: bytes) -> int:
 
 
 def _concerns(operation: str) -> bool:
-    """Whether there is something to do for a domain that names no mediated device now.
+    """Whether there is something to do for a domain that names no device of the host now.
 
     At its start there is where nobody will tell of the end of another guest, at its end where it had some before.
     """

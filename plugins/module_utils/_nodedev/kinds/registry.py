@@ -25,6 +25,7 @@ from .mdev import restored as mdev_restored
 from .sriov import device as sriov_device
 from .sriov import restored as sriov_restored
 from .vgpu import device as vgpu_device
+from .vgpu import managed as vgpu_managed
 from .vgpu import pool_wish as vgpu_pool
 from .vgpu import restored as vgpu_restored
 from .vhba import device as vhba_device
@@ -214,7 +215,7 @@ class Damaged:
 KINDS: dict[str, Kind] = {
     "driver": Kind(driver, driver),
     "sriov": Kind(sriov_device, sriov_restored),
-    "vgpu": Kind(vgpu_device, vgpu_restored, pools=vgpu_pool),
+    "vgpu": Kind(vgpu_device, vgpu_restored, pools=vgpu_pool, managed=vgpu_managed),
     "mdev": Kind(mdev_device, mdev_restored, mdev_document, mdev_pool, mdev_managed),
     "vhba": Kind(vhba_device, vhba_restored, vhba_document, vhba_pool),
 }

@@ -7,20 +7,15 @@ from collections.abc import Collection, Iterable
 
 from ... import locks, resource
 from ...errors import InUse, NodedevError
-from ...host import holders, mdev_parents, mdevs, processes, starting
-from ...host.processes import Holder
+from ...host import holders, mdev_parents, mdevs, starting
 from ...libvirt.domain_document import Hostdev
 from ...names import called
 from ...plan import apply
-from ...store import callouts, guests, marks, mdevctl
+from ...store import callouts, marks, mdevctl
 from ...store.mdevctl import Definition
-from ...text import shown
 from ...waiting import wait_for
 from . import device, restored, steps
 from .device import KIND, Wish
-
-# Seconds for a guest that has ended to let go of its devices.
-LETTING_GO = 5.0
 
 
 def named(devices: Iterable[Hostdev]) -> list[str]:
@@ -94,8 +89,7 @@ def unmake(uuid: str, seconds: float) -> None:
         if found is None:
             return
         nodes = found.nodes
-        wait_for(lambda: not holders.of_nodes(nodes), min(LETTING_GO, seconds))
-        held = holders.of_nodes(nodes)
+        held = starting.still_held(nodes, seconds)
         if held:
             raise InUse(f"mdev {uuid} is in use by {holders.named(held)}", [each.document(uuid=uuid) for each in held])
         apply([steps.remove(found, (), steps.Terms(seconds, callouts.found()))])
@@ -103,22 +97,14 @@ def unmake(uuid: str, seconds: float) -> None:
 
 def wanted_by(uuid: str) -> str:
     """Who has the device open, or will in a moment since its command line names it, in words; nothing for nobody."""
-    found = mdevs.find(uuid)
-    held = holders.of_nodes(found.nodes) if found is not None else []
-    if held:
-        return holders.named(held)
-    return ", ".join(f"process {pid} ({shown(processes.command(pid))})" for pid in processes.naming(uuid))
+    return starting.wanted_by(uuid, _nodes(uuid))
 
 
 def domains(uuids: Collection[str]) -> dict[str, str]:
     """Which domain has which of these devices now: the one it was made for, else the one that has it open."""
-    lent = guests.lent(KIND).items()
-    recorded = {uuid: guest.name for uuid, guest in lent if uuid in uuids and starting.is_awaited(guest)}
-    nodes = {uuid: found.nodes for uuid in uuids if uuid not in recorded and (found := mdevs.find(uuid)) is not None}
-    opened = holders.seen([node for own in nodes.values() for node in own])
-    return {**recorded, **_domains_of(nodes, opened)}
+    return starting.domains(KIND, uuids, _nodes)
 
 
-def _domains_of(nodes: dict[str, tuple[str, ...]], opened: Collection[Holder]) -> dict[str, str]:
-    by_node = {holder.node: holder.domain for holder in opened if holder.domain is not None}
-    return {uuid: by_node[node] for uuid, own in nodes.items() for node in own if node in by_node}
+def _nodes(uuid: str) -> tuple[str, ...]:
+    found = mdevs.find(uuid)
+    return found.nodes if found is not None else ()

@@ -49,7 +49,7 @@ class Wish:
     """What a person wants of one vGPU, which is named by its function, or by its card and an index there.
 
     What is None is as it is defined; a new vGPU has no parameters, the place that its driver chooses, and is there at
-    once and after every boot.
+    once and after every boot. ``lends`` has a managed one made now, for its guest.
     """
 
     device: str | None = None
@@ -63,6 +63,7 @@ class Wish:
     managed: bool | None = None
     force: bool = False
     wait_timeout: float = 30
+    lends: bool = False
 
     @classmethod
     def checked(cls, **options: Any) -> Wish:
@@ -193,7 +194,7 @@ def _changes(wish: Wish, seen: Observation) -> bool:
     """Whether the function may be given another type than it has, or other parameters."""
     wanted = _known_type(wish, seen)
     managed = wish.managed if wish.managed is not None else seen.definition is not None and seen.definition.managed
-    if wish.state != "present" or managed:
+    if wish.state != "present" or (managed and not wish.lends):
         return seen.current != vgpus.NONE or (wanted is None and wish.state != "absent")
     params = wish.params if wish.params is not None or seen.definition is None else seen.definition.params
     return wanted is None or wanted != seen.current or params not in (None, seen.params or "")
@@ -233,7 +234,7 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     if seen.address is None:
         raise BadInput("index", wish.index, f"{called(seen.card_address)} has no such virtual function")
     target = _target(wish, seen)
-    if target.managed or wish.state == "inactive":
+    if (target.managed and not wish.lends) or wish.state == "inactive":
         return _at_rest(wish, seen, target)
     return _running(wish, seen, target)
 

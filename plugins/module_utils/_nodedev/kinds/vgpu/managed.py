@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Managed vGPUs that are functions: which of them a domain names, and how one is made for it and cleared after it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from ... import locks, resource
+from ...errors import BadInput, InUse, NodedevError
+from ...grammar import checked_function
+from ...host import holders, pci, starting, vgpus
+from ...host.oddities import Oddities
+from ...libvirt.domain_document import Hostdev
+from ...plan import apply
+from ...waiting import wait_for
+from . import device, restored, steps
+from .definition import DOCUMENTS, KIND, Definition, vgpu_of
+from .device import Wish
+
+# How a document names a function.
+PARTS = ("domain", "bus", "slot", "function")
+
+
+def named(devices: Iterable[Hostdev]) -> list[str]:
+    """The addresses of the PCI functions among those of a domain, each once."""
+    found = [_address(each) for each in devices if each.type == "pci"]
+    return [*dict.fromkeys(address for address in found if address is not None)]
+
+
+def _address(device: Hostdev) -> str | None:
+    """The address as the kernel writes it; libvirt writes each part as a number, and perhaps no domain."""
+    try:
+        domain, bus, slot, function = (int(device.address.get(part, "0"), 0) for part in PARTS)
+        return checked_function("address", f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}")
+    except (ValueError, BadInput):
+        return None
+
+
+def is_managed(definition: Definition) -> bool:
+    """Whether it is defined to come and go with guests."""
+    return definition.managed
+
+
+def managed(address: str) -> Definition | None:
+    """The definition of a vGPU that is managed, None of any other function.
+
+    Raises NodedevError where what is defined of the function cannot be understood, since it may be managed.
+    """
+    found = DOCUMENTS.find(address)
+    return found if found is not None and found.managed else None
+
+
+def is_there(address: str) -> bool:
+    """Whether the function is a vGPU now, whoever made it."""
+    function = pci.find(address)
+    return function is not None and vgpus.look(function, None, Oddities()).type not in (None, vgpus.NONE)
+
+
+def make(definition: Definition, seconds: float) -> bool:
+    """Make the vGPU with its parameters; whether it was not there before.
+
+    What is in its way for a moment, such as a driver that still starts, is waited for, so many seconds.
+    """
+
+    def is_decided() -> bool:
+        found = restored.hindrance(definition)
+        return found is None or not found.passing
+
+    wait_for(is_decided, seconds)
+    hindrance = restored.hindrance(definition)
+    if hindrance is not None:
+        raise NodedevError(f"{vgpu_of(definition.address)} cannot be made: {hindrance.reason}")
+    wish = Wish(device=definition.address, lends=True, wait_timeout=seconds)
+    return bool(resource.ensure(device, wish)["changed"])
+
+
+def unmake(address: str, seconds: float) -> None:
+    """Clear the function, if it is what is defined of it; raises InUse where somebody has it and does not let go."""
+    with locks.held([pci.lineage(address)[0]], seconds):
+        definition, function = DOCUMENTS.find(address), pci.find(address)
+        if definition is None or function is None:
+            return
+        if vgpus.look(function, None, Oddities()).type != definition.type:
+            return
+        held = starting.still_held(vgpus.nodes(function), seconds)
+        if held:
+            documents = [each.document(function=address) for each in held]
+            raise InUse(f"{vgpu_of(address)} is in use by {holders.named(held)}", documents)
+        apply([steps.clear(definition, seconds)])
+
+
+def wanted_by(address: str) -> str:
+    """Who has the vGPU open, or will in a moment since its command line names it, in words; nothing for nobody."""
+    return starting.wanted_by(address, _nodes(address))
+
+
+def domains(addresses: Collection[str]) -> dict[str, str]:
+    """Which domain has which of these vGPUs now: the one it was made for, else the one that has it open."""
+    return starting.domains(KIND, addresses, _nodes)
+
+
+def _nodes(address: str) -> tuple[str, ...]:
+    function = pci.find(address)
+    return () if function is None else vgpus.nodes(function)
