@@ -6,7 +6,7 @@ A kind is a Python module that has what Resource asks for, and what the optional
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -16,6 +16,7 @@ from .host import sysfs, udev_events
 from .plan import Step, StepFailed, apply, describe
 from .store import restorers
 from .text import as_json, shown
+from .waiting import wait_for
 
 # How often is looked at what has to be locked, which others may change between two looks.
 ATTEMPTS = 5
@@ -95,6 +96,21 @@ class Hindrance:
 
     reason: str
     passing: bool
+
+
+def lasting(look: Callable[[], Hindrance | None], seconds: float) -> Hindrance | None:
+    """What is in a device's way once that does not end by itself, so many seconds waited for; None for nothing.
+
+    A driver that still starts is such a thing.
+    """
+    found: list[Hindrance | None] = []
+
+    def is_decided() -> bool:
+        found[:] = [look()]
+        return found[0] is None or not found[0].passing
+
+    wait_for(is_decided, seconds)
+    return found[0]
 
 
 @runtime_checkable

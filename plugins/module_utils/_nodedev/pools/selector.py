@@ -14,6 +14,7 @@ from ..host import mdev_parents, pci, pci_ids, sysfs
 from ..host.oddities import Oddities
 from ..names import called, device_name
 from . import fields
+from .placement import WAYS
 
 LISTS = ("names", "addresses", "physical_function")
 TEXTS = ("driver", "interface", "vendor", "product")
@@ -22,6 +23,19 @@ KEYS = (
     *("names", "addresses", "driver", "vendor", "product", "numa_node"),
     *("physical_function", "iommu_group", "interface"),
 )
+
+# The options of modules, as Ansible wants them, that plugins/doc_fragments/parents.py documents.
+PARENT_OPTIONS: dict[str, Any] = {
+    "parents": {
+        "type": "dict",
+        "options": {
+            **{key: {"type": "list", "elements": "str"} for key in LISTS},
+            **{key: {"type": "str"} for key in TEXTS},
+            **{key: {"type": "int"} for key in NUMBERS},
+        },
+    },
+    "placement": {"type": "str", "choices": [*WAYS]},
+}
 
 
 @dataclass(frozen=True)

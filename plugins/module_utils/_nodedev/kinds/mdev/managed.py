@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import partial
 
 from ... import locks, resource
 from ...errors import InUse, NodedevError
@@ -13,7 +14,6 @@ from ...names import called
 from ...plan import apply
 from ...store import callouts, marks, mdevctl
 from ...store.mdevctl import Definition
-from ...waiting import wait_for
 from . import device, restored, steps
 from .device import KIND, Wish
 
@@ -57,15 +57,9 @@ def is_there(uuid: str) -> bool:
 def make(definition: Definition, seconds: float) -> bool:
     """Make the device with its attributes, and wait until it is complete; whether it was not there before.
 
-    What is in its way for a moment, such as a driver that still starts, is waited for, so many seconds.
+    What is in its way for a moment is waited for, so many seconds.
     """
-
-    def is_decided() -> bool:
-        found = restored.hindrance(definition)
-        return found is None or not found.passing
-
-    wait_for(is_decided, seconds)
-    hindrance = restored.hindrance(definition)
+    hindrance = resource.lasting(partial(restored.hindrance, definition), seconds)
     if hindrance is not None:
         raise NodedevError(f"mdev {definition.uuid} cannot be made: {hindrance.reason}")
     wish = Wish(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import partial
 
 from ... import locks, resource
 from ...errors import BadInput, InUse, NodedevError
@@ -12,7 +13,6 @@ from ...host import holders, pci, starting, vgpus
 from ...host.oddities import Oddities
 from ...libvirt.domain_document import Hostdev
 from ...plan import apply
-from ...waiting import wait_for
 from . import device, restored, steps
 from .definition import DOCUMENTS, KIND, Definition, vgpu_of
 from .device import Wish
@@ -59,15 +59,9 @@ def is_there(address: str) -> bool:
 def make(definition: Definition, seconds: float) -> bool:
     """Make the vGPU with its parameters; whether it was not there before.
 
-    What is in its way for a moment, such as a driver that still starts, is waited for, so many seconds.
+    What is in its way for a moment is waited for, so many seconds.
     """
-
-    def is_decided() -> bool:
-        found = restored.hindrance(definition)
-        return found is None or not found.passing
-
-    wait_for(is_decided, seconds)
-    hindrance = restored.hindrance(definition)
+    hindrance = resource.lasting(partial(restored.hindrance, definition), seconds)
     if hindrance is not None:
         raise NodedevError(f"{vgpu_of(definition.address)} cannot be made: {hindrance.reason}")
     wish = Wish(device=definition.address, lends=True, wait_timeout=seconds)
