@@ -24,7 +24,11 @@ MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
 # The boot engine's examples need systemd: tests/kernelhost/test_boot.py runs them.
 SIMULATED = [module for module in MODULES if module.stem != "boot_engine"]
 # The hosts that examples are written for, where that is not one with vGPUs.
-SCENARIOS = {"vgpu_pool": "nvidia-vfio-small", "driver": "functions", "sriov": "functions", "vhba": "fc", "vhba_facts": "fc", "vhba_pool": "fc"}
+SCENARIOS = {
+    **dict.fromkeys(("driver", "sriov"), "functions"),
+    **dict.fromkeys(("vhba", "vhba_facts", "vhba_pool"), "fc"),
+    "vgpu_pool": "nvidia-vfio-small",
+}
 # Of those whose examples are of devices of two hosts.
 MORE = {"mdev_pool": "nvidia-sriov"}
 REPOSITORY = yaml.safe_load((ROOT / "galaxy.yml").read_text())["repository"]

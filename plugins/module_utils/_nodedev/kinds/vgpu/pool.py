@@ -255,6 +255,11 @@ class _Vgpus:
     def foretold(self, target: Definition) -> Running:
         return Running(target.address, target.type, target.title, target.params)
 
+    def _adjusted(self, running: Running, defined: Sequence[Definition]) -> Running:
+        """An instance that runs when it has been given its parameters."""
+        params = next((each.params for each in defined), None)
+        return running if params is None or self.seen.held_by(running.address) else replace(running, params=params)
+
     def stop(self, address: str) -> Iterator[Step]:
         running = self.seen.active.get(address)
         if running is not None:
@@ -296,6 +301,7 @@ class _Vgpus:
             elif address in seen.active and seen.type is not None:
                 functions[address] = replace(each, type=vgpus.NONE, offers={seen.type.id: seen.type.name})
         holders_then = {each: found for each, found in seen.holders.items() if each in active}
+        active = {id: self._adjusted(running, definitions.get(id, ())) for id, running in active.items()}
         return replace(
             seen,
             record=kept,
