@@ -85,7 +85,7 @@ def _asked(cards: Collection[Card], one: bool, allowed: bool, oddities: Oddities
     except NodedevError as error:
         oddities.add(error)
         return Told(untold=str(error), failed=True)
-    return Told(modes, oddities.attempt(partial(tool.supported_by_card, address)) or {})
+    return Told(modes, oddities.attempt(partial(tool.supported, address)) or {})
 
 
 def _tool(told: Told, cards: Collection[Card]) -> list[Finding]:

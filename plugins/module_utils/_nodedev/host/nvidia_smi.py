@@ -29,6 +29,8 @@ FIELDS = ("Host VGPU Mode", "vGPU Heterogeneous Mode", "MIG Mode/Current", "vGPU
 HOST_MODE, HETEROGENEOUS, MIG, TYPE_ID = FIELDS
 # The mode in which virtual functions are vGPUs, compared whole: the other one is called Non SR-IOV.
 SRIOV = "SR-IOV"
+# What there is to look at where a card is in another one.
+OTHER_MODE = "is SR-IOV on in the firmware, and the driver the one for vGPU hosts?"
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,7 @@ def refuse_other_mode(card: str, modes: Mapping[str, Mode], untold: str | None) 
     if not mode.is_sriov:
         raise NodedevError(
             f"{called(card)} does not make vGPUs of its functions, so nothing is written: its Host VGPU Mode is"
-            f" {mode.host or 'not told'}, not {SRIOV}; is SR-IOV on in the firmware, and the driver the one for vGPU"
-            " hosts?"
+            f" {mode.host or 'not told'}, not {SRIOV}; {OTHER_MODE}"
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..names import called, device_name
 from . import iommu, sriov_manage, sysfs
-from .nvidia_smi import Mode
+from .nvidia_smi import OTHER_MODE, Mode
 from .vgpu_cards import MDEV, VENDORS_OWN, Card
 
 DRIVER = "nvidia"
@@ -28,7 +28,6 @@ UNITS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"
 SLICES = tuple(f"fs/cgroup/{each}system.slice" for each in ("", "systemd/", "unified/"))
 PACKAGE = "install its vendor's driver for vGPU hosts"
 COMES_WITH = "it comes with NVIDIA's driver for vGPU hosts"
-QUESTION = "is SR-IOV on in the firmware, and the driver the one for vGPU hosts?"
 
 
 @dataclass(frozen=True)
@@ -227,7 +226,7 @@ def mode(card: Card, told: Mode | None, untold: str | None) -> Finding:
     found = f"whose Host VGPU Mode is {told.host or 'N/A'}"
     if told.is_sriov or card.itself:
         return Finding("mode", True, found)
-    return Finding("mode", None if card.framework == MDEV else False, found, QUESTION)
+    return Finding("mode", None if card.framework == MDEV else False, found, OTHER_MODE)
 
 
 def offers(told: Mode | None) -> Finding:
