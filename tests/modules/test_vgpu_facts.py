@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import OTHER, UUID, Host, open_by, warnings
+from conftest import OTHER, UUID, Host, ids, open_by, warnings
+from guests import Libvirt, libvirtd
 from simhost.scenario import FOLDER
 from test_documentation import differing, returned
+from test_restore import install
+
+__all__ = ["libvirtd"]
 
 CARD, NAME = "0000:06:00.0", "pci_0000_06_00_0"
 FN = [f"0000:06:00.{number}" for number in (4, 5, 6, 7)]
@@ -169,6 +173,8 @@ def test_vgpus_on_the_card_itself(host: Host) -> None:
     ) == sorted((None, "0000:3d:00.0", uuid, "GRID T4-4Q") for uuid in (UUID, OTHER))
     assert free(found) == {230: (0, 0), 231: (0, 0), 232: (2, 2), 233: (0, 0), 234: (0, 0)}
     assert facts["cards"]["pci_0000_af_00_0"]["functions"] == []
+    # Nobody needs it there.
+    assert ready(facts)["nvidia_smi"] is None
     assert ready(facts, "pci_0000_3d_00_0") == {"driver": True, "sriov": None, "types": True, "mode": None}
 
 
@@ -198,6 +204,8 @@ def test_each_card_of_eight(eight: Host) -> None:
         ),
     }
     assert {found["framework"] for found in facts["cards"].values()} == {"vfio", None}
+    # Nothing is ever made on a card in another mode, whatever its functions list.
+    assert {each["free"] for each in facts["cards"]["pci_0000_44_00_0"]["types"]} == {0}
     assert [len(found["functions"]) for found in facts["cards"].values()] == [16] * 6 + [0, 16]
     with_mig = facts["cards"]["pci_0000_48_00_0"]
     assert (with_mig["mig"], with_mig["types"]) == (True, [])
@@ -369,6 +377,17 @@ def test_functions_that_cannot_be_vgpus(start: Callable[..., Host]) -> None:
     assert told[2].endswith("has no driver, which makes vGPUs of its functions: bind nvidia to it")
     assert (told[0], told[3]) == (None, None)
     assert free(facts)[709] == (0, 2)
+
+
+def test_a_guest_that_is_about_to_have_a_vgpu_is_its_holder(host: Host, libvirtd: Any) -> None:
+    install(host)
+    (first,) = ids(host.pool(type="nvidia-231", count=1, managed=True))
+    libvirt: Libvirt = libvirtd(host)
+    libvirt.done("desk", "prepare", first)
+    functions = [each for found in told(host)["cards"].values() for each in found["functions"]]
+    ((holder,),) = (each["holders"] for each in functions)
+    assert (holder["how"], holder["domain"]) == ("about to be opened by", "desk")
+    libvirt.done("desk", "release", first)
 
 
 def test_nothing_is_opened_and_everything_is_read_once(eight: Host) -> None:

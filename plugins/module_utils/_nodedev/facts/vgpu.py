@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -44,27 +44,26 @@ def facts(parent: str | None = None, nvidia_smi: bool = True) -> dict[str, Any]:
     """
     oddities = Oddities()
     every = [card for card in oddities.attempt(partial(vgpu_cards.cards, oddities)) or [] if card.is_nvidia]
-    cards = [
-        card for card in every if parent is None or parent == _name(card) or kernel_address(parent) == card.address
-    ]
-    if parent is not None and not cards:
-        there = ", ".join(called(card.address) for card in every) or "none"
-        oddities.add(f"parent: no GPU of NVIDIA's is called {parent}; those that are there: {there}")
+    cards = _chosen(every, parent, oddities)
     driver = vgpu_readiness.driver_of_host()
     told = _asked(cards, parent is not None, nvidia_smi, oddities)
-    kinds = {card.address: told.types.get(card.address, {}) for card in cards}
-    carried = vgpu_places.with_holders(
-        {card.address: vgpu_places.of_card(card, kinds[card.address], oddities) for card in cards}
-    )
-    titles = _titles(carried.values(), oddities)
+    carried = _carried(cards, told, oddities)
+    findings = {card.address: _findings(card, driver, told, carried[card.address]) for card in cards}
     readiness = [each.document(None) for each in [*vgpu_readiness.of_host(driver, every), *_tool(told, cards)]]
-    found = {}
-    for card in cards:
-        here = vgpu_places.named(carried[card.address], titles)
-        findings = _findings(card, driver, told, here)
-        readiness += [each.document(card) for each in findings]
-        found[_name(card)] = _card(card, told.modes.get(card.address), here, findings, oddities)
+    readiness += [each.document(card) for card in cards for each in findings[card.address]]
+    found = {_name(card): _card(card, told, carried[card.address], findings[card.address], oddities) for card in cards}
     return {"ansible_facts": {"vgpu": {"cards": found, "readiness": readiness}}, "warnings": oddities.warnings}
+
+
+def _chosen(every: Collection[Card], parent: str | None, oddities: Oddities) -> list[Card]:
+    """The cards that are asked for."""
+    if parent is None:
+        return [*every]
+    found = [card for card in every if parent == _name(card) or kernel_address(parent) == card.address]
+    if not found:
+        there = ", ".join(called(card.address) for card in every) or "none"
+        oddities.add(f"parent: no GPU of NVIDIA's is called {parent}; those that are there: {there}")
+    return found
 
 
 def _name(card: Card) -> str:
@@ -104,6 +103,23 @@ def _tool(told: Told, cards: Collection[Card]) -> list[Finding]:
     return [Finding("nvidia_smi", None, told.untold)]
 
 
+def _carried(cards: Collection[Card], told: Told, oddities: Oddities) -> dict[str, Carried]:
+    """What each card carries, by their addresses, as far as that is known with the names of its types."""
+    found = {card.address: vgpu_places.of_card(card, told.types.get(card.address, {}), oddities) for card in cards}
+    for card in cards:
+        if _is_refused(card, told):
+            found[card.address] = replace(found[card.address], offered={})
+    titles = _titles(found.values(), oddities)
+    named = {address: vgpu_places.named(one, titles) for address, one in found.items()}
+    return vgpu_places.with_holders(named)
+
+
+def _is_refused(card: Card, told: Told) -> bool:
+    """Whether no vGPUs are made of the functions of a card, whatever files they have: it is in another mode."""
+    mode = told.modes.get(card.address)
+    return card.framework == vgpu_cards.VFIO and mode is not None and not mode.is_sriov
+
+
 def _titles(carried: Collection[Carried], oddities: Oddities) -> dict[int, str]:
     """The names of types that no driver offers now and no tool has told of, by our own records of vGPUs."""
     if not any(one.unnamed for one in carried):
@@ -121,21 +137,18 @@ def _findings(card: Card, driver: Driver, told: Told, carried: Carried) -> list[
         return found
     mode = told.modes.get(card.address)
     found.append(vgpu_readiness.mode(card, mode, told.untold))
-    if card.framework == vgpu_cards.VFIO and carried.is_stuck:
+    if card.framework == vgpu_cards.VFIO and carried.is_stuck and not _is_refused(card, told):
         found = [*(each for each in found if each.what != "types"), vgpu_readiness.offers(mode)]
     return found
 
 
-def _card(
-    card: Card, told: Mode | None, carried: Carried, findings: list[Finding], oddities: Oddities
-) -> dict[str, Any]:
-    path = card.function.path
+def _card(card: Card, told: Told, carried: Carried, findings: list[Finding], oddities: Oddities) -> dict[str, Any]:
+    path, mode = card.function.path, told.modes.get(card.address, Mode())
     node = oddities.number(f"{path}/numa_node", lowest=mdev_parents.NO_NODE)
     identity = pci_ids.identity(path, oddities)
-    # What is not in that mode makes no vGPUs of its functions, whatever files they have.
-    refused = card.framework == vgpu_cards.VFIO and told is not None and not told.is_sriov
+    refused = _is_refused(card, told)
     why = next((each.text for each in findings if each.ok is False and (each.what != "mode" or refused)), None)
-    framework, mode = None if refused else card.framework, told or Mode()
+    framework = None if refused else card.framework
     return {
         "name": _name(card),
         "address": card.address,

@@ -46,7 +46,7 @@ class Place:
 
     def document(self, types: Mapping[int, Type]) -> dict[str, Any]:
         """It as data; ``types`` are those of its card."""
-        known = types.get(self.type or vgpus.NONE)
+        known = types.get(self.type) if self.type else None
         return {
             "index": self.index,
             "name": device_name("pci", self.address),
@@ -178,7 +178,7 @@ def _on_parent(
         if id is None:
             oddities.add(f"{called(function.address)} has a type {kind}, which is not named as NVIDIA's are")
             continue
-        if id not in types:
+        if id not in types or not types[id].name:
             name = offer.get("name") or ""
             types[id] = Type(id, name, vgpu_types.framebuffer(name), mdev_parents.most_of(offer.get("description")))
         offered[id] = offered.get(id, 0) + offer.get("available_instances", 0)
