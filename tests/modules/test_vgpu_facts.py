@@ -371,11 +371,14 @@ def test_functions_that_cannot_be_vgpus(start: Callable[..., Host]) -> None:
     found["devices"][0]["behaviour"]["sriov"]["vf"]["behaviour"]["nvidia_vgpu"]["without"] = [1]
     host = start(found)
     host.write(f"/sys/bus/pci/devices/{FN[2]}/driver/unbind", FN[2])
-    facts = card(host)
-    told = [each["hindrance"] for each in facts["functions"]]
-    assert told[1].startswith(f"pci_0000_06_00_5 ({FN[1]}) has no nvidia/ with driver nvidia: it comes some time after")
-    assert told[2].endswith("has no driver, which makes vGPUs of its functions: bind nvidia to it")
-    assert (told[0], told[3]) == (None, None)
+    every = told(host)
+    facts = every["cards"][NAME]
+    (finding,) = (each for each in every["readiness"] if each["what"] == "functions")
+    assert (finding["ok"], finding["found"].split(" virtual")[0]) == (False, "2 of whose 4")
+    hindrances = [each["hindrance"] for each in facts["functions"]]
+    assert hindrances[1].startswith(f"pci_0000_06_00_5 ({FN[1]}) has no nvidia/ with driver nvidia: it comes some")
+    assert hindrances[2].endswith("has no driver, which makes vGPUs of its functions: bind nvidia to it")
+    assert (hindrances[0], hindrances[3]) == (None, None)
     assert free(facts)[709] == (0, 2)
 
 

@@ -137,6 +137,9 @@ def _findings(card: Card, driver: Driver, told: Told, carried: Carried) -> list[
         return found
     mode = told.modes.get(card.address)
     found.append(vgpu_readiness.mode(card, mode, told.untold))
+    hindered = sum(each.hindrance is not None for each in carried.places)
+    if hindered and card.framework is not None:
+        found = [vgpu_readiness.hindered(card, hindered) if each.what == "functions" else each for each in found]
     if card.framework == vgpu_cards.VFIO and carried.is_stuck and not _is_refused(card, told):
         found = [*(each for each in found if each.what != "types"), vgpu_readiness.offers(mode)]
     return found
@@ -147,7 +150,7 @@ def _card(card: Card, told: Told, carried: Carried, findings: list[Finding], odd
     node = oddities.number(f"{path}/numa_node", lowest=mdev_parents.NO_NODE)
     identity = pci_ids.identity(path, oddities)
     refused = _is_refused(card, told)
-    why = next((each.text for each in findings if each.ok is False and (each.what != "mode" or refused)), None)
+    why = next((each.text for each in findings if each.ok is False and (each.what == "mode") == refused), None)
     framework = None if refused else card.framework
     return {
         "name": _name(card),

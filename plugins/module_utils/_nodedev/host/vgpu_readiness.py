@@ -237,6 +237,12 @@ def offers(told: Mode | None) -> Finding:
     return Finding("types", False, found, f"systemctl status {' '.join(SERVICES)}, and dmesg, say why")
 
 
+def hindered(card: Card, count: int) -> Finding:
+    """Of a card so many of whose functions cannot be vGPUs, or cannot be read."""
+    found = f"{count} of whose {len(card.function.functions)} virtual functions cannot be vGPUs, or cannot be read"
+    return Finding("functions", False, found, "the hindrance of each says why")
+
+
 def missing(cards: Collection[Card], driver: Driver) -> list[str]:
     """In words what keeps these GPUs from making vGPUs, then what the host lacks for it; nothing where nothing does.
 
