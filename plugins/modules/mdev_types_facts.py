@@ -48,13 +48,19 @@ EXAMPLES = r"""
 RETURN = r"""
 hint:
   description:
-    - What is there of what could offer mediated devices, and what keeps it from doing so, as far as sysfs shows it.
+    - What is there of what could offer mediated devices, and what keeps it from doing so, as far as files show it. Of
+      NVIDIA's GPUs it is what M(hostdev.nodedev.vgpu_facts) returns as C(readiness), as far as that is not as it should
+      be.
   returned: where no device of the host offers mediated devices
   type: list
   elements: str
   sample:
-    - pci_0000_3d_00_0 (0000:3d:00.0) is a GPU with driver nvidia, and none of its 16 virtual functions is enabled
-    - "the IOMMU is off: switch it on in the firmware, and for Intel by intel_iommu=on at boot"
+    - >-
+      pci_0000_3d_00_0 (0000:3d:00.0) is a GPU with driver nvidia, and none of its 16 virtual functions is enabled:
+      hostdev.nodedev.sriov with numvfs: max enables them, by /usr/lib/nvidia/sriov-manage; which vGPUs the card makes
+      is seen then
+    - >-
+      the IOMMU is off: switch the IOMMU on in the firmware (VT-d), and by intel_iommu=on among the kernel's arguments
 ansible_facts:
   description: Facts of the host.
   returned: success

@@ -46,6 +46,7 @@ CALLS: dict[str, list[Arguments]] = {
     ],
     "nodedev_facts": [{}, {"include": "all", "tree": True, "unlisted": True}, {"xml": True}],
     "mdev_types_facts": [{}, {"type": "GRID T4-2Q"}],
+    "vgpu_facts": [{}, {"parent": CARD, "nvidia_smi": False}],
     "vhba_facts": [{}, {"parent": "scsi_host3"}],
     "definition_facts": [{}, {"kinds": ["mdev"]}],
     "boot_engine": [{}],

@@ -27,7 +27,7 @@ SIMULATED = [module for module in MODULES if module.stem != "boot_engine"]
 SCENARIOS = {
     **dict.fromkeys(("driver", "sriov"), "functions"),
     **dict.fromkeys(("vhba", "vhba_facts", "vhba_pool"), "fc"),
-    "vgpu_pool": "nvidia-vfio-small",
+    **dict.fromkeys(("vgpu_facts", "vgpu_pool"), "nvidia-vfio-small"),
 }
 # Of those whose examples are of devices of two hosts.
 MORE = {"mdev_pool": "nvidia-sriov"}
@@ -36,7 +36,14 @@ REPOSITORY = yaml.safe_load((ROOT / "galaxy.yml").read_text())["repository"]
 PAGES = ("start", "troubleshooting", "migration", "results")
 REFERENCE = re.compile(r"As RV\(hostdev\.nodedev\.(?P<module>\w+)#module:(?P<path>[\w.\[\]]+)\)\.")
 # Facts are trees of their own, and the boot engine is no device.
-ANSWERS_OF_THEIR_OWN = ("boot_engine", "definition_facts", "mdev_types_facts", "nodedev_facts", "vhba_facts")
+ANSWERS_OF_THEIR_OWN = (
+    "boot_engine",
+    "definition_facts",
+    "mdev_types_facts",
+    "nodedev_facts",
+    "vgpu_facts",
+    "vhba_facts",
+)
 # What a pool has room for is counted by type where parents have types.
 OF_EACH_KIND = ("capacity",)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import mdev_parents, pci_ids
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import iommu, mdev_parents, pci, pci_ids
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.parents import Parent, choose
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.selector import Selector
 from devices import Host
@@ -37,6 +37,7 @@ def cards(host: Host, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """A card, a virtual function of another, and the kernel's sample driver."""
     monkeypatch.setattr(mdev_parents, "BUS", str(host.sys / "class" / "mdev_bus"))
     monkeypatch.setattr(mdev_parents, "PCI", str(host.sys / "bus" / "pci" / "devices"))
+    monkeypatch.setattr(pci, "DEVICES", str(host.sys / "bus" / "pci" / "devices"))
     ids = host.root / "pci.ids"
     ids.write_text("10de  NVIDIA Corporation\n\t1eb8  TU104GL [Tesla T4]\n\t25b6  GA107GL [A2 / A16]\n")
     monkeypatch.setattr(pci_ids, "PCI_IDS", (str(ids),))
@@ -249,7 +250,7 @@ def test_a_card_whose_functions_are_not_there_yet_is_a_card(cards: Host) -> None
     assert found.chosen.missing["pci_0000_5e_00_0"] == "it is there, and offers no mediated devices"
 
 
-def test_what_cannot_be_read_of_others_is_a_warning(cards: Host) -> None:
+def test_what_cannot_be_read_of_others_is_told(cards: Host) -> None:
     for address in mdev_parents.addresses():
         (Path(mdev_parents.BUS) / address).unlink()
     cards.make_device("pci", "0000:5e:00.0", {"class": "0x030200"})
@@ -257,8 +258,8 @@ def test_what_cannot_be_read_of_others_is_a_warning(cards: Host) -> None:
     (cards.sys / "devices" / "0000:5e:00.0" / "class").mkdir()
     cards.link("bus/pci/devices/0000:5e:00.0", "devices/0000:5e:00.0")
     found = choose(Selector(), "nvidia-230")
-    assert (found.parents, found.instead) == ((), ())
-    assert ["EISDIR" in told for told in found.oddities] == [True]
+    assert found.parents == ()
+    assert ["EISDIR" in told for told in found.instead] == [True]
 
 
 texts = st.text(min_size=1)
@@ -345,7 +346,7 @@ def subchannels(host: Host) -> None:
         host.make_device("css", f"0.0.000{number}")
 
 
-OFF = "the IOMMU is off: switch it on in the firmware, and for Intel by intel_iommu=on at boot"
+OFF = "the IOMMU is off: switch the IOMMU on in the firmware"
 
 
 @pytest.mark.parametrize(
@@ -353,7 +354,10 @@ OFF = "the IOMMU is off: switch it on in the firmware, and for Intel by intel_io
     [
         (nic, ["no GPU, subchannel or crypto adapter is there"]),
         (lambda host: gpu(host, None), [f"{GPU_NAME} without a driver: install its vendor's driver for vGPU hosts"]),
-        (lambda host: gpu(host, "vfio-pci"), [f"{GPU_NAME} that is bound to vfio-pci, for a guest to have it whole"]),
+        (
+            lambda host: gpu(host, "vfio-pci"),
+            [f"{GPU_NAME} bound to vfio-pci, for a guest to have it whole: bind its own driver to it for vGPUs"],
+        ),
         (
             lambda host: gpu(host, "nouveau"),
             [f"{GPU_NAME} with driver nouveau, which offers no types: is it its vendor's driver for vGPU hosts?"],
@@ -383,7 +387,8 @@ OFF = "the IOMMU is off: switch it on in the firmware, and for Intel by intel_io
 def test_what_is_there_where_nothing_offers_mediated_devices(
     host: Host, monkeypatch: pytest.MonkeyPatch, made: Callable[[Host], None], found: list[str]
 ) -> None:
-    monkeypatch.setattr(mdev_parents, "PCI", str(host.sys / "bus" / "pci" / "devices"))
+    monkeypatch.setattr(pci, "DEVICES", str(host.sys / "bus" / "pci" / "devices"))
+    monkeypatch.setattr(iommu, "CPUINFO", str(host.sys / "cpuinfo"))
     (host.sys / "bus").mkdir()
     made(host)
     for device in (host.sys / "devices").glob("*"):

@@ -13,6 +13,7 @@ PAGE = ROOT / "docs" / "troubleshooting.md"
 SOURCES = {str(file.relative_to(ROOT)): file.read_text() for file in sorted(PLUGINS.rglob("*.py"))}
 # Variables, classes and functions whose texts are no messages.
 UNSAID = {
+    "FIELDS": "what nvidia-smi calls what it tells",
     "CLONED": "names of images, which stand in a message that has its own entry",
     "_Parser": "what nodedev-restore --help says",
 }

@@ -27,6 +27,8 @@ from . import children
 # Seconds for what is to be done, and for the whole run with what has to be taken back; then libvirt goes on without it.
 WAIT = 30.0
 LIMIT = 60.0
+# What stands in the document of a domain that may have a managed device.
+WORDS = (b"mdev", b"<hostdev")
 PREPARE, RELEASE, RECONNECT = OPERATIONS = ("prepare", "release", "reconnect")
 FAILED = 1
 
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str], document: bytes) -> int:
     # Who has started this will tell of the domain's end, as long as it is there.
     daemon = starting.daemon()
     try:
-        if b"<hostdev" in document or len(document) > LONGEST or _concerns(operation):
+        if any(word in document for word in WORDS) or len(document) > LONGEST or _concerns(operation):
             _carry_out(operation, document, daemon)
     except NodedevError as error:
         sys.stderr.write(f"nodedev: {shown(error, None)}\n")

@@ -14,19 +14,16 @@ from functools import partial
 from typing import Any
 
 from ..names import called, device_name
-from . import pci_ids, sysfs
+from . import pci_ids, sysfs, vgpu_cards, vgpu_readiness
 from .numbers import integer
 from .oddities import Oddities
+from .vgpu_cards import Card
 
 BUS = "/sys/class/mdev_bus"
 PCI = "/sys/bus/pci/devices"
 MOST = re.compile(r"\bmax_instance=([0-9]+)\b")
 # What the kernel says of a device that is near to no memory in particular.
 NO_NODE = -1
-# The class of display controllers, which GPUs without an output have too.
-DISPLAY = "0x03"
-# What a driver has on a virtual function whose vGPUs are not mediated devices.
-VENDORS_OWN = "nvidia/current_vgpu_type"
 # How many of several devices a message names.
 NAMED = 3
 
@@ -87,7 +84,12 @@ def most_on_card(path: str, kind: str) -> int | None:
     NVIDIA's description has it as max_instance. Each virtual function says 1 free until the card's memory is gone, so
     without it their sum promises too much.
     """
-    match = MOST.search(sysfs.read(f"{path}/mdev_supported_types/{kind}/description") or "")
+    return most_of(sysfs.read(f"{path}/mdev_supported_types/{kind}/description"))
+
+
+def most_of(description: str | None) -> int | None:
+    """The same by the type's description, None where it has none."""
+    match = MOST.search(description or "")
     return integer(match[1], 10) if match else None
 
 
@@ -187,33 +189,23 @@ def _address(asked: str) -> str:
 
 
 def why_none() -> list[str]:
-    """What is there of what could offer mediated devices, each with why it does not; for a host where nothing does."""
-    found = [f"{called(gpu)} is a GPU {_hindrance(f'{PCI}/{gpu}')}" for gpu in sysfs.names(PCI) if _is_gpu(gpu)]
-    if found and not sysfs.entries(f"{sysfs.SYS}/kernel/iommu_groups"):
-        found.append("the IOMMU is off: switch it on in the firmware, and for Intel by intel_iommu=on at boot")
-    return [*found, *_of_mainframes()] or ["no GPU, subchannel or crypto adapter is there"]
+    """What is there of what could offer mediated devices, each with why it does not; for a host where nothing does.
+
+    What of it cannot be read is told too.
+    """
+    oddities = Oddities()
+    cards = vgpu_cards.cards(oddities)
+    found = [f"{called(card.address)} is a GPU {_by_functions(card)}" for card in cards if card.framework]
+    found += vgpu_readiness.missing(cards, vgpu_readiness.driver_of_host())
+    return [*found, *_of_mainframes(), *oddities.warnings] or ["no GPU, subchannel or crypto adapter is there"]
 
 
-def _is_gpu(address: str) -> bool:
-    is_function = sysfs.exists(f"{PCI}/{address}/physfn")
-    return not is_function and (sysfs.read(f"{PCI}/{address}/class") or "").startswith(DISPLAY)
-
-
-def _hindrance(path: str) -> str:
-    """What keeps a GPU from offering mediated devices, as far as sysfs shows it."""
-    driver = sysfs.link_name(f"{path}/driver")
-    if driver is None:
-        return "without a driver: install its vendor's driver for vGPU hosts"
-    if driver == "vfio-pci":
-        return "that is bound to vfio-pci, for a guest to have it whole"
-    functions = [name for name in sysfs.names(path) if name.startswith("virtfn")]
-    if any(sysfs.exists(f"{path}/{function}/{VENDORS_OWN}") for function in functions):
-        return f"whose driver {driver} makes vGPUs by {VENDORS_OWN} of virtual functions, not by mediated devices"
-    most = sysfs.read(f"{path}/sriov_totalvfs") or "0"
-    if most != "0" and not functions:
-        return f"with driver {driver}, and none of its {most} virtual functions is enabled"
-    counted = f" and {len(functions)} virtual functions" if functions else ""
-    return f"with driver {driver}{counted}, which offers no types: is it its vendor's driver for vGPU hosts?"
+def _by_functions(card: Card) -> str:
+    """How a GPU makes vGPUs, which are not mediated devices, as none of these are there."""
+    return (
+        f"whose driver {card.function.driver} makes vGPUs by {vgpu_cards.VENDORS_OWN} of virtual functions, not by"
+        " mediated devices"
+    )
 
 
 def _of_mainframes() -> Iterator[str]:

@@ -24,8 +24,13 @@ NAME = "nvidia-smi"
 PATIENCE = 60.0
 CARD = re.compile(r"GPU ([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])\s*")
 FIELD = re.compile(r"(\s+)(\S.*?)\s*:\s?(.*)")
+# What it calls what it tells, MIG's by the heading and what stands below it.
+FIELDS = ("Host VGPU Mode", "vGPU Heterogeneous Mode", "MIG Mode/Current", "vGPU Type ID")
+HOST_MODE, HETEROGENEOUS, MIG, TYPE_ID = FIELDS
 # The mode in which virtual functions are vGPUs, compared whole: the other one is called Non SR-IOV.
 SRIOV = "SR-IOV"
+# What there is to look at where a card is in another one.
+OTHER_MODE = "is SR-IOV on in the firmware, and the driver the one for vGPU hosts?"
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,7 @@ def refuse_other_mode(card: str, modes: Mapping[str, Mode], untold: str | None) 
     if not mode.is_sriov:
         raise NodedevError(
             f"{called(card)} does not make vGPUs of its functions, so nothing is written: its Host VGPU Mode is"
-            f" {mode.host or 'not told'}, not {SRIOV}; is SR-IOV on in the firmware, and the driver the one for vGPU"
-            " hosts?"
+            f" {mode.host or 'not told'}, not {SRIOV}; {OTHER_MODE}"
         )
 
 
@@ -118,11 +122,11 @@ def _mode(lines: list[str]) -> Mode:
             values.setdefault(field[2], field[3].strip())
         else:
             heading = line.strip()
-    host = values.get("Host VGPU Mode", "N/A")
+    host = values.get(HOST_MODE, "N/A")
     return Mode(
         None if host in ("N/A", "") else host,
-        _enabled(values.get("vGPU Heterogeneous Mode")),
-        _enabled(values.get("MIG Mode/Current")),
+        _enabled(values.get(HETEROGENEOUS)),
+        _enabled(values.get(MIG)),
     )
 
 
@@ -138,7 +142,7 @@ def _types(lines: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
         field = FIELD.fullmatch(line)
         if field is None:
             continue
-        if field[2] == "vGPU Type ID":
+        if field[2] == TYPE_ID:
             if id is not None:
                 yield id, fields
             id, fields = integer(field[3].strip(), 0), {}

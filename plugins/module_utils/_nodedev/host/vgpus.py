@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from ..errors import NodedevError
 from ..names import called, device_name
 from ..text import shown
-from . import mdev_parents, pci, sysfs, vfio, vgpu_types
+from . import pci, sysfs, vfio, vgpu_cards, vgpu_types
 from .numbers import integer
 from .oddities import Oddities
 
 FOLDER = "nvidia"
-CURRENT = mdev_parents.VENDORS_OWN
+CURRENT = vgpu_cards.VENDORS_OWN
 CREATABLE, PARAMS, PLACEMENT = (f"{FOLDER}/{name}" for name in ("creatable_vgpu_types", "vgpu_params", "placement_id"))
 # What a function has that is no vGPU, and what stands for no place on its card.
 NONE, NOWHERE = 0, 65535
@@ -89,15 +89,15 @@ def current(function: pci.Function) -> int:
     path = f"{function.path}/{CURRENT}"
     text = sysfs.read(path)
     if text is None:
-        raise NodedevError(_lack(function))
+        raise NodedevError(lack(function))
     value = integer(text.strip(), 10)
     if value is None:
         raise NodedevError(f"{path} is '{shown(text)}', which is not the id of a type")
     return value
 
 
-def _lack(function: pci.Function) -> str:
-    """Why a function has no vGPU's files."""
+def lack(function: pci.Function, wanted: str = f"{FOLDER}/") -> str:
+    """Why a function has not got what functions of its card have for vGPUs: their files, or their types of mdevs."""
     if function.driver is None:
         return f"{called(function.address)} has no driver, which makes vGPUs of its functions: bind nvidia to it"
     if function.driver.startswith("vfio"):
@@ -106,7 +106,7 @@ def _lack(function: pci.Function) -> str:
             " nvidia to it"
         )
     return (
-        f"{called(function.address)} has no {FOLDER}/ with driver {function.driver}: it comes some time after the"
+        f"{called(function.address)} has no {wanted} with driver {function.driver}: it comes some time after the"
         " function, and only with the driver for vGPU hosts, whose services have to run; see vgpu_facts"
     )
 

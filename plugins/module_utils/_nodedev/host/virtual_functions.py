@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ..errors import InUse, NodedevError
 from ..names import called
 from ..waiting import wait_for
-from . import binding, mdev_parents, mdevs, pci, pci_users, sriov, sysfs, udev_events
+from . import binding, mdevs, pci, pci_users, sriov, sysfs, udev_events, vgpu_cards
 from .pci_users import Use
 
 # Drivers that give a function to guests or to programs and make no network interface: vfio-pci and its variants, uio.
@@ -68,7 +68,7 @@ def of(function: pci.Function) -> tuple[Virtual, ...]:
 def _looked(index: int, function: pci.Function, running: list[mdevs.Mdev]) -> Virtual:
     interface = next(iter(pci.interfaces(function.path)), None)
     mine = [each for each in running if each.parent == function.address]
-    vgpu = sysfs.read(f"{function.path}/{mdev_parents.VENDORS_OWN}") or ""
+    vgpu = sysfs.read(f"{function.path}/{vgpu_cards.VENDORS_OWN}") or ""
     return Virtual(
         index,
         function.address,
