@@ -284,6 +284,19 @@ def test_a_host_of_both_frameworks(start: Callable[..., Host]) -> None:
     assert (other["instances"][0]["uuid"] is None, other["instances"][0]["type"]) == (False, "GRID T4-2Q")
 
 
+def test_what_makes_vgpus_comes_after_the_functions(start: Callable[..., Host]) -> None:
+    """One task enables them, the next one makes the pool."""
+    scenario = changed(lambda card, vf: vf.update(delay=1, without=[1]))
+    scenario["devices"][0]["behaviour"]["sriov"]["numvfs"] = 0
+    host = start(scenario)
+    told = refused(host, type="A16-4Q", count=1)
+    assert "none of its 4 virtual functions is enabled: hostdev.nodedev.sriov with numvfs: max enables them" in told
+    host.done("sriov", device=CARD, numvfs="max")
+    assert addresses(pool(host, type="A16-4Q", count=2)) == [FN[0], FN[2]]
+    assert "there is room for 1" in refused(host, count=4, wait_timeout=2)
+    assert addresses(pool(host, count="max")) == [FN[0], FN[2], FN[3]]
+
+
 def test_a_host_of_neither(start: Callable[..., Host]) -> None:
     told = refused(start("no-mdev"), type="A16-4Q", count=1)
     assert told.startswith("pool desktops: no virtual function of this host can be a vGPU; ")

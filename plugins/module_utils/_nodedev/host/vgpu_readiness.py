@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..names import called, device_name
-from . import iommu, sriov_manage, sysfs
+from . import iommu, pci, sriov_manage, sysfs, vgpu_cards
 from .nvidia_smi import OTHER_MODE, Mode
+from .oddities import Oddities
 from .vgpu_cards import MDEV, VENDORS_OWN, Card
 
 DRIVER = "nvidia"
@@ -250,6 +251,19 @@ def missing(cards: Collection[Card], driver: Driver) -> list[str]:
     """
     found = [f"{called(card.address)} is a GPU {each}" for card in cards if (each := _lack(card, driver)) is not None]
     return [*found, *_lacks(cards, driver)]
+
+
+def why_none() -> list[str]:
+    """The same of all GPUs of this host, or that there is none; what cannot be read is told too."""
+    oddities = Oddities()
+    found = missing(vgpu_cards.cards(oddities), driver_of_host())
+    return [*found, *oddities.warnings] or ["no GPU is there"]
+
+
+def why_not(address: str) -> list[str]:
+    """The same of the GPU of this address; nothing of what is none."""
+    function = pci.find(address)
+    return [] if function is None else missing([vgpu_cards.look(function, Oddities())], driver_of_host())
 
 
 def _lack(card: Card, driver: Driver) -> str | None:

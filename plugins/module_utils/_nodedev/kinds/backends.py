@@ -22,6 +22,7 @@ from ..pools.pool import members_of
 from ..pools.record import Record
 from ..pools.selector import Selector
 from ..resource import Plan
+from ..waiting import wait_for
 from .mdev import pool as mdevs
 from .mdev import pool_seen as mdev_seen
 from .mdev import pool_wish as mdev_wish
@@ -44,6 +45,10 @@ def ensure(backend: str, migrate: bool, params: str | None, check_mode: bool, **
     wish = replace(function_wish.Wish.checked(params=params, **options), identity=None)
     former = _kind_of(wish.name)
     there = _there(wish.parents or Selector())
+    if not there and wish.state == "present":
+        # What makes vGPUs of a function, in either way, comes some time after it.
+        wait_for(lambda: not vgpus.late(), wish.wait_timeout)
+        there = _there(wish.parents or Selector())
     made_of = _made_of(backend, former, there, wish)
     if made_of == MDEV:
         return resource.ensure(MdevPool, _mdev_wish(wish, options), check_mode)

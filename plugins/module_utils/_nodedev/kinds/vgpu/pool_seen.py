@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ...errors import NodedevError
-from ...host import holders, mdev_parents, nvidia_smi, pci, starting, sysfs, vfio, vgpu_types, vgpus
+from ...host import holders, nvidia_smi, pci, starting, sysfs, vfio, vgpu_readiness, vgpu_types, vgpus
 from ...host.nvidia_smi import Mode
 from ...host.oddities import Oddities
 from ...host.processes import Holder
@@ -18,6 +20,7 @@ from ...pools import members, record, selector
 from ...pools.record import Record
 from ...pools.selector import Chosen, Selector
 from ...store.files import DamagedDefinition
+from ...waiting import left, wait_for
 from .definition import DOCUMENTS, KIND, Definition
 from .pool_wish import Wish, kept
 
@@ -137,8 +140,33 @@ class Observation:
 def observe(wish: Wish, is_new: bool = False) -> Observation:
     """Read what the wish touches: the record, the functions, their definitions, and who uses the instances.
 
-    ``is_new`` says that a record of that name is another kind's, and not looked at.
+    ``is_new`` says that a record of that name is another kind's, and not looked at. What makes vGPUs of functions comes
+    some time after these: it is waited for where there is not enough without.
     """
+    seen = _look(wish, is_new)
+    end = time.monotonic() + left(wish.wait_timeout)
+    while _lacks(wish.filled(seen.record), seen) and (late := vgpus.late()):
+        if not wait_for(partial(_has_changed, late), end - time.monotonic()):
+            break
+        seen = _look(wish, is_new)
+    return seen
+
+
+def _has_changed(late: list[str]) -> bool:
+    return vgpus.late() != late
+
+
+def _lacks(wish: Wish, seen: Observation) -> bool:
+    """Whether functions are wanting for what is to be made; of as many as fit, for a new pool."""
+    if wish.state != "present":
+        return False
+    if wish.count == members.MAX:
+        return seen.record is None
+    there = sum(each in seen.active or each in seen.definitions or seen.may_take(each) for each in seen.usable)
+    return isinstance(wish.count, int) and there < wish.count
+
+
+def _look(wish: Wish, is_new: bool) -> Observation:
     recorded, broken = (None, []) if is_new else record.look(wish.name, KIND, kept)
     wish = wish.filled(recorded)
     oddities = Oddities()
@@ -162,7 +190,7 @@ def observe(wish: Wish, is_new: bool = False) -> Observation:
         damaged=tuple(damaged),
         owners=record.owners(wish.name, KIND),
         damaged_records=tuple(broken),
-        instead=() if functions else tuple(oddities.attempt(mdev_parents.why_none) or ()),
+        instead=() if functions else tuple(oddities.attempt(vgpu_readiness.why_none) or ()),
     )
     seen = replace(seen, active=_active(wish, seen, own), oddities=tuple(oddities.warnings))
     seen = replace(seen, holders=_held(wish, seen))
