@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from conftest import ROOT, Host, definitions, running
 from plays import play
 from vhbas import kept, vports
@@ -32,3 +33,13 @@ def test_the_life_of_a_vhba(fc: Host, tmp_path: Path) -> None:
 def test_the_life_of_functions_and_their_drivers(start: Callable[..., Host], tmp_path: Path) -> None:
     card = {"card": "0000:3b:00.0", "card_driver": "iavf"}
     assert "failed=0" in play(start("functions"), PLAYBOOKS / "functions.yml", tmp_path, **card)
+
+
+@pytest.mark.parametrize("scenario", ["nvidia-sriov", "nvidia-vfio-small"])
+def test_the_life_of_a_pool_of_vgpus(start: Callable[..., Host], tmp_path: Path, scenario: str) -> None:
+    """One playbook for both frameworks."""
+    host = start(scenario)
+    before = host.state()
+    card = {"card": "pci_0000_06_00_0", "type": "NVIDIA A16-4Q", "total": 4}
+    assert "failed=0" in play(host, PLAYBOOKS / "vgpu_pool.yml", tmp_path, **card)
+    assert host.state() == before
