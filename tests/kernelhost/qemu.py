@@ -29,6 +29,8 @@ SPARE_DISKS = ("nvme", "usb", "scsi")
 SPARE_DISK_SIZE = 64 * 1024 * 1024
 # As device_add takes it too, so that a test can plug it in again.
 NETWORK_CARD = {"driver": "igb", "id": "igb0", "bus": "port3", "netdev": "network", "mac": "52:54:00:00:00:03"}
+# The module nvidiasim makes it a GPU, whenever it comes.
+GRAPHICS_CARD = {"driver": "igb", "id": "igb1", "bus": "port4", "mac": "52:54:00:00:00:04"}
 # A kernel that KVM can run says its first words within a second; one that it cannot never does.
 PROBE_FIRST_SIGN = 10.0
 PROBE_LIMIT = 60.0
@@ -62,7 +64,7 @@ def command(emulator: Emulator, image: Image, accelerator: str, state: Path, por
         ["-device", "virtio-scsi-pci,id=scsi0", "-drive", spare["scsi"]],
         ["-device", "scsi-hd,drive=scsi,bus=scsi0.0,wwn=0x5000c500a1b2c3d4,serial=SCSI0001"],
         # What is added last leaves the addresses of all others as they are.
-        ["-device", "pcie-root-port,id=port4,slot=4,chassis=4", "-device", "igb,bus=port4,mac=52:54:00:00:00:04"],
+        ["-device", "pcie-root-port,id=port4,slot=4,chassis=4", "-device", _words(GRAPHICS_CARD)],
     ]
     arguments = f"{KERNEL_ARGUMENTS} kernelhost.key={public_key}"
     serial = ["-serial", f"file:{state / 'serial.log'}"]

@@ -14,6 +14,7 @@ import pytest
 
 from .machine import Machine
 from .playbooks import Playbooks
+from .qemu import GRAPHICS_CARD
 
 pytestmark = pytest.mark.every_release
 
@@ -413,6 +414,23 @@ def test_sriov_has_the_tool_make_the_functions(playbooks: Playbooks) -> None:
             {"hostdev.nodedev.sriov": {**sriov, "state": "absent", "force": True}},
         ]
     )
+
+
+# Its driver, once it has one or a minute is over.
+PLUGGED_IN = r"""
+deadline = time.monotonic() + 60
+while link(CARD, "driver") is None and time.monotonic() < deadline:
+    time.sleep(0.2)
+print(json.dumps({"driver": link(CARD, "driver"), "functions": functions()}))
+"""
+
+
+def test_a_card_that_is_plugged_in_has_its_driver(machine: Machine) -> None:
+    machine.run(f"{SRIOV_MANAGE} -e {CARD}")
+    machine.monitor("device_del", id=GRAPHICS_CARD["id"])
+    machine.run(f"timeout 60 sh -c 'while test -e /sys/bus/pci/devices/{CARD}; do sleep 0.2; done'")
+    machine.plug_in(GRAPHICS_CARD)
+    assert observe(machine, PLUGGED_IN) == {"driver": "nvidia", "functions": []}
 
 
 def test_after_a_boot_the_card_has_its_driver_and_no_functions(machine: Machine) -> None:
