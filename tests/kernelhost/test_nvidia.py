@@ -168,8 +168,7 @@ seen["beyond"] = write(2, PLACEMENT, "8\n")
 seen["none"] = [write(2, PLACEMENT, "65535\n"), write(2, TYPE, "11\n"), read(2, PLACEMENT)]
 seen["of a type"] = write(2, PLACEMENT, "3\n")
 seen["busy"] = said("nvidia-smi", "vgpu", "-shm", "0", "-i", "0")
-said("/usr/lib/nvidia/sriov-manage", "-d", "ALL")
-seen["after"] = mode()
+seen["after"] = [said("/usr/lib/nvidia/sriov-manage", "-d", "ALL")[0], mode()]
 print(json.dumps(seen))
 """
 
@@ -188,6 +187,7 @@ seen["unknown card"] = said("nvidia-smi", "-q", "-i", "0000:05:00.0")
 seen["unknown words"] = said("nvidia-smi", "vgpu", "--frobnicate")
 network = [said("/usr/lib/nvidia/sriov-manage", "-e", "0000:03:00.0")[0], link("0000:03:00.0", "virtfn0")]
 seen["another card"] = [*network, link("0000:03:00.0", "driver")]
+seen["no card"] = said("/usr/lib/nvidia/sriov-manage", "-e", "0000:05:00.0")
 said("/usr/lib/nvidia/sriov-manage", "-d", CARD)
 print(json.dumps(seen))
 """
@@ -332,7 +332,7 @@ PLACEMENTS: dict[str, Any] = {
     "of a type": "EIO",
     "busy": [19, f"Unable to set vGPU heterogeneous mode for GPU 0000{CARD}: In use by another client"],
     # The tool that makes functions, and removes them, ends it.
-    "after": ["Disabled"],
+    "after": [0, ["Disabled"]],
 }
 
 
@@ -368,6 +368,7 @@ TOLD: dict[str, Any] = {
     "unknown words": [2, "Invalid combination of input arguments. Please run 'nvidia-smi -h' for help."],
     # No GPU: nothing is done, and the exit code is 0.
     "another card": [0, None, "igb"],
+    "no card": [1, "0000:05:00.0: no such device"],
 }
 
 
