@@ -50,7 +50,7 @@ EXCLUDED = (
     "sound",
 )
 SAMPLES = ("mbochs", "mdpy", "mtty")
-OWN_MODULES = ("fcmaxnpiv", "vgpusim")
+OWN_MODULES = ("fcmaxnpiv", "nvidiasim", "vgpusim")
 # Where the modules are built, in the chroot.
 BUILD = "build"
 # What the packages' maintainer scripts would have made.

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +34,7 @@ CONNECT_LIMIT = 60
 # A probe that the guest missed while it had no network is answered late or never: better to ask again.
 GREETING_LIMIT = 5.0
 MONITOR_LIMIT = 30.0
+PLUG_LIMIT = 60.0
 POLL_SECONDS = 0.5
 # A Unix socket's path has at most 107 characters, and ssh adds a random suffix while it makes one.
 SOCKET_PATH_LIMIT = 85
@@ -188,6 +190,18 @@ class Machine:
                 stream.readline()
                 _ask(stream, "qmp_capabilities", {})
                 return _ask(stream, command, arguments)
+
+    def plug_in(self, device: Mapping[str, str]) -> None:
+        """Have QEMU add a device with these properties, as soon as it has forgotten one that was unplugged."""
+        deadline = time.monotonic() + PLUG_LIMIT
+        while True:
+            try:
+                self.monitor("device_add", **device)
+                return
+            except KernelhostError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_SECONDS)
 
     def down(self) -> bool:
         """Power off, by force when the guest does not within POWEROFF_LIMIT. False if nothing was running."""

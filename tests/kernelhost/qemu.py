@@ -29,6 +29,8 @@ SPARE_DISKS = ("nvme", "usb", "scsi")
 SPARE_DISK_SIZE = 64 * 1024 * 1024
 # As device_add takes it too, so that a test can plug it in again.
 NETWORK_CARD = {"driver": "igb", "id": "igb0", "bus": "port3", "netdev": "network", "mac": "52:54:00:00:00:03"}
+# The module nvidiasim makes it a GPU, whenever it comes.
+GRAPHICS_CARD = {"driver": "igb", "id": "igb1", "bus": "port4", "mac": "52:54:00:00:00:04"}
 # A kernel that KVM can run says its first words within a second; one that it cannot never does.
 PROBE_FIRST_SIGN = 10.0
 PROBE_LIMIT = 60.0
@@ -47,7 +49,7 @@ def command(emulator: Emulator, image: Image, accelerator: str, state: Path, por
         ["-device", "virtio-net-pci,netdev=management,mac=52:54:00:00:00:01"],
         ["-device", "virtio-rng-pci"],
         # Behind their own root ports the functions have fixed addresses: NVMe 0000:01:00.0, e1000e 0000:02:00.0,
-        # the network card 0000:03:00.0.
+        # the network card 0000:03:00.0, and the one that is a GPU for the guest 0000:04:00.0.
         ["-device", "pcie-root-port,id=port1,slot=1,chassis=1"],
         ["-device", "pcie-root-port,id=port2,slot=2,chassis=2"],
         ["-device", "nvme-subsys,id=subsystem0"],
@@ -61,6 +63,8 @@ def command(emulator: Emulator, image: Image, accelerator: str, state: Path, por
         ["-device", "virtio-gpu-pci"],
         ["-device", "virtio-scsi-pci,id=scsi0", "-drive", spare["scsi"]],
         ["-device", "scsi-hd,drive=scsi,bus=scsi0.0,wwn=0x5000c500a1b2c3d4,serial=SCSI0001"],
+        # What is added last leaves the addresses of all others as they are.
+        ["-device", "pcie-root-port,id=port4,slot=4,chassis=4", "-device", _words(GRAPHICS_CARD)],
     ]
     arguments = f"{KERNEL_ARGUMENTS} kernelhost.key={public_key}"
     serial = ["-serial", f"file:{state / 'serial.log'}"]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from . import qemu
 from .machine import Machine
 from .playbooks import ROOT, Playbooks
-from .steps import KernelhostError
 
 NVME, CARD = "0000:01:00.0", "0000:03:00.0"
 FUNCTIONS = ["0000:03:10.0", "0000:03:10.2", "0000:03:10.4", "0000:03:10.6"]
@@ -100,19 +98,6 @@ def engine(machine: Machine, playbooks: Playbooks) -> Iterator[None]:
 def test_their_life(playbooks: Playbooks) -> None:
     playbook = ROOT / "tests" / "integration" / "functions.yml"
     assert "failed=0" in playbooks.run(playbook, card=CARD, card_driver="igbvf")
-
-
-def plug_in(machine: Machine) -> None:
-    """Plug the card in, as soon as QEMU has forgotten the one that was there."""
-    deadline = time.monotonic() + LIMIT
-    while True:
-        try:
-            machine.monitor("device_add", **qemu.NETWORK_CARD)
-            return
-        except KernelhostError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
 
 
 def sriov(**wish: Any) -> dict[str, Any]:
@@ -213,7 +198,7 @@ def test_a_card_whose_functions_are_all_of_them_again_after_a_boot(machine: Mach
             assert (function["address"], function["vlan_list"][0]["vlan"]) == (MAC, 100)
         machine.monitor("device_del", id="igb0")
         machine.run(f"timeout {LIMIT} sh -c 'while test -e {DEVICES}/{CARD}; do sleep 0.2; done'")
-        plug_in(machine)
+        machine.plug_in(qemu.NETWORK_CARD)
         seen = observe(machine, 4, drivers)
         assert (seen["functions"], seen["mdevs"]) == (drivers, [UUID]), seen["journal"]
     finally:

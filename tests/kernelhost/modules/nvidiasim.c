@@ -1,0 +1,701 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * nvidiasim - a PCI driver for tests whose virtual functions are vGPUs by themselves
+ *
+ * Its driver is called "nvidia", and it imitates in sysfs what NVIDIA's driver
+ * shows of cards with the vendor-specific VFIO framework: below a virtual
+ * function the folder nvidia/ appears some time after the driver has bound it.
+ * Writing the id of a type to current_vgpu_type makes the function a VFIO device
+ * for a guest, 0 ends that. The functions of a card share its framebuffer.
+ *
+ * The parameter "card" is the address of one physical function, which the module
+ * gives the ids of an NVIDIA card, and so its virtual functions: in the kernel's
+ * memory, where sysfs reads them, not in the config space. By driver_override
+ * the driver takes any other.
+ *
+ * The folder nvidiasim/ of a physical function has what no real card has there:
+ * what the tests' nvidia-smi asks and sets.
+ */
+
+#include <linux/atomic.h>
+#include <linux/bits.h>
+#include <linux/device.h>
+#include <linux/jiffies.h>
+#include <linux/kernel.h>
+#include <linux/kobject.h>
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/mutex.h>
+#include <linux/notifier.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
+#include <linux/version.h>
+#include <linux/vfio.h>
+#include <linux/vfio_pci_core.h>
+#include <linux/workqueue.h>
+
+/* What a card has to give, in units of the smallest type, and MiB of one unit. */
+#define NVIDIASIM_CAPACITY	8
+#define NVIDIASIM_UNIT_MIB	1024
+#define NVIDIASIM_PARAMS_SIZE	256
+#define NVIDIASIM_NUMBER_SIZE	16
+#define NVIDIASIM_NO_PLACEMENT	65535
+#define NVIDIASIM_NO_INSTANCE	U32_MAX
+/* Of the disguise: the device id of an L40S, and its class, 3D controller. */
+#define NVIDIASIM_DEVICE_ID	0x26b9
+#define NVIDIASIM_CLASS		(PCI_CLASS_DISPLAY_3D << 8)
+
+static char *card_address = "";
+module_param_named(card, card_address, charp, 0444);
+MODULE_PARM_DESC(card, "address of the physical function that gets the ids of an NVIDIA card");
+
+static unsigned int delay = 2000;
+module_param(delay, uint, 0644);
+MODULE_PARM_DESC(delay, "milliseconds from the binding of a virtual function to its folder nvidia/");
+
+/* The names are vgpusim's, so that one wish fits both. */
+static const struct nvidiasim_type {
+	u32 id;
+	const char *name;
+	unsigned int units;
+} nvidiasim_types[] = {
+	{ .id = 11, .name = "SIM V100-1Q", .units = 1 },
+	{ .id = 12, .name = "SIM V100-4Q", .units = 4 },
+	{ .id = 13, .name = "SIM V100-8Q", .units = 8 },
+};
+
+/* A physical function. */
+struct nvidiasim_card {
+	struct mutex lock;		/* protects all here, and what its functions have */
+	struct list_head functions;
+	bool heterogeneous;		/* types of several sizes at the same time */
+};
+
+/* What a virtual function with a type is for VFIO; vfio_alloc_device() wants "core" first. */
+struct nvidiasim_vfio {
+	struct vfio_pci_core_device core;
+	atomic_t users;			/* -1 once it is being taken away */
+};
+
+/* A virtual function. */
+struct nvidiasim_function {
+	struct kobject kobj;		/* the folder nvidia/ */
+	struct list_head node;
+	struct nvidiasim_card *card;
+	struct pci_dev *pdev;
+	struct delayed_work appearance;
+	const struct nvidiasim_type *type;
+	struct nvidiasim_vfio *vfio;	/* there if type is */
+	unsigned int start;		/* the first unit that the type takes */
+	u32 wanted;			/* what was written to placement_id */
+	char params[NVIDIASIM_PARAMS_SIZE];
+};
+
+/* What is left of a card */
+
+static const struct nvidiasim_type *nvidiasim_find_type(u32 id)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(nvidiasim_types); i++) {
+		if (nvidiasim_types[i].id == id)
+			return &nvidiasim_types[i];
+	}
+	return NULL;
+}
+
+static unsigned long nvidiasim_units(const struct nvidiasim_type *type, unsigned int start)
+{
+	return GENMASK(start + type->units - 1, start);
+}
+
+/*
+ * The first unit of a place for one more of this type, or -EIO. A type lies at
+ * multiples of its size, in a homogeneous card beside types of its size only.
+ */
+static int nvidiasim_place(struct nvidiasim_card *card, const struct nvidiasim_type *type, u32 wanted)
+{
+	struct nvidiasim_function *function;
+	unsigned long taken = 0;
+	unsigned int start;
+
+	list_for_each_entry(function, &card->functions, node) {
+		if (!function->type)
+			continue;
+		if (!card->heterogeneous && function->type->units != type->units)
+			return -EIO;
+		taken |= nvidiasim_units(function->type, function->start);
+	}
+	for (start = 0; start + type->units <= NVIDIASIM_CAPACITY; start += type->units) {
+		if (wanted != NVIDIASIM_NO_PLACEMENT && wanted != start)
+			continue;
+		if (!(taken & nvidiasim_units(type, start)))
+			return start;
+	}
+	return -EIO;
+}
+
+/* VFIO */
+
+static struct nvidiasim_vfio *to_nvidiasim_vfio(struct vfio_device *vdev)
+{
+	return container_of(vdev, struct nvidiasim_vfio, core.vdev);
+}
+
+static int nvidiasim_open_device(struct vfio_device *vdev)
+{
+	struct nvidiasim_vfio *vfio = to_nvidiasim_vfio(vdev);
+	int ret;
+
+	/* No lock of the card's: whoever takes the device away holds it, and waits for this function. */
+	if (!atomic_inc_unless_negative(&vfio->users))
+		return -EBUSY;
+	ret = vfio_pci_core_enable(&vfio->core);
+	if (ret) {
+		atomic_dec(&vfio->users);
+		return ret;
+	}
+	vfio_pci_core_finish_enable(&vfio->core);
+	return 0;
+}
+
+static void nvidiasim_close_device(struct vfio_device *vdev)
+{
+	vfio_pci_core_close_device(vdev);
+	atomic_dec(&to_nvidiasim_vfio(vdev)->users);
+}
+
+static const struct vfio_device_ops nvidiasim_vfio_ops = {
+	.name = "nvidiasim",
+	.init = vfio_pci_core_init_dev,
+	.release = vfio_pci_core_release_dev,
+	.open_device = nvidiasim_open_device,
+	.close_device = nvidiasim_close_device,
+	.ioctl = vfio_pci_core_ioctl,
+	.device_feature = vfio_pci_core_ioctl_feature,
+	.read = vfio_pci_core_read,
+	.write = vfio_pci_core_write,
+	.mmap = vfio_pci_core_mmap,
+	.request = vfio_pci_core_request,
+	.match = vfio_pci_core_match,
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	/* Without these, a kernel that has iommufd registers no device. */
+	.bind_iommufd = vfio_iommufd_physical_bind,
+	.unbind_iommufd = vfio_iommufd_physical_unbind,
+	.attach_ioas = vfio_iommufd_physical_attach_ioas,
+	.detach_ioas = vfio_iommufd_physical_detach_ioas,
+#endif
+};
+
+static int nvidiasim_register(struct nvidiasim_function *function)
+{
+	struct device *dev = &function->pdev->dev;
+	struct nvidiasim_vfio *vfio;
+	int ret;
+
+	/* A new one each time: a struct device is never registered twice. */
+	vfio = vfio_alloc_device(nvidiasim_vfio, core.vdev, dev, &nvidiasim_vfio_ops);
+	if (IS_ERR(vfio))
+		return PTR_ERR(vfio);
+	dev_set_drvdata(dev, &vfio->core);
+	ret = vfio_pci_core_register_device(&vfio->core);
+	if (ret) {
+		dev_set_drvdata(dev, NULL);
+		vfio_put_device(&vfio->core.vdev);
+		return ret;
+	}
+	function->vfio = vfio;
+	return 0;
+}
+
+static void nvidiasim_unregister(struct nvidiasim_function *function)
+{
+	vfio_pci_core_unregister_device(&function->vfio->core);
+	dev_set_drvdata(&function->pdev->dev, NULL);
+	vfio_put_device(&function->vfio->core.vdev);
+	function->vfio = NULL;
+}
+
+/* The folder nvidia/ of a virtual function */
+
+static struct nvidiasim_function *to_nvidiasim_function(struct kobject *kobj)
+{
+	return container_of(kobj, struct nvidiasim_function, kobj);
+}
+
+static bool nvidiasim_in_use(struct nvidiasim_function *function)
+{
+	return function->vfio && atomic_read(&function->vfio->users) > 0;
+}
+
+/* A number with space around it, or -EINVAL. */
+static int nvidiasim_number(const char *buf, u32 *number)
+{
+	char text[NVIDIASIM_NUMBER_SIZE];
+
+	if (strscpy(text, skip_spaces(buf), sizeof(text)) < 0)
+		return -EINVAL;
+	return kstrtou32(strim(text), 0, number) ? -EINVAL : 0;
+}
+
+static ssize_t creatable_vgpu_types_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	struct nvidiasim_function *function = to_nvidiasim_function(kobj);
+	unsigned int i;
+	int len;
+
+	len = sysfs_emit(buf, "%-5s : %s\n", "ID", "vGPU Name");
+	mutex_lock(&function->card->lock);
+	for (i = 0; i < ARRAY_SIZE(nvidiasim_types) && !function->type; i++) {
+		const struct nvidiasim_type *type = &nvidiasim_types[i];
+
+		if (nvidiasim_place(function->card, type, NVIDIASIM_NO_PLACEMENT) >= 0)
+			len += sysfs_emit_at(buf, len, "%-5u : %s\n", type->id, type->name);
+	}
+	mutex_unlock(&function->card->lock);
+	return len;
+}
+
+static ssize_t current_vgpu_type_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	struct nvidiasim_function *function = to_nvidiasim_function(kobj);
+	u32 id;
+
+	mutex_lock(&function->card->lock);
+	id = function->type ? function->type->id : 0;
+	mutex_unlock(&function->card->lock);
+	return sysfs_emit(buf, "%u\n", id);
+}
+
+static int nvidiasim_set_type(struct nvidiasim_function *function, u32 id)
+{
+	const struct nvidiasim_type *type = nvidiasim_find_type(id);
+	int start, ret;
+
+	if (!type || function->type)
+		return -EIO;
+	start = nvidiasim_place(function->card, type, function->wanted);
+	if (start < 0)
+		return start;
+	ret = nvidiasim_register(function);
+	if (ret)
+		return ret;
+	function->type = type;
+	function->start = start;
+	return 0;
+}
+
+static int nvidiasim_clear_type(struct nvidiasim_function *function)
+{
+	if (function->vfio) {
+		/* From here on nobody can open it, so taking it away waits for nobody. */
+		if (atomic_cmpxchg(&function->vfio->users, 0, -1))
+			return -EPERM;
+		nvidiasim_unregister(function);
+	}
+	function->type = NULL;
+	function->wanted = NVIDIASIM_NO_PLACEMENT;
+	function->params[0] = '\0';
+	return 0;
+}
+
+static ssize_t current_vgpu_type_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf,
+				       size_t count)
+{
+	struct nvidiasim_function *function = to_nvidiasim_function(kobj);
+	u32 id;
+	int ret;
+
+	ret = nvidiasim_number(buf, &id);
+	if (ret)
+		return ret;
+	mutex_lock(&function->card->lock);
+	if (nvidiasim_in_use(function))
+		ret = -EPERM;
+	else
+		ret = id ? nvidiasim_set_type(function, id) : nvidiasim_clear_type(function);
+	mutex_unlock(&function->card->lock);
+	return ret ?: count;
+}
+
+static ssize_t vgpu_params_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	struct nvidiasim_function *function = to_nvidiasim_function(kobj);
+	int len;
+
+	mutex_lock(&function->card->lock);
+	len = sysfs_emit(buf, "%s\n", function->params);
+	mutex_unlock(&function->card->lock);
+	return len;
+}
+
+static ssize_t vgpu_params_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf, size_t count)
+{
+	struct nvidiasim_function *function = to_nvidiasim_function(kobj);
+	ssize_t ret = count;
+
+	if (!count || count > NVIDIASIM_PARAMS_SIZE)
+		return -EINVAL;
+	mutex_lock(&function->card->lock);
+	if (!function->type || nvidiasim_in_use(function))
+		ret = -EPERM;
+	else
+		/* The last character is lost, whatever it is. */
+		strscpy(function->params, buf, count);
+	mutex_unlock(&function->card->lock);
+	return ret;
+}
+
+static ssize_t placement_id_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	struct nvidiasim_function *function = to_nvidiasim_function(kobj);
+	u32 id;
+
+	mutex_lock(&function->card->lock);
+	id = function->type && function->card->heterogeneous ? function->start : function->wanted;
+	mutex_unlock(&function->card->lock);
+	return sysfs_emit(buf, "%u\n", id);
+}
+
+static ssize_t placement_id_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf, size_t count)
+{
+	struct nvidiasim_function *function = to_nvidiasim_function(kobj);
+	u32 id;
+	int ret;
+
+	ret = nvidiasim_number(buf, &id);
+	if (ret)
+		return ret;
+	mutex_lock(&function->card->lock);
+	if (nvidiasim_in_use(function))
+		ret = -EPERM;
+	else if (function->type)
+		ret = -EIO;
+	else if (id != NVIDIASIM_NO_PLACEMENT && (!function->card->heterogeneous || id >= NVIDIASIM_CAPACITY))
+		ret = -EINVAL;
+	else
+		function->wanted = id;
+	mutex_unlock(&function->card->lock);
+	return ret ?: count;
+}
+
+static ssize_t gpu_instance_id_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", NVIDIASIM_NO_INSTANCE);
+}
+
+static ssize_t gpu_instance_id_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf, size_t count)
+{
+	u32 id;
+	int ret;
+
+	ret = nvidiasim_number(buf, &id);
+	if (ret)
+		return ret;
+	/* The card has no GPU instances. */
+	return id == NVIDIASIM_NO_INSTANCE ? count : -EIO;
+}
+
+static ssize_t warm_update_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "0\n");
+}
+
+static ssize_t warm_update_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf, size_t count)
+{
+	/* It is for who updates the driver; that this came is a fault, which is kept here. */
+	pci_err(to_nvidiasim_function(kobj)->pdev, "warm_update was written\n");
+	return -EIO;
+}
+
+static struct kobj_attribute creatable_vgpu_types_attr = __ATTR_RO(creatable_vgpu_types);
+static struct kobj_attribute current_vgpu_type_attr = __ATTR_RW(current_vgpu_type);
+static struct kobj_attribute vgpu_params_attr = __ATTR_RW(vgpu_params);
+static struct kobj_attribute placement_id_attr = __ATTR_RW(placement_id);
+static struct kobj_attribute gpu_instance_id_attr = __ATTR_RW(gpu_instance_id);
+static struct kobj_attribute warm_update_attr = __ATTR_RW(warm_update);
+
+static struct attribute *nvidiasim_function_attrs[] = {
+	&creatable_vgpu_types_attr.attr,
+	&current_vgpu_type_attr.attr,
+	&vgpu_params_attr.attr,
+	&placement_id_attr.attr,
+	&gpu_instance_id_attr.attr,
+	&warm_update_attr.attr,
+	NULL,
+};
+ATTRIBUTE_GROUPS(nvidiasim_function);
+
+static void nvidiasim_function_free(struct kobject *kobj)
+{
+	kfree(to_nvidiasim_function(kobj));
+}
+
+static struct kobj_type nvidiasim_function_ktype = {
+	.release = nvidiasim_function_free,
+	.sysfs_ops = &kobj_sysfs_ops,
+	.default_groups = nvidiasim_function_groups,
+};
+
+static void nvidiasim_appear(struct work_struct *work)
+{
+	struct nvidiasim_function *function =
+		container_of(to_delayed_work(work), struct nvidiasim_function, appearance);
+
+	if (kobject_add(&function->kobj, &function->pdev->dev.kobj, "nvidia"))
+		pci_err(function->pdev, "no folder nvidia\n");
+}
+
+/* The folder nvidiasim/ of a physical function */
+
+static ssize_t heterogeneous_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct nvidiasim_card *card = dev_get_drvdata(dev);
+
+	return sysfs_emit(buf, "%d\n", READ_ONCE(card->heterogeneous));
+}
+
+static ssize_t heterogeneous_store(struct device *dev, struct device_attribute *attr, const char *buf, size_t count)
+{
+	struct nvidiasim_card *card = dev_get_drvdata(dev);
+	struct nvidiasim_function *function;
+	bool heterogeneous;
+	int ret;
+
+	ret = kstrtobool(buf, &heterogeneous);
+	if (ret)
+		return ret;
+	mutex_lock(&card->lock);
+	list_for_each_entry(function, &card->functions, node) {
+		if (function->type)
+			ret = -EBUSY;
+	}
+	if (!ret)
+		WRITE_ONCE(card->heterogeneous, heterogeneous);
+	mutex_unlock(&card->lock);
+	return ret ?: count;
+}
+static DEVICE_ATTR_RW(heterogeneous);
+
+/* A line a type: id, MiB, the most that a card takes, whether one more fits now, name. */
+static ssize_t types_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct nvidiasim_card *card = dev_get_drvdata(dev);
+	unsigned int i;
+	int len = 0;
+
+	mutex_lock(&card->lock);
+	for (i = 0; i < ARRAY_SIZE(nvidiasim_types); i++) {
+		const struct nvidiasim_type *type = &nvidiasim_types[i];
+
+		len += sysfs_emit_at(buf, len, "%u %u %u %d %s\n", type->id, type->units * NVIDIASIM_UNIT_MIB,
+				     NVIDIASIM_CAPACITY / type->units,
+				     nvidiasim_place(card, type, NVIDIASIM_NO_PLACEMENT) >= 0, type->name);
+	}
+	mutex_unlock(&card->lock);
+	return len;
+}
+static DEVICE_ATTR_RO(types);
+
+/* A line for each virtual function that a guest has: its address, and the id of its type. */
+static ssize_t active_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct nvidiasim_card *card = dev_get_drvdata(dev);
+	struct nvidiasim_function *function;
+	int len = 0;
+
+	mutex_lock(&card->lock);
+	list_for_each_entry(function, &card->functions, node) {
+		if (nvidiasim_in_use(function))
+			len += sysfs_emit_at(buf, len, "%s %u\n", pci_name(function->pdev), function->type->id);
+	}
+	mutex_unlock(&card->lock);
+	return len;
+}
+static DEVICE_ATTR_RO(active);
+
+static struct attribute *nvidiasim_card_attrs[] = {
+	&dev_attr_heterogeneous.attr,
+	&dev_attr_types.attr,
+	&dev_attr_active.attr,
+	NULL,
+};
+
+static const struct attribute_group nvidiasim_card_group = {
+	.name = "nvidiasim",
+	.attrs = nvidiasim_card_attrs,
+};
+
+/* The driver */
+
+static struct pci_driver nvidiasim_driver;
+
+static int nvidiasim_probe_card(struct pci_dev *pdev)
+{
+	struct nvidiasim_card *card;
+	int ret;
+
+	ret = pcim_enable_device(pdev);
+	if (ret)
+		return ret;
+	card = devm_kzalloc(&pdev->dev, sizeof(*card), GFP_KERNEL);
+	if (!card)
+		return -ENOMEM;
+	mutex_init(&card->lock);
+	INIT_LIST_HEAD(&card->functions);
+	pci_set_drvdata(pdev, card);
+	return sysfs_create_group(&pdev->dev.kobj, &nvidiasim_card_group);
+}
+
+static int nvidiasim_probe_function(struct pci_dev *pdev)
+{
+	struct nvidiasim_card *card = pci_iov_get_pf_drvdata(pdev, &nvidiasim_driver);
+	struct nvidiasim_function *function;
+
+	if (IS_ERR(card))
+		return -ENODEV;
+	function = kzalloc(sizeof(*function), GFP_KERNEL);
+	if (!function)
+		return -ENOMEM;
+	kobject_init(&function->kobj, &nvidiasim_function_ktype);
+	function->card = card;
+	function->pdev = pdev;
+	function->wanted = NVIDIASIM_NO_PLACEMENT;
+	INIT_DELAYED_WORK(&function->appearance, nvidiasim_appear);
+	mutex_lock(&card->lock);
+	list_add_tail(&function->node, &card->functions);
+	mutex_unlock(&card->lock);
+	schedule_delayed_work(&function->appearance, msecs_to_jiffies(delay));
+	return 0;
+}
+
+static int nvidiasim_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	return pdev->is_virtfn ? nvidiasim_probe_function(pdev) : nvidiasim_probe_card(pdev);
+}
+
+static struct nvidiasim_function *nvidiasim_find_function(struct nvidiasim_card *card, struct pci_dev *pdev)
+{
+	struct nvidiasim_function *function, *found = NULL;
+
+	mutex_lock(&card->lock);
+	list_for_each_entry(function, &card->functions, node) {
+		if (function->pdev == pdev)
+			found = function;
+	}
+	mutex_unlock(&card->lock);
+	return found;
+}
+
+static void nvidiasim_remove_function(struct pci_dev *pdev)
+{
+	struct nvidiasim_card *card = pci_iov_get_pf_drvdata(pdev, &nvidiasim_driver);
+	struct nvidiasim_function *function;
+
+	/* A card's functions go before its driver lets it go. */
+	if (WARN_ON(IS_ERR(card)))
+		return;
+	function = nvidiasim_find_function(card, pdev);
+	cancel_delayed_work_sync(&function->appearance);
+	if (function->kobj.state_in_sysfs)
+		kobject_del(&function->kobj);
+	/* Nobody writes any more. As long as a guest has the device, this waits, without the card's lock. */
+	if (function->vfio)
+		nvidiasim_unregister(function);
+	mutex_lock(&card->lock);
+	list_del(&function->node);
+	mutex_unlock(&card->lock);
+	kobject_put(&function->kobj);
+}
+
+static void nvidiasim_remove_card(struct pci_dev *pdev)
+{
+	sysfs_remove_group(&pdev->dev.kobj, &nvidiasim_card_group);
+	/* They use what is freed after this. */
+	pci_disable_sriov(pdev);
+}
+
+static void nvidiasim_remove(struct pci_dev *pdev)
+{
+	if (pdev->is_virtfn)
+		nvidiasim_remove_function(pdev);
+	else
+		nvidiasim_remove_card(pdev);
+}
+
+static const struct pci_device_id nvidiasim_ids[] = {
+	{
+		PCI_DEVICE(PCI_VENDOR_ID_NVIDIA, PCI_ANY_ID),
+		.class = NVIDIASIM_CLASS,
+		.class_mask = ~0,
+	},
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, nvidiasim_ids);
+
+static struct pci_driver nvidiasim_driver = {
+	.name = "nvidia",
+	.id_table = nvidiasim_ids,
+	.probe = nvidiasim_probe,
+	.remove = nvidiasim_remove,
+	.sriov_configure = pci_sriov_configure_simple,
+	/* Their memory is a guest's to reach while one has them, not the driver's. */
+	.driver_managed_dma = true,
+};
+
+/* The disguise of the card that "card" names, and of its functions as they come. */
+static bool nvidiasim_disguise(struct pci_dev *pdev)
+{
+	if (strcmp(pci_name(pci_physfn(pdev)), card_address))
+		return false;
+	pdev->vendor = PCI_VENDOR_ID_NVIDIA;
+	pdev->device = NVIDIASIM_DEVICE_ID;
+	pdev->class = NVIDIASIM_CLASS;
+	return true;
+}
+
+/* Comes before a device's uevent, and before a driver is looked for. */
+static int nvidiasim_notify(struct notifier_block *block, unsigned long action, void *data)
+{
+	if (action == BUS_NOTIFY_ADD_DEVICE)
+		nvidiasim_disguise(to_pci_dev(data));
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block nvidiasim_notifier = {
+	.notifier_call = nvidiasim_notify,
+};
+
+static int __init nvidiasim_init(void)
+{
+	struct pci_dev *pdev = NULL;
+	int ret;
+
+	ret = bus_register_notifier(&pci_bus_type, &nvidiasim_notifier);
+	if (ret)
+		return ret;
+	for_each_pci_dev(pdev) {
+		/* The driver of what it was before may have been quicker. */
+		if (nvidiasim_disguise(pdev))
+			device_release_driver(&pdev->dev);
+	}
+	ret = pci_register_driver(&nvidiasim_driver);
+	if (ret)
+		bus_unregister_notifier(&pci_bus_type, &nvidiasim_notifier);
+	return ret;
+}
+
+static void __exit nvidiasim_exit(void)
+{
+	pci_unregister_driver(&nvidiasim_driver);
+	bus_unregister_notifier(&pci_bus_type, &nvidiasim_notifier);
+}
+
+module_init(nvidiasim_init);
+module_exit(nvidiasim_exit);
+
+MODULE_DESCRIPTION("Virtual functions that are vGPUs, as NVIDIA's driver shows them, for tests");
+MODULE_LICENSE("GPL");
