@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vGPUs by playbooks on a real kernel: one playbook for both frameworks, at boot, with a reloaded driver, in guests.
+
+Those that are functions are of the stand-in for NVIDIA's driver, the mediated devices of the one that looks alike.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .machine import Machine
+from .playbooks import ROOT, Playbooks
+from .qemu import GRAPHICS_CARD
+
+CARD, MEDIATED = "0000:04:00.0", "0000:02:00.0"
+NAMES = {"vfio": "pci_0000_04_00_0", "mdev": "pci_0000_02_00_0"}
+TYPE = "SIM V100-1Q"
+DEVICES = "/sys/bus/pci/devices"
+LIMIT = 120
+DOMAIN = """
+<domain type="qemu">
+  <name>desk</name>
+  <memory unit="MiB">64</memory>
+  <os><type machine="q35">hvm</type></os>
+  <devices>{devices}</devices>
+</domain>
+"""
+# What there is of both, once so many functions are vGPUs and so many mediated devices are there.
+OBSERVE = r"""
+import json, os, subprocess, sys, time
+
+CARD, functions, mediated, seconds = json.loads(sys.argv[1])
+DEVICES = "/sys/bus/pci/devices/"
+
+def text(path):
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+def vgpus():
+    folder = DEVICES + CARD
+    links = [folder + "/virtfn%d" % index for index in range(8)]
+    return [text(link + "/nvidia/current_vgpu_type") for link in links if os.path.exists(link)]
+
+def said(*command):
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
+def busy():
+    jobs = said("systemctl", "list-jobs", "--plain", "nodedev-restore*")
+    units = said("systemctl", "list-units", "--plain", "nodedev-restore*")
+    return "nodedev-restore" in jobs or any(word in units for word in ("activating", " running "))
+
+def done():
+    made = sum(each not in ("", "0") for each in vgpus())
+    return made == functions and len(os.listdir("/sys/bus/mdev/devices")) == mediated and not busy()
+
+deadline = time.monotonic() + seconds
+while not done() and time.monotonic() < deadline:
+    time.sleep(1)
+print(json.dumps({
+    "vgpus": vgpus(),
+    "params": text(DEVICES + CARD + "/virtfn0/nvidia/vgpu_params"),
+    "mdevs": len(os.listdir("/sys/bus/mdev/devices")),
+    "failed": said("systemctl", "--failed", "--plain", "--no-legend"),
+    "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
+}))
+"""
+
+
+def holds(*that: str) -> dict[str, Any]:
+    return {"assert": {"that": [*that], "quiet": True}}
+
+
+def pool(backend: str, **wish: Any) -> dict[str, Any]:
+    """The task for a pool, which is called as its framework is."""
+    return {"hostdev.nodedev.vgpu_pool": {"name": backend, "wait_timeout": 60, **wish}, "register": "made"}
+
+
+def chosen(backend: str, **wish: Any) -> dict[str, Any]:
+    """The same with the card and the type of a new pool."""
+    return pool(backend, type=TYPE, parents={"names": [NAMES[backend]]}, **wish)
+
+
+FUNCTIONS: dict[str, Any] = {"hostdev.nodedev.sriov": {"device": CARD, "numvfs": "max", "wait_timeout": 90}}
+
+
+def observe(machine: Machine, functions: int, mediated: int, before: str = ":") -> dict[str, Any]:
+    arguments = json.dumps([CARD, functions, mediated, LIMIT])
+    answer: dict[str, Any] = json.loads(machine.run(f"{before} && python3 - '{arguments}'", stdin=OBSERVE).stdout)
+    return answer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def engine(machine: Machine, playbooks: Playbooks) -> Iterator[None]:
+    """The boot engine with libvirt's hook and the card's functions, and nothing left of these tests afterwards."""
+    role: dict[str, Any] = {"import_role": {"name": "hostdev.nodedev.persistence"}}
+    playbooks.tasks([{**role, "vars": {"persistence_reload_libvirt": True}}, FUNCTIONS])
+    yield
+    machine.run("virsh destroy desk; virsh undefine desk; rm -f /run/desk.xml", check=False)
+    functions = {"device": CARD, "state": "absent", "force": True, "wait_timeout": 90}
+    gone = [pool(each, state="absent") for each in NAMES]
+    tasks = [*gone, {"hostdev.nodedev.vgpu": {"device": "0000:04:10.2", "state": "absent"}}]
+    playbooks.tasks([*tasks, {"hostdev.nodedev.sriov": functions}, {**role, "vars": {"persistence_state": "absent"}}])
+
+
+@pytest.mark.every_release
+@pytest.mark.parametrize("backend", NAMES)
+def test_the_life_of_a_pool(playbooks: Playbooks, backend: str) -> None:
+    """One playbook on both frameworks."""
+    playbook = ROOT / "tests" / "integration" / "vgpu_pool.yml"
+    assert "failed=0" in playbooks.run(playbook, card=NAMES[backend], type=TYPE, total=8)
+
+
+def test_the_facts(playbooks: Playbooks) -> None:
+    playbooks.tasks(
+        [
+            chosen("vfio", count=2),
+            {"hostdev.nodedev.vgpu_facts": {"parent": CARD}},
+            {"set_fact": {"card": "{{ ansible_facts.vgpu.cards.pci_0000_04_00_0 }}"}},
+            holds(
+                "card.framework == 'vfio' and card.mode == 'SR-IOV' and card.total == 8",
+                "card.functions | length == 8 and card.functions | selectattr('type_id') | length == 2",
+                f"(card.types | selectattr('name', 'eq', '{TYPE}') | first).free == 6",
+            ),
+            pool("vfio", state="absent"),
+        ]
+    )
+
+
+@pytest.mark.every_release
+def test_all_is_back_after_a_boot_and_with_a_reloaded_driver(machine: Machine, playbooks: Playbooks) -> None:
+    """Functions first, by the vendor's tool, then their types, some time later; the same when the card comes anew."""
+    playbooks.tasks(
+        [
+            FUNCTIONS,
+            chosen("vfio", count=3, params="frame_rate_limiter=0"),
+            holds("made.instances | map(attribute='address') | first == '0000:04:10.0'"),
+            chosen("mdev", count=2),
+        ]
+    )
+    machine.reboot()
+    found = [
+        observe(machine, 3, 2),
+        observe(machine, 3, 2, "rmmod nvidiasim && modprobe nvidiasim"),
+    ]
+    machine.monitor("device_del", id=GRAPHICS_CARD["id"])
+    machine.run(f"timeout {LIMIT} sh -c 'while test -e {DEVICES}/{CARD}; do sleep 0.2; done'")
+    machine.plug_in(GRAPHICS_CARD)
+    found.append(observe(machine, 3, 2))
+    for seen in found:
+        assert seen["vgpus"] == ["11"] * 3 + ["0"] * 5, seen["journal"]
+        assert (seen["params"], seen["mdevs"], seen["failed"]) == ("frame_rate_limiter=0", 2, ""), seen["journal"]
+    playbooks.tasks(
+        [
+            *({**pool(each), "failed_when": "made is failed or made is changed"} for each in NAMES),
+            *(pool(each, state="absent") for each in NAMES),
+        ]
+    )
+
+
+def test_a_guest_has_it(machine: Machine, playbooks: Playbooks) -> None:
+    """libvirt gives it to a domain as it is, the driver lets nobody take it away, and one that is managed comes with it."""
+    playbooks.tasks(
+        [
+            FUNCTIONS,
+            chosen("vfio", count=1),
+            {
+                "copy": {
+                    "dest": "/run/desk.xml",
+                    "content": DOMAIN.format(devices="{{ made.instances[0].hostdev_xml }}"),
+                }
+            },
+            {"command": "virsh define --validate /run/desk.xml"},
+            {"command": "virsh start desk --paused"},
+            *(
+                task
+                for wish in ({"count": 0}, {"state": "absent", "force": True}, {"state": "inactive"})
+                for task in (
+                    {**pool("vfio", **wish), "failed_when": "made is not failed"},
+                    holds("made.msg is search('process [0-9]+ .*of domain desk')", "made.holders[0].domain == 'desk'"),
+                )
+            ),
+            pool("vfio"),
+            holds("made is not changed and made.instances[0].holders[0].domain == 'desk'"),
+            {"command": "virsh destroy desk"},
+            pool("vfio", managed=True),
+            holds("made is changed and not made.instances[0].active"),
+            {"command": "virsh start desk --paused"},
+            pool("vfio"),
+            holds("made.instances[0].active and made.instances[0].holders[0].domain == 'desk'"),
+            {"command": "virsh destroy desk"},
+            {"pause": {"seconds": 3}},
+            pool("vfio"),
+            holds("made is not changed and not made.instances[0].active"),
+            pool("vfio", state="absent"),
+        ]
+    )
+
+
+def test_a_single_one(machine: Machine, playbooks: Playbooks) -> None:
+    vgpu = {"parent": CARD, "index": 1, "wait_timeout": 60}
+    playbooks.tasks(
+        [
+            FUNCTIONS,
+            {"hostdev.nodedev.vgpu": {**vgpu, "type": "V100-4Q", "params": "a=1"}, "register": "made"},
+            holds("made.vgpu.address == '0000:04:10.2' and made.vgpu.type_id == 12 and made.vgpu.params == 'a=1'"),
+            {
+                "hostdev.nodedev.vgpu": {**vgpu, "index": 2, "type": TYPE},
+                "register": "told",
+                "failed_when": "told is not failed",
+            },
+            holds("told.msg is search('takes one framebuffer at a time')"),
+            {"hostdev.nodedev.vgpu": {**vgpu, "state": "absent"}},
+        ]
+    )
