@@ -148,6 +148,7 @@ instances:
     parent_addr: {description: The kernel's name of the same., type: str, sample: "0000:06:00.0"}
     type: {description: As RV(hostdev.nodedev.vgpu#module:vgpu.type)., type: str}
     type_id: {description: As RV(hostdev.nodedev.vgpu#module:vgpu.type_id)., type: int}
+    device_api: {description: As RV(hostdev.nodedev.mdev#module:mdev.device_api)., type: str}
     active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
     holders: {description: As RV(hostdev.nodedev.mdev#module:mdev.holders)., type: list, elements: dict}
     hostdev_xml:

@@ -68,18 +68,19 @@ def _kind_of(name: str) -> str | None:
 
 
 def _there(chosen: Selector) -> set[str]:
-    """The back ends of which there are parents that a selector takes; all that are there where it takes none."""
-    oddities = Oddities()
-    registered = {each: mdev_parents.path_of(each) for each in mdev_parents.addresses()}
-    own = {each: sysfs.target(f"{pci.DEVICES}/{each}") for each in vgpus.addresses()}
-    places = {MDEV: registered, VFIO: own}
-    there = {name: {each: path for each, path in every.items() if path} for name, every in places.items()}
-    found = {name for name, every in there.items() if _takes(chosen, every, oddities)}
-    return found or {name for name, every in there.items() if every}
+    """The back ends of which there are parents; where there are both, those whose parents a selector takes, if any."""
+    places = {
+        MDEV: {each: mdev_parents.path_of(each) for each in mdev_parents.addresses()},
+        VFIO: {each: sysfs.target(f"{pci.DEVICES}/{each}") for each in vgpus.addresses()},
+    }
+    there = {name for name, every in places.items() if every}
+    taken = {name for name in there if _takes(chosen, places[name])} if len(there) > 1 else set()
+    return taken or there
 
 
-def _takes(chosen: Selector, parents: Mapping[str, str], oddities: Oddities) -> bool:
-    return bool(selector.choose(chosen, parents, lambda _asked: "", oddities).candidates)
+def _takes(chosen: Selector, places: Mapping[str, str | None]) -> bool:
+    parents = {address: path for address, path in places.items() if path is not None}
+    return bool(selector.choose(chosen, parents, lambda _asked: "", Oddities()).candidates)
 
 
 def _made_of(backend: str, former: str | None, there: Collection[str], wish: function_wish.Wish) -> str:
@@ -178,6 +179,7 @@ def _instance(told: Mapping[str, Any], titles: Mapping[str, str | None]) -> dict
         "parent_addr": told["parent_addr"],
         "type": titles.get(type) if type else None,
         "type_id": vgpu_types.number(type) if type else None,
+        "device_api": told["device_api"],
         "active": told["active"],
         "holders": told["holders"],
         "hostdev_xml": told["hostdev_xml"],

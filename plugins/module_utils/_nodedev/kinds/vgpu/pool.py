@@ -377,6 +377,7 @@ def _instance(member: Member, seen: Observation) -> dict[str, Any]:
         "parent_addr": card,
         "type": seen.types.get(type) if type else None,
         "type_id": type,
+        "device_api": domain.VFIO_PCI,
         "active": running is not None,
         "holders": [holder.document() for holder in seen.holders.get(member.id, ())] if running else [],
         "hostdev_xml": domain.function(member.id),
