@@ -280,6 +280,9 @@ def test_a_host_of_both_frameworks(start: Callable[..., Host]) -> None:
     assert "this host makes vGPUs in both ways" in refused(host, type="A16-4Q", count=1)
     assert addresses(pool(host, type="A16-4Q", count=1, backend="vfio")) == [FN[0]]
     assert pool(host, count=2)["instances"][1]["address"] == FN[1]
+    for _time in range(2):
+        pool(host, state="absent")
+    assert current(host, *FN) == ["0"] * 4
     other = host.done("vgpu_pool", name="t4", type="T4-2Q", count=1, parents={"addresses": ["0000:3d:00.0"]})
     assert (other["instances"][0]["uuid"] is None, other["instances"][0]["type"]) == (False, "GRID T4-2Q")
 

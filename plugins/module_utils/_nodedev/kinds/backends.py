@@ -92,6 +92,9 @@ def _made_of(backend: str, former: str | None, there: Collection[str], wish: fun
         return recorded
     if backend != AUTO:
         return backend
+    if wish.state == "absent":
+        # Of a pool whose record is lost, mediated devices are known by their UUIDs all the same.
+        return MDEV if MDEV in there else VFIO
     if recorded is not None and (recorded in there or not there):
         return recorded
     if len(there) > 1:
