@@ -24,7 +24,14 @@ MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
 # The boot engine's examples need systemd: tests/kernelhost/test_boot.py runs them.
 SIMULATED = [module for module in MODULES if module.stem != "boot_engine"]
 # The hosts that examples are written for, where that is not one with vGPUs.
-SCENARIOS = {"driver": "functions", "sriov": "functions", "vhba": "fc", "vhba_facts": "fc", "vhba_pool": "fc"}
+SCENARIOS = {
+    "driver": "functions",
+    "sriov": "functions",
+    "vgpu": "nvidia-vfio",
+    "vhba": "fc",
+    "vhba_facts": "fc",
+    "vhba_pool": "fc",
+}
 # Of those whose examples are of devices of two hosts.
 MORE = {"mdev_pool": "nvidia-sriov"}
 REPOSITORY = yaml.safe_load((ROOT / "galaxy.yml").read_text())["repository"]
@@ -33,8 +40,9 @@ PAGES = ("start", "troubleshooting", "migration", "results")
 REFERENCE = re.compile(r"As RV\(hostdev\.nodedev\.(?P<module>\w+)#module:(?P<path>[\w.\[\]]+)\)\.")
 # Facts are trees of their own, and the boot engine is no device.
 ANSWERS_OF_THEIR_OWN = ("boot_engine", "definition_facts", "mdev_types_facts", "nodedev_facts", "vhba_facts")
-# What a pool has room for is counted by type where parents have types.
-OF_EACH_KIND = ("capacity",)
+# What a pool has room for is counted by type where parents have types. A type has the kernel's name, or else the
+# vendor's; the members of a pool are counted, and the functions of a card.
+OF_EACH_KIND = ("capacity", "type", "index")
 
 
 def documentation(module: Path, name: str) -> Any:

@@ -14,6 +14,7 @@ SOURCES = {str(file.relative_to(ROOT)): file.read_text() for file in sorted(PLUG
 # Variables, classes and functions whose texts are no messages.
 UNSAID = {
     "CLONED": "names of images, which stand in a message that has its own entry",
+    "LABELS": "the fields of what nvidia-smi prints",
     "_Parser": "what nodedev-restore --help says",
 }
 SAID = [(file, text) for file, source in SOURCES.items() for text in texts(source, UNSAID)]

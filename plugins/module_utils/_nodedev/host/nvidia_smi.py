@@ -23,6 +23,13 @@ NAME = "nvidia-smi"
 PATIENCE = 60.0
 CARD = re.compile(r"GPU ([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])\s*")
 FIELD = re.compile(r"(\s+)(\S.*?)\s*:\s?(.*)")
+# What the tool calls the fields that are read; that of MIG stands below a heading.
+LABELS = {
+    "mode": "Host VGPU Mode",
+    "heterogeneous": "vGPU Heterogeneous Mode",
+    "mig": "MIG Mode/Current",
+    "type": "vGPU Type ID",
+}
 # The mode in which virtual functions are vGPUs, compared whole: the other one is called Non SR-IOV.
 SRIOV = "SR-IOV"
 
@@ -99,11 +106,11 @@ def _mode(lines: list[str]) -> Mode:
             values.setdefault(field[2], field[3].strip())
         else:
             heading = line.strip()
-    host = values.get("Host VGPU Mode", "N/A")
+    host = values.get(LABELS["mode"], "N/A")
     return Mode(
         None if host in ("N/A", "") else host,
-        _enabled(values.get("vGPU Heterogeneous Mode")),
-        _enabled(values.get("MIG Mode/Current")),
+        _enabled(values.get(LABELS["heterogeneous"])),
+        _enabled(values.get(LABELS["mig"])),
     )
 
 
@@ -119,7 +126,7 @@ def _types(lines: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
         field = FIELD.fullmatch(line)
         if field is None:
             continue
-        if field[2] == "vGPU Type ID":
+        if field[2] == LABELS["type"]:
             if id is not None:
                 yield id, fields
             id, fields = integer(field[3].strip(), 0), {}
