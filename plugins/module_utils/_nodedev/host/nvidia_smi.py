@@ -58,7 +58,7 @@ def is_installed() -> bool:
 def modes(address: str | None = None) -> dict[str, Mode]:
     """The modes of all cards by the kernel's addresses, or of this one; raises NodedevError where they are not told."""
     text = _answer(["-q"] if address is None else ["-q", "-i", address])
-    found = {card: _mode(lines) for card, lines in _cards(text)}
+    found = modes_of(text)
     if not found:
         raise NodedevError(f"{NAME} tells of no card; it said: {shown(text.strip() or 'nothing')}")
     return found
@@ -66,11 +66,17 @@ def modes(address: str | None = None) -> dict[str, Mode]:
 
 def supported(address: str) -> dict[int, Type]:
     """All types that a card knows, whatever it carries, by id; none where it makes no vGPUs. NodedevError as above."""
-    found = {}
-    for _card, lines in _cards(_answer(["vgpu", "-s", "-v", "-i", address])):
-        for id, fields in _types(lines):
-            found[id] = _type(id, fields)
-    return found
+    return types_of(_answer(["vgpu", "-s", "-v", "-i", address]))
+
+
+def modes_of(text: str) -> dict[str, Mode]:
+    """The modes of all cards of which the tool's answer to -q tells, by the kernel's addresses."""
+    return {card: _mode(lines) for card, lines in _cards(text)}
+
+
+def types_of(text: str) -> dict[int, Type]:
+    """The types of which the tool's answer to vgpu -s -v or -c -v tells, by id."""
+    return {id: _type(id, fields) for _card, lines in _cards(text) for id, fields in _types(lines)}
 
 
 def _answer(arguments: list[str]) -> str:
