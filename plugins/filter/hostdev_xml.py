@@ -41,13 +41,14 @@ BITS_32 = (1 << 32) - 1
 BITS_64 = (1 << 64) - 1
 NO_DEVICE = (
     "this is not a device of hostdev.nodedev.nodedev_facts, nor one of the result of hostdev.nodedev.mdev, mdev_pool,"
-    " driver or sriov, nor a LUN of hostdev.nodedev.vhba's"
+    " driver, sriov or vgpu, nor a LUN of hostdev.nodedev.vhba's"
 )
 # By kind that can be declared, as a module's result has the device: why a domain gets no such one, None where it does.
 DECLARED: dict[str, str | None] = {
     "driver": None,
     "mdev": None,
     "sriov": "these are virtual functions: give one of them, such as sriov.functions[0]",
+    "vgpu": None,
     "vhba": "this is a vHBA: give one of its luns, such as vhba.luns[0]",
 }
 # Where that is not under its kind.

@@ -22,6 +22,7 @@ options:
     choices:
       - driver
       - sriov
+      - vgpu
       - mdev
       - vhba
       - pool
@@ -31,6 +32,7 @@ seealso:
   - module: hostdev.nodedev.mdev_pool
   - module: hostdev.nodedev.nodedev
   - module: hostdev.nodedev.sriov
+  - module: hostdev.nodedev.vgpu
   - module: hostdev.nodedev.vhba
   - module: hostdev.nodedev.vhba_pool
 author:
@@ -96,6 +98,29 @@ ansible_facts:
               active: true
               drift:
                 - {what: vlan of 0, defined: 100, running: 0}
+              pool: null
+        vgpu:
+          description:
+            - The definitions of vGPUs that are virtual functions, by the function. C(active) says whether the function
+              has this type now. C(drift) tells of another type, or of another place or parameters than defined.
+            - C(managed) says that it comes and goes with its guest.
+          type: list
+          elements: dict
+          sample:
+            - name: pci_0000_41_00_4
+              address: "0000:41:00.4"
+              parent: pci_0000_41_00_0
+              parent_addr: "0000:41:00.0"
+              parent_missing: false
+              type: NVIDIA L40S-8Q
+              type_id: 1152
+              params: frame_rate_limiter=0
+              placement_id: null
+              autostart: true
+              managed: false
+              active: true
+              drift:
+                - {what: params, defined: frame_rate_limiter=0, running: ""}
               pool: null
         mdev:
           description:

@@ -33,8 +33,8 @@ options:
     type: int
   type:
     description:
-      - The type, as the vendor's name (V(NVIDIA L40S-8Q)), the last word of that (V(L40S-8Q)), or its id, V(1155),
-        V(nvidia-1155) or V(0x483).
+      - The type, as the vendor's name (V(NVIDIA L40S-8Q)), the last word of that (V(L40S-8Q)), or its id, V(1152),
+        V(nvidia-1152) or V(0x480).
       - Needed for a vGPU that is not defined. Another type than the recorded one means that the function is cleared and
         made anew, if nobody uses it.
     type: str
@@ -101,7 +101,7 @@ EXAMPLES = r"""
 - name: One that is made when a guest starts with it, and cleared when that has ended
   hostdev.nodedev.vgpu:
     device: "0000:41:00.6"
-    type: "1155"
+    type: "1152"
     managed: true
 
 - name: Keep only its definition
@@ -122,8 +122,8 @@ plan:
   type: list
   elements: str
   sample:
-    - create a vGPU of type NVIDIA L40S-8Q (1155) on pci_0000_41_00_4 (0000:41:00.4)
-    - define the vGPU of pci_0000_41_00_4 (0000:41:00.4) with type NVIDIA L40S-8Q (1155)
+    - create a vGPU of type NVIDIA L40S-8Q (1152) on pci_0000_41_00_4 (0000:41:00.4)
+    - define the vGPU of pci_0000_41_00_4 (0000:41:00.4) with type NVIDIA L40S-8Q (1152)
 diff:
   description: As RV(hostdev.nodedev.mdev#module:diff).
   returned: success
@@ -131,7 +131,7 @@ diff:
   sample:
     before: ""
     after: >
-      0000:41:00.4: runs and is defined; type 1155, title NVIDIA L40S-8Q
+      0000:41:00.4: runs and is defined; type 1152, title NVIDIA L40S-8Q
 vgpu:
   description: The vGPU afterwards, or else what it is defined as.
   returned: success
@@ -140,27 +140,27 @@ vgpu:
     name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str, sample: pci_0000_41_00_4}
     address: {description: As RV(hostdev.nodedev.sriov#module:sriov.address)., type: str, sample: "0000:41:00.4"}
     index: {description: Which function of its card it is; null while that has none., type: int, sample: 0}
-    parent: {description: libvirt's name of the card., type: str, sample: pci_0000_41_00_0}
-    parent_addr: {description: The kernel's name of the card., type: str, sample: "0000:41:00.0"}
+    parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str, sample: pci_0000_41_00_0}
+    parent_addr:
+      description: As RV(hostdev.nodedev.mdev#module:mdev.parent_addr).
+      type: str
+      sample: "0000:41:00.0"
     type:
       description: The vendor's name of the type; null where it is not known, or there is no vGPU.
       type: str
       sample: NVIDIA L40S-8Q
-    type_id: {description: The id of the type; null where there is no vGPU., type: int, sample: 1155}
+    type_id: {description: The id of the type; null where there is no vGPU., type: int, sample: 1152}
     params: {description: Its parameters., type: str, sample: frame_rate_limiter=0}
     placement_id: {description: Its place on the card; null where that is not told., type: int, sample: 8}
-    iommu_group:
-      description: The number of the function's IOMMU group; null where it is in none.
-      type: int
-      sample: 71
+    iommu_group: {description: As RV(hostdev.nodedev.mdev#module:mdev.iommu_group)., type: int, sample: 71}
     active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
     persistent: {description: As RV(hostdev.nodedev.mdev#module:mdev.persistent)., type: bool}
     managed: {description: As RV(hostdev.nodedev.mdev#module:mdev.managed)., type: bool}
     holders: {description: As RV(hostdev.nodedev.mdev#module:mdev.holders)., type: list, elements: dict}
     hostdev_xml:
       description:
-        - The C(<hostdev>) element by which a domain gets it. It says C(managed="no"), since the function stays with its
-          vendor's driver and never goes to vfio-pci.
+        - As RV(hostdev.nodedev.mdev_pool#module:instances[].hostdev_xml).
+        - It says C(managed="no"), since the function stays with its vendor's driver and never goes to vfio-pci.
       type: str
       sample: |-
         <hostdev mode="subsystem" type="pci" managed="no">

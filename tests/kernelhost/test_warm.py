@@ -43,6 +43,7 @@ MODULES: dict[str, dict[str, Any]] = {
     "nodedev_facts": {"capabilities": ["mdev_types", "fc_host"], "xml": True},
     # Where no such device is, nothing has to be removed.
     "sriov": {"device": "0000:ff:1f.7", "state": "absent"},
+    "vgpu": {"device": "0000:ff:1f.7", "state": "absent"},
     "vgpu_facts": {},
     "vhba": VHBA,
     "vhba_facts": {},

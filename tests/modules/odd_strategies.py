@@ -21,6 +21,7 @@ Rule = dict[str, Any]
 # Seconds for a wait of a module that has nothing to wait for.
 SHORT = 0.2
 NIC = "0000:3b:00.0"
+FUNCTION = "0000:06:00.4"
 WWNNS, WWPNS = (WWNN, "5001a4a1000000a3"), (WWPN, "5001a4a0000000a3")
 DEVICE = "<device><parent>{}</parent><capability type='{}'>{}</capability></device>"
 # What follows them in the capability is left open.
@@ -36,6 +37,11 @@ CALLS: dict[str, list[Arguments]] = {
         {"device": NIC, "numvfs": "2", "vfs": [{"index": 0, "vlan": 5}]},
         {"device": "pci_0000_3b_00_0", "driver": "vfio-pci"},
         {"device": NIC, "state": "absent", "force": True},
+    ],
+    "vgpu": [
+        {"device": FUNCTION, "type": "NVIDIA A16-4Q", "params": "frame_rate_limiter=0"},
+        {"parent": "pci_0000_06_00_0", "index": 1, "type": "711", "placement_id": 4},
+        {"device": FUNCTION, "state": "absent", "force": True},
     ],
     "vhba": [{"wwnn": WWNN, "wwpn": WWPN}, {"name": "database"}, {"wwnn": WWNN, "wwpn": WWPN, "state": "absent"}],
     "vhba_pool": [{"name": "x", "count": "2"}, {"name": "x", "state": "absent"}],
@@ -150,15 +156,18 @@ FOLDERS = {
     "/etc/mdevctl.d": (CARD, "0000:99:00.0", "README", "a\nb", ".hidden", "scripts.d"),
     "/etc/nodedev.d/vhba": (f"{WWPN}.json", f"{WWPN.upper()}.json", "x.json", ".nodedev-x.json", "a\nb.json", ".json"),
     "/etc/nodedev.d/sriov": (f"{NIC}.json", "3b:00.0.json", "x.json", "a\nb.json", ".json"),
+    "/etc/nodedev.d/vgpu": (f"{FUNCTION}.json", "06:00.4.json", "x.json", "a\nb.json", ".json"),
+    "/run/nodedev.d/vgpu": (f"{FUNCTION}.json",),
     "/etc/nodedev.d/pool": ("x.json", "y.json", "a\nb.json", ".json", "x"),
     "/run/nodedev.d/pool": ("x.json",),
-    "/etc/nodedev.d": ("vhba", "sriov", "pool", "other"),
+    "/etc/nodedev.d": ("vhba", "sriov", "vgpu", "pool", "other"),
 }
 RIGHT: list[dict[str, Any]] = [
     {"mdev_type": "nvidia-231", "start": "auto", "attrs": [{"nvidia/vgpu_params": "a=1"}]},
     {"mdev_type": "nvidia-999", "start": "manual", "attrs": []},
     {"version": 1, "wwnn": WWNN, "wwpn": WWPN, "parent_wwpn": HBAS[3], "require_online": True},
     {"version": 1, "numvfs": 2, "driver": "vfio-pci", "vfs": [{"index": 0, "mac": "02:00:00:00:00:01"}]},
+    {"version": 1, "type": 711, "title": "NVIDIA A16-4Q", "params": "frame_rate_limiter=0", "placement_id": 4},
     {
         "version": 1,
         "kind": "mdev",

@@ -28,6 +28,7 @@ SCENARIOS = {
     **dict.fromkeys(("driver", "sriov"), "functions"),
     **dict.fromkeys(("vhba", "vhba_facts", "vhba_pool"), "fc"),
     **dict.fromkeys(("vgpu_facts", "vgpu_pool"), "nvidia-vfio-small"),
+    "vgpu": "nvidia-vfio",
 }
 # Of those whose examples are of devices of two hosts.
 MORE = {"mdev_pool": "nvidia-sriov"}
@@ -44,8 +45,9 @@ ANSWERS_OF_THEIR_OWN = (
     "vgpu_facts",
     "vhba_facts",
 )
-# What a pool has room for is counted by type where parents have types.
-OF_EACH_KIND = ("capacity",)
+# What a pool has room for is counted by type where parents have types. A type has the kernel's name, or else the
+# vendor's; the members of a pool are counted, and the functions of a card.
+OF_EACH_KIND = ("capacity", "type", "index")
 
 
 def documentation(module: Path, name: str) -> Any:

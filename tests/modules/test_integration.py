@@ -35,6 +35,15 @@ def test_the_life_of_functions_and_their_drivers(start: Callable[..., Host], tmp
     assert "failed=0" in play(start("functions"), PLAYBOOKS / "functions.yml", tmp_path, **card)
 
 
+def test_the_life_of_vgpus_that_are_functions(start: Callable[..., Host], tmp_path: Path) -> None:
+    host = start("nvidia-vfio")
+    types = {"small": "NVIDIA L40S-8Q", "same": "NVIDIA L40S-8A", "large": "NVIDIA L40S-24Q"}
+    assert "failed=0" in play(host, PLAYBOOKS / "vgpu.yml", tmp_path, **types)
+    current = host.run(["sh", "-c", "cat /sys/bus/pci/devices/*/nvidia/current_vgpu_type | sort -u"]).stdout
+    kept = host.run(["find", "/etc", "/run", "-path", "*/nodedev.d/vgpu*", "-type", "f"], check=False).stdout
+    assert (current, kept, host.forbidden_writes()) == ("0\n", "", [])
+
+
 @pytest.mark.parametrize("scenario", ["nvidia-sriov", "nvidia-vfio-small"])
 def test_the_life_of_a_pool_of_vgpus(start: Callable[..., Host], tmp_path: Path, scenario: str) -> None:
     """One playbook for both frameworks."""

@@ -23,7 +23,7 @@ from conftest import Host
 from hypothesis import strategies as st
 
 SEED = int(os.environ.get("NODEDEV_SEED", "1"))
-# Seconds for the examples of all tests, and the part that a test of each kind gets: 11 of the first, two of the others.
+# Seconds for the examples of all tests, and the part that a test of each kind gets: 12 of the first, two of the others.
 SECONDS = float(os.environ.get("NODEDEV_SECONDS", "120"))
 OF_MODULE, OF_FILES, OF_VALUES = 0.03, 0.15, 0.18
 # Seconds after which a module has not ended; it waits for much less.
@@ -33,7 +33,7 @@ TO_SHRINK = 60.0
 SERVER = str(Path(__file__).with_name("odd_server.py"))
 HOSTS = ("nvidia-mdev", "fc")
 # Where modules have something to do that have nothing to do on those.
-OTHERS = {"sriov": "functions"}
+OTHERS = {"sriov": "functions", "vgpu": "nvidia-vfio-small"}
 # How Ansible's own refusals of arguments begin, in which the user's text stands as it is.
 ANSIBLES = (
     *("argument '", "value of ", "Unsupported parameters", "missing required", "parameters are mutually", "one of the"),

@@ -87,7 +87,7 @@ def test_holders_luns_and_targets() -> None:
     assert set.union(*(words(row[0]) for row in LUNS)) == set(lun)
     (multipath,) = (words(row[1]) for row in LUNS if row[0] == "`multipath`")
     assert multipath == set(lun["multipath"])
-    (targets,) = (words(row[5]) for row in DEVICE if row[0] == "`targets`")
+    (targets,) = (words(row[-1]) for row in DEVICE if row[0] == "`targets`")
     assert targets == set(of_each("vhba")["targets"]["sample"][0])
 
 

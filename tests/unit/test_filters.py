@@ -41,7 +41,7 @@ UNIT = {
     "size": 1 << 30,
     "by_path": "/dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-1",
 }
-# What the driver module returns of a device, and what the sriov module does of a virtual function.
+# What the driver module returns of a device, what the sriov module does of a virtual function, and the vgpu module.
 BOUND = {
     "name": "pci_0000_06_1f_7",
     "address": "0000:06:1f.7",
@@ -63,6 +63,23 @@ FUNCTION = {
     "holders": [],
     "vgpu_type": None,
     "unusable": None,
+}
+VGPU = {
+    "name": "pci_0000_06_1f_7",
+    "address": "0000:06:1f.7",
+    "index": 0,
+    "parent": "pci_0000_06_00_0",
+    "parent_addr": "0000:06:00.0",
+    "type": "NVIDIA A16-4Q",
+    "type_id": 711,
+    "params": "",
+    "placement_id": None,
+    "iommu_group": 41,
+    "active": True,
+    "persistent": True,
+    "managed": False,
+    "holders": [],
+    "hostdev_xml": "<hostdev/>",
 }
 VHBA = {"wwnn": "5001a4a1000000a1", "wwpn": "5001a4a0000000a1", "luns": [UNIT]}
 
@@ -156,6 +173,9 @@ MADE = [
     ("a function with a vGPU", {**FUNCTION, "driver": "nvidia", "vgpu_type": "711"}, {}, UNMANAGED),
     ("a function without one", {**FUNCTION, "driver": "nvidia", "vgpu_type": None}, {}, MANAGED),
     ("a function for a release", FUNCTION, {"libvirt_version": "9.0.0", "iommufd": False}, MANAGED),
+    ("a vGPU", VGPU, {}, UNMANAGED),
+    ("a whole result of a vGPU", {"changed": True, "vgpu": VGPU, "plan": []}, {}, UNMANAGED),
+    ("a vGPU that comes with its guest", {**VGPU, "active": False, "managed": True}, {}, UNMANAGED),
     (
         "PCI not managed",
         {"name": "pci_x", "capability": PCI},
@@ -340,6 +360,11 @@ REFUSED = [
         "pci_0000_06_1f_7 carries a mediated device of type nvidia-692, and a domain gets that: give the mdev of",
     ),
     ({**FUNCTION, "name": "../x"}, {}, "name: '../x' cannot be used"),
+    (
+        {"vgpu": {**VGPU, "type": None, "type_id": None, "active": False}},
+        {},
+        "pci_0000_06_1f_7 is not a vGPU, and not defined to be one",
+    ),
     ({**BOUND, "name": "css_0_0_0013", "address": "0.0.0013"}, {}, "css_0_0_0013 is a device of kind 'css'; a domain"),
     ({**BOUND, "name": "ccw_0_0_1520", "address": "0.0.1520"}, {}, "it gets a mediated device on the subchannel"),
     (facts("storage", block="/dev/sda"), {}, "it gets the SCSI unit that is its parent, or the path of the disk"),

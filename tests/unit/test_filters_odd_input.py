@@ -19,7 +19,7 @@ from ansible_collections.hostdev.nodedev.plugins.filter import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 from lxml import etree
-from test_filters import BOUND, FUNCTION, PCI, RESULT, UNIT, USB, VF, VHBA, facts, mdev
+from test_filters import BOUND, FUNCTION, PCI, RESULT, UNIT, USB, VF, VGPU, VHBA, facts, mdev
 from test_filters_storage import LUN
 from test_filters_storage import VHBA as POOL
 
@@ -47,7 +47,7 @@ NETWORK = {**VF, "capability": {**VF["capability"], "class": "0x020000"}}
 GOOD = [
     *({"name": "x", "capability": kind} for kind in (PCI, USB)),
     *(VF, RESULT, UNIT, VHBA, POOL, LUN, mdev("0000:06:00.0"), {"mdev": RESULT}, {"vhba": POOL}),
-    *(BOUND, FUNCTION, {"device": BOUND}, {"sriov": {"functions": [FUNCTION]}}, NETWORK),
+    *(BOUND, FUNCTION, {"device": BOUND}, {"sriov": {"functions": [FUNCTION]}}, NETWORK, {"vgpu": VGPU}),
     facts("scsi", host=3, bus=0, target=2, lun=1),
     facts("scsi_host", host=3),
     {**VF, "extra": {"current_vgpu_type": 711}},

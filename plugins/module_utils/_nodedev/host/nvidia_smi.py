@@ -74,7 +74,7 @@ def is_installed() -> bool:
 def modes(address: str | None = None) -> dict[str, Mode]:
     """The modes of all cards by the kernel's addresses, or of this one; raises NodedevError where they are not told."""
     text = _answer(["-q"] if address is None else ["-q", "-i", address])
-    found = {card: _mode(lines) for card, lines in _cards(text)}
+    found = modes_of(text)
     if not found:
         raise NodedevError(f"{NAME} tells of no card; it said: {shown(text.strip() or 'nothing')}")
     return found
@@ -86,6 +86,16 @@ def supported(address: str | None = None) -> dict[str, dict[int, Type]]:
     A card that makes no vGPUs has none.
     """
     text = _answer(["vgpu", "-s", "-v", *(() if address is None else ("-i", address))])
+    return types_of(text)
+
+
+def modes_of(text: str) -> dict[str, Mode]:
+    """The modes of all cards of which the tool's answer to -q tells, by the kernel's addresses."""
+    return {card: _mode(lines) for card, lines in _cards(text)}
+
+
+def types_of(text: str) -> dict[str, dict[int, Type]]:
+    """The types of which the tool's answer to vgpu -s -v or -c -v tells, by card and id."""
     return {card: {id: _type(id, fields) for id, fields in _types(lines)} for card, lines in _cards(text)}
 
 

@@ -89,7 +89,7 @@ def framebuffer(name: str) -> int | None:
 
 
 def called(id: int, types: Mapping[int, str]) -> str:
-    """A type as a message has it: NVIDIA L40S-8Q (1155)."""
+    """A type as a message has it: NVIDIA L40S-8Q (1152)."""
     name = types.get(id)
     return f"{name} ({id})" if name else str(id)
 

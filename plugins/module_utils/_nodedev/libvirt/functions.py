@@ -16,8 +16,9 @@ from .elements import Element, flag, number, quoted
 from .releases import Release, is_known, refuse_unknown
 
 Device = Mapping[str, Any]
-# By what a device of the driver module's result is told from other values, and one of the functions of sriov's.
-BOUND, VIRTUAL = {"address", "override"}, {"address", "vgpu_type"}
+# By what a device of the driver module's result is told from other values, one of the functions of sriov's, and the
+# vGPU of the vgpu module's.
+BOUND, VIRTUAL, VGPU = {"address", "override"}, {"address", "vgpu_type"}, {"address", "type_id"}
 # The digits and the largest number of each part of an address.
 PARTS = {"domain": (4, 0xFFFFFFFF), "bus": (2, 0xFF), "slot": (2, 0x1F), "function": (1, 7)}
 PCI = re.compile(r"([0-9a-f]+):([0-9a-f]{2}):([0-9a-f]{2})\.([0-7])")
@@ -28,12 +29,12 @@ BITS_32 = (1 << 32) - 1
 
 
 def of_result(value: Mapping[str, Any]) -> Device | None:
-    """A device that the driver module returns, or one of the functions of the sriov module, as nodedev_facts has it.
+    """What the driver or the vgpu module returns, or one of the functions of the sriov module, as nodedev_facts has it.
 
     None for another value; NodedevError for one that no domain can get.
     """
     keys = set(value)
-    if not keys >= BOUND and not keys >= VIRTUAL:
+    if not any(keys >= each for each in (BOUND, VIRTUAL, VGPU)):
         return None
     if value["address"] is None:
         raise NodedevError(f"virtual function {quoted(value.get('index'))} is only foretold, and has no address yet")
@@ -44,9 +45,10 @@ def of_result(value: Mapping[str, Any]) -> Device | None:
     if place is not None:
         capability.update((part, int(digits, 16)) for part, digits in zip(PARTS, place.groups()))
     found: dict[str, Any] = {"name": name, "capability": capability, "driver": {"name": value.get("driver")}}
-    if keys >= VIRTUAL:
+    if keys >= VIRTUAL or keys >= VGPU:
+        kind = _vendors_type(name, value["vgpu_type"]) if keys >= VIRTUAL else _type_of_vgpu(name, value["type_id"])
         capability["capability"] = [{"type": PHYSICAL}]
-        found["extra"] = {"current_vgpu_type": _vendors_type(name, value["vgpu_type"])}
+        found["extra"] = {"current_vgpu_type": kind}
     return found
 
 
@@ -65,6 +67,13 @@ def _vendors_type(name: str, kind: object) -> object:
             " hostdev.nodedev.mdev's result"
         )
     return kind
+
+
+def _type_of_vgpu(name: str, id: object) -> object:
+    """The type of a vGPU that runs or is defined: what is its function stays with the vendor's driver all the time."""
+    if id is None:
+        raise NodedevError(f"{name} is not a vGPU, and not defined to be one")
+    return id
 
 
 def nested(device: Device) -> list[Any]:
