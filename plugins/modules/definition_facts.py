@@ -33,6 +33,7 @@ seealso:
   - module: hostdev.nodedev.nodedev
   - module: hostdev.nodedev.sriov
   - module: hostdev.nodedev.vgpu
+  - module: hostdev.nodedev.vgpu_pool
   - module: hostdev.nodedev.vhba
   - module: hostdev.nodedev.vhba_pool
 author:

@@ -91,18 +91,40 @@ def test_the_plays_of_readme(start: Callable[..., Host], tmp_path: Path) -> None
     (text,) = FIRST.findall((ROOT / "README.md").read_text())
     playbook = tmp_path / "readme.yml"
     playbook.write_text(text)
-    hosts = {"gpu_hosts": start(), "fibre_channel_hosts": start(zoned("5001a4a2ecd0a2fb"))}
+    hosts = {"gpu_hosts": start("nvidia-vfio"), "fibre_channel_hosts": start(zoned("5001a4a2ecd0a2fb"))}
     quiet(play_all(hosts, playbook, tmp_path, "--check", "--diff"))
     quiet(play_all(hosts, playbook, tmp_path))
     again = quiet(play_all(hosts, playbook, tmp_path))
     assert again.count("changed=0") == len(hosts)
     gpu, fibre = hosts.values()
-    assert len(running(gpu)) == 13
-    assert vports(fibre) == ["host3 fb Active"]
+    assert (vgpus(gpu), vports(fibre)) == (13, ["host3 fb Active"])
     for host in hosts.values():
         host.reboot()
         assert restore(host).returncode == 0
-    assert (len(running(gpu)), vports(fibre)) == (13, ["host3 fb Active"])
+    assert (vgpus(gpu), vports(fibre)) == (13, ["host3 fb Active"])
+    assert gpu.forbidden_writes() == []
+
+
+def vgpus(host: Host) -> int:
+    """How many functions of a host are vGPUs."""
+    found = host.run(["sh", "-c", "cat /sys/bus/pci/devices/*/nvidia/current_vgpu_type"]).stdout.split()
+    return sum(each != "0" for each in found)
+
+
+def test_a_host_whose_functions_are_vgpus(start: Callable[..., Host], tmp_path: Path) -> None:
+    host = start("nvidia-vfio")
+    wish = {"vgpu_cards": ["pci_0000_47_00_0"], "vgpu_pools": [{"name": "desks", "type": "L40S-8Q", "count": 14}]}
+
+    def played(*options: str) -> str:
+        playbook = ROOT / "playbooks" / "provision_vgpu_pools.yml"
+        return quiet(play(host, playbook, tmp_path, *options, target="all", **wish))
+
+    played("--check")
+    assert len(steps(played())) > 14
+    assert (steps(played()), vgpus(host)) == ([], 14)
+    host.reboot()
+    assert restore(host).returncode == 0
+    assert vgpus(host) == 14
 
 
 def zoned(wwpn: str) -> dict[str, Any]:

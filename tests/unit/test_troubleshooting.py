@@ -15,7 +15,6 @@ SOURCES = {str(file.relative_to(ROOT)): file.read_text() for file in sorted(PLUG
 UNSAID = {
     "FIELDS": "what nvidia-smi calls what it tells",
     "CLONED": "names of images, which stand in a message that has its own entry",
-    "LABELS": "the fields of what nvidia-smi prints",
     "_Parser": "what nodedev-restore --help says",
 }
 SAID = [(file, text) for file, source in SOURCES.items() for text in texts(source, UNSAID)]
