@@ -68,8 +68,8 @@ options:
     default: false
   wait_timeout:
     description:
-      - For how many seconds to wait at most for another run on the same card, and for each answer of the driver. At
-        most 86400, a day.
+      - For how many seconds to wait at most for another run on the same card, for each answer of the driver, and for
+        the folder by which it makes a vGPU of a function, which comes some time after that. At most 86400, a day.
     type: float
     default: 30.0
 seealso:
@@ -122,8 +122,8 @@ plan:
   type: list
   elements: str
   sample:
-    - create a vGPU of type NVIDIA L40S-8Q (1152) on pci_0000_41_00_4 (0000:41:00.4)
     - define the vGPU of pci_0000_41_00_4 (0000:41:00.4) with type NVIDIA L40S-8Q (1152)
+    - create a vGPU of type NVIDIA L40S-8Q (1152) on pci_0000_41_00_4 (0000:41:00.4)
 diff:
   description: As RV(hostdev.nodedev.mdev#module:diff).
   returned: success

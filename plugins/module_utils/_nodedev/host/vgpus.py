@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from ..errors import NodedevError
 from ..names import called, device_name
 from ..text import shown
+from ..waiting import wait_for
 from . import pci, sysfs, vfio, vgpu_cards, vgpu_types
 from .numbers import integer
 from .oddities import Oddities
@@ -109,11 +110,24 @@ def current(function: pci.Function) -> int:
     return value
 
 
+def await_folder(function: pci.Function, seconds: float) -> bool:
+    """Wait for the files by which a virtual function is made a vGPU, where it has none; whether they have come."""
+    path = f"{function.path}/{CURRENT}"
+    if function.physical is None or not _may_make(function.driver) or sysfs.exists(path):
+        return False
+    return wait_for(lambda: sysfs.exists(path), seconds)
+
+
+def _may_make(driver: str | None) -> bool:
+    """Whether it may be a vendor's driver."""
+    return driver is not None and not driver.startswith("vfio")
+
+
 def lack(function: pci.Function, wanted: str = f"{FOLDER}/") -> str:
     """Why a function has not got what functions of its card have for vGPUs: their files, or their types of mdevs."""
     if function.driver is None:
         return f"{called(function.address)} has no driver, which makes vGPUs of its functions: bind nvidia to it"
-    if function.driver.startswith("vfio"):
+    if not _may_make(function.driver):
         return (
             f"{called(function.address)} is bound to {function.driver}; a vGPU stays with its vendor's driver: bind"
             " nvidia to it"
@@ -146,8 +160,10 @@ def placement(path: str) -> int | None:
 
 
 def nodes(function: pci.Function) -> tuple[str, ...]:
-    """The nodes by which a guest has the function, which are there while it is a vGPU."""
-    return tuple(vfio.nodes_of({function.path: function.group})[function.path])
+    """The nodes by which a guest has the function, which are there while it is a vGPU; no others are looked at."""
+    names = () if function.group is None else (function.group, f"noiommu-{function.group}")
+    groups = (vfio.group_node(name) for name in names if sysfs.exists(f"{vfio.GROUPS}/{name}"))
+    return (*groups, *vfio.cdevs_of(function.path))
 
 
 def refusal(

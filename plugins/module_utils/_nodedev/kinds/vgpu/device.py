@@ -143,8 +143,13 @@ def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
 
 
 def observe(wish: Wish) -> Observation:
-    """Read what the wish touches: the function, its definition, who has it; of its card, where it is to change."""
+    """Read what the wish touches: the function, its definition, who has it; of its card, where it is to change.
+
+    What makes a vGPU of a function comes some time after the function, and is waited for.
+    """
     seen = look(wish)
+    if seen.function is not None and _is_to_run(wish, seen) and vgpus.await_folder(seen.function, wish.wait_timeout):
+        seen = look(wish)
     if seen.function is None or not _changes(wish, seen):
         return seen
     nodes = vgpus.nodes(seen.function) if seen.current else ()
@@ -193,11 +198,16 @@ def _pool(address: str) -> str | None:
 def _changes(wish: Wish, seen: Observation) -> bool:
     """Whether the function may be given another type than it has, or other parameters."""
     wanted = _known_type(wish, seen)
-    managed = wish.managed if wish.managed is not None else seen.definition is not None and seen.definition.managed
-    if wish.state != "present" or (managed and not wish.lends):
+    if not _is_to_run(wish, seen):
         return seen.current != vgpus.NONE or (wanted is None and wish.state != "absent")
     params = wish.params if wish.params is not None or seen.definition is None else seen.definition.params
     return wanted is None or wanted != seen.current or params not in (None, seen.params or "")
+
+
+def _is_to_run(wish: Wish, seen: Observation) -> bool:
+    """Whether it is to be there now."""
+    managed = wish.managed if wish.managed is not None else seen.definition is not None and seen.definition.managed
+    return wish.state == "present" and (not managed or wish.lends)
 
 
 def _known_type(wish: Wish, seen: Observation) -> int | None:
@@ -291,7 +301,8 @@ def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
     named = wish.type is not None and seen.current in _ids(wish.type, seen)
     if not (seen.recorded or named or wish.force):
         return Plan(tuple(of_pool(change, seen.pool)), then, warnings=(_of_another(seen),))
-    return Plan(tuple(of_pool([*change, _clearing(wish, seen)], seen.pool)), _cleared(then))
+    # The definition goes last: of a vGPU that is not recorded any more, nobody would know whose it is.
+    return Plan(tuple(of_pool([_clearing(wish, seen), *change], seen.pool)), _cleared(then))
 
 
 def _ids(wanted: str, seen: Observation) -> list[int]:
@@ -322,14 +333,17 @@ def _at_rest(wish: Wish, seen: Observation, target: Definition) -> Plan[Observat
     if target.managed and wish.state == "present" and seen.holders:
         stays = f"{vgpu_of(target.address)} is in use by {holders.named(seen.holders)} and stays until that ends"
         return Plan(tuple(defining), then, warnings=(stays,))
-    return Plan((*defining, _clearing(wish, seen)), _cleared(then))
+    clearing = [_clearing(wish, seen)]
+    # What runs is recorded as long as it does.
+    return Plan(tuple([*defining, *clearing] if there else [*clearing, *defining]), _cleared(then))
 
 
 def _running(wish: Wish, seen: Observation, target: Definition) -> Plan[Observation]:
     """The plan where it is to be there now."""
     if seen.current is None:
         _refuse_no_vgpu(seen)
-    # One that is not to last is recorded too, so that whoever removes it knows it.
+    # One that is not to last is recorded too, and each before it is there: what a killed run has made, and nobody
+    # knows, would stay.
     defining = [define(target, seen.definition)] if target != seen.definition else []
     then = replace(seen, definition=target, types={**seen.types, **target.titles})
     if seen.current == target.type:
@@ -344,10 +358,7 @@ def _running(wish: Wish, seen: Observation, target: Definition) -> Plan[Observat
     _refuse_mode(seen)
     then = replace(then, vgpu=_typed(seen.vgpu, target.type), params=target.params or "", placement=target.placement)
     then = replace(then, holders=())
-    # The record comes first: a vGPU that nobody knows would stay for ever.
-    recording = [] if target.lasts else defining
-    made = [*clearing, *recording, *do.create(target, wish.wait_timeout)]
-    return Plan((*made, *(defining if target.lasts else ())), then)
+    return Plan((*clearing, *defining, *do.create(target, wish.wait_timeout)), then)
 
 
 def _adjusted(wish: Wish, seen: Observation, target: Definition, defining: Sequence[Step]) -> Plan[Observation]:
