@@ -104,7 +104,7 @@ ansible_facts:
           description:
             - The definitions of vGPUs that are virtual functions, by the function. C(active) says whether the function
               has this type now. C(drift) tells of another type, or of another place or parameters than defined.
-            - C(managed) says that it comes and goes with its guest.
+            - C(managed) says that it comes and goes with its guest, and C(domain) which domain has it, as of C(mdev).
           type: list
           elements: dict
           sample:
@@ -119,6 +119,7 @@ ansible_facts:
               placement_id: null
               autostart: true
               managed: false
+              domain: null
               active: true
               drift:
                 - {what: params, defined: frame_rate_limiter=0, running: ""}

@@ -165,7 +165,7 @@ def test_all_is_back_after_a_boot_and_with_a_reloaded_driver(machine: Machine, p
 
 
 def test_a_guest_has_it(machine: Machine, playbooks: Playbooks) -> None:
-    """libvirt gives it to a domain as it is, the driver lets nobody take it away, and one that is managed comes with it."""
+    """libvirt gives it to a domain as it is, nobody takes it away, and one that is managed comes with its domain."""
     playbooks.tasks(
         [
             FUNCTIONS,

@@ -107,7 +107,7 @@ def test_a_vgpu_becomes_managed_and_is_not_any_more(hooked: Host) -> None:
     vgpu(hooked, device=SECOND, managed=False)
     cleared = vgpu(hooked, device=SECOND, managed=True)
     assert cleared["plan"][1].startswith("clear the vGPU of type NVIDIA A16-4Q")
-    assert vgpu(hooked, managed=False)["plan"][0] == CREATE
+    assert vgpu(hooked, managed=False)["plan"][1] == CREATE
     hooked.reboot()
     assert "1 restored" in restore(hooked).stdout
     assert current(hooked, FIRST, SECOND) == ["711", "0"]
