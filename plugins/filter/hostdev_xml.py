@@ -41,7 +41,7 @@ BITS_32 = (1 << 32) - 1
 BITS_64 = (1 << 64) - 1
 NO_DEVICE = (
     "this is not a device of hostdev.nodedev.nodedev_facts, nor one of the result of hostdev.nodedev.mdev, mdev_pool,"
-    " driver, sriov or vgpu, nor a LUN of hostdev.nodedev.vhba's"
+    " driver, sriov, vgpu or vgpu_pool, nor a LUN of hostdev.nodedev.vhba's"
 )
 # By kind that can be declared, as a module's result has the device: why a domain gets no such one, None where it does.
 DECLARED: dict[str, str | None] = {

@@ -174,6 +174,13 @@ MADE = [
     ("a function without one", {**FUNCTION, "driver": "nvidia", "vgpu_type": None}, {}, MANAGED),
     ("a function for a release", FUNCTION, {"libvirt_version": "9.0.0", "iommufd": False}, MANAGED),
     ("a vGPU", VGPU, {}, UNMANAGED),
+    ("an instance of a pool of functions", {**VGPU, "uuid": None, "device_api": "vfio-pci"}, {}, UNMANAGED),
+    (
+        "an instance of a pool of vGPUs that are mediated devices",
+        {**VGPU, "address": None, "uuid": UUID, "name": "mdev_x", "device_api": "vfio-pci"},
+        {},
+        element("mdev", MDEV, ' model="vfio-pci"'),
+    ),
     ("a whole result of a vGPU", {"changed": True, "vgpu": VGPU, "plan": []}, {}, UNMANAGED),
     ("a vGPU that comes with its guest", {**VGPU, "active": False, "managed": True}, {}, UNMANAGED),
     (

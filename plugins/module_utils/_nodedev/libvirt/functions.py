@@ -34,7 +34,8 @@ def of_result(value: Mapping[str, Any]) -> Device | None:
     None for another value; NodedevError for one that no domain can get.
     """
     keys = set(value)
-    if not any(keys >= each for each in (BOUND, VIRTUAL, VGPU)):
+    if not any(keys >= each for each in (BOUND, VIRTUAL, VGPU)) or value.get("uuid") is not None:
+        # A vGPU of a pool that is a mediated device has a UUID instead of an address.
         return None
     if value["address"] is None:
         raise NodedevError(f"virtual function {quoted(value.get('index'))} is only foretold, and has no address yet")

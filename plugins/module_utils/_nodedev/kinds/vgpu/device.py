@@ -15,7 +15,7 @@ from typing import Any
 from ... import wishes
 from ...errors import BadInput, InUse, Missing, NodedevError
 from ...grammar import checked_function, checked_type
-from ...host import holders, mdevs, nvidia_smi, pci, starting, vgpu_types, vgpus
+from ...host import holders, mdevs, nvidia_smi, pci, starting, vgpu_readiness, vgpu_types, vgpus
 from ...host.nvidia_smi import Mode
 from ...host.oddities import Oddities
 from ...host.processes import Holder
@@ -90,6 +90,7 @@ class Observation:
 
     Where something is to be written, ``card`` are the functions of its card, ``modes`` how that makes vGPUs, and
     ``untold`` why that is not known; ``supported`` all types that it knows where the wish's one cannot be made.
+    ``missing`` is what keeps the card from making vGPUs, where the function cannot be one.
     """
 
     card_address: str
@@ -106,6 +107,7 @@ class Observation:
     untold: str | None = None
     supported: Mapping[int, Type] = field(default_factory=dict)
     pool: str | None = None
+    missing: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -150,6 +152,9 @@ def observe(wish: Wish) -> Observation:
     seen = look(wish)
     if seen.function is not None and _is_to_run(wish, seen) and vgpus.await_folder(seen.function, wish.wait_timeout):
         seen = look(wish)
+    if seen.current is None and wish.state != "absent":
+        why = Oddities().attempt(partial(vgpu_readiness.why_not, seen.card_address))
+        seen = replace(seen, missing=tuple(why or ()))
     if seen.function is None or not _changes(wish, seen):
         return seen
     nodes = vgpus.nodes(seen.function) if seen.current else ()
@@ -242,7 +247,8 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     if seen.damaged:
         raise seen.damaged
     if seen.address is None:
-        raise BadInput("index", wish.index, f"{called(seen.card_address)} has no such virtual function")
+        told = f"{called(seen.card_address)} has no such virtual function"
+        raise BadInput("index", wish.index, "; ".join((told, *seen.missing)))
     target = _target(wish, seen)
     if (target.managed and not wish.lends) or wish.state == "inactive":
         return _at_rest(wish, seen, target)
@@ -405,11 +411,13 @@ def _refuse_no_vgpu(seen: Observation) -> None:
     """Raise NodedevError for a function that cannot be a vGPU, or is not there."""
     function = seen.function
     if function is None:
-        raise BadInput("device", seen.address, "there is no such device: are the card's virtual functions enabled?")
+        told = "there is no such device: are the card's virtual functions enabled?"
+        raise BadInput("device", seen.address, "; ".join((told, *seen.missing)))
     if function.physical is None:
         named = f": name one of its {len(function.functions)} virtual functions" if function.functions else ""
         raise BadInput("device", seen.address, f"it is not a virtual function, which alone can be a vGPU{named}")
-    raise NodedevError((seen.vgpu.hindrance if seen.vgpu else None) or vgpu_of(function.address))
+    hindrance = (seen.vgpu.hindrance if seen.vgpu else None) or vgpu_of(function.address)
+    raise NodedevError("; ".join((hindrance, *seen.missing)))
 
 
 def _refuse_mode(seen: Observation) -> None:
