@@ -8,6 +8,7 @@ on standard output, in which bytes stand as the characters of Latin-1.
 from __future__ import annotations
 
 import contextlib
+import glob
 import importlib
 import json
 import os
@@ -26,6 +27,8 @@ MODULES = "ansible_collections.hostdev.nodedev.plugins.modules"
 # All that the modules keep, and what they make.
 KEPT = ("/etc/mdevctl.d", "/etc/nodedev.d", "/run/nodedev.d")
 MDEVS, VPORTS, PORTS = "/sys/bus/mdev/devices", "/sys/class/fc_vports", "/sys/class/fc_host"
+# The types that virtual functions have as vGPUs.
+VGPUS = "/sys/bus/pci/devices/*/nvidia/current_vgpu_type"
 FAILED = 1
 
 State = dict[str, list[str]]
@@ -108,6 +111,8 @@ def state() -> State:
     for folder in (MDEVS, VPORTS):
         for name in os.listdir(folder) if os.path.isdir(folder) else ():
             found[f"{folder}/{name}"] = ["device", os.readlink(f"{folder}/{name}")]
+    for path in glob.glob(VGPUS):
+        found[path] = ["device", Path(path).read_text()]
     return found
 
 
@@ -144,6 +149,8 @@ def reset(first: State) -> None:
     for name in os.listdir(VPORTS) if os.path.isdir(VPORTS) else ():
         names = (Path(f"{VPORTS}/{name}/{key}_name").read_text().strip().removeprefix("0x") for key in ("port", "node"))
         Path(f"{PORTS}/host{name[6:].split(':')[0]}/vport_delete").write_text(":".join(names))
+    for path in glob.glob(VGPUS):
+        Path(path).write_text("0")
     for root in KEPT:
         shutil.rmtree(root, ignore_errors=True)
     for path, (kind, content) in first.items():
