@@ -17,6 +17,8 @@ description:
   - What does not fit is refused before anything is written, with what is free on each card. A card takes one
     framebuffer at a time, of whatever letters, unless it is in heterogeneous mode.
   - Functions that are defined by M(hostdev.nodedev.vgpu), or belong to another pool, are never taken.
+  - In RV(instances), C(uuid) is null of a function and C(address) of a mediated device. The parent of a function is its
+    card.
 extends_documentation_fragment:
   - hostdev.nodedev.state
   - hostdev.nodedev.pool
@@ -131,28 +133,25 @@ instances:
   type: list
   elements: dict
   contains:
-    index: {description: As RV(hostdev.nodedev.mdev_pool#module:instances.index)., type: int}
-    uuid:
-      description: The UUID of a mediated device; null of a function.
-      type: str
-      sample: 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00
+    index: {description: As RV(hostdev.nodedev.mdev_pool#module:instances[].index)., type: int}
+    uuid: {description: As RV(hostdev.nodedev.mdev#module:mdev.uuid)., type: str, sample: null}
     address:
-      description: The address of a function that is the vGPU; null of a mediated device.
+      description: As RV(hostdev.nodedev.sriov#module:sriov.address).
       type: str
       sample: "0000:06:00.4"
     name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str}
-    parent:
-      description: libvirt's name of the parent, of a function of its card; null where that is not there.
+    parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str, sample: pci_0000_06_00_0}
+    parent_addr:
+      description: As RV(hostdev.nodedev.mdev#module:mdev.parent_addr).
       type: str
-      sample: pci_0000_06_00_0
-    parent_addr: {description: The kernel's name of the same., type: str, sample: "0000:06:00.0"}
+      sample: "0000:06:00.0"
     type: {description: As RV(hostdev.nodedev.vgpu#module:vgpu.type)., type: str}
     type_id: {description: As RV(hostdev.nodedev.vgpu#module:vgpu.type_id)., type: int}
     device_api: {description: As RV(hostdev.nodedev.mdev#module:mdev.device_api)., type: str}
     active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
     holders: {description: As RV(hostdev.nodedev.mdev#module:mdev.holders)., type: list, elements: dict}
     hostdev_xml:
-      description: The C(<hostdev>) element by which a domain gets the instance; null where its API is not known.
+      description: As RV(hostdev.nodedev.mdev_pool#module:instances[].hostdev_xml).
       type: str
       sample: |-
         <hostdev mode="subsystem" type="pci" managed="no">

@@ -45,6 +45,7 @@ MODULES: dict[str, dict[str, Any]] = {
     "sriov": {"device": "0000:ff:1f.7", "state": "absent"},
     "vgpu": {"device": "0000:ff:1f.7", "state": "absent"},
     "vgpu_facts": {},
+    "vgpu_pool": {"name": "warm-vgpus", "state": "absent"},
     "vhba": VHBA,
     "vhba_facts": {},
     "vhba_pool": {"name": "warm", "count": 2},

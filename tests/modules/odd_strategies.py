@@ -43,6 +43,11 @@ CALLS: dict[str, list[Arguments]] = {
         {"parent": "pci_0000_06_00_0", "index": 1, "type": "711", "placement_id": 4},
         {"device": FUNCTION, "state": "absent", "force": True},
     ],
+    "vgpu_pool": [
+        {"name": "x", "type": "711", "count": "2", "backend": "vfio", "params": "a=1"},
+        {"name": "x", "type": "GRID T4-2Q", "count": "max", "backend": "mdev", "parents": {"numa_node": 0}},
+        {"name": "x", "state": "absent", "migrate": True},
+    ],
     "vhba": [{"wwnn": WWNN, "wwpn": WWPN}, {"name": "database"}, {"wwnn": WWNN, "wwpn": WWPN, "state": "absent"}],
     "vhba_pool": [{"name": "x", "count": "2"}, {"name": "x", "state": "absent"}],
     "nodedev": [
@@ -173,6 +178,15 @@ RIGHT: list[dict[str, Any]] = [
         "kind": "mdev",
         "wish": {"type": "nvidia-231", "count": 1, "parents": {}, "attrs": []},
         "instances": [{"index": 0, "id": UUID, "parent": CARD}],
+    },
+    {
+        "version": 1,
+        "kind": "vgpu",
+        "type": "A16-4Q",
+        "type_id": 711,
+        "count": 1,
+        "most": {"0000:06:00.0": 4},
+        "instances": [{"index": 0, "id": FUNCTION, "parent": FUNCTION}],
     },
     {"version": 1, "kind": "vhba", "wish": {"count": 1}, "instances": [{"index": 0, "id": WWPN, "parent": HBAS[3]}]},
 ]
