@@ -116,6 +116,42 @@ def test_a_run_that_is_killed_at_any_moment_is_completed_by_the_next(start: Call
     assert half > 0
 
 
+# What a pool is told, how many functions are vGPUs then, and how many are defined.
+POOLS: list[tuple[dict[str, Any], int, int]] = [
+    ({"count": 1}, 1, 1),
+    ({"count": 3, "params": "a=1"}, 3, 3),
+    ({"count": 2, "state": "inactive"}, 0, 2),
+    ({"state": "absent"}, 0, 0),
+]
+POOL_KILLS = 40
+
+
+def killed_pool(host: Host, wish: dict[str, Any], seconds: float) -> None:
+    script = str(ROOT / "plugins" / "modules" / "vgpu_pool.py")
+    command = ["timeout", "--foreground", "--signal=KILL", f"{seconds:.4f}", host.python, script]
+    arguments = {"ANSIBLE_MODULE_ARGS": {"name": "x", "type": "A16-4Q", "count": 1, **wish}}
+    host.run(command, input=json.dumps(arguments), check=False, env=host.environment)
+
+
+def test_a_run_of_a_pool_that_is_killed_is_completed_by_the_next(start: Callable[..., Host]) -> None:
+    """In between no function is a vGPU that neither the pool's record nor a definition knows."""
+    host, chance = start("nvidia-vfio-small"), random.Random(SEEDS[0])
+    host.fault("*/nvidia/*", op="write", delay=0.03)
+    length = timed(lambda: killed_pool(host, POOLS[1][0], 60))
+    for number in range(POOL_KILLS):
+        killed_pool(host, chance.choice(POOLS)[0], chance.uniform(length / 4, length))
+        there = host.run(["sh", "-c", "grep -l -v '^0$' /sys/bus/pci/devices/*/nvidia/current_vgpu_type"], check=False)
+        kept = host.run(["sh", "-c", "cat /etc/nodedev.d/pool/*; ls /etc/nodedev.d/vgpu"], check=False).stdout
+        assert [path for path in there.stdout.split() if path.split("/")[5] not in kept] == [], number
+        wish, active, defined = chance.choice(POOLS)
+        done = host.done("vgpu_pool", name="x", **{"type": "A16-4Q", "count": 1, **wish})
+        assert sum(each["active"] for each in done["instances"]) == active, number
+        listed = host.run(["sh", "-c", "ls /etc/nodedev.d/vgpu"], check=False).stdout.split()
+        types = [found(host, f"0000:06:00.{index}")[0] for index in range(4, 8)]
+        assert (len(listed), sum(map(bool, types))) == (defined, active), number
+    assert host.forbidden_writes() == []
+
+
 def late(**delays: float) -> dict[str, Any]:
     """The host of one card, whose functions get what makes vGPUs of them so many seconds after their driver."""
     scenario: dict[str, Any] = yaml.safe_load((FOLDER / "nvidia-vfio-small.yml").read_text())
@@ -132,18 +168,15 @@ def test_what_comes_late_is_waited_for(start: Callable[..., Host], delays: dict[
     host.done("sriov", device="0000:06:00.0", numvfs="max")
     host.done("vgpu", device=FUNCTION, **WISHES["4Q"])
     assert found(host) == OUTCOMES["4Q"]
-    # One that a guest will make, or that is to go, waits for nothing.
-    host.write(f"/sys/bus/pci/devices/{NEXT}/driver/unbind", NEXT)
-    host.write("/sys/bus/pci/drivers_probe", NEXT)
-    for wish in ({"type": "711", "managed": True}, {"state": "inactive"}, {"state": "absent"}):
-        assert timed(lambda wish=wish: host.done("vgpu", device=NEXT, **wish)) < min(delays.values())
 
 
 def test_what_does_not_come_is_not_waited_for_without_end(start: Callable[..., Host]) -> None:
+    """What a guest will make, or what is to go, waits for nothing, and so would not end before the test does."""
     host = start(late(delay=3600.0))
     host.done("sriov", device="0000:06:00.0", numvfs="max")
-    seconds = timed(lambda: host.failed("vgpu", device=FUNCTION, type="711", wait_timeout=1))
-    assert 1 <= seconds < 10
+    assert timed(lambda: host.failed("vgpu", device=FUNCTION, type="711", wait_timeout=1)) >= 1
+    for wish in ({"type": "711", "managed": True}, {"state": "inactive"}, {"state": "absent"}):
+        host.done("vgpu", device=NEXT, wait_timeout=3600, **wish)
 
 
 def reads(host: Host, **wish: Any) -> tuple[int, int]:
