@@ -133,7 +133,7 @@ instances:
   type: list
   elements: dict
   contains:
-    index: {description: As RV(hostdev.nodedev.mdev_pool#module:instances[].index)., type: int}
+    index: {description: "As RV(hostdev.nodedev.mdev_pool#module:instances[].index).", type: int}
     uuid: {description: As RV(hostdev.nodedev.mdev#module:mdev.uuid)., type: str, sample: null}
     address:
       description: As RV(hostdev.nodedev.sriov#module:sriov.address).
