@@ -21,7 +21,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vgp
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vgpu.pool_wish import Wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Record, Recorded
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.selector import Chosen
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 CARDS = ("0000:41:00.0", "0000:42:00.0")
@@ -201,6 +201,26 @@ def test_what_a_card_was_found_to_take_is_remembered() -> None:
     assert told["capacity"]["pci_0000_42_00_0"] == {"free": 4, "pool": 0, "others": 0}
 
 
+def test_a_card_in_another_mode_has_no_room() -> None:
+    """It is remembered too, since its functions go on offering types."""
+    modes = dict(zip(CARDS, (Mode("Non SR-IOV"), Mode("SR-IOV"))))
+    planned = plan(wished(count=1), seen(modes=modes))
+    told = described(wished(), seen(), planned, planned.then)
+    assert [each["free"] for each in told["capacity"].values()] == [0, 3]
+    assert planned.then.record is not None
+    idle = seen(own={ALL[4]: 4}, wish={"most": planned.then.record.wish["most"]}, asked=False)
+    again = plan(wished(), idle)
+    told = described(wished(), idle, again, again.then)
+    assert ([each["free"] for each in told["capacity"].values()], again.steps) == ([0, 3], ())
+
+
+def test_what_is_said_of_one_function_stays() -> None:
+    """A pool says nothing of places on a card, which the vgpu module may have said."""
+    host = seen(own={ALL[0]: 4})
+    kept = Definition(ALL[0], FOUR.id, FOUR.name, placement=8)
+    assert plan(wished(count=1), replace(host, definitions={ALL[0]: (kept,)})).then.definitions[ALL[0]] == (kept,)
+
+
 def test_a_function_that_is_anothers_is_left_and_said() -> None:
     host = seen({ALL[0]: 4}, own={ALL[1]: 4})
     record = Record("x", "vgpu", host.record.wish if host.record else {}, (Recorded(0, ALL[0], ALL[0]),))
@@ -233,6 +253,7 @@ wishes = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=500, deadline=None)
 @given(wishes, sizes, st.sets(st.sampled_from(ALL)), st.sets(st.sampled_from(ALL)), st.booleans())
 def test_nothing_is_left_to_do(
     options: dict[str, Any], there: dict[str, int], mine: set[str], idle: set[str], heterogeneous: bool

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,13 +104,17 @@ def resized(
     return Change(tuple(member for member in ordered if member not in go), tuple(go), ())
 
 
-def fitted(members: Sequence[Member], count: int, runs: bool) -> Change:
-    """As many as fit, which is ``count``. Those beyond it, which do not run, are left: a missing card may return."""
+def fitted(members: Sequence[Member], count: int, runs: bool, first: Collection[str] = ()) -> Change:
+    """As many as fit, which is ``count``. Those beyond it, which do not run, are left: a missing card may return.
+
+    Of these the ids that are named ``first`` are left before others, and then those of the highest indexes.
+    """
     ordered = sorted(members, key=lambda member: member.index)
     surplus = len(ordered) - count
     if surplus <= 0:
         return _grown(ordered, count)
-    left = [member for member in ordered if not member.stays(runs)][::-1][:surplus]
+    waiting = [member for member in ordered if not member.stays(runs)][::-1]
+    left = sorted(waiting, key=lambda member: member.id not in first)[:surplus]
     return Change(tuple(member for member in ordered if member not in left), (), (), tuple(left))
 
 

@@ -30,6 +30,21 @@ def capacity(rooms: Sequence[Room], limits: Mapping[str, int]) -> int:
     return sum(min(count, limits.get(card, count)) for card, count in free.items())
 
 
+def keep(wanted: Sequence[str | None], rooms: Sequence[Room], limits: Mapping[str, int]) -> list[bool]:
+    """Of the parents that instances had before, in their order, which of them can be had again by place()."""
+    free = {room.parent: room.free for room in rooms}
+    cards = {room.parent: room.card for room in rooms}
+    left = {card: capacity([room for room in rooms if room.card == card], limits) for card in set(cards.values())}
+    kept = []
+    for parent in wanted:
+        has_room = parent is not None and free.get(parent, 0) > 0 and left[cards[parent]] > 0
+        kept.append(has_room)
+        if parent is not None and has_room:
+            free[parent] -= 1
+            left[cards[parent]] -= 1
+    return kept
+
+
 def place(
     wanted: Sequence[str | None],
     rooms: Sequence[Room],
@@ -54,8 +69,8 @@ def place(
     order = {room.parent: number for number, room in enumerate(rooms)}
     sign = 1 if placement == SPREAD else -1
 
-    def open_for_more(parent: str | None) -> bool:
-        return parent is not None and free.get(parent, 0) > 0 and left[cards[parent]] > 0
+    def open_for_more(parent: str) -> bool:
+        return free[parent] > 0 and left[cards[parent]] > 0
 
     def rank(parent: str) -> tuple[int, ...]:
         card = cards[parent]
@@ -68,5 +83,6 @@ def place(
         card_load[cards[parent]] += 1
         return parent
 
-    places = [take(parent) if parent is not None and open_for_more(parent) else None for parent in wanted]
+    again = zip(wanted, keep(wanted, rooms, limits))
+    places = [take(parent) if parent is not None and keeps else None for parent, keeps in again]
     return [parent or take(min(filter(open_for_more, free), key=rank)) for parent in places]

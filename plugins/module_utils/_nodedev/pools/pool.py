@@ -15,7 +15,7 @@ from ..host import machine
 from ..plan import Step
 from ..resource import Plan
 from ..store.files import DamagedDefinition, removal
-from . import members, record, space
+from . import members, placement, record, space
 from .members import Change, Member
 from .placement import Room
 from .record import Record, Recorded
@@ -315,8 +315,12 @@ def _change(kind: Poolable[S, D], every: list[Member], runs: bool, ceilings: Map
         return members.listed(wish.name, every, kind.listed, wish.force)
     if isinstance(wish.count, int):
         return members.resized(wish.name, every, wish.count, wish.force, *kind.HELD)
-    most = space.most(every, runs, _space(kind, (), every, ceilings))
-    return members.fitted(every, most, runs)
+    here = _space(kind, (), every, ceilings)
+    # What is named by its place and has no room there would be named as another that waits in its own place.
+    waiting = [member for member in sorted(every, key=lambda member: member.index) if not member.stays(runs)]
+    kept = placement.keep([member.parent for member in waiting], here.rooms, here.limits)
+    placeless = [each.id for each, keeps in zip(waiting, kept) if not keeps and kind.moved(each.id, "") != each.id]
+    return members.fitted(every, space.most(every, runs, here), runs, placeless)
 
 
 def _placed(kind: Poolable[S, D], change: Change, runs: bool, ceilings: Mapping[str, int]) -> tuple[Recorded, ...]:

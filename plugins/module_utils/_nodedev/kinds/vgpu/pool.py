@@ -232,8 +232,8 @@ class _Vgpus:
         lasts = self.wish.persistent or (former is not None and former.lasts)
         managed = bool(self.wish.managed)
         root = files.STORE if lasts else files.RUNTIME
-        title = self._type.name or None
-        return Definition(one.id, self._type.id, title, params, None, managed, root)
+        place = former.placement if former is not None else None
+        return Definition(one.id, self._type.id, self._type.name or None, params, place, managed, root)
 
     def make(self, creates: Collection[str], targets: Mapping[str, Definition]) -> tuple[list[Step], tuple[str, ...]]:
         for address in creates:
@@ -281,11 +281,10 @@ class _Vgpus:
         return undefine(definition)
 
     def document(self) -> dict[str, Any]:
-        most = {
-            card: types[self._type.id].most for card, types in self.seen.supported.items() if self._type.id in types
-        }
-        known = {**self.wish.most, **{card: number for card, number in most.items() if number is not None}}
-        return replace(self.wish, known=self._type, most=known).document()
+        id, supported = self._type.id, self.seen.supported.items()
+        most = {card: number for card, types in supported if id in types and (number := types[id].most) is not None}
+        none = {card: 0 for card, mode in self.seen.modes.items() if not mode.is_sriov}
+        return replace(self.wish, known=self._type, most={**self.wish.most, **most, **none}).document()
 
     def then(
         self,

@@ -104,13 +104,15 @@ class Observation:
 
         Its tool tells, or has told before, of which the record has what counts here.
         """
+        mode = self.modes.get(card)
         if self.type is None:
             return None
+        if mode is not None and not mode.is_sriov:
+            return 0
         known = self.supported.get(card) or self._remembered(card)
         carried = [each.type for each in self._on(card) if each.type and each.address not in gone]
         if self.type.id not in known:
             return None
-        mode = self.modes.get(card)
         mixed = mode.heterogeneous if mode is not None else None
         return vgpu_types.room(known[self.type.id], known, carried, self._is_mixed(card) if mixed is None else mixed)
 
@@ -162,7 +164,7 @@ def _lacks(wish: Wish, seen: Observation) -> bool:
         return False
     if wish.count == members.MAX:
         return seen.record is None
-    there = sum(each in seen.active or each in seen.definitions or seen.may_take(each) for each in seen.usable)
+    there = _recorded(seen) + sum(map(seen.may_take, seen.usable))
     return isinstance(wish.count, int) and there < wish.count
 
 
