@@ -185,6 +185,15 @@ def test_a_guest_has_it(host: Host) -> None:
     assert vgpu(host)["plan"] == [SET]
 
 
+def test_a_guest_that_comes_in_between(host: Host) -> None:
+    """It has the function when that is written to, and nobody had it when it was looked at."""
+    vgpu(host, type="A16-4Q")
+    host.fault(file(FIRST), op="write", errno="EPERM")
+    message = refused(host, state="absent")
+    assert f"could not {CLEAR}: writing" in message
+    assert "failed with EPERM (Operation not permitted): a guest has the function" in message
+
+
 def test_nodes_are_opened_only_before_it_is_cleared(host: Host) -> None:
     vgpu(host, type="A16-4Q")
     assert looks(host, "vgpu.device", device=FIRST)[1] == 0

@@ -329,3 +329,13 @@ def test_it_returns_what_it_documents(host: Host) -> None:
     assert set(made) - {"changed", "invocation", "warnings"} == shape(known)
     assert set(made["instances"][0]) == shape(known["instances"]["contains"])
     assert samples_unlike(known, made) == []
+
+
+def test_a_card_with_some_of_its_functions(start: Callable[..., Host]) -> None:
+    """Somebody has written another number; while there is a vGPU, the number is not changed."""
+    scenario = changed(lambda card, vf: None)
+    scenario["devices"][0]["behaviour"]["sriov"]["numvfs"] = 2
+    host = start(scenario)
+    assert addresses(pool(host, type="A16-2Q", count="max")) == FN[:2]
+    assert "would take the card from under its vGPUs" in host.failed("sriov", device=CARD, numvfs="max", force=True)
+    assert current(host, *FN[:2]) == ["709", "709"]
