@@ -77,7 +77,7 @@ def held(functions: Collection[pci.Function], probe: bool = False) -> dict[str, 
         for uuid in mediated[each.path]:
             uses += _of_mdev(uuid, by_vfio[f"{each.path}/{uuid}"])
         on_disks = dict.fromkeys(holder for name in disks[each.path] for holder in on_disk[name])
-        found[each.address] = uses + [Use(str(holder), not _is_vital(holder), holder) for holder in on_disks]
+        found[each.address] = uses + [Use(str(holder), not is_vital(holder), holder) for holder in on_disks]
     return found
 
 
@@ -86,7 +86,7 @@ def _of_mdev(uuid: str, by_vfio: Collection[Holder]) -> list[Use]:
     return used or [Use(f"it carries the mediated device {uuid}", True)]
 
 
-def _is_vital(holder: Holder) -> bool:
+def is_vital(holder: Holder) -> bool:
     """Whether the host itself stands on it: root, /boot, swap, an active map or array."""
     if holder.how == "mounted on":
         return VITAL.fullmatch(holder.by) is not None

@@ -7,12 +7,83 @@ vfio_ccw, and the subchannel says in dev_busid which one it is.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+from dataclasses import dataclass
 
+from ..errors import NodedevError
+from ..names import device_name
+from ..waiting import left, wait_for
 from . import sysfs
 
 DEVICES = "/sys/bus/css/devices"
 CCW = "/sys/bus/ccw/devices"
+# Whoever writes there is kept until the kernel is through with its work on channels (Documentation/arch/s390,
+# common_io.rst). A subchannel that is unbound before has crashed kernels.
+SETTLE = "/proc/cio_settle"
+ONLINE_MEANINGS = {
+    errno.EBUSY: "the device is in use, or is being set online or offline at this moment",
+    errno.ENODEV: "the device has no working path",
+    errno.EINVAL: "the device has no driver, or that refuses",
+    errno.EIO: "the device does not answer",
+    errno.EUSERS: "another system has the device reserved",
+}
+
+
+@dataclass(frozen=True)
+class Device:
+    """A CCW device on a subchannel; ``group`` is the group of channels that it belongs to, None where it is in none."""
+
+    name: str
+    path: str
+    online: bool
+    group: str | None = None
+
+    @property
+    def called(self) -> str:
+        return f"{device_name('ccw', self.name)} ({self.name})"
+
+
+def device_on(path: str) -> Device | None:
+    """The CCW device on the subchannel in this folder; None where the subchannel is not its host's, or has none."""
+    for name in sysfs.names(path):
+        online = sysfs.read(f"{path}/{name}/online")
+        if online is not None:
+            group = sysfs.link_name(f"{path}/{name}/group_device")
+            return Device(name, f"{path}/{name}", online == "1", group)
+    return None
+
+
+def set_online(path: str, name: str, online: bool, seconds: float) -> None:
+    """Set the CCW device of this name online, or offline, on the subchannel in this folder, where it may come first.
+
+    Raises NodedevError where it has not come, or is not so afterwards.
+    """
+    await_device(path, name, seconds)
+    wanted = "1" if online else "0"
+    file = f"{path}/{name}/online"
+    if sysfs.read(file) == wanted:
+        return
+    sysfs.write(file, f"{wanted}\n", seconds, ONLINE_MEANINGS)
+    if not wait_for(lambda: sysfs.read(file) == wanted, seconds):
+        raise NodedevError(f"{file} is not {wanted} {seconds:g} s after that was written there")
+
+
+def await_device(path: str, name: str, seconds: float) -> None:
+    """Wait until the CCW device of this name is on the subchannel in this folder, and the kernel through with it."""
+    if not wait_for(lambda: sysfs.exists(f"{path}/{name}/online"), seconds):
+        raise NodedevError(f"{path}: the device {name} has not come back after {left(seconds):g} s")
+    if os.path.exists(SETTLE):
+        # What it waits for may be another device's, and then never ends.
+        with contextlib.suppress(NodedevError):
+            sysfs.write(SETTLE, "1\n", seconds)
+
+
+def expected(path: str) -> str | None:
+    """The CCW device that is on the subchannel in this folder while its host has it; None where there is none."""
+    name = sysfs.read(f"{path}/dev_busid")
+    return None if name in (None, "", "none") else name
 
 
 def of_device(address: str) -> str | None:

@@ -7,7 +7,7 @@ the kernel chooses, and that is what a device is given back to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from .. import wishes
 from ..errors import BadInput, InUse, Missing, NodedevError
 from ..grammar import checked_device, checked_driver
-from ..host import binding, iommu, modules, pci, pci_users, subchannels, sysfs
+from ..host import binding, ccw_users, iommu, modules, pci, pci_users, subchannels, sysfs
 from ..host.binding import NONE, Target
 from ..host.pci_users import Use
 from ..libvirt import domain
@@ -30,6 +30,8 @@ SUBSYSTEM = "pci"
 PEER = "driverctl"
 # The driver that libvirt would take; of subchannels there is one alone.
 VFIO, SUBCHANNELS = "vfio", "vfio_ccw"
+# That of the host, under which a subchannel has its CCW device.
+HOSTS = "io_subchannel"
 # Drivers by which others of a group may stay: they give the device to nobody else.
 HARMLESS = ("pci-stub", "pcieport")
 # Seconds for making one at boot, where others wait.
@@ -66,7 +68,8 @@ class Wish:
 class Member:
     """A device as it is bound and as it is defined; ``vgpus`` says that its driver makes a vendor's vGPUs of it.
 
-    ``function`` is it as a PCI function. ``uses`` are looked for where it would be taken from its driver.
+    ``function`` is it as a PCI function, ``device`` the CCW device on it where it is a subchannel. ``uses`` are looked
+    for where it would be taken from its driver.
     """
 
     target: Target
@@ -77,6 +80,7 @@ class Member:
     bridge: bool = False
     vgpus: bool = False
     function: pci.Function | None = None
+    device: subchannels.Device | None = None
     uses: tuple[Use, ...] = ()
 
     @property
@@ -199,7 +203,8 @@ def _member(bus: str, address: str) -> Member | None:
     target = Target(bus, address, path)
     definition, damaged = _definition(bus, address)
     if function is None:
-        return Member(target, target.driver, pci.override(path), definition, damaged)
+        device = subchannels.device_on(path) if bus == "css" else None
+        return Member(target, target.driver, pci.override(path), definition, damaged, device=device)
     vgpus = function.vendor == pci.NVIDIA and function.physical is not None and _makes_vgpus(function)
     bridge = pci.is_bridge(path)
     return Member(target, function.driver, function.override, definition, damaged, bridge, vgpus, function)
@@ -215,20 +220,14 @@ def _leaves(wish: Wish, driver: str | None, member: Member) -> bool:
 def _uses(leaving: Collection[Member]) -> dict[str, list[Use]]:
     """Who uses devices, by their addresses."""
     found = pci_users.of([each.function for each in leaving if each.function is not None])
-    others = (each.target for each in leaving if each.function is None)
-    return {**found, **{each.address: [*_children(each.path)] for each in others}}
+    devices = {each.target.address: each.device for each in leaving if each.device is not None}
+    on_channels = ccw_users.of([*devices.values()]) if devices else {}
+    return {**found, **{address: on_channels[device.name] for address, device in devices.items()}}
 
 
 def _makes_vgpus(function: pci.Function) -> bool:
     folders = ("nvidia", "mdev_supported_types")
     return any(sysfs.exists(f"{function.path}/{folder}") for folder in folders)
-
-
-def _children(path: str) -> Iterator[Use]:
-    """The devices below a subchannel that the host has online."""
-    for name in sysfs.names(path):
-        if sysfs.read(f"{path}/{name}/online") == "1":
-            yield Use(f"the host has its device {device_name('ccw', name)} ({name}) online", False)
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
@@ -251,9 +250,11 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
         if not seen.loadable:
             raise BadInput("driver", driver, f"no driver for {seen.bus} has this name, and no module could be loaded")
         steps.append(Step(f"load module {driver}", partial(binding.load, seen.bus, driver)))
-    steps += [_bind(each, driver, wish.wait_timeout) for each in seen.members if not each.has(driver)]
+    for each in seen.members:
+        if not each.has(driver):
+            steps += [*_offline(each, driver, wish.wait_timeout), _bind(each, driver, wish.wait_timeout)]
     bound = None if driver == NONE else driver
-    return _planned(wish, seen, steps, driver, lambda each: replace(each, driver=bound, override=driver))
+    return _planned(wish, seen, steps, driver, lambda each: replace(each, driver=bound, override=driver, device=None))
 
 
 def _driver(wish: Wish, seen: Observation) -> str:
@@ -302,6 +303,29 @@ def _refuse_for_vfio(wish: Wish, seen: Observation, driver: str) -> None:
 
 def _is_harmless(driver: str) -> bool:
     return driver in HARMLESS or domain.is_vfio(driver)
+
+
+def _offline(member: Member, driver: str, seconds: float) -> list[Step]:
+    """Have the CCW device of a subchannel offline before the subchannel is taken from its driver."""
+    device = member.device
+    if device is None or not device.online or member.driver == driver:
+        return []
+    place = (member.target.path, device.name)
+    return [
+        Step(
+            f"set {device.called} offline",
+            partial(subchannels.set_online, *place, False, seconds),
+            partial(subchannels.set_online, *place, True, seconds),
+        )
+    ]
+
+
+def _given(target: Target, seconds: float) -> None:
+    """Have the kernel choose for a device, and on a subchannel wait for its CCW device, which comes a moment later."""
+    binding.give_back(target, seconds)
+    expected = subchannels.expected(target.path) if target.bus == "css" else None
+    if expected is not None and target.driver == HOSTS:
+        subchannels.await_device(target.path, expected, seconds)
 
 
 def _bind(member: Member, driver: str, seconds: float) -> Step:
@@ -367,7 +391,7 @@ def _given_back(wish: Wish, seen: Observation) -> list[Step]:
     return [
         Step(
             f"give {each.called} back to the kernel's choice of a driver, instead of {each.override}",
-            partial(binding.give_back, each.target, wish.wait_timeout),
+            partial(_given, each.target, wish.wait_timeout),
             partial(binding.put_back, each.target, each.override, each.driver, wish.wait_timeout),
         )
         for each in bound
