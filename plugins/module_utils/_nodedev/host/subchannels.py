@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..errors import NodedevError
 from ..names import device_name
-from ..waiting import left, wait_for
+from ..waiting import wait_for
 from . import sysfs
 
 DEVICES = "/sys/bus/css/devices"
@@ -60,7 +60,8 @@ def set_online(path: str, name: str, online: bool, seconds: float) -> None:
 
     Raises NodedevError where it has not come, or is not so afterwards.
     """
-    await_device(path, name, seconds)
+    if not await_device(path, name, seconds):
+        raise NodedevError(f"{path}: the device {name} has not come back after {seconds:g} s")
     wanted = "1" if online else "0"
     file = f"{path}/{name}/online"
     if sysfs.read(file) == wanted:
@@ -70,14 +71,18 @@ def set_online(path: str, name: str, online: bool, seconds: float) -> None:
         raise NodedevError(f"{file} is not {wanted} {seconds:g} s after that was written there")
 
 
-def await_device(path: str, name: str, seconds: float) -> None:
-    """Wait until the CCW device of this name is on the subchannel in this folder, and the kernel through with it."""
+def await_device(path: str, name: str, seconds: float) -> bool:
+    """Wait until the CCW device of this name is on the subchannel in this folder, and the kernel through with it.
+
+    Whether it has come: one that does not answer does not.
+    """
     if not wait_for(lambda: sysfs.exists(f"{path}/{name}/online"), seconds):
-        raise NodedevError(f"{path}: the device {name} has not come back after {left(seconds):g} s")
+        return False
     if os.path.exists(SETTLE):
         # What it waits for may be another device's, and then never ends.
         with contextlib.suppress(NodedevError):
             sysfs.write(SETTLE, "1\n", seconds)
+    return True
 
 
 def expected(path: str) -> str | None:

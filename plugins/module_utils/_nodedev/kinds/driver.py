@@ -69,7 +69,7 @@ class Member:
     """A device as it is bound and as it is defined; ``vgpus`` says that its driver makes a vendor's vGPUs of it.
 
     ``function`` is it as a PCI function, ``device`` the CCW device on it where it is a subchannel. ``uses`` are looked
-    for where it would be taken from its driver.
+    for where it would be taken from its driver. ``missing`` is the CCW device that should be there and is not.
     """
 
     target: Target
@@ -81,6 +81,7 @@ class Member:
     vgpus: bool = False
     function: pci.Function | None = None
     device: subchannels.Device | None = None
+    missing: str | None = None
     uses: tuple[Use, ...] = ()
 
     @property
@@ -203,8 +204,10 @@ def _member(bus: str, address: str) -> Member | None:
     target = Target(bus, address, path)
     definition, damaged = _definition(bus, address)
     if function is None:
-        device = subchannels.device_on(path) if bus == "css" else None
-        return Member(target, target.driver, pci.override(path), definition, damaged, device=device)
+        driver, device = target.driver, subchannels.device_on(path) if bus == "css" else None
+        missing = subchannels.expected(path) if bus == "css" and device is None and driver == HOSTS else None
+        found = Member(target, driver, pci.override(path), definition, damaged)
+        return replace(found, device=device, missing=missing)
     vgpus = function.vendor == pci.NVIDIA and function.physical is not None and _makes_vgpus(function)
     bridge = pci.is_bridge(path)
     return Member(target, function.driver, function.override, definition, damaged, bridge, vgpus, function)
@@ -440,9 +443,14 @@ def state(seen: Observation) -> dict[str, Any]:
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
     """The device, and with it those of its group."""
     found = [_document(each, after.group) for each in after.members]
+    lost = [
+        f"{each.called} is the host's, and its device {each.missing} is not there: lscss and the kernel log say more"
+        for each in after.members
+        if each.missing
+    ]
     if not found:
         found = [_missing(after)]
-    return {"device": found[0], "group": found[1:], "warnings": [*planned.warnings]}
+    return {"device": found[0], "group": found[1:], "warnings": [*planned.warnings, *lost]}
 
 
 def _document(member: Member, group: str | None) -> dict[str, Any]:
