@@ -44,6 +44,13 @@ options:
         host uses another.
     type: bool
     default: false
+  take_over:
+    description:
+      - Whether chzdev is to give up what it keeps of a CCW device whose subchannel is bound, where a rule of chzdev's
+        sets that online at each boot. chzdev's own export of it is kept in C(/etc/nodedev.d/chzdev), and imported again
+        when the subchannel is given back with O(state=absent). Without this option such a rule is an error.
+    type: bool
+    default: false
   force:
     description:
       - Take a device from its driver although the host uses it, that is, its interface has an address, a route, the
@@ -130,6 +137,7 @@ OPTIONS = {
     **STATE_OPTIONS,
     "device": {"type": "str", "required": True},
     "driver": {"type": "str"},
+    "take_over": {"type": "bool", "default": False},
     "group": {"type": "bool", "default": False},
 }
 

@@ -14,6 +14,7 @@ SOURCES = {str(file.relative_to(ROOT)): file.read_text() for file in sorted(PLUG
 # Variables, classes and functions whose texts are no messages.
 UNSAID = {
     "FIELDS": "what nvidia-smi calls what it tells",
+    "OWN": "what chzdev's rules begin with",
     "CLONED": "names of images, which stand in a message that has its own entry",
     "_Parser": "what nodedev-restore --help says",
 }

@@ -15,7 +15,7 @@ from typing import Any
 from .. import wishes
 from ..errors import BadInput, InUse, Missing, NodedevError
 from ..grammar import checked_device, checked_driver
-from ..host import binding, ccw_users, iommu, modules, pci, pci_users, subchannels, sysfs
+from ..host import binding, ccw_users, chzdev, iommu, modules, pci, pci_users, subchannels, sysfs
 from ..host.binding import NONE, Target
 from ..host.pci_users import Use
 from ..libvirt import domain
@@ -42,7 +42,8 @@ WAIT = 30.0
 class Wish:
     """What a person wants of one device of a bus, or with ``group`` of all in its IOMMU group.
 
-    ``driver`` is as it is defined, or as it is, where it is None; ``none`` is for no driver.
+    ``driver`` is as it is defined, or as it is, where it is None; ``none`` is for no driver. ``take_over`` has chzdev
+    give up what it keeps of a CCW device.
     """
 
     bus: str
@@ -52,6 +53,7 @@ class Wish:
     state: str = "present"
     persistent: bool = True
     force: bool = False
+    take_over: bool = False
     wait_timeout: float = 30
 
     @classmethod
@@ -98,7 +100,8 @@ class Observation:
     """The device, first of ``members``, and with it those of its group that are to be bound as it is.
 
     ``others`` are those of its group that stay as they are. ``driver`` is what ``wish.driver`` means here, ``loadable``
-    whether its module is or could be loaded. ``advice`` is how to get an IOMMU. Where the device is not there, there
+    whether its module is or could be loaded. ``advice`` is how to get an IOMMU. ``rule`` is chzdev's for the CCW device
+    of a subchannel, ``taken`` what was taken over from it. Where the device is not there, there
     are no members, and ``definition`` and ``damaged`` are what is kept of it.
     """
 
@@ -114,6 +117,9 @@ class Observation:
     definition: Definition | None = None
     damaged: DamagedDefinition | None = None
     cards: frozenset[str] = field(default_factory=frozenset)
+    rule: chzdev.Rule | None = None
+    has_chzdev: bool = False
+    taken: chzdev.Taken | None = None
 
 
 def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
@@ -176,7 +182,30 @@ def observe(wish: Wish) -> Observation:
         definition=first.definition,
         damaged=first.damaged,
         cards=frozenset(_card(bus, each.target.address) for each in members),
+        rule=_rule(first, driver, wish),
+        has_chzdev=chzdev.is_installed() if bus == "css" else False,
+        taken=_taken(first),
     )
+
+
+def _ccw(member: Member) -> str | None:
+    """The CCW device on a subchannel, whoever has that."""
+    if member.target.bus != "css":
+        return None
+    return member.device.name if member.device is not None else subchannels.expected(member.target.path)
+
+
+def _rule(member: Member, driver: str | None, wish: Wish) -> chzdev.Rule | None:
+    """chzdev's rule that would fight with the binding at boot, if it is one that is to be there then."""
+    device = _ccw(member)
+    if device is None or driver in (None, HOSTS) or wish.state == "absent" or not wish.persistent:
+        return None
+    return chzdev.rule_of(device)
+
+
+def _taken(member: Member) -> chzdev.Taken | None:
+    device = _ccw(member)
+    return None if device is None else chzdev.TAKEN.find(device)
 
 
 def _definition(bus: str, address: str) -> tuple[Definition | None, DamagedDefinition | None]:
@@ -242,13 +271,13 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
             raise damaged
     driver = _driver(wish, seen)
     if wish.state == "inactive":
-        return _inactive(wish, seen, driver)
+        return _inactive(wish, seen, driver, _taking_over(wish, seen))
     if not seen.members:
         raise BadInput("device", device_name(wish.bus, wish.address), "there is no such device")
     for member in seen.members:
         _refuse(wish, seen, member, driver)
     _refuse_for_vfio(wish, seen, driver)
-    steps: list[Step] = []
+    steps = _taking_over(wish, seen)
     if not seen.loaded and any(not each.has(driver) for each in seen.members):
         if not seen.loadable:
             raise BadInput("driver", driver, f"no driver for {seen.bus} has this name, and no module could be loaded")
@@ -354,7 +383,8 @@ def _planned(
             steps.append(_define(kept, each.definition))
         members.append(replace(then(each), definition=kept, uses=()))
     definition = members[0].definition if members else seen.definition
-    return Plan(tuple(steps), replace(seen, members=tuple(members), definition=definition, loaded=True))
+    after = replace(seen, members=tuple(members), definition=definition, loaded=True, rule=None)
+    return Plan(tuple(steps), after)
 
 
 def _define(target: Definition, former: Definition | None) -> Step:
@@ -362,13 +392,40 @@ def _define(target: Definition, former: Definition | None) -> Step:
     return driverctl.change(f"{verb} driver {target.driver} for {called(target.address)}", target, former)
 
 
-def _inactive(wish: Wish, seen: Observation, driver: str) -> Plan[Observation]:
+def _taking_over(wish: Wish, seen: Observation) -> list[Step]:
+    """What has chzdev give up a device that it would set online at each boot; NodedevError where that is not wished."""
+    rule = seen.rule
+    if rule is None:
+        return []
+    device = f"{device_name('ccw', rule.device)} ({rule.device})"
+    if not wish.take_over:
+        raise NodedevError(
+            f"{rule.path}, a rule of chzdev's, sets {device} online at each boot, against the binding: set take_over:"
+            " true to have chzdev give the device up until it is given back, or disable it by chzdev --disable"
+            f" --persistent {rule.type} {rule.device}"
+        )
+    if not seen.has_chzdev:
+        raise NodedevError(f"{rule.path} is a rule of chzdev's, which is not installed: it comes with the s390-tools")
+    what = f"have chzdev give up what it keeps of {device}, a {rule.type}"
+    return [Step(what, partial(chzdev.take, rule), partial(chzdev.undo, rule))]
+
+
+def _giving_back(seen: Observation) -> list[Step]:
+    """What has chzdev keep again what was taken over from it."""
+    taken = seen.taken
+    if taken is None:
+        return []
+    what = f"have chzdev keep {device_name('ccw', taken.device)} ({taken.device}) again, a {taken.type}"
+    return [Step(what, partial(chzdev.give_back, taken), partial(chzdev.take_again, taken))]
+
+
+def _inactive(wish: Wish, seen: Observation, driver: str, taking: list[Step]) -> Plan[Observation]:
     """The definition is all that is kept."""
     if not seen.members:
         target = Definition(seen.bus, seen.address, driver)
         steps = [_define(target, seen.definition)] if target != seen.definition else []
         return Plan(tuple(steps), replace(seen, definition=target))
-    return _planned(wish, seen, _given_back(wish, seen), driver, _chosen)
+    return _planned(wish, seen, [*taking, *_given_back(wish, seen)], driver, _chosen)
 
 
 def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
@@ -381,9 +438,9 @@ def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
             steps.append(removal(damaged, f"the driver for {called(address)}"))
         if known is not None:
             steps.append(driverctl.change(f"undefine driver {known.driver} for {called(address)}", None, known))
-    steps += _given_back(wish, seen)
+    steps += [*_given_back(wish, seen), *_giving_back(seen)]
     members = tuple(replace(_chosen(each), definition=None, damaged=None, uses=()) for each in seen.members)
-    return Plan(tuple(steps), replace(seen, members=members, definition=None, damaged=None))
+    return Plan(tuple(steps), replace(seen, members=members, definition=None, damaged=None, taken=None))
 
 
 def _given_back(wish: Wish, seen: Observation) -> list[Step]:
