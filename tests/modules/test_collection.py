@@ -25,7 +25,10 @@ AD_HOC = ("adhoc", "localhost", *PYTHON, "-m", "hostdev.nodedev.mdev_types_facts
 BUILT = {"CHANGELOG.rst", "CONTRIBUTING.md", "FILES.json", "LICENSES", "MANIFEST.json", "README.md", "REUSE.toml"}
 BUILT |= {"docs", "meta", "playbooks", "plugins", "roles"}
 PLAYBOOKS = {
-    *(f"playbooks/{name}.yml" for name in ("adopt", "provision_gpu_host", "provision_vgpu_pools")),
+    *(
+        f"playbooks/{name}.yml"
+        for name in ("adopt", "provision_gpu_host", "provision_s390_hosts", "provision_vgpu_pools")
+    ),
     "playbooks/templates",
     "playbooks/templates/adopted.yml.j2",
 }

@@ -39,8 +39,9 @@ def quiet(output: str) -> str:
 
 
 def test_all_playbooks_are_tried() -> None:
-    # adopt.yml is, in test_migration.py.
-    assert {path.name for path in (ROOT / "playbooks").glob("*.yml")} == {*SHIPPED, "adopt.yml"}
+    # adopt.yml is, in test_migration.py, and that for mainframes below.
+    others = {"adopt.yml", "provision_s390_hosts.yml"}
+    assert {path.name for path in (ROOT / "playbooks").glob("*.yml")} == {*SHIPPED, *others}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -71,12 +72,17 @@ def test_a_playbook_of_the_collection(host: Host, tmp_path: Path, name: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "variable"), [("provision_gpu_host.yml", "vgpus"), ("provision_vgpu_pools.yml", "pools")]
+    ("name", "variable", "what"),
+    [
+        ("provision_gpu_host.yml", "vgpus", "mappings of"),
+        ("provision_vgpu_pools.yml", "pools", "mappings of"),
+        ("provision_s390_hosts.yml", "channels", "channel devices"),
+    ],
 )
-def test_a_playbook_without_its_variable(host: Host, tmp_path: Path, name: str, variable: str) -> None:
+def test_a_playbook_without_its_variable(host: Host, tmp_path: Path, name: str, variable: str, what: str) -> None:
     with pytest.raises(AssertionError) as failure:
         play(host, ROOT / "playbooks" / name, tmp_path, target="all")
-    assert f"{variable} is required: a list of mappings of " in str(failure.value)
+    assert f"{variable} is required: a list of {what} " in str(failure.value)
     assert host.run(["test", "-e", COMMAND], check=False).returncode == 1
 
 
@@ -109,6 +115,25 @@ def vgpus(host: Host) -> int:
     """How many functions of a host are vGPUs."""
     found = host.run(["sh", "-c", "cat /sys/bus/pci/devices/*/nvidia/current_vgpu_type"]).stdout.split()
     return sum(each != "0" for each in found)
+
+
+def test_a_mainframe_whose_channels_are_for_guests(start: Callable[..., Host], tmp_path: Path) -> None:
+    """The device goes offline, its subchannel to the driver for guests, and one mediated device is made there."""
+    host = start("functions")
+
+    def played(*options: str, channels: list[str]) -> str:
+        playbook = ROOT / "playbooks" / "provision_s390_hosts.yml"
+        return quiet(play(host, playbook, tmp_path, *options, target="all", channels=channels))
+
+    assert steps(played(channels=[])) == []
+    assert steps(played("--check", channels=["ccw_0_0_0815"]))[1] == "set ccw_0_0_0815 (0.0.0815) offline"
+    assert host.path("/sys/bus/css/devices/0.0.0050/driver").readlink().name == "io_subchannel"
+    done = played(channels=["ccw_0_0_0815"])
+    assert 'model=\\"vfio-ccw\\"' in done
+    assert (len(running(host)), steps(played(channels=["ccw_0_0_0815"]))) == (1, [])
+    host.reboot()
+    assert restore(host).returncode == 0
+    assert len(running(host)) == 1
 
 
 def test_a_host_whose_functions_are_vgpus(start: Callable[..., Host], tmp_path: Path) -> None:
