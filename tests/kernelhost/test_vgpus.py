@@ -109,7 +109,6 @@ def engine(machine: Machine, playbooks: Playbooks) -> Iterator[None]:
     playbooks.tasks([*tasks, {"hostdev.nodedev.sriov": functions}, {**role, "vars": {"persistence_state": "absent"}}])
 
 
-@pytest.mark.every_release
 @pytest.mark.parametrize("backend", NAMES)
 def test_the_life_of_a_pool(playbooks: Playbooks, backend: str) -> None:
     """One playbook on both frameworks."""
@@ -133,7 +132,6 @@ def test_the_facts(playbooks: Playbooks) -> None:
     )
 
 
-@pytest.mark.every_release
 def test_all_is_back_after_a_boot_and_with_a_reloaded_driver(machine: Machine, playbooks: Playbooks) -> None:
     """Functions first, by the vendor's tool, then their types, some time later; the same when the card comes anew."""
     playbooks.tasks(
