@@ -8,7 +8,7 @@ as in 'NVIDIA L40S-8Q', where 0 stands for 512 MB. Types of one framebuffer may 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .numbers import integer
@@ -121,7 +121,7 @@ def names(types: Iterable[Type]) -> dict[int, str]:
     return {each.id: each.name for each in types}
 
 
-def told(types: Mapping[int, str], most: int) -> Sequence[str]:
+def told(types: Mapping[int, str], most: int) -> str:
     """Types in words, ``most`` of them at most."""
     every = [called(id, types) for id in sorted(types)]
-    return every if len(every) <= most else [*every[:most], f"and {len(every) - most} more"]
+    return ", ".join(every if len(every) <= most else [*every[:most], f"and {len(every) - most} more"]) or "not known"

@@ -293,9 +293,8 @@ def _type(wish: Wish, seen: Observation) -> int:
 
 def _choice(seen: Observation, wanted: str | None = None) -> str:
     """The types that there are to choose from, for a message."""
-    return f"{vgpu_types.suggested(wanted, seen.types)}the types of {called(seen.card_address)} are: " + (
-        ", ".join(vgpu_types.told(seen.types, vgpus.NAMED)) or "not known"
-    )
+    told, question = vgpu_types.told(seen.types, vgpus.NAMED), vgpu_types.suggested(wanted, seen.types)
+    return f"{question}the types of {called(seen.card_address)} are: {told}"
 
 
 def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:

@@ -33,7 +33,7 @@ from ...store.files import DamagedDefinition
 from . import pool_wish
 from . import steps as do
 from .definition import DOCUMENTS, KIND, Definition, define, undefine
-from .pool_seen import Observation, Running, observe
+from .pool_seen import Observation, Running, functions_of, observe
 from .pool_wish import Wish
 
 __all__ = [
@@ -102,9 +102,8 @@ class _Vgpus:
         """The wished type; BadInput where no card tells of it."""
         if self.seen.type is None or (self.seen.supported and not self._is_supported(self.seen.type)):
             self._refuse_functions()
-            types = self.seen.types
-            told = ", ".join(vgpu_types.told(types, vgpus.NAMED)) or "not known"
-            question = vgpu_types.suggested(self.wish.type, types)
+            told = vgpu_types.told(self.seen.types, vgpus.NAMED)
+            question = vgpu_types.suggested(self.wish.type, self.seen.types)
             raise BadInput("type", self.wish.type, f"{question}the types of this host's cards are: {told}")
         return self.seen.type
 
@@ -123,7 +122,7 @@ class _Vgpus:
             raise BadInput("persistent", False, f"pool {wish.name} is managed, and its instances made from definitions")
         if wish.type is None:
             self._refuse_functions()
-            told = ", ".join(vgpu_types.told(self.seen.types, vgpus.NAMED)) or "not known"
+            told = vgpu_types.told(self.seen.types, vgpus.NAMED)
             raise Missing("type", f"pool {wish.name} is not known here; the types of this host's cards are: {told}")
         if wish.count is None:
             raise Missing("count", f"pool {wish.name} is not known here")
@@ -345,7 +344,7 @@ def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> O
     """What is there when all steps have been taken: each has looked at what came of it, and the cards tell the room."""
     oddities = Oddities()
     cards = dict.fromkeys(map(before.card_of, before.functions))
-    functions = {each.address: each for card in cards for each in vgpus.functions(card, oddities)}
+    functions = functions_of(cards, oddities)
     return replace(planned.then, functions=functions, oddities=(*before.oddities, *oddities.warnings))
 
 

@@ -177,7 +177,8 @@ def _look(wish: Wish, is_new: bool) -> Observation:
     own = {one.id for one in recorded.instances} if recorded else set()
     chosen = _chosen(wish, oddities)
     usable = tuple(each.address for each in chosen.candidates)
-    functions = _functions({*usable, *own}, oddities)
+    cards = dict.fromkeys(pci.card_of(each) for each in sorted({*usable, *own}))
+    functions = functions_of(cards, oddities)
     types = {id: name for each in functions.values() for id, name in each.offers.items()}
     types.update({each.type: each.title for each in listed if each.title})
     seen = Observation(
@@ -206,9 +207,8 @@ def _chosen(wish: Wish, oddities: Oddities) -> Chosen:
     return selector.choose(wish.parents or Selector(), there, vgpus.why_not, oddities)
 
 
-def _functions(addresses: Collection[str], oddities: Oddities) -> dict[str, Vgpu]:
-    """All functions of the cards that these are of, by address."""
-    cards = dict.fromkeys(pci.card_of(each) for each in sorted(addresses))
+def functions_of(cards: Iterable[str], oddities: Oddities) -> dict[str, Vgpu]:
+    """All functions of these cards, by address."""
     return {each.address: each for card in cards for each in vgpus.functions(card, oddities)}
 
 
