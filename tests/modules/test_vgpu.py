@@ -236,7 +236,10 @@ def test_bad_input(host: Host, wish: dict[str, Any], message: str) -> None:
 
 def test_no_such_index(host: Host) -> None:
     message = host.failed("vgpu", parent=CARD, index=4, type="711")
-    assert message == f"index: 4 cannot be used: {NAME} ({CARD}) has no such virtual function"
+    assert message == (
+        f"index: 4 cannot be used: {NAME} ({CARD}) has no such virtual function; name one of its 4 virtual functions,"
+        " counted from 0"
+    )
     assert "functions are counted from 0" in host.failed("vgpu", parent=CARD, index=-1, type="711")
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..grammar import kernel_address
-from ..host import mdev_parents
+from ..host import mdev_parents, modules
 from ..host.oddities import Oddities
 
 
@@ -31,7 +31,9 @@ def facts(parent: str | None = None, driver: str | None = None, type: str | None
     wanted = " and ".join(f"{option} {value!r}" for option, value in asked.items() if value is not None)
     if wanted and not found:
         offers = _offers(registered) if type is not None and registered else {}
-        there = mdev_parents.offered(offers, type) if offers else mdev_parents.listed(registered, hint)
+        instead = [mdev_parents.why_not(parent)] if parent is not None and registered else hint
+        there = mdev_parents.offered(offers, type) if offers else mdev_parents.listed(registered, instead)
+        there += "" if driver is None else modules.suggested(driver)
         oddities.add(f"no parent is found by {wanted}; {there}")
     answer = {"ansible_facts": {"mdev_types": found}, "warnings": oddities.warnings}
     return answer if registered else {**answer, "hint": hint}
