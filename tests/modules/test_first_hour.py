@@ -299,3 +299,42 @@ def test_who_uses_a_device_is_told_as_data(hosts: Callable[[str], Host]) -> None
 def test_a_right_name_that_is_not_loaded_yet(hosts: Callable[[str], Host]) -> None:
     done = hosts("functions").done("driver", device="81:00.0", driver="vfio-pci", check_mode=True)
     assert done["plan"][0] == "load module vfio-pci"
+
+
+# By scenario: a task each that defines something.
+LASTING: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "nvidia-mdev": [("mdev", MDEV), ("mdev_pool", POOL), ("vgpu_pool", {**POOL, "name": "y"})],
+    "nvidia-vfio-small": [("vgpu", VGPU), ("vgpu_pool", {"name": "x", "type": "A16-4Q", "count": 2})],
+    "fc": [("vhba", {"name": "x"}), ("vhba_pool", {"name": "y", "count": 2})],
+    "functions": [
+        ("driver", {"device": "pci_0000_81_00_0", "driver": "vfio-pci"}),
+        ("sriov", {"device": NIC, "numvfs": 2}),
+    ],
+}
+
+
+@pytest.mark.parametrize("scenario", LASTING)
+def test_what_will_not_be_there_after_a_boot(start: Callable[..., Host], scenario: str) -> None:
+    """It is told by every run that is not in check mode, in one line that names the host and no device."""
+    host = start(scenario)
+    name = host.run(["uname", "-n"]).stdout.strip()
+    beginning = f"what is defined on {name} will not be there after a boot: the boot engine is not installed"
+    for module, options in LASTING[scenario]:
+        assert warnings(host.done(module, **options, check_mode=True)) == []
+        for changed in (True, False):
+            result = host.done(module, **options, diff=True)
+            assert result["changed"] is changed
+            (message,) = warnings(result)
+            assert message.startswith(beginning)
+            assert message.endswith("Apply the role hostdev.nodedev.persistence to this host")
+            # And the diff has a line for each device, which is the same where nothing has changed.
+            before, after = (result["diff"][each].splitlines() for each in ("before", "after"))
+            assert (before != after) is changed
+            ids = [line.partition(" ")[0] for line in after]
+            assert len(ids) == len({*ids}) > 0
+
+
+def test_what_is_not_to_last_is_no_matter(start: Callable[..., Host]) -> None:
+    host = start("functions")
+    for module, options in LASTING["functions"]:
+        assert warnings(host.done(module, **options, persistent=False)) == []
