@@ -97,7 +97,7 @@ def refuse_if_used(functions: Collection[Virtual], what: str, force: bool, bound
     """
     uses = [(str(each.address), use) for each in functions for use in _uses(each, bound)]
     never, unless = ([(each, use) for each, use in uses if use.forcible is forcible] for forcible in (False, True))
-    held = [use.document(function=each) for each, use in uses]
+    held = [use.document(function=each) for each, use in never or unless]
     if never:
         raise InUse(
             f"virtual functions that somebody has would be {what}, which force does not do: {_told(never)}", held
