@@ -30,7 +30,7 @@ CHOICES = {
 
 def disk_xml(
     value: object,
-    target: str,
+    target: str | None = None,
     bus: str | None = None,
     device: str = "disk",
     cache: str = "none",
@@ -45,12 +45,14 @@ def disk_xml(
         raise AnsibleFilterError(f"disk_xml: {shown(error, LONGEST)}") from None
     except MISSHAPEN as error:
         raise AnsibleFilterError(
-            f"disk_xml: this is no LUN of hostdev.nodedev.vhba's result: {quoted(value)} ({quoted(error)})"
+            f"disk_xml: this is not a LUN of hostdev.nodedev.vhba's result: {quoted(value)} ({quoted(error)})"
         ) from None
 
 
 def _disk(value: object, target: object, options: Mapping[str, str | None], flags: Mapping[str, bool]) -> str:
     source = _source(value)
+    if target is None:
+        raise AnsibleFilterError("disk_xml: target is required: the disk's name in the guest, such as vdb")
     named = TARGET.fullmatch(target) if isinstance(target, str) else None
     if named is None:
         raise AnsibleFilterError(f"disk_xml: target is {quoted(target)}, not a name in the guest such as sda or vdb")
@@ -80,14 +82,17 @@ def _source(value: object) -> str:
     vhba = value.get("vhba", value) if isinstance(value, Mapping) else None
     if isinstance(vhba, Mapping) and "luns" in vhba:
         raise AnsibleFilterError("disk_xml: this is a vHBA: give one of its luns, such as vhba.luns[0]")
+    several = elements.several(value)
+    if several is not None:
+        raise AnsibleFilterError(f"disk_xml: {several}")
     if not isinstance(value, Mapping) or not {"address", "by_path"} <= set(value):
-        raise AnsibleFilterError(f"disk_xml: this is no LUN of hostdev.nodedev.vhba's result: {quoted(value)}")
+        raise AnsibleFilterError(f"disk_xml: this is not a LUN of hostdev.nodedev.vhba's result: {quoted(value)}")
     mapped = value.get("multipath")
     # A guest on one path would stop with that.
     path = (mapped.get("path") if isinstance(mapped, Mapping) else None) or value["by_path"] or value.get("by_id")
     named = value["address"] if isinstance(value["address"], str) else quoted(value["address"])
     if path is None and value.get("block") is None:
-        raise AnsibleFilterError(f"disk_xml: LUN {shown(named)} is no disk: a guest gets it by hostdev_xml")
+        raise AnsibleFilterError(f"disk_xml: LUN {shown(named)} is not a disk: a guest gets it by hostdev_xml")
     # Other characters have no place in XML.
     if not isinstance(path, str) or not path.isprintable() or not path.startswith("/dev/"):
         raise AnsibleFilterError(

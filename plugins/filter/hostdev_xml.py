@@ -53,7 +53,6 @@ DECLARED: dict[str, str | None] = {
 }
 # Where that is not under its kind.
 RESULT = {"driver": "device"}
-POOL = "this is a pool: give one of its instances, such as instances[0]"
 USB_BY = ("product", "address", "both")
 # What devices of other kinds become, or have, that a domain gets.
 INSTEAD = {
@@ -146,6 +145,9 @@ def _name(device: Device) -> str:
 
 def _device(value: object) -> Device:
     """The device in the value, which may also be the whole result of a module."""
+    several = elements.several(value)
+    if several is not None:
+        raise AnsibleFilterError(f"hostdev_xml: {several}")
     if isinstance(value, Mapping):
         # A device of nodedev_facts says its driver too.
         of_facts = "capability" in value
@@ -153,8 +155,6 @@ def _device(value: object) -> Device:
         kind = "vhba" if "luns" in value else next(named, None)
         if kind is not None and DECLARED[kind] is not None:
             raise AnsibleFilterError(f"hostdev_xml: {DECLARED[kind]}")
-        if isinstance(value.get("instances"), (list, tuple)):
-            raise AnsibleFilterError(f"hostdev_xml: {POOL}")
         if {"address", "by_path"} <= set(value):
             return _unit(value["address"])
         device = value if kind is None else value[RESULT.get(kind, kind)]

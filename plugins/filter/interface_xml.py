@@ -24,7 +24,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.text impo
 
 Device = Mapping[str, Any]
 NO_FUNCTION = (
-    "this is none of the functions of hostdev.nodedev.sriov's result, nor a PCI function of"
+    "this is not one of the functions of hostdev.nodedev.sriov's result, nor a PCI function of"
     " hostdev.nodedev.nodedev_facts"
 )
 # The class of network controllers.
@@ -94,6 +94,9 @@ def _tag(vlan: object) -> int:
 
 def _function(value: object) -> tuple[Device, Mapping[str, Any]]:
     """The function as nodedev_facts has it, and what is told of it; NodedevError where a domain cannot get it so."""
+    several = elements.several(value)
+    if several is not None:
+        raise NodedevError(several)
     if not isinstance(value, Mapping):
         raise NodedevError(f"{NO_FUNCTION}: {quoted(value)}")
     if isinstance(value.get("sriov"), Mapping) or isinstance(value.get("functions"), (list, tuple)):
@@ -107,11 +110,11 @@ def _function(value: object) -> tuple[Device, Mapping[str, Any]]:
         raise NodedevError(f"{name} is a device of kind {kind}; libvirt takes a PCI function for an interface")
     if functions.PHYSICAL not in functions.nested(function):
         raise NodedevError(
-            f"{name} is no virtual function, as far as is told here; libvirt sets the MAC address and the VLAN of those"
-            " alone. hostdev_xml gives a domain any PCI function"
+            f"{name} is not a virtual function, as far as is told here; libvirt sets the MAC address and the VLAN of"
+            " those alone. hostdev_xml gives a domain any PCI function"
         )
     if not _is_network(function, value):
-        raise NodedevError(f"{name} is no function of a network card, as far as is told here")
+        raise NodedevError(f"{name} is not a function of a network card, as far as is told here")
     return function, value
 
 

@@ -45,8 +45,8 @@ def nodedev_name(value: object, parent: str | None = None, subsystem: str | None
     if CCW.fullmatch(text):
         return device_name("ccw", text)
     raise AnsibleFilterError(
-        f"nodedev_name: {quoted(value)} is no PCI address (0000:06:00.0), no CCW address (0.0.0815; with"
-        " subsystem='css' of a subchannel) and no UUID of a mediated device; other devices need subsystem=, as in"
+        f"nodedev_name: {quoted(value)} is neither a PCI address (0000:06:00.0), a CCW address (0.0.0815; with"
+        " subsystem='css' of a subchannel) nor the UUID of a mediated device; other devices need subsystem=, as in"
         " 'card0a' with 'ap'"
     )
 

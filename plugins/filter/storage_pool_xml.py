@@ -26,10 +26,12 @@ NAMES = ("parent_wwnn", "parent_wwpn", "wwnn", "wwpn")
 # The grammar of libvirt's names, none of which begins with a blank here, and of its paths.
 NAME = re.compile(r"[^\s/][^/]*")
 PATH = re.compile(r"/.+")
-NO_VHBA = "this is no vHBA of hostdev.nodedev.vhba's result or of hostdev.nodedev.vhba_facts"
+NO_VHBA = "this is not a vHBA of hostdev.nodedev.vhba's result or of hostdev.nodedev.vhba_facts"
 
 
-def storage_pool_xml(value: object, name: str, target: str = "/dev/disk/by-path", managed: bool = False) -> str:
+def storage_pool_xml(
+    value: object, name: str | None = None, target: str = "/dev/disk/by-path", managed: bool = False
+) -> str:
     """The pool's text for a vHBA of the vhba module's result or of vhba_facts.
 
     AnsibleFilterError naming what is wrong with it.
@@ -42,10 +44,15 @@ def storage_pool_xml(value: object, name: str, target: str = "/dev/disk/by-path"
         raise AnsibleFilterError(f"storage_pool_xml: {NO_VHBA}: {quoted(value)} ({quoted(error)})") from None
 
 
-def _pool(value: object, name: str, target: str, managed: bool) -> Element:
+def _pool(value: object, name: str | None, target: str, managed: bool) -> Element:
+    several = elements.several(value)
+    if several is not None:
+        raise AnsibleFilterError(f"storage_pool_xml: {several}")
     vhba = value.get("vhba", value) if isinstance(value, Mapping) else None
     if not isinstance(vhba, Mapping) or not {"wwnn", "wwpn"} <= set(vhba):
         raise AnsibleFilterError(f"storage_pool_xml: {NO_VHBA}: {quoted(value)}")
+    if name is None:
+        raise AnsibleFilterError("storage_pool_xml: name is required: the pool's name for libvirt")
     for option, text, grammar in (("name", name, NAME), ("target", target, PATH)):
         # Other characters have no place in XML.
         if not isinstance(text, str) or not text.isprintable() or not grammar.fullmatch(text):

@@ -225,7 +225,7 @@ def test_given_back_to_a_driver_that_is_not_loaded(machine: Host) -> None:
 
 
 REFUSED = [
-    ("a bridge", {"device": BRIDGE, "force": True}, "is a bridge or a root port, and stays with the kernel"),
+    ("a bridge", {"device": BRIDGE, "force": True}, "it is a bridge or a root port, and stays with the kernel"),
     (
         "no IOMMU",
         {"device": ALONE, "force": True},
@@ -236,7 +236,7 @@ REFUSED = [
     (
         "no such device",
         {"device": "0000:77:00.0"},
-        "device: 'pci_0000_77_00_0' cannot be used: there is no such device",
+        "device: 'pci_0000_77_00_0 (0000:77:00.0)' cannot be used: there is no such device",
     ),
     (
         "the console",

@@ -64,7 +64,7 @@ def test_functions_that_are_foretold(host: Host) -> None:
 def test_a_function_of_no_network_card(host: Host) -> None:
     function = functions(host, device=SSD, driver="vfio-pci")[0]
     assert managed(hostdev_xml(function)) == "no"
-    with pytest.raises(AnsibleFilterError, match=f"{function['name']} is no function of a network card"):
+    with pytest.raises(AnsibleFilterError, match=f"{function['name']} is not a function of a network card"):
         interface_xml(function)
 
 

@@ -153,8 +153,16 @@ def test_a_vendors_name_with_a_slash(start: Callable[..., Host]) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"parent": "pci_0000_3b_00_0"}, f"parent 'pci_0000_3b_00_0'; the registered parents are: {HERE}, {THERE}"),
-        ({"driver": "nvida"}, f"driver 'nvida'; the registered parents are: {HERE}, {THERE}"),
+        (
+            {"parent": "pci_0000_3b_00_0"},
+            "parent 'pci_0000_3b_00_0'; it is there with driver mlx5_core, and offers no mediated devices; the"
+            f" registered parents are: {HERE}, {THERE}",
+        ),
+        ({"driver": "nvida"}, f"driver 'nvida'; the registered parents are: {HERE}, {THERE}; did you mean 'nvidia'?"),
+        (
+            {"parent": "pci_0000_3d_00_0", "driver": "x"},
+            f"parent 'pci_0000_3d_00_0' and driver 'x'; the registered parents are: {HERE}, {THERE}",
+        ),
         ({"type": "grid t4-2q"}, f"type 'grid t4-2q'; did you mean 'GRID T4-2Q'?; {HERE}, {THERE} have the types: "),
         ({"type": "x", "parent": CARD}, f"parent '{CARD}' and type 'x'; {HERE}, {THERE} have the types: nvidia-230"),
     ],

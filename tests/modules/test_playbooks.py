@@ -80,9 +80,11 @@ def test_a_playbook_of_the_collection(host: Host, tmp_path: Path, name: str) -> 
     ],
 )
 def test_a_playbook_without_its_variable(host: Host, tmp_path: Path, name: str, variable: str, what: str) -> None:
-    with pytest.raises(AssertionError) as failure:
-        play(host, ROOT / "playbooks" / name, tmp_path, target="all")
-    assert f"{variable} is required: a list of {what} " in str(failure.value)
+    """Or with another value than a list of what it takes."""
+    for wrong in ({}, {variable: "x"}, {variable: {"name": "x"}}, {variable: [{"type": "GRID T4-4Q"}]}):
+        with pytest.raises(AssertionError) as failure:
+            play(host, ROOT / "playbooks" / name, tmp_path, target="all", **wrong)
+        assert f"{variable} is required: a list of {what} " in str(failure.value)
     assert host.run(["test", "-e", COMMAND], check=False).returncode == 1
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import called
 from conftest import Host, open_by, warnings
 from looks import looks
 from simhost.scenario import FOLDER
@@ -207,7 +208,7 @@ def test_a_full_card_says_what_it_has(host: Host) -> None:
     assert told == (
         f"type: 'NVIDIA A16-8Q (712)' cannot be used: pci_0000_06_00_6 ({FN[2]}) offers no type at all now, and not"
         " NVIDIA A16-8Q (712): its card is full, or takes one framebuffer at a time; of its functions there are:"
-        f" NVIDIA A16-8Q (712) on {FIRST}, {SECOND}; no vGPU on {FN[2]}, {FN[3]}"
+        f" NVIDIA A16-8Q (712) on {called(FIRST)}, {called(SECOND)}; no vGPU on {called(FN[2])}, {called(FN[3])}"
     )
     vgpu(host, state="absent")
     assert "offers NVIDIA A16-8Q (712) now, and not NVIDIA A16-4Q (711)" in refused(host, device=FN[2], type="A16-4Q")
@@ -222,7 +223,7 @@ BAD = [
     ({"type": "711", "params": "a=1,"}, "params: 'a=1,' cannot be used"),
     ({"type": "711", "placement_id": -1}, "placement_id: -1 cannot be used"),
     ({"type": "711", "managed": True, "persistent": False}, "persistent: False cannot be used"),
-    ({"type": "711", "device": CARD}, f"device: '{CARD}' cannot be used: it is not a virtual function"),
+    ({"type": "711", "device": CARD}, f"device: '{NAME} ({CARD})' cannot be used: it is not a virtual"),
     ({"type": "711", "device": "0000:ff:00.1"}, "there is no such device: are the card's virtual functions enabled?"),
     ({"type": "711", "device": "eth0"}, "a PCI function is named like pci_0000_3b_00_0"),
     ({"type": "a/../b"}, "type: 'a/../b' cannot be used"),
@@ -236,7 +237,10 @@ def test_bad_input(host: Host, wish: dict[str, Any], message: str) -> None:
 
 def test_no_such_index(host: Host) -> None:
     message = host.failed("vgpu", parent=CARD, index=4, type="711")
-    assert message == f"index: 4 cannot be used: {NAME} ({CARD}) has no such virtual function"
+    assert message == (
+        f"index: 4 cannot be used: {NAME} ({CARD}) has no such virtual function; name one of its 4 virtual functions,"
+        " counted from 0"
+    )
     assert "functions are counted from 0" in host.failed("vgpu", parent=CARD, index=-1, type="711")
 
 

@@ -122,7 +122,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(host: Host) -> 
     told = refused(host, type="A16-4Q", count=4)
     assert told == (
         "count: 4 cannot be used: pool desktops needs 4 more vGPUs of type NVIDIA A16-4Q (711) and there is room for 3;"
-        f" free are on {NAME} ({CARD}): 3, with NVIDIA A16-4Q (711) on {FN[3]}"
+        f" free are on {NAME} ({CARD}): 3, beside NVIDIA A16-4Q (711) on {NAME[:-1]}7 ({FN[3]})"
     )
     assert "there is room for 0; free are on" in refused(host, type="A16-8Q", count=1)
     assert len(pool(host, type="A16-4Q", count="max")["instances"]) == 3

@@ -218,7 +218,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"parent": "scsi_host0"},
-        f"parent: 'scsi_host0' cannot be used: scsi_host0 is no Fibre Channel HBA; the HBAs with NPIV are: {NPIV}",
+        f"parent: 'scsi_host0' cannot be used: scsi_host0 is not a Fibre Channel HBA; the HBAs with NPIV are: {NPIV}",
     ),
     ({"parent": "scsi_host99"}, f"scsi_host99 is not there; the HBAs with NPIV are: {NPIV}"),
     ({"parent": "pci_0000_04_00_0"}, "an HBA is named as libvirt does, scsi_host and its number"),

@@ -131,7 +131,7 @@ REFUSED: list[tuple[str, Wish, Observation, type[Exception], str]] = [
         wished(driver=VFIO),
         seen(),
         BadInput,
-        "device: 'pci_0000_5e_00_0' cannot be used: there is no",
+        "device: 'pci_0000_5e_00_0 (0000:5e:00.0)' cannot be used: there is no",
     ),
     (
         "it is not there, and no driver follows",

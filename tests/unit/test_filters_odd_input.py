@@ -154,7 +154,7 @@ def test_no_option_ends_in_a_traceback(name: str, options: Any) -> None:
         ),
         ("storage_pool_xml", POOL, {"name": "x", "managed": None}, "managed: None cannot be used"),
         ("nodedev_name", "card0a", {"subsystem": ["ap"]}, "subsystem is ['ap'], not the name of a subsystem"),
-        ("nodedev_name", "x" * 9000, {}, "xxx... is no PCI address"),
+        ("nodedev_name", "x" * 9000, {}, "xxx... is neither a PCI address"),
     ],
 )
 def test_what_is_wrong(name: str, value: Any, options: dict[str, Any], message: str) -> None:

@@ -25,6 +25,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.sri
     state,
     takes_away,
 )
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import called
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import describe
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import (
     DamagedDefinition,
@@ -264,7 +265,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("nothing is said", {}, {}, "numvfs is required: no virtual functions are there or defined"),
     ("too many", {"numvfs": 9}, {}, f"numvfs: '9' cannot be used: {CALLED} has at most 8 virtual functions"),
     ("too many for later", {"numvfs": 9, "state": "inactive"}, {}, "has at most 8 virtual functions"),
-    ("no such device", {"numvfs": 1}, {"function": None}, f"device: '{PF}' cannot be used: there is no such device"),
+    ("no such device", {"numvfs": 1}, {"function": None}, f"({PF})' cannot be used: there is no such device"),
     (
         "a virtual function",
         {"numvfs": 1},
@@ -317,21 +318,26 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "a driver",
         {"numvfs": 2},
         {"count": 1, "there": functions(1, driver="igbvf")},
-        f"would be removed: {VF} is bound to igbvf: set force: true",
+        f"would be removed: {called(VF)}: it is bound to igbvf: set force: true",
     ),
     (
         "an address",
         {"numvfs": 0},
         {"count": 1, "there": used("eth1 has an address", True)},
-        f"{VF}: eth1 has an address",
+        f"{called(VF)}: eth1 has an address",
     ),
     (
         "an instance",
         {"state": "absent"},
         {"count": 1, "there": used("it carries the mediated device u", True)},
-        f"{VF}: it carries the mediated device u",
+        f"{called(VF)}: it carries the mediated device u",
     ),
-    ("a vGPU", {"state": "absent"}, {"count": 1, "there": functions(1, vgpu="5")}, f"{VF} carries a vGPU of type 5"),
+    (
+        "a vGPU",
+        {"state": "absent"},
+        {"count": 1, "there": functions(1, vgpu="5")},
+        f"{called(VF)}: it carries a vGPU of type 5: set force: true to do so all the same, which removes what it",
+    ),
     ("a guest, whatever is forced", {"state": "absent", "force": True}, {"count": 1, "there": used(OPEN, False)}, OPEN),
     ("a guest, and another driver", {"driver": "igbvf", "force": True}, {"count": 1, "there": used(OPEN, False)}, OPEN),
     (

@@ -208,7 +208,7 @@ REFUSED: list[tuple[str, dict[str, Any], Observation, str]] = [
     ),
     ("another's", {"type": "711"}, seen(EIGHT), STAYS),
     ("another's, defined", {}, seen(EIGHT, KEPT), STAYS),
-    ("a full card", {"type": "711"}, FULL, "NVIDIA A16-8Q (712) on 0000:06:00.5"),
+    ("a full card", {"type": "711"}, FULL, "NVIDIA A16-8Q (712) on pci_0000_06_00_5 (0000:06:00.5)"),
     (
         "another size",
         {"type": "711"},
@@ -233,13 +233,13 @@ REFUSED: list[tuple[str, dict[str, Any], Observation, str]] = [
         "no device",
         {},
         seen(defined=KEPT, vgpu=None, card=()),
-        f"device: '{FN}' cannot be used: there is no such device:",
+        f"({FN})' cannot be used: there is no such device:",
     ),
     (
         "a card",
         {"type": "711"},
         seen(vgpu=Vgpu(replace(FUNCTION, physical=None, functions=(FN,)), None, None, "no folder"), card=()),
-        "it is not a virtual function, which alone can be a vGPU: name one of its 1 virtual functions",
+        "it is not a virtual function, which alone can be a vGPU",
     ),
     ("damaged", {"type": "711"}, seen(damaged=DAMAGED), "is damaged (no JSON)"),
     ("another place", {"placement_id": 0}, seen(FOUR, KEPT, placement=4), "is at 4: have it cleared first"),
@@ -551,9 +551,9 @@ def test_what_a_card_has_in_words() -> None:
     card = [Vgpu(replace(FUNCTION, address=f"0000:06:00.{each}"), each, 0 if each < 4 else FOUR) for each in range(8)]
     more = [Vgpu(replace(FUNCTION, address=f"0000:06:01.{each}"), each, FOUR if each else None) for each in range(7)]
     assert vgpus.told((*card, *more), TYPES) == (
-        "no vGPU on 0000:06:00.0, 0000:06:00.1, 0000:06:00.2, 0000:06:00.3; NVIDIA A16-4Q (711) on 0000:06:00.4,"
-        " 0000:06:00.5, 0000:06:00.6, 0000:06:00.7, 0000:06:01.1, 0000:06:01.2, 0000:06:01.3, 0000:06:01.4 and 2 more;"
-        " unknown on 0000:06:01.0"
+        "no vGPU on pci_0000_06_00_0 (0000:06:00.0), pci_0000_06_00_1 (0000:06:00.1), pci_0000_06_00_2 (0000:06:00.2)"
+        " and 1 more; NVIDIA A16-4Q (711) on pci_0000_06_00_4 (0000:06:00.4), pci_0000_06_00_5 (0000:06:00.5),"
+        " pci_0000_06_00_6 (0000:06:00.6) and 7 more; unknown on pci_0000_06_01_0 (0000:06:01.0)"
     )
     assert vgpus.told((), {}) == "none"
 

@@ -133,7 +133,7 @@ def test_where_they_are_made(name: str, wish: dict[str, Any], host: Observation,
     assert sorted(made(wished(**wish), host)) == sorted(places)
 
 
-FULL = "NVIDIA X-8Q (708) on 0000:41:00.4"
+FULL = "NVIDIA X-8Q (708) on pci_0000_41_00_4 (0000:41:00.4)"
 REFUSALS: list[tuple[str, dict[str, Any], Observation, type[NodedevError], str]] = [
     (
         "too many",
@@ -147,7 +147,7 @@ REFUSALS: list[tuple[str, dict[str, Any], Observation, type[NodedevError], str]]
         {"count": 5},
         seen({ALL[0]: 8}),
         BadInput,
-        f"(0000:41:00.0): 0, with {FULL}; on pci_",
+        f"(0000:41:00.0): 0, beside {FULL}; on pci_",
     ),
     (
         "no type",

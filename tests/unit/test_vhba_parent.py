@@ -207,7 +207,7 @@ REFUSALS: list[tuple[str, dict[str, str], list[Port], str]] = [
         "not an HBA",
         {"parent": "scsi_host0"},
         [hba(3), FULL],
-        f"parent: 'scsi_host0' cannot be used: scsi_host0 is no Fibre Channel HBA; {HBAS}",
+        f"parent: 'scsi_host0' cannot be used: scsi_host0 is not a Fibre Channel HBA; {HBAS}",
     ),
     ("no HBAs at all", {}, [], "this host has no Fibre Channel HBA"),
     (

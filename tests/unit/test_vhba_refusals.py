@@ -88,7 +88,13 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         "parent: 'scsi_host3' cannot be used: no vHBA can be made there: scsi_host3: all of its 4 vports are in use",
     ),
     ("offline", wished(parent="scsi_host5"), observed(OFFLINE), BadInput, "its port is Linkdown, not Online"),
-    ("no HBA", wished(parent="host0"), observed(scsi_hosts={"scsi_host0": True}), BadInput, "is no Fibre Channel HBA"),
+    (
+        "no HBA",
+        wished(parent="host0"),
+        observed(scsi_hosts={"scsi_host0": True}),
+        BadInput,
+        "is not a Fibre Channel HBA",
+    ),
     ("not there", wished(parent="host9"), observed(scsi_hosts={"scsi_host9": False}), BadInput, "host9 is not there"),
     ("no HBAs here", wished(), observed(ports=()), NodedevError, "this host has no Fibre Channel HBA"),
     (

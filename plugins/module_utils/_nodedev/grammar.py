@@ -65,7 +65,9 @@ def checked_oui(value: str) -> str:
     """The vendor's part of a World Wide Name as it stands there, 6 digits in lower case; BadInput when it is none."""
     digits = value.replace(":", "").lower()
     if not OUI.fullmatch(digits):
-        raise BadInput("oui", value, "an OUI has 6 hexadecimal digits")
+        # 001234 is a number in base 8 to YAML.
+        hint = "; YAML takes digits alone for a number: quote them" if digits.isdecimal() else ""
+        raise BadInput("oui", value, f"an OUI has 6 hexadecimal digits{hint}")
     return digits
 
 

@@ -8,6 +8,7 @@ replaced by an underscore.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from uuid import UUID as Identifier
 
 from .text import shown
@@ -16,6 +17,8 @@ from .text import shown
 LOOSE_UUID = re.compile(r"(?:[- ]*[0-9a-fA-F]{2}){16}")
 BLANKS = " \t\n\f\r"
 FOREIGN = re.compile(r"[^A-Za-z0-9]")
+# How many of several devices a message names.
+NAMED = 3
 # What the kernel's name of a parent of mediated devices tells of its subsystem.
 SUBSYSTEMS = {
     "pci": re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]"),
@@ -42,6 +45,13 @@ def called(address: str) -> str:
     """
     subsystem = next((name for name, pattern in SUBSYSTEMS.items() if pattern.fullmatch(address)), None)
     return f"{device_name(subsystem, address)} ({address})" if subsystem else shown(address)
+
+
+def named(addresses: Sequence[str]) -> str:
+    """Several devices by both their names, NAMED of them at most, and how many more there are."""
+    more = len(addresses) - NAMED
+    names = [*map(called, addresses[:NAMED])]
+    return ", ".join(names) if more <= 0 else f"{', '.join(names)} and {more} more"
 
 
 def mdev_name(uuid: str, parent_address: str) -> str:

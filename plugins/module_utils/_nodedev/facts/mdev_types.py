@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from ..grammar import kernel_address
-from ..host import mdev_parents
+from ..host import mdev_parents, modules
 from ..host.oddities import Oddities
+from ..names import called
 
 
 def facts(parent: str | None = None, driver: str | None = None, type: str | None = None) -> dict[str, Any]:
@@ -31,10 +32,23 @@ def facts(parent: str | None = None, driver: str | None = None, type: str | None
     wanted = " and ".join(f"{option} {value!r}" for option, value in asked.items() if value is not None)
     if wanted and not found:
         offers = _offers(registered) if type is not None and registered else {}
-        there = mdev_parents.offered(offers, type) if offers else mdev_parents.listed(registered, hint)
+        instead = hint if parent is None or _is_among(parent, registered) else _instead(parent, hint, oddities)
+        there = mdev_parents.offered(offers, type) if offers else mdev_parents.listed(registered, instead)
+        there += "" if driver is None else modules.suggested(driver)
         oddities.add(f"no parent is found by {wanted}; {there}")
     answer = {"ansible_facts": {"mdev_types": found}, "warnings": oddities.warnings}
     return answer if registered else {**answer, "hint": hint}
+
+
+def _is_among(parent: str, registered: Iterable[str]) -> bool:
+    """Whether a name or an address is that of a registered parent."""
+    return any(parent == each or called(each).startswith(f"{parent} ") for each in registered)
+
+
+def _instead(parent: str, hint: list[str], oddities: Oddities) -> list[str]:
+    """What a device is that is asked for and is not a parent, and what is there where no parent is."""
+    why = oddities.attempt(partial(mdev_parents.why_not, parent))
+    return [*([] if why is None else [why]), *hint]
 
 
 def _offers(registered: Iterable[str]) -> dict[str, dict[str, str | None]]:

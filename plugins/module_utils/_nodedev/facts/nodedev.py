@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import NodedevError
 from ..grammar import PCI, kernel_address
+from ..host import modules
 from ..host.oddities import Oddities
 from ..host.udev import Device
 from ..libvirt import devices
@@ -55,7 +56,7 @@ def _absent(wanted: Filter, found: Inventory) -> Iterator[str]:
     if wanted.parent is not None and not found.devices:
         yield f"parent: no device that is asked for is {wanted.parent} or below it"
     if wanted.driver is not None and not found.devices:
-        yield f"driver: no device that is asked for has the driver {wanted.driver}"
+        yield f"driver: no device that is asked for has the driver {wanted.driver}{modules.suggested(wanted.driver)}"
 
 
 def gathered(wanted: Filter) -> Inventory:

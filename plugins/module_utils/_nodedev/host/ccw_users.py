@@ -7,7 +7,7 @@ from collections.abc import Collection
 from functools import cache
 
 from . import disk_users, network, pci
-from .pci_users import Use, is_vital
+from .pci_users import Use, of_disk, of_interface
 from .subchannels import Device
 
 
@@ -23,8 +23,8 @@ def of(devices: Collection[Device]) -> dict[str, list[Use]]:
     for each in devices:
         uses = [Use(f"its device {each.called} belongs to the group {each.group}", False)] if each.group else []
         on_disks = dict.fromkeys(holder for name in disks[each.path] for holder in holders[name])
-        uses += [Use(str(holder), not is_vital(holder), holder) for holder in on_disks]
+        uses += [of_disk(holder) for holder in on_disks]
         for interface in pci.interfaces(each.path):
-            uses += [Use(text, True) for text in network.uses(interface, look())]
+            uses += of_interface(interface, look())
         found[each.name] = uses
     return found

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ..names import called, device_name
-from . import pci_ids, sysfs, vgpu_cards, vgpu_readiness
+from ..names import called, device_name, named
+from . import pci_ids, subchannels, sysfs, vgpu_cards, vgpu_readiness
 from .numbers import integer
 from .oddities import Oddities
 from .vgpu_cards import Card
@@ -24,8 +24,6 @@ PCI = "/sys/bus/pci/devices"
 MOST = re.compile(r"\bmax_instance=([0-9]+)\b")
 # What the kernel says of a device that is near to no memory in particular.
 NO_NODE = -1
-# How many of several devices a message names.
-NAMED = 3
 
 Types = dict[str, dict[str, Any]]
 
@@ -159,23 +157,23 @@ def _plain(name: str) -> str:
     return "".join(filter(str.isalnum, name)).casefold()
 
 
-def named(addresses: Sequence[str]) -> str:
-    """Parents by their names, and how many more there are."""
-    more = len(addresses) - NAMED
-    names = [*map(called, addresses[:NAMED])]
-    return ", ".join(names) if more <= 0 else f"{', '.join(names)} and {more} more"
-
-
 def why_not(asked: str) -> str:
     """What a device is that is asked for by its name or address, and is not registered as a parent."""
     address = _address(asked)
     functions = [each for each in addresses() if card_of(each) == address]
     if functions:
         return f"its virtual functions are the parents: {named(functions)}"
+    subchannel = subchannels.below(asked)
+    if subchannel is not None:
+        return f"it is a CCW device: the parent is its subchannel {called(subchannel)}, when that is bound to vfio_ccw"
     if not device_exists(address):
         return "there is no such device"
-    driver = sysfs.link_name(f"{PCI}/{address}/driver")
-    return f"it is there{f' with driver {driver}' if driver else ''}, and offers no mediated devices"
+    place = next((each for each in (PCI, subchannels.DEVICES) if sysfs.exists(f"{each}/{address}")), None)
+    driver = None if place is None else sysfs.link_name(f"{place}/{address}/driver")
+    offers = f"it is there{f' with driver {driver}' if driver else ''}, and offers no mediated devices"
+    if driver != subchannels.HOSTS:
+        return offers
+    return f"{offers}: hostdev.nodedev.driver binds it to vfio_ccw, which does"
 
 
 def may_have_functions(asked: str) -> bool:
@@ -184,8 +182,10 @@ def may_have_functions(asked: str) -> bool:
 
 
 def _address(asked: str) -> str:
-    """The address of a PCI function that is named by either; whatever is no such function, as it is."""
-    return next((each for each in sysfs.names(PCI) if asked in (each, device_name("pci", each))), asked)
+    """The address of a PCI function or a subchannel that is named by either; whatever is neither, as it is."""
+    buses = (("pci", PCI), ("css", subchannels.DEVICES))
+    every = ((each, device_name(bus, each)) for bus, place in buses for each in sysfs.names(place))
+    return next((address for address, name in every if asked in (address, name)), asked)
 
 
 def why_none() -> list[str]:
@@ -195,7 +195,7 @@ def why_none() -> list[str]:
     """
     oddities = Oddities()
     cards = vgpu_cards.cards(oddities)
-    found = [f"{called(card.address)} is a GPU {_by_functions(card)}" for card in cards if card.framework]
+    found = vgpu_readiness.gpus({card.address: _by_functions(card) for card in cards if card.framework})
     found += vgpu_readiness.missing(cards, vgpu_readiness.driver_of_host())
     return [*found, *_of_mainframes(), *oddities.warnings] or ["no GPU, subchannel or crypto adapter is there"]
 

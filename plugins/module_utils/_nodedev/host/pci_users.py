@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 
 from ..names import called
@@ -18,17 +18,31 @@ from .network import Network
 from .processes import Holder
 
 VPORTS = "/sys/class/fc_vports"
+# How a function is used that nobody has open.
+IN_USE = "in use"
+OFF_NETWORK, OFF_DISK = "ends what runs over its interface", "takes its disk from who uses it"
+DARK, CARRIED = "leaves the console dark", "removes what it carries"
 # What is mounted here the host cannot run without, whatever it is asked for.
 VITAL = re.compile(r"/(?:boot(?:/.*)?|efi|etc|usr|var)?")
 
 
 @dataclass(frozen=True)
 class Use:
-    """One use of a function, in words that follow its name and a colon; ``forcible`` says whether force ends it."""
+    """One use of a function, in words that follow its name and a colon; ``forcible`` says whether force ends it.
+
+    ``cost`` is what force does then, in words that follow 'which', where the text does not say it.
+    """
 
     text: str
     forcible: bool
     holder: Holder | None = None
+    cost: str = ""
+
+    def document(self, **whose: str) -> dict[str, str | int | None]:
+        """The same as data; ``whose`` says of which function it is, where that does not follow."""
+        if self.holder is not None:
+            return self.holder.document(**whose)
+        return {"node": None, "how": IN_USE, "by": self.text, "pid": None, "domain": None, **whose}
 
 
 def of(functions: Collection[pci.Function]) -> dict[str, list[Use]]:
@@ -53,7 +67,13 @@ def of(functions: Collection[pci.Function]) -> dict[str, list[Use]]:
 
 
 def _of_virtual(address: str, use: Use) -> Use:
-    return Use(f"its virtual function {called(address)}: {use.text}", use.forcible, use.holder)
+    return replace(use, text=f"its virtual function {called(address)}: {use.text}")
+
+
+def costs(uses: Iterable[Use]) -> str:
+    """What force does to those who have functions so, in words that follow what it does to these."""
+    found = dict.fromkeys(use.cost for use in uses if use.cost)
+    return f", which {' and '.join(found)}" if found else ""
 
 
 def held(functions: Collection[pci.Function], probe: bool = False) -> dict[str, list[Use]]:
@@ -77,13 +97,18 @@ def held(functions: Collection[pci.Function], probe: bool = False) -> dict[str, 
         for uuid in mediated[each.path]:
             uses += _of_mdev(uuid, by_vfio[f"{each.path}/{uuid}"])
         on_disks = dict.fromkeys(holder for name in disks[each.path] for holder in on_disk[name])
-        found[each.address] = uses + [Use(str(holder), not is_vital(holder), holder) for holder in on_disks]
+        found[each.address] = uses + [of_disk(holder) for holder in on_disks]
     return found
 
 
 def _of_mdev(uuid: str, by_vfio: Collection[Holder]) -> list[Use]:
     used = [Use(f"its mediated device {uuid}: {holder}", False, holder) for holder in by_vfio]
-    return used or [Use(f"it carries the mediated device {uuid}", True)]
+    return used or [Use(f"it carries the mediated device {uuid}", True, cost=CARRIED)]
+
+
+def of_disk(holder: Holder) -> Use:
+    """The use of one of its disks."""
+    return Use(str(holder), not is_vital(holder), holder, OFF_DISK)
 
 
 def is_vital(holder: Holder) -> bool:
@@ -96,17 +121,22 @@ def is_vital(holder: Holder) -> bool:
 def _vports(function: pci.Function, vports: Collection[str]) -> Iterator[Use]:
     for path in vports:
         if path.startswith(f"{function.path}/"):
-            yield Use(f"it carries the vHBA {os.path.basename(path)}", True)
+            yield Use(f"it carries the vHBA {os.path.basename(path)}", True, cost=CARRIED)
 
 
 def _interfaces(function: pci.Function, look: Callable[[], Network]) -> Iterator[Use]:
     found = pci.interfaces(function.path)
     if not found and pci.has_interface_elsewhere(function.path):
-        yield Use("its interface is in another network namespace, as that of a container", True)
+        yield Use("its interface is in another network namespace, as that of a container", True, cost=OFF_NETWORK)
     for interface in found:
-        yield from (Use(text, True) for text in network.uses(interface, look()))
+        yield from of_interface(interface, look())
+
+
+def of_interface(interface: str, seen: Network) -> list[Use]:
+    """What the host does with one of its interfaces."""
+    return [Use(text, True, cost=OFF_NETWORK) for text in network.uses(interface, seen)]
 
 
 def _console(function: pci.Function) -> Iterator[Use]:
     if function.kind.startswith(pci.DISPLAY) and sysfs.read(f"{function.path}/boot_vga") == "1":
-        yield Use("it is the GPU of the console", True)
+        yield Use("it is the GPU of the console", True, cost=DARK)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from dataclasses import dataclass
 
 from ..errors import NodedevError
@@ -19,6 +20,10 @@ from . import sysfs
 
 DEVICES = "/sys/bus/css/devices"
 CCW = "/sys/bus/ccw/devices"
+# libvirt's name of a device there.
+CCW_NAME = re.compile(r"ccw_([0-9a-f]{1,2})_([0-9a-f])_([0-9a-f]{4})")
+# The driver by which a host has the devices on its subchannels itself.
+HOSTS = "io_subchannel"
 # Whoever writes there is kept until the kernel is through with its work on channels (Documentation/arch/s390,
 # common_io.rst). A subchannel that is unbound before has crashed kernels.
 SETTLE = "/proc/cio_settle"
@@ -89,6 +94,14 @@ def expected(path: str) -> str | None:
     """The CCW device that is on the subchannel in this folder while its host has it; None where there is none."""
     name = sysfs.read(f"{path}/dev_busid")
     return None if name in (None, "", "none") else name
+
+
+def below(device: str) -> str | None:
+    """The subchannel of the CCW device of this name or address; None where it is none, or is not there."""
+    found = CCW_NAME.fullmatch(device)
+    if found is None and not sysfs.exists(f"{CCW}/{device}"):
+        return None
+    return of_device(".".join(found.groups()) if found else device)
 
 
 def of_device(address: str) -> str | None:

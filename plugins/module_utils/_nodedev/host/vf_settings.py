@@ -56,7 +56,7 @@ def checked(vfs: object) -> Settings | None:
         raise BadInput("vfs", vfs, "a list of mappings")
     found = dict(map(_checked_item, vfs))
     if len(found) != len(vfs):
-        raise BadInput("vfs", vfs, "each index stands once")
+        raise BadInput("vfs", [each["index"] for each in vfs], "each index stands once")
     return tuple(sorted(found.items()))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..names import called, device_name
+from ..names import device_name, named
 from . import iommu, pci, sriov_manage, sysfs, vgpu_cards
 from .nvidia_smi import OTHER_MODE, Mode
 from .oddities import Oddities
@@ -249,21 +249,38 @@ def missing(cards: Collection[Card], driver: Driver) -> list[str]:
 
     For whoever finds nothing there that offers any.
     """
-    found = [f"{called(card.address)} is a GPU {each}" for card in cards if (each := _lack(card, driver)) is not None]
-    return [*found, *_lacks(cards, driver)]
+    lacks = {card.address: each for card in cards if (each := _lack(card, driver)) is not None}
+    return [*gpus(lacks), *_lacks(cards, driver)]
+
+
+def gpus(told: Mapping[str, str]) -> list[str]:
+    """What is told of GPUs, by their addresses, in words that follow 'is a GPU'; those that are alike together."""
+    alike: dict[str, list[str]] = {}
+    for address, each in told.items():
+        alike.setdefault(each, []).append(address)
+    return [f"{named(own)}{': each' if own[1:] else ''} is a GPU {each}" for each, own in alike.items()]
 
 
 def why_none() -> list[str]:
     """The same of all GPUs of this host, or that there is none; what cannot be read is told too."""
-    oddities = Oddities()
-    found = missing(vgpu_cards.cards(oddities), driver_of_host())
-    return [*found, *oddities.warnings] or ["no GPU is there"]
+    oddities, driver = Oddities(), driver_of_host()
+    cards = vgpu_cards.cards(oddities)
+    found = [*missing(cards, driver), *oddities.warnings]
+    return [*gpus(dict(_able(cards, driver))), *found] or ["no GPU is there"]
+
+
+def _able(cards: Collection[Card], driver: Driver) -> Iterator[tuple[str, str]]:
+    """The GPUs that make vGPUs, by their addresses, and how they do."""
+    for card in cards:
+        yield from ((card.address, each.text) for each in of_card(card, driver) if each.what == "types" and each.ok)
 
 
 def why_not(address: str) -> list[str]:
-    """The same of the GPU of this address; nothing of what is none."""
+    """The same of the GPU of this address; nothing of what is none, as a virtual function."""
     function = pci.find(address)
-    return [] if function is None else missing([vgpu_cards.look(function, Oddities())], driver_of_host())
+    if function is None or function.physical is not None:
+        return []
+    return missing([vgpu_cards.look(function, Oddities())], driver_of_host())
 
 
 def _lack(card: Card, driver: Driver) -> str | None:

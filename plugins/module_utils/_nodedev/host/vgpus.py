@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import NodedevError
-from ..names import called, device_name
+from ..names import called, device_name, named
 from ..text import shown
 from ..waiting import wait_for
 from . import pci, sysfs, vfio, vgpu_cards, vgpu_types
@@ -25,8 +25,9 @@ CURRENT = vgpu_cards.VENDORS_OWN
 CREATABLE, PARAMS, PLACEMENT = (f"{FOLDER}/{name}" for name in ("creatable_vgpu_types", "vgpu_params", "placement_id"))
 # What a function has that is no vGPU, and what stands for no place on its card.
 NONE, NOWHERE = 0, 65535
-# How many functions, or types, a message names.
+# How many types a message names.
 NAMED = 8
+AS_MEDIATED = "makes vGPUs as mediated devices: hostdev.nodedev.vgpu_pool and hostdev.nodedev.mdev make them there"
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,27 @@ def current(function: pci.Function) -> int:
 def await_folder(function: pci.Function, seconds: float) -> bool:
     """Wait for the files by which a virtual function is made a vGPU, where it has none; whether they have come."""
     path = f"{function.path}/{CURRENT}"
-    if function.physical is None or not _may_make(function.driver) or sysfs.exists(path):
+    if function.physical is None or not _may_make(function.driver) or _is_parent(function) or sysfs.exists(path):
         return False
     return wait_for(lambda: sysfs.exists(path), seconds)
+
+
+def _is_parent(function: pci.Function) -> bool:
+    """Whether mediated devices are made on it."""
+    return sysfs.exists(f"{function.path}/{vgpu_cards.MEDIATED}")
+
+
+def instead(card: str) -> list[str]:
+    """What a device that is named as a card has in the place of the function that is meant, in words about it."""
+    function = pci.find(card)
+    if function is None:
+        return ["there is no such device"]
+    if function.physical is not None:
+        return [f"it is a virtual function of {called(function.physical)} itself"]
+    if vgpu_cards.look(function, Oddities()).framework == vgpu_cards.MDEV:
+        return [f"it {AS_MEDIATED}"]
+    count = len(function.functions)
+    return [f"name one of its {count} virtual functions, counted from 0"] if count else []
 
 
 def _may_make(driver: str | None) -> bool:
@@ -132,6 +151,8 @@ def lack(function: pci.Function, wanted: str = f"{FOLDER}/") -> str:
             f"{called(function.address)} is bound to {function.driver}; a vGPU stays with its vendor's driver: bind"
             " nvidia to it"
         )
+    if _is_parent(function):
+        return f"{called(function.address)} {AS_MEDIATED}"
     return (
         f"{called(function.address)} has no {wanted} with driver {function.driver}: it comes some time after the"
         " function, and only with the driver for vGPU hosts, whose services have to run; see vgpu_facts"
@@ -185,7 +206,5 @@ def told(card: tuple[Vgpu, ...], types: Mapping[int, str]) -> str:
         groups.setdefault(what, []).append(each.address)
     parts = []
     for what, addresses in groups.items():
-        more = len(addresses) - NAMED
-        listed = ", ".join(addresses[:NAMED]) + (f" and {more} more" if more > 0 else "")
-        parts.append(f"{what} on {listed}")
+        parts.append(f"{what} on {named(addresses)}")
     return "; ".join(parts) or "none"

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from ..errors import InUse, NodedevError
-from ..names import called
+from ..names import called, named
 from ..waiting import wait_for
 from . import binding, mdevs, pci, pci_users, sriov, sysfs, udev_events, vgpu_cards
 from .pci_users import Use
@@ -95,25 +95,35 @@ def refuse_if_used(functions: Collection[Virtual], what: str, force: bool, bound
     ``what`` is what would be done to them, ``bound`` says whether a driver is a use too. What a guest has is refused
     whatever ``force`` says.
     """
-    never = [f"{each.address}: {use.text}" for each in functions for use in each.uses if not use.forcible]
-    unless = [text for each in functions for text in _uses(each, bound)]
-    held = [use.holder.document(function=str(each.address)) for each in functions for use in each.uses if use.holder]
+    uses = [(str(each.address), use) for each in functions for use in _uses(each, bound)]
+    never, unless = ([(each, use) for each, use in uses if use.forcible is forcible] for forcible in (False, True))
+    held = [use.document(function=each) for each, use in never or unless]
     if never:
         raise InUse(
-            f"virtual functions that somebody has would be {what}, which force does not do: {'; '.join(never)}", held
+            f"virtual functions that somebody has would be {what}, which force does not do: {_told(never)}", held
         )
     if unless and not force:
         raise InUse(
-            f"virtual functions that are in use would be {what}: {'; '.join(unless)}: set force: true to do so all the"
-            " same",
+            f"virtual functions that are in use would be {what}: {_told(unless)}: set force: true to do so all the"
+            f" same{pci_users.costs(use for _each, use in uses)}",
             held,
         )
 
 
-def _uses(each: Virtual, bound: bool) -> list[str]:
-    found = [f"{each.address}: {use.text}" for use in each.uses if use.forcible]
-    found += [f"{each.address} carries a vGPU of type {each.vgpu}"] if each.vgpu and not each.uses else []
-    return found + ([f"{each.address} is bound to {each.driver}"] if bound and each.driver else [])
+def _told(uses: Collection[tuple[str, Use]]) -> str:
+    """Functions with their uses, those that are used alike together."""
+    alike: dict[str, list[str]] = {}
+    for address, use in uses:
+        alike.setdefault(use.text, []).append(address)
+    return "; ".join(f"{named(addresses)}: {text}" for text, addresses in alike.items())
+
+
+def _uses(each: Virtual, bound: bool) -> list[Use]:
+    """The uses of a function, with what it carries, and where that counts with its driver."""
+    found = [*each.uses]
+    if each.vgpu and not each.uses:
+        found.append(Use(f"it carries a vGPU of type {each.vgpu}", True, cost=pci_users.CARRIED))
+    return found + ([Use(f"it is bound to {each.driver}", True)] if bound and each.driver else [])
 
 
 def await_complete(function: pci.Function, probed: bool, seconds: float) -> bool:

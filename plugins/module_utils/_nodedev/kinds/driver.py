@@ -31,7 +31,7 @@ PEER = "driverctl"
 # The driver that libvirt would take; of subchannels there is one alone.
 VFIO, SUBCHANNELS = "vfio", "vfio_ccw"
 # That of the host, under which a subchannel has its CCW device.
-HOSTS = "io_subchannel"
+HOSTS = subchannels.HOSTS
 # Drivers by which others of a group may stay: they give the device to nobody else.
 HARMLESS = ("pci-stub", "pcieport")
 # Seconds for making one at boot, where others wait.
@@ -100,9 +100,9 @@ class Observation:
     """The device, first of ``members``, and with it those of its group that are to be bound as it is.
 
     ``others`` are those of its group that stay as they are. ``driver`` is what ``wish.driver`` means here, ``loadable``
-    whether its module is or could be loaded. ``advice`` is how to get an IOMMU. ``rule`` is chzdev's for the CCW device
-    of a subchannel, ``taken`` what was taken over from it. Where the device is not there, there
-    are no members, and ``definition`` and ``damaged`` are what is kept of it.
+    whether its module is or could be loaded, ``suggestion`` which one may be meant instead. ``advice`` is how to get an
+    IOMMU. ``rule`` is chzdev's for the CCW device of a subchannel, ``taken`` what was taken over from it. Where the
+    device is not there, there are no members, and ``definition`` and ``damaged`` are what is kept of it.
     """
 
     bus: str
@@ -113,6 +113,7 @@ class Observation:
     driver: str | None = None
     loaded: bool = True
     loadable: bool = True
+    suggestion: str = ""
     advice: str = ""
     definition: Definition | None = None
     damaged: DamagedDefinition | None = None
@@ -177,7 +178,8 @@ def observe(wish: Wish) -> Observation:
         group=group,
         driver=driver,
         loaded=loaded,
-        loadable=loaded or binding.can_be_loaded(str(driver)),
+        loadable=loaded or (modules.spelled(bus, str(driver)) is None and binding.can_be_loaded(str(driver))),
+        suggestion="" if loaded else modules.suggested(str(driver), bus),
         advice=iommu.advice() if bus == "pci" and group is None else "",
         definition=first.definition,
         damaged=first.damaged,
@@ -273,20 +275,26 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     if wish.state == "inactive":
         return _inactive(wish, seen, driver, _taking_over(wish, seen))
     if not seen.members:
-        raise BadInput("device", device_name(wish.bus, wish.address), "there is no such device")
+        raise BadInput("device", _asked(wish), "there is no such device")
     for member in seen.members:
         _refuse(wish, seen, member, driver)
     _refuse_for_vfio(wish, seen, driver)
     steps = _taking_over(wish, seen)
     if not seen.loaded and any(not each.has(driver) for each in seen.members):
         if not seen.loadable:
-            raise BadInput("driver", driver, f"no driver for {seen.bus} has this name, and no module could be loaded")
+            told = f"no driver for {seen.bus} has this name, and no module could be loaded"
+            raise BadInput("driver", driver, f"{told}{seen.suggestion}")
         steps.append(Step(f"load module {driver}", partial(binding.load, seen.bus, driver)))
     for each in seen.members:
         if not each.has(driver):
             steps += [*_offline(each, driver, wish.wait_timeout), _bind(each, driver, wish.wait_timeout)]
     bound = None if driver == NONE else driver
     return _planned(wish, seen, steps, driver, lambda each: replace(each, driver=bound, override=driver, device=None))
+
+
+def _asked(wish: Wish) -> str:
+    """The device by both its names, as a message has it."""
+    return f"{device_name(wish.bus, wish.address)} ({wish.address})"
 
 
 def _driver(wish: Wish, seen: Observation) -> str:
@@ -302,7 +310,7 @@ def _driver(wish: Wish, seen: Observation) -> str:
 def _refuse(wish: Wish, seen: Observation, member: Member, driver: str | None) -> None:
     """Raise NodedevError where a device may not be taken from its driver."""
     if member.bridge:
-        raise BadInput("device", seen.address, f"{member.called} is a bridge or a root port, and stays with the kernel")
+        raise BadInput("device", member.called, "it is a bridge or a root port, and stays with the kernel")
     if driver is not None and member.vgpus and domain.is_vfio(driver):
         raise BadInput(
             "driver",
@@ -313,8 +321,8 @@ def _refuse(wish: Wish, seen: Observation, member: Member, driver: str | None) -
     final = [use for use in member.uses if not use.forcible]
     refused = final or ([] if wish.force else [*member.uses])
     if refused:
-        way = "" if final else ", or set force: true to take it away all the same"
-        users = [use.holder.document() for use in refused if use.holder is not None]
+        way = "" if final else f", or set force: true to take it away all the same{pci_users.costs(refused)}"
+        users = [use.document() for use in refused]
         raise InUse(f"{member.called} is in use, {', '.join(use.text for use in refused)}: stop that first{way}", users)
 
 
@@ -329,7 +337,8 @@ def _refuse_for_vfio(wish: Wish, seen: Observation, driver: str) -> None:
         named = ", ".join(f"{each.called} with {each.driver}" for each in host)
         raise InUse(
             f"the host uses others of IOMMU group {seen.group}, so that no guest can have {seen.members[0].called}:"
-            f" {named}. Set group: true to bind them all, or force: true for this one alone"
+            f" {named}. Set group: true to bind them all, or force: true for this one alone",
+            [Use(f"it is bound to {each.driver}", True).document(function=each.target.address) for each in host],
         )
 
 

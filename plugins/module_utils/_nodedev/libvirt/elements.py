@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from xml.etree import ElementTree
 
 from ..errors import BadInput
@@ -35,6 +36,19 @@ def quoted(value: object) -> str:
         return shown(repr(value))
     except MISSHAPEN:
         return f"a {type(value).__name__}"
+
+
+def several(value: object) -> str | None:
+    """What a value is that has several devices, and how one of them is given; None for any other value."""
+    if isinstance(value, (list, tuple)):
+        return "this is a list: give one of its items, such as the first by [0]"
+    if not isinstance(value, Mapping):
+        return None
+    if isinstance(value.get("instances"), (list, tuple)):
+        return "this is a pool: give one of its instances, such as instances[0]"
+    if isinstance(value.get("results"), (list, tuple)):
+        return "these are the results of a loop: give one of them, such as results[0]"
+    return None
 
 
 def number(value: object, most: int) -> int:

@@ -12,7 +12,7 @@ from ..errors import BadInput
 from ..grammar import checked_address
 from ..host import mdev_parents, pci, pci_ids, sysfs
 from ..host.oddities import Oddities
-from ..names import called, device_name
+from ..names import called, device_name, named
 from . import fields
 from .placement import WAYS
 
@@ -214,7 +214,7 @@ class Chosen:
 
 def _listed(values: Mapping[str, Sequence[str]]) -> str:
     """What a part of the selector is on which parents."""
-    return " and ".join(f"{value} on {mdev_parents.named(parents)}" for value, parents in values.items())
+    return " and ".join(f"{value} on {named(parents)}" for value, parents in values.items())
 
 
 def choose(selector: Selector, parents: Mapping[str, str], why_not: Callable[[str], str], oddities: Oddities) -> Chosen:

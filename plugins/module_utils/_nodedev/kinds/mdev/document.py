@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ... import resource
-from ...errors import BadInput
+from ...errors import BadInput, Missing
 from ...host import mdev_parents, mdevs
 from ...host.machine import derived_uuid
 from ...names import libvirt_uuid, mdev_name
@@ -33,6 +33,8 @@ def from_device(document: dict[str, Any], **options: Any) -> Wish:
     """
     capability = document["capability"]
     kind = capability.get("mdev_type")
+    if kind is None:
+        raise Missing("xml: <type>", "a mediated device has a <type> with an id")
     if not isinstance(kind, dict) or not isinstance(kind.get("id"), str):
         raise BadInput("xml", kind, "a mediated device has a <type> with an id")
     parent = _parent(document.get("parent"), capability.get("parent_addr"))
@@ -52,6 +54,8 @@ def _parent(name: object, address: object) -> str:
         return address
     if isinstance(name, str) and PARENT.fullmatch(name):
         return name
+    if name is None:
+        raise Missing("xml: <parent>", "a mediated device has a <parent>, by libvirt's name such as pci_0000_06_00_0")
     raise BadInput("xml", name, "a mediated device has a <parent>, by libvirt's name such as pci_0000_06_00_0")
 
 

@@ -18,6 +18,7 @@ from ...host import (
     binding,
     function_owners,
     mdevs,
+    modules,
     nvme_functions,
     pci,
     sriov,
@@ -75,7 +76,8 @@ class Observation:
     ``capability`` what it says, None where it has none. ``settings`` are by index what the driver of a network card has
     of each function; ``interface`` is that card's, ``untold`` why the settings are not known. ``tools`` are those that
     this card's driver wants. ``own`` are drivers that are defined for single functions, by address. ``node`` is an NVMe
-    card's, ``controllers`` its functions'. ``loadable`` says whether there is such a driver as is wished.
+    card's, ``controllers`` its functions'. ``loadable`` says whether there is such a driver as is wished, and
+    ``suggestion`` which one may be meant where there is none.
     """
 
     declared: Declared
@@ -92,6 +94,7 @@ class Observation:
     has_nvme: bool = False
     controllers: tuple[Secondary, ...] = ()
     loadable: bool = True
+    suggestion: str = ""
     own: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -129,7 +132,7 @@ def observe(wish: Wish) -> Observation:
         return seen
     warnings = [*_owners(seen.function), *(_doubts(seen.declared, seen.interface) if seen.interface else ())]
     functions = virtual_functions.with_uses(seen.functions, takes_away(wish, seen))
-    return replace(seen, functions=functions, loadable=_is_loadable(seen.declared.driver), warnings=tuple(warnings))
+    return replace(seen, functions=functions, warnings=tuple(warnings), **_loading(seen.declared.driver))
 
 
 def takes_away(wish: Wish, seen: Observation) -> bool:
@@ -166,8 +169,13 @@ def _doubts(declared: Declared, interface: str) -> tuple[str, ...]:
     )
 
 
-def _is_loadable(driver: str | None) -> bool:
-    return driver in (None, "", binding.NONE) or binding.is_loaded("pci", driver) or binding.can_be_loaded(driver)
+def _loading(driver: str | None) -> dict[str, Any]:
+    """Whether a driver is there or could be loaded, and which one may be meant where it could not."""
+    if driver in (None, "", binding.NONE) or binding.is_loaded("pci", driver):
+        return {"loadable": True}
+    if modules.spelled("pci", driver) is None and binding.can_be_loaded(driver):
+        return {"loadable": True}
+    return {"loadable": False, "suggestion": modules.suggested(driver, "pci")}
 
 
 def _owners(function: pci.Function) -> tuple[str, ...]:
@@ -218,7 +226,7 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     if wish.state == "inactive":
         return _planned(wish, seen, [*defining, *_removal(wish, seen)], 0, kept)
     if seen.function is None:
-        raise BadInput("device", seen.address, "there is no such device")
+        raise BadInput("device", called(seen.address), "there is no such device")
     _refuse_settings(seen, count)
     making = _steps(wish, seen, count)
     return _planned(wish, seen, [*making, *defining], count, kept)
@@ -228,9 +236,9 @@ def _refuse_unable(seen: Observation) -> None:
     """Raise BadInput where the device cannot have virtual functions, be it now or ever."""
     function = seen.function
     if function is not None and function.physical is not None:
-        raise BadInput("device", seen.address, f"it is a virtual function of {called(function.physical)}")
+        raise BadInput("device", called(seen.address), f"it is a virtual function of {called(function.physical)}")
     if function is not None and seen.capability is None:
-        raise BadInput("device", seen.address, "it has no virtual functions, since it has no SR-IOV")
+        raise BadInput("device", called(seen.address), "it has no virtual functions, since it has no SR-IOV")
 
 
 def _number(seen: Observation) -> int:
@@ -254,7 +262,9 @@ def _number(seen: Observation) -> int:
 def _refuse_settings(seen: Observation, count: int) -> None:
     """Raise BadInput for settings of functions that cannot be given, as far as that can be known beforehand."""
     if not seen.loadable:
-        raise BadInput("driver", seen.declared.driver, "there is no such driver, and no module of that name")
+        raise BadInput(
+            "driver", seen.declared.driver, f"there is no such driver, and no module of that name{seen.suggestion}"
+        )
     wanted = seen.declared.vfs or ()
     if wanted and count and seen.interface is None:
         indexes = [index for index, _values in wanted]

@@ -90,7 +90,7 @@ class Observation:
 
     Where something is to be written, ``card`` are the functions of its card, ``modes`` how that makes vGPUs, and
     ``untold`` why that is not known; ``supported`` all types that it knows where the wish's one cannot be made.
-    ``missing`` is what keeps the card from making vGPUs, where the function cannot be one.
+    ``missing`` is what keeps the card from making vGPUs, and ``instead`` what it has, where the function cannot be one.
     """
 
     card_address: str
@@ -108,6 +108,7 @@ class Observation:
     supported: Mapping[int, Type] = field(default_factory=dict)
     pool: str | None = None
     missing: tuple[str, ...] = ()
+    instead: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -154,7 +155,8 @@ def observe(wish: Wish) -> Observation:
         seen = look(wish)
     if seen.current is None and wish.state != "absent":
         why = Oddities().attempt(partial(vgpu_readiness.why_not, seen.card_address))
-        seen = replace(seen, missing=tuple(why or ()))
+        instead = Oddities().attempt(partial(vgpus.instead, seen.card_address))
+        seen = replace(seen, missing=tuple(why or ()), instead=tuple(instead or ()))
     if seen.function is None or not _changes(wish, seen):
         return seen
     nodes = vgpus.nodes(seen.function) if seen.current else ()
@@ -248,7 +250,7 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
         raise seen.damaged
     if seen.address is None:
         told = f"{called(seen.card_address)} has no such virtual function"
-        raise BadInput("index", wish.index, "; ".join((told, *seen.missing)))
+        raise BadInput("index", wish.index, "; ".join((told, *seen.instead, *seen.missing)))
     target = _target(wish, seen)
     if (target.managed and not wish.lends) or wish.state == "inactive":
         return _at_rest(wish, seen, target)
@@ -286,7 +288,7 @@ def _type(wish: Wish, seen: Observation) -> int:
     id = found[0] if found else vgpu_types.number(wish.type)
     if id is None or (seen.supported and id not in seen.supported):
         if seen.function is None or seen.current is None:
-            _refuse_no_vgpu(seen)
+            _refuse_no_vgpu(wish, seen)
         raise BadInput("type", wish.type, _choice(seen, wish.type))
     return id
 
@@ -294,7 +296,10 @@ def _type(wish: Wish, seen: Observation) -> int:
 def _choice(seen: Observation, wanted: str | None = None) -> str:
     """The types that there are to choose from, for a message."""
     told, question = vgpu_types.told(seen.types, vgpus.NAMED), vgpu_types.suggested(wanted, seen.types)
-    return f"{question}the types of {called(seen.card_address)} are: {told}"
+    listed = f"{question}the types of {called(seen.card_address)} are: {told}"
+    if seen.types or not seen.card:
+        return listed
+    return f"{listed}; it is a GPU {vgpu_readiness.offers(seen.modes.get(seen.card_address)).text}"
 
 
 def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
@@ -346,7 +351,7 @@ def _at_rest(wish: Wish, seen: Observation, target: Definition) -> Plan[Observat
 def _running(wish: Wish, seen: Observation, target: Definition) -> Plan[Observation]:
     """The plan where it is to be there now."""
     if seen.current is None:
-        _refuse_no_vgpu(seen)
+        _refuse_no_vgpu(wish, seen)
     # One that is not to last is recorded too, and each before it is there: what a killed run has made, and nobody
     # knows, would stay.
     defining = [define(target, seen.definition)] if target != seen.definition else []
@@ -406,15 +411,17 @@ def _typed(vgpu: Vgpu | None, type: int) -> Vgpu | None:
     return None if vgpu is None else replace(vgpu, type=type)
 
 
-def _refuse_no_vgpu(seen: Observation) -> None:
+def _refuse_no_vgpu(wish: Wish, seen: Observation) -> None:
     """Raise NodedevError for a function that cannot be a vGPU, or is not there."""
     function = seen.function
     if function is None:
+        if wish.device is None:
+            raise BadInput("index", wish.index, "; ".join(("this virtual function is not there", *seen.missing)))
         told = "there is no such device: are the card's virtual functions enabled?"
-        raise BadInput("device", seen.address, "; ".join((told, *seen.missing)))
+        raise BadInput("device", called(wish.device), "; ".join((told, *seen.missing)))
     if function.physical is None:
-        named = f": name one of its {len(function.functions)} virtual functions" if function.functions else ""
-        raise BadInput("device", seen.address, f"it is not a virtual function, which alone can be a vGPU{named}")
+        told = "it is not a virtual function, which alone can be a vGPU"
+        raise BadInput("device", called(function.address), "; ".join((told, *seen.instead)))
     hindrance = (seen.vgpu.hindrance if seen.vgpu else None) or vgpu_of(function.address)
     raise NodedevError("; ".join((hindrance, *seen.missing)))
 

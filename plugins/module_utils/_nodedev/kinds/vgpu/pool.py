@@ -209,8 +209,9 @@ class _Vgpus:
         for card in dict.fromkeys(room.card for room in here.rooms):
             free = sum(room.free for room in here.rooms if room.card == card)
             there = tuple(each for each in self.seen.functions.values() if self.seen.card_of(each.address) == card)
-            carried = vgpus.told(tuple(each for each in there if each.type), self.seen.types)
-            told.append(f"{called(card)}: {min(free, here.limits.get(card, free))}, with {carried}")
+            carrying = tuple(each for each in there if each.type)
+            carried = f", beside {vgpus.told(carrying, self.seen.types)}" if carrying else ""
+            told.append(f"{called(card)}: {min(free, here.limits.get(card, free))}{carried}")
         kind = vgpu_types.called(self._type.id, self.seen.types)
         return BadInput(
             "count",

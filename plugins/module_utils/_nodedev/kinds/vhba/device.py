@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ... import wishes
-from ...errors import BadInput, InUse, NodedevError
+from ...errors import BadInput, InUse, Missing, NodedevError
 from ...grammar import checked_oui, checked_wwn
 from ...host import disk_users, fc_port, lun, machine
 from ...host.fc_port import Port
@@ -73,9 +73,11 @@ class Wish:
             if options.get(option) is not None:
                 options[option] = checked_wwn(option, options[option])
         if (options.get("wwpn") is None) != (options.get("wwnn") is None):
-            raise BadInput("wwpn", options.get("wwpn"), "wwnn and wwpn go together")
-        if (options.get("wwpn") is None) == (options.get("name") is None):
-            raise BadInput("name", options.get("name"), "a vHBA has either wwnn and wwpn, or a name they follow from")
+            raise Missing("wwnn" if options.get("wwnn") is None else "wwpn", "wwnn and wwpn go together")
+        if options.get("wwpn") is None and options.get("name") is None:
+            raise Missing("name", "a vHBA has either wwnn and wwpn, or a name they follow from")
+        if options.get("wwpn") is not None and options.get("name") is not None:
+            raise BadInput("name", options["name"], "a vHBA has either wwnn and wwpn, or a name they follow from")
         options["oui"] = checked_oui(options.get("oui") or OUI)
         if options.get("name") is not None:
             wishes.checked_text("name", options["name"])

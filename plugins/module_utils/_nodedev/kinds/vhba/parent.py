@@ -169,7 +169,7 @@ def refusal(
     matching = [port for port in ports if asked.takes(port)]
     hbas = with_npiv(ports)
     if asked.parent is not None and not matching:
-        what = "is no Fibre Channel HBA" if scsi_hosts.get(asked.parent) else "is not there"
+        what = "is not a Fibre Channel HBA" if scsi_hosts.get(asked.parent) else "is not there"
         return BadInput("parent", asked.parent, f"{asked.parent} {what}; the HBAs with NPIV are: {hbas}")
     if not ports:
         return NodedevError("; ".join((NO_HBA, *adapters)))
