@@ -12,8 +12,9 @@ from ...host import holders, mdev_parents, mdevs, starting
 from ...libvirt.domain_document import Hostdev
 from ...names import called
 from ...plan import apply
-from ...store import callouts, marks, mdevctl
+from ...store import marks, mdevctl
 from ...store.mdevctl import Definition
+from ...store.scripts import scripts_of_host
 from . import device, restored, steps
 from .device import KIND, Wish
 
@@ -86,7 +87,7 @@ def unmake(uuid: str, seconds: float) -> None:
         held = starting.still_held(nodes, seconds)
         if held:
             raise InUse(f"mdev {uuid} is in use by {holders.named(held)}", [each.document(uuid=uuid) for each in held])
-        apply([steps.remove(found, (), steps.Terms(seconds, callouts.found()))])
+        apply([steps.remove(found, (), steps.Terms(seconds, scripts_of_host()))])
 
 
 def wanted_by(uuid: str) -> str:
