@@ -28,7 +28,7 @@ TASKS: dict[str, dict[str, Task]] = {
     },
     "functions": {
         "driver": {"hostdev.nodedev.driver": {"device": "pci_0000_81_00_0", "driver": "vfio-pci"}},
-        "sriov": {"hostdev.nodedev.sriov": {"device": "pci_0000_3b_00_0", "numvfs": 2}},
+        "sriov": {"hostdev.nodedev.sriov": {"device": "pci_0000_06_00_0", "numvfs": 2}},
     },
     "nvidia-vfio-small": {
         "vgpu": {"hostdev.nodedev.vgpu": {"device": "pci_0000_06_00_4", "type": "NVIDIA A16-4Q"}},
