@@ -34,9 +34,10 @@ test-sim: setup ## Run the behaviour tests on the simulated host, molecule inclu
 test-kernel: setup ## Run the behaviour tests on the virtual machine with a real kernel
 	@$(RUN) kernel
 
-bench: setup ## Measure the inventory and pools, and write docs/performance.md
+bench: setup ## Measure the inventory, pools and idle tasks, and write docs/performance.md
 	@PYTHONPATH=tests .venv/bin/python tests/bench/inventory.py
 	@PYTHONPATH=tests .venv/bin/python tests/bench/pools.py
+	@PYTHONPATH=tests .venv/bin/python tests/bench/tasks.py
 
 conformance: setup ## Compare the inventory with those of real libvirtds, device by device
 	@$(RUN) conformance

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pages for people who look for more than one module; below the repository of galaxy.yml."""
+"""Who wrote the modules, and the pages for who looks for more than one; below the repository of galaxy.yml."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 options: {}
+author:
+  - The hostdev.nodedev authors (@hostdev)
 seealso:
   - name: From a bare host to a guest
     description: Two ways through, with all files and commands, for GPUs and for Fibre Channel.

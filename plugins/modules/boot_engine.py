@@ -20,8 +20,6 @@ extends_documentation_fragment:
   - hostdev.nodedev.pages
 seealso:
   - module: hostdev.nodedev.definition_facts
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""

@@ -36,8 +36,6 @@ seealso:
   - module: hostdev.nodedev.vgpu_pool
   - module: hostdev.nodedev.vhba
   - module: hostdev.nodedev.vhba_pool
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""

@@ -63,8 +63,6 @@ options:
 seealso:
   - module: hostdev.nodedev.definition_facts
   - module: hostdev.nodedev.nodedev_facts
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""
@@ -97,15 +95,7 @@ plan:
     - load module vfio-pci
     - bind pci_0000_5e_00_0 (0000:5e:00.0) to vfio-pci, now bound to nvme
     - define driver vfio-pci for pci_0000_5e_00_0 (0000:5e:00.0)
-diff:
-  description: As RV(hostdev.nodedev.mdev#module:diff).
-  returned: success
-  type: dict
-  sample:
-    before: >
-      0000:5e:00.0: runs; driver nvme
-    after: >
-      0000:5e:00.0: runs and is defined; driver vfio-pci, override vfio-pci
+diff: {description: As RV(hostdev.nodedev.mdev#module:diff)., returned: success, type: dict}
 device:
   description: The device afterwards.
   returned: success
@@ -115,10 +105,7 @@ device:
     address: {description: Its name in the kernel., type: str, sample: "0000:5e:00.0"}
     driver: {description: The driver that it is bound to; null for none., type: str, sample: vfio-pci}
     override: {description: The driver that its override names; null for none., type: str, sample: vfio-pci}
-    iommu_group:
-      description: As RV(hostdev.nodedev.mdev#module:mdev.iommu_group).
-      type: int
-      sample: 41
+    iommu_group: {description: As RV(hostdev.nodedev.mdev#module:mdev.iommu_group)., type: int}
     active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
     persistent: {description: As RV(hostdev.nodedev.mdev#module:mdev.persistent)., type: bool}
 group:

@@ -72,8 +72,6 @@ options:
 seealso:
   - module: hostdev.nodedev.mdev_types_facts
   - module: hostdev.nodedev.definition_facts
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""

@@ -73,8 +73,6 @@ seealso:
   - module: hostdev.nodedev.mdev
   - module: hostdev.nodedev.mdev_types_facts
   - module: hostdev.nodedev.definition_facts
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""
@@ -139,26 +137,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-plan:
-  description: As RV(hostdev.nodedev.mdev#module:plan).
-  returned: success
-  type: list
-  elements: str
-  sample:
-    - record pool desktops with 1 instances in /etc/nodedev.d/pool/desktops.json
-    - create mdev 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00 of type nvidia-230 on pci_0000_3d_00_0 (0000:3d:00.0)
-    - >
-      define mdev 1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00 with type nvidia-230 on pci_0000_3d_00_0 (0000:3d:00.0),
-      start auto
-diff:
-  description: As RV(hostdev.nodedev.mdev#module:diff).
-  returned: success
-  type: dict
-  sample:
-    before: ""
-    after: >
-      1f9d6c0e-7a55-5c6b-9d0f-0a4e3c2b1a00: runs and is defined; type nvidia-230, parent_addr 0000:3d:00.0, autostart
-      true
+plan: {description: As RV(hostdev.nodedev.mdev#module:plan)., returned: success, type: list, elements: str}
+diff: {description: As RV(hostdev.nodedev.mdev#module:diff)., returned: success, type: dict}
 instances:
   description:
     - The instances of the pool afterwards, by index. In check mode, what is known only once they are there is null.

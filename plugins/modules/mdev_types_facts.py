@@ -27,8 +27,6 @@ options:
     type: str
 seealso:
   - module: hostdev.nodedev.mdev
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""

@@ -81,8 +81,6 @@ seealso:
   - module: hostdev.nodedev.mdev
   - module: hostdev.nodedev.vhba
   - module: hostdev.nodedev.nodedev_facts
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""

@@ -74,8 +74,6 @@ seealso:
   - module: hostdev.nodedev.mdev_types_facts
   - module: hostdev.nodedev.vhba_facts
   - module: hostdev.nodedev.nodedev
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""

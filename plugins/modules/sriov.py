@@ -105,8 +105,6 @@ options:
 seealso:
   - module: hostdev.nodedev.nodedev_facts
   - module: hostdev.nodedev.mdev
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""
@@ -155,14 +153,7 @@ plan:
   sample:
     - create 4 virtual functions of pci_0000_3b_00_0 (0000:3b:00.0)
     - define the virtual functions of pci_0000_3b_00_0 (0000:3b:00.0)
-diff:
-  description: As RV(hostdev.nodedev.mdev#module:diff).
-  returned: success
-  type: dict
-  sample:
-    before: ""
-    after: >
-      0000:3b:00.0: runs and is defined; numvfs 4
+diff: {description: As RV(hostdev.nodedev.mdev#module:diff)., returned: success, type: dict}
 sriov:
   description:
     - The physical function and its virtual ones afterwards. In check mode, what is known only once a function exists is

@@ -76,8 +76,6 @@ seealso:
   - module: hostdev.nodedev.vgpu_pool
   - module: hostdev.nodedev.vgpu_facts
   - module: hostdev.nodedev.sriov
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""
@@ -124,14 +122,7 @@ plan:
   sample:
     - define the vGPU of pci_0000_41_00_4 (0000:41:00.4) with type NVIDIA L40S-8Q (1152)
     - create a vGPU of type NVIDIA L40S-8Q (1152) on pci_0000_41_00_4 (0000:41:00.4)
-diff:
-  description: As RV(hostdev.nodedev.mdev#module:diff).
-  returned: success
-  type: dict
-  sample:
-    before: ""
-    after: >
-      0000:41:00.4: runs and is defined; type 1152, title NVIDIA L40S-8Q
+diff: {description: As RV(hostdev.nodedev.mdev#module:diff)., returned: success, type: dict}
 vgpu:
   description: The vGPU afterwards, or else what it is defined as.
   returned: success
@@ -141,10 +132,7 @@ vgpu:
     address: {description: As RV(hostdev.nodedev.sriov#module:sriov.address)., type: str, sample: "0000:41:00.4"}
     index: {description: Which function of its card it is; null while that has none., type: int, sample: 0}
     parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str, sample: pci_0000_41_00_0}
-    parent_addr:
-      description: As RV(hostdev.nodedev.mdev#module:mdev.parent_addr).
-      type: str
-      sample: "0000:41:00.0"
+    parent_addr: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent_addr)., type: str}
     type:
       description: The vendor's name of the type; null where it is not known, or there is no vGPU.
       type: str

@@ -30,8 +30,6 @@ options:
 seealso:
   - module: hostdev.nodedev.vgpu
   - module: hostdev.nodedev.mdev_types_facts
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""

@@ -71,8 +71,6 @@ seealso:
   - module: hostdev.nodedev.vgpu
   - module: hostdev.nodedev.mdev_pool
   - module: hostdev.nodedev.sriov
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""
@@ -110,23 +108,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-plan:
-  description: As RV(hostdev.nodedev.mdev#module:plan).
-  returned: success
-  type: list
-  elements: str
-  sample:
-    - record pool desktops with 1 instances in /etc/nodedev.d/pool/desktops.json
-    - create a vGPU of type NVIDIA A16-4Q (711) on pci_0000_06_00_4 (0000:06:00.4)
-    - define the vGPU of pci_0000_06_00_4 (0000:06:00.4) with type NVIDIA A16-4Q (711)
-diff:
-  description: As RV(hostdev.nodedev.mdev#module:diff).
-  returned: success
-  type: dict
-  sample:
-    before: ""
-    after: >
-      0000:06:00.4: runs and is defined; type 711, title NVIDIA A16-4Q
+plan: {description: As RV(hostdev.nodedev.mdev#module:plan)., returned: success, type: list, elements: str}
+diff: {description: As RV(hostdev.nodedev.mdev#module:diff)., returned: success, type: dict}
 instances:
   description: As RV(hostdev.nodedev.mdev_pool#module:instances).
   returned: success
@@ -135,16 +118,10 @@ instances:
   contains:
     index: {description: "As RV(hostdev.nodedev.mdev_pool#module:instances[].index).", type: int}
     uuid: {description: As RV(hostdev.nodedev.mdev#module:mdev.uuid)., type: str, sample: null}
-    address:
-      description: As RV(hostdev.nodedev.sriov#module:sriov.address).
-      type: str
-      sample: "0000:06:00.4"
+    address: {description: As RV(hostdev.nodedev.sriov#module:sriov.address)., type: str}
     name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str}
     parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str, sample: pci_0000_06_00_0}
-    parent_addr:
-      description: As RV(hostdev.nodedev.mdev#module:mdev.parent_addr).
-      type: str
-      sample: "0000:06:00.0"
+    parent_addr: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent_addr)., type: str}
     type: {description: As RV(hostdev.nodedev.vgpu#module:vgpu.type)., type: str}
     type_id: {description: As RV(hostdev.nodedev.vgpu#module:vgpu.type_id)., type: int}
     device_api: {description: As RV(hostdev.nodedev.mdev#module:mdev.device_api)., type: str}

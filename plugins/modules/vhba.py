@@ -83,8 +83,6 @@ options:
 seealso:
   - module: hostdev.nodedev.vhba_pool
   - module: hostdev.nodedev.vhba_facts
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""
@@ -140,14 +138,7 @@ plan:
   sample:
     - create vHBA 2101001b32a9da5e (WWNN 2001001b32a9da5e) on scsi_host3 (WWPN 2100001b32a9da4e)
     - define vHBA 2101001b32a9da5e (WWNN 2001001b32a9da5e) on the HBA with WWPN 2100001b32a9da4e
-diff:
-  description: As RV(hostdev.nodedev.mdev#module:diff).
-  returned: success
-  type: dict
-  sample:
-    before: ""
-    after: >
-      2101001b32a9da5e: runs and is defined; wwnn 2001001b32a9da5e, parent_wwpn 2100001b32a9da4e, require_online true
+diff: {description: As RV(hostdev.nodedev.mdev#module:diff)., returned: success, type: dict}
 hindrances:
   description: Why each other HBA is not the parent, by libvirt's name.
   returned: success

@@ -20,8 +20,6 @@ options:
     type: str
 seealso:
   - module: hostdev.nodedev.vhba
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""

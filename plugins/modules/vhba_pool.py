@@ -95,8 +95,6 @@ seealso:
   - module: hostdev.nodedev.vhba
   - module: hostdev.nodedev.vhba_facts
   - module: hostdev.nodedev.definition_facts
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""
@@ -159,23 +157,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-plan:
-  description: As RV(hostdev.nodedev.mdev#module:plan).
-  returned: success
-  type: list
-  elements: str
-  sample:
-    - record pool guests with 1 instances in /etc/nodedev.d/pool/guests.json
-    - create vHBA 5001a4a3c5d2e1f0 (WWNN 5001a4a90b8a7c6d) on scsi_host3 (WWPN 10000090fa1234a0)
-    - define vHBA 5001a4a3c5d2e1f0 (WWNN 5001a4a90b8a7c6d) on the HBA with WWPN 10000090fa1234a0
-diff:
-  description: As RV(hostdev.nodedev.mdev#module:diff).
-  returned: success
-  type: dict
-  sample:
-    before: ""
-    after: >
-      5001a4a3c5d2e1f0: runs and is defined; wwnn 5001a4a90b8a7c6d, parent_wwpn 10000090fa1234a0, require_online true
+plan: {description: As RV(hostdev.nodedev.mdev#module:plan)., returned: success, type: list, elements: str}
+diff: {description: As RV(hostdev.nodedev.mdev#module:diff)., returned: success, type: dict}
 instances:
   description: As RV(hostdev.nodedev.mdev_pool#module:instances).
   returned: success

@@ -25,8 +25,11 @@ PAGE = ROOT / "docs" / "performance.md"
 Goal = tuple[str, float | None, float]
 
 
-def measured(scenario: Mapping[str, Any], script: str) -> dict[str, Any]:
-    """What a script of this folder measures inside a host of its own; it writes JSON to the file that it is given."""
+def measured(scenario: Mapping[str, Any] | str, script: str, *arguments: str) -> dict[str, Any]:
+    """What a script of this folder measures inside a host of its own.
+
+    It is given the file to which it writes JSON, and the arguments.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         library = Path(folder, "library")
         library.mkdir()
@@ -35,7 +38,7 @@ def measured(scenario: Mapping[str, Any], script: str) -> dict[str, Any]:
         answer = Path(folder, "answer.json")
         paths = [str(library), str(ROOT / "playbooks" / "collections"), str(ROOT / "tests")]
         env = {"PYTHONPATH": ":".join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, str(Path(__file__).with_name(script)), str(answer)]
+        command = [sys.executable, str(Path(__file__).with_name(script)), str(answer), *arguments]
         with SimHost(scenario) as host:
             status = host.popen(command, env=env).wait()
         if status:

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import waiting
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import callouts
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.callouts import (
-    Refused,
-    asked,
-    attributes,
-    found,
-)
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import callouts, scripts
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.callouts import asked, attributes
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.scripts import (
+    Refused,
+    Scripts,
+    scripts_of_host,
+)
 
 UUID = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
 DEVICE = Definition(UUID, "matrix", "vfio_ap-passthrough", True, (("assign_adapter", "5"),))
@@ -43,7 +43,7 @@ Put = Callable[..., Path]
 def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
     """Installs a script that writes down what it is asked and then does as it is told."""
     folders = (tmp_path / NEW, tmp_path / OLD)
-    monkeypatch.setattr(callouts, "FOLDERS", tuple(map(str, folders)))
+    monkeypatch.setattr(scripts, "FOLDERS", tuple(map(str, folders)))
     monkeypatch.setattr(callouts, "LEAST", 0.3)
     monkeypatch.setattr(callouts, "TELLING", 2.0)
 
@@ -68,18 +68,18 @@ def log(tmp_path: Path) -> list[str]:
 
 def do(
     action: str = "start",
-    scripts: callouts.Scripts | None = None,
+    scripts: Scripts | None = None,
     seconds: float = 5,
     force: bool = False,
     fails: bool = False,
 ) -> None:
-    with asked(scripts or found(), action, DEVICE, seconds, force):
+    with asked(scripts or scripts_of_host(), action, DEVICE, seconds, force):
         if fails:
             raise KeyError("the step")
 
 
 def test_without_scripts_nothing_is_run(put: Put, tmp_path: Path) -> None:
-    assert found() is None
+    assert scripts_of_host() is None
     do()
     assert attributes(None, DEVICE, 5) == ()
     path = put("x")
@@ -87,13 +87,13 @@ def test_without_scripts_nothing_is_run(put: Put, tmp_path: Path) -> None:
     (path.parent / "folder").mkdir()
     (path.parent / "dangling").symlink_to("nowhere")
     (path.parent / "loop").symlink_to("loop")
-    assert found() is None
+    assert scripts_of_host() is None
     assert log(tmp_path) == []
 
 
 def test_the_order_of_folders_and_names(put: Put) -> None:
     paths = [put("b"), put("a", folder=OLD), put("a"), put("z", kind="notifiers", folder=OLD)]
-    scripts = found()
+    scripts = scripts_of_host()
     assert scripts is not None
     assert scripts.callouts == tuple(map(str, (paths[2], paths[0], paths[1])))
     assert scripts.notifiers == (str(paths[3]),)
@@ -248,7 +248,7 @@ def test_what_a_script_says_cannot_forge_lines(put: Put) -> None:
 def test_one_that_never_ends(put: Put, tmp_path: Path, body: str) -> None:
     put("a", f'[ "$4" = post ] && exit 0; [ "$4" = get ] && exit 1; {body}')
     put("n", kind="notifiers")
-    scripts = found()
+    scripts = scripts_of_host()
     with pytest.raises(Refused, match=f"a, asked for pre start of mdev {UUID}, has not ended after 0.3 s"):
         do("start", scripts, 0.3, fails=True)
     # It hears of the end, as it may hold a lock; and nobody waits for it again.
@@ -260,7 +260,7 @@ def test_one_that_never_ends(put: Put, tmp_path: Path, body: str) -> None:
 def test_one_hears_of_the_end_when_the_time_of_the_run_is_up(put: Put, tmp_path: Path) -> None:
     put("a")
     put("n", kind="notifiers")
-    with waiting.within(0.5), pytest.raises(KeyError), asked(found(), "start", DEVICE, 30, False):
+    with waiting.within(0.5), pytest.raises(KeyError), asked(scripts_of_host(), "start", DEVICE, 30, False):
         time.sleep(0.6)
         raise KeyError("the step")
     assert log(tmp_path) == ["a pre start none", "a post start failure", "n notify start failure"]
@@ -294,14 +294,14 @@ def test_one_that_prints_100_mb(put: Put, tmp_path: Path) -> None:
         do(seconds=60)
     assert len(str(error.value)) < 1500
     with pytest.raises(Refused):
-        attributes(found(), DEVICE, 60)
+        attributes(scripts_of_host(), DEVICE, 60)
 
 
 def test_a_script_that_does_not_read_what_it_is_told(put: Put, tmp_path: Path) -> None:
     path = put("a")
     path.write_text("#!/bin/sh\nexec <&-\nexit 0\n")
     large = Definition(UUID, "matrix", "t", True, (("a", "x" * 500_000),))
-    with asked(found(), "define", large, 5, False):
+    with asked(scripts_of_host(), "define", large, 5, False):
         pass
 
 
@@ -315,7 +315,7 @@ def test_a_script_without_an_interpreter_is_passed_by(put: Put, tmp_path: Path) 
 
 def test_a_script_that_is_gone_after_it_was_found(put: Put, tmp_path: Path) -> None:
     path = put("a", versions=ALL)
-    scripts = found()
+    scripts = scripts_of_host()
     assert callouts.can_change(scripts, DEVICE, 5)
     path.unlink()
     with pytest.raises(Refused, match="cannot be run any more"):
@@ -410,9 +410,9 @@ def test_attributes(
         expected = "signal 9"
     if isinstance(expected, str):
         with pytest.raises(Refused, match=expected):
-            attributes(found(), DEVICE, 5)
+            attributes(scripts_of_host(), DEVICE, 5)
     else:
-        assert attributes(found(), DEVICE, 5) == expected
+        assert attributes(scripts_of_host(), DEVICE, 5) == expected
     assert log(tmp_path) == ["a get attributes none"]
     assert Path(f"{script}.stdin").read_text() == ""
 
@@ -420,7 +420,7 @@ def test_attributes(
 def test_attributes_that_a_script_does_not_know(put: Put) -> None:
     put("a", versions='"start"')
     with pytest.raises(Refused, match="does not understand get attributes"):
-        attributes(found(), DEVICE, 5)
+        attributes(scripts_of_host(), DEVICE, 5)
 
 
 def test_what_is_provided_to_a_script_with_versions(put: Put, tmp_path: Path) -> None:
@@ -438,7 +438,7 @@ def test_what_is_provided_to_a_script_with_versions(put: Put, tmp_path: Path) ->
 def test_a_script_changes_what_runs(put: Put, tmp_path: Path) -> None:
     put("n", kind="notifiers")
     put("a")
-    scripts = found()
+    scripts = scripts_of_host()
     assert scripts is not None
     assert not callouts.can_change(None, DEVICE, 5)
     assert not callouts.can_change(scripts, DEVICE, 5)
@@ -446,7 +446,7 @@ def test_a_script_changes_what_runs(put: Put, tmp_path: Path) -> None:
         callouts.change(scripts, DEVICE, 5)
     log(tmp_path)
     script = put("b", versions=ALL)
-    scripts = found()
+    scripts = scripts_of_host()
     assert scripts is not None
     assert callouts.can_change(scripts, DEVICE, 5)
     callouts.change(scripts, DEVICE, 5)

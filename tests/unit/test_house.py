@@ -7,7 +7,10 @@ And every kind of the registry is known wherever kinds have to be.
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from house_picture import PICTURE, picture
 
 # Who imports the library from outside.
 DOORS = {"modules", "filter"}
+LIBRARY_NAME = "ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev"
 IDS = [str(file.relative_to(LIBRARY)) for file in FILES]
 KINDS = registry.KINDS
 # The modules for what can be declared, one device or a pool.
@@ -72,6 +76,20 @@ def test_a_module_is_documentation_and_one_call(file: Path) -> None:
 def test_the_picture_is_current() -> None:
     # .venv/bin/python tests/house_picture.py
     assert PICTURE.read_text() == picture()
+
+
+def test_the_boot_engine_has_all_that_it_imports() -> None:
+    wanted, found = ["boot.restore", "boot.guests", "boot.lending"], set()
+    while wanted:
+        name = wanted.pop()
+        wanted += USED[name] - found
+        found.add(name)
+    # In a process of its own, which has loaded nothing yet.
+    program = f"from {LIBRARY_NAME}.boot import install; print(*install.sources())"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "playbooks" / "collections")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    # Documents are read by modules alone.
+    assert {f"nodedev/{name.replace('.', '/')}.py" for name in found - {"libvirt.xml"}} <= {*done.stdout.split()}
 
 
 def test_the_page_on_the_house_names_files_that_are_there() -> None:

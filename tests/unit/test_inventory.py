@@ -19,7 +19,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host impo
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.udev import Device
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import kinds
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.inventory import Filter
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import callouts, mdevctl
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store import mdevctl, scripts
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Definition
 from devices import Host
 
@@ -56,7 +56,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     machine = Machine(tmp_path, monkeypatch)
     monkeypatch.setattr(pci_ids, "PCI_IDS", ())
     monkeypatch.setattr(mdevctl, "STORE", str(tmp_path / "mdevctl.d"))
-    monkeypatch.setattr(callouts, "FOLDERS", ())
+    monkeypatch.setattr(scripts, "FOLDERS", ())
     monkeypatch.setattr(mdev_parents, "BUS", f"{machine.sys}/class/mdev_bus")
     monkeypatch.setattr(vfio, "GROUPS", f"{machine.sys}/class/vfio")
     monkeypatch.setattr(vfio, "CDEVS", f"{machine.sys}/class/vfio-dev")

@@ -13,9 +13,9 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.device import Observation, Wish, plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import describe
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.callouts import Refused, Scripts
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.scripts import Refused, Scripts
 from hypothesis import given
 from hypothesis import strategies as st
 

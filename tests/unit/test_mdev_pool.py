@@ -14,9 +14,9 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mde
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_wish import Wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.selector import Chosen
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.callouts import Scripts
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import RUNTIME, DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Definition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.scripts import Scripts
 from hypothesis import given
 from hypothesis import strategies as st
 from pools import IDS, OTHERS, PARENTS, defined, new, observed, recorded, runs, shortly, told, wished

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool import plan
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.callouts import Refused, Scripts
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.scripts import Refused, Scripts
 from pools import IDS, OTHERS, PARENTS, defined, new, observed, recorded, runs, shortly, wished
 
 U = OTHERS["u"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, InUse, NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.nvidia_smi import Mode
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.pci import Function
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.vgpu_cards import Mode
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.vgpu_types import Type
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.vgpus import Vgpu
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vgpu.definition import Definition

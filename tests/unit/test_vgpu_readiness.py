@@ -15,9 +15,8 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host impo
     vgpu_cards,
     vgpu_readiness,
 )
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.nvidia_smi import Mode
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.oddities import Oddities
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.vgpu_cards import Card
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.vgpu_cards import Card, Mode
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.vgpu_readiness import Driver, Finding
 from devices import Host
 

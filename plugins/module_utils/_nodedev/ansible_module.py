@@ -27,6 +27,9 @@ STATE_OPTIONS: dict[str, Any] = {
 
 Answer = Callable[[dict[str, Any], bool], dict[str, Any]]
 
+# A module ends soon. Nothing that it makes is garbage before that, its imports least of all, however long one looks.
+gc.disable()
+
 
 def run(options: dict[str, Any], answer: Answer, libraries: Iterable[str] = (), **rules: Any) -> None:
     """Run a module: ``answer`` gets the arguments and whether this is check mode, and returns the result.
@@ -49,8 +52,6 @@ def run_facts(options: dict[str, Any], answer: Answer) -> NoReturn:
     The result is printed as it is. exit_json() would copy every value twice, to look for secrets, of which such a
     module has none, and to tag it: with some thousand devices that takes longer than all else together.
     """
-    # Nothing that is made here is garbage before the end, however long one looks for it.
-    gc.disable()
     _module, result = _answered(options, answer, ())
     if "warnings" in result:
         result["warnings"] = [_line(warning) for warning in result["warnings"]]

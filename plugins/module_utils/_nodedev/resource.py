@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from . import locks
 from .errors import NodedevError, NoRoom
-from .host import sysfs, udev_events
+from .host import sysfs
 from .plan import Step, StepFailed, apply, describe
 from .store import restorers
 from .text import as_json, shown
@@ -77,9 +77,6 @@ class Resource(Protocol[W_contra, S]):
     def look_again(self, wish: W_contra, before: S, planned: Plan[S], /) -> S:
         """What is there when all steps have been taken."""
 
-    def events(self, planned: Plan[S], after: S, /) -> Collection[str]:
-        """The kernel's names of the new devices, with which udev has to deal."""
-
     def state(self, seen: S, /) -> dict[str, Any]:
         """What runs and what is kept for the next boot, under ``runtime`` and ``boot``, each by the devices' ids."""
 
@@ -122,6 +119,14 @@ class Clearing(Protocol):
 
 
 @runtime_checkable
+class Announced(Protocol):
+    """A kind whose new devices have other names in the kernel than the ids that a plan has for them."""
+
+    def events(self, planned: Any, after: Any, /) -> Collection[str]:
+        """The kernel's names of the new devices, with which udev has to deal."""
+
+
+@runtime_checkable
 class Settling(Protocol):
     """A kind whose devices have something that comes later than they do, as the LUNs of a vHBA."""
 
@@ -146,7 +151,10 @@ def ensure(kind: Resource[W, S], wish: W, check_mode: bool = False) -> dict[str,
         if planned.steps and not check_mode:
             raise NodedevError(hindrance)
         if planned.creates:
-            udev_events.needed_pyudev()
+            # Here, so that no run but one that makes devices waits for its import.
+            from .host.udev_events import needed_pyudev
+
+            needed_pyudev()
         result = _result(kind, wish, before, planned, planned.then)
         # The role that restores it may be foretold in the same play.
         return result if check_mode else _with_doubts(kind, planned, result)
@@ -173,7 +181,7 @@ def _applied(kind: Resource[W, S], wish: W, names: set[str]) -> tuple[S, Plan[S]
         if isinstance(kind, Clearing) and kind.clear_up(wish, before):
             before = kind.observe(wish)
         planned = kind.plan(wish, before, ceilings)
-        watch = udev_events.Watch(kind.SUBSYSTEM) if planned.creates else None
+        watch = _watch(kind.SUBSYSTEM) if planned.creates else None
         try:
             apply(planned.steps)
         except StepFailed as error:
@@ -183,11 +191,19 @@ def _applied(kind: Resource[W, S], wish: W, names: set[str]) -> tuple[S, Plan[S]
             kind.clear_up(wish, before)
         after = kind.look_again(wish, before, planned) if planned.steps else before
         if watch is not None:
-            late = watch.wait_added(kind.events(planned, after), wish.wait_timeout)
+            fresh = kind.events(planned, after) if isinstance(kind, Announced) else planned.creates
+            late = watch.wait_added(fresh, wish.wait_timeout)
             planned = replace(planned, warnings=(*planned.warnings, *late))
         if isinstance(kind, Settling):
             after = kind.settled(wish, before, after)
         return before, planned, after
+
+
+def _watch(subsystem: str) -> Any:
+    """udev's events of new devices of this subsystem, from now on."""
+    from .host.udev_events import Watch
+
+    return Watch(subsystem)
 
 
 def _learnt(error: StepFailed, planned: Plan[S], ceilings: Mapping[str, int]) -> dict[str, int]:

@@ -20,14 +20,15 @@ from typing import Any
 
 from .. import locks
 from ..errors import NodedevError
+from ..host import ccw_users, nvidia_smi, vgpu_readiness
 from ..plan import Step, apply, describe
-from ..store import files
+from ..store import callouts, files
 from ..store.files import explained
 from ..text import shown
 from . import guests, lending, restore
 
 # What the role's commands import, and what that imports in its turn when it is needed.
-ENTRIES = (restore, guests, lending)
+ENTRIES = (restore, guests, lending, callouts, ccw_users, nvidia_smi, vgpu_readiness)
 FOLDER = "/usr/lib/nodedev"
 # The package that nodedev-restore imports: a link to that of a release.
 PACKAGE = "nodedev"

@@ -199,5 +199,10 @@ def _reclaim(uuid: str) -> None:
     guest = GUESTS.find(uuid)
     if guest is None or starting.is_awaited(guest):
         return
-    if guest.ended or not any(_managed(each.kind).wanted_by(each.id) for each in guest.devices):
+    if guest.ended or not any(map(_is_wanted, guest.devices)):
         _taken_back(guest)
+
+
+def _is_wanted(lent: Lent) -> bool:
+    """Whether somebody has a device open, or will in a moment since its command line names it."""
+    return bool(starting.wanted_by(lent.id, _managed(lent.kind).nodes(lent.id)))

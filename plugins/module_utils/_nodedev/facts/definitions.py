@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from ..errors import NodedevError
+from ..host import starting
 from ..kinds.registry import KINDS, Defined, Kind
 from ..pools import record
 from ..store.files import DamagedDefinition
@@ -26,7 +27,7 @@ def facts(kinds: Collection[str] | None) -> dict[str, Any]:
             definitions, unreadable = kind.read()
             damaged += unreadable
             answer[name] = []
-            domains = _domains(kind, definitions)
+            domains = _domains(name, kind, definitions)
             for each in definitions:
                 try:
                     facts = {**each.facts(), **({"domain": domains.get(each.id)} if kind.managed else {})}
@@ -43,10 +44,10 @@ def facts(kinds: Collection[str] | None) -> dict[str, Any]:
     }
 
 
-def _domains(kind: Kind, definitions: Iterable[Defined]) -> dict[str, str]:
+def _domains(name: str, kind: Kind, definitions: Iterable[Defined]) -> dict[str, str]:
     """Which domains have managed devices now, by their ids; nobody's processes are looked at where there are none."""
     ids = [each.id for each in definitions if each.managed]
-    return kind.managed.domains(ids) if kind.managed is not None and ids else {}
+    return starting.domains(name, ids, kind.managed.nodes) if kind.managed is not None and ids else {}
 
 
 def _pools() -> tuple[list[record.Record], list[DamagedDefinition]]:

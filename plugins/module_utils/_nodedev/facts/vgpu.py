@@ -12,9 +12,8 @@ from ..errors import NodedevError
 from ..grammar import kernel_address
 from ..host import mdev_parents, pci_ids, vgpu_cards, vgpu_readiness
 from ..host import nvidia_smi as tool
-from ..host.nvidia_smi import Mode
 from ..host.oddities import Oddities
-from ..host.vgpu_cards import Card
+from ..host.vgpu_cards import Card, Mode
 from ..host.vgpu_readiness import Driver, Finding
 from ..host.vgpu_types import Type
 from ..kinds.vgpu import definition as vgpu_definition

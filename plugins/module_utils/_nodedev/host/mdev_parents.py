@@ -14,10 +14,9 @@ from functools import partial
 from typing import Any
 
 from ..names import called, device_name, named
-from . import pci_ids, subchannels, sysfs, vgpu_cards, vgpu_readiness
+from . import sysfs
 from .numbers import integer
 from .oddities import Oddities
-from .vgpu_cards import Card
 
 BUS = "/sys/class/mdev_bus"
 PCI = "/sys/bus/pci/devices"
@@ -114,6 +113,9 @@ def _type(folder: str, oddities: Oddities) -> dict[str, Any]:
 
 def describe(address: str, path: str, oddities: Oddities) -> dict[str, Any]:
     """All but its types: name, address, path; and where it has them driver, vendor, product, numa_node, iommu_group."""
+    # Here, so that none but the modules that tell of parents wait for its import.
+    from . import pci_ids
+
     facts: dict[str, Any] = {"name": name_of(path), "address": address, "path": path}
     facts["driver"] = oddities.link_name(f"{path}/driver")
     if oddities.link_name(f"{path}/subsystem") == "pci":
@@ -163,6 +165,9 @@ def why_not(asked: str) -> str:
     functions = [each for each in addresses() if card_of(each) == address]
     if functions:
         return f"its virtual functions are the parents: {named(functions)}"
+    # Here, so that none but a run that does not find its parent waits for its import.
+    from . import subchannels
+
     subchannel = subchannels.below(asked)
     if subchannel is not None:
         return f"it is a CCW device: the parent is its subchannel {called(subchannel)}, when that is bound to vfio_ccw"
@@ -183,6 +188,8 @@ def may_have_functions(asked: str) -> bool:
 
 def _address(asked: str) -> str:
     """The address of a PCI function or a subchannel that is named by either; whatever is neither, as it is."""
+    from . import subchannels
+
     buses = (("pci", PCI), ("css", subchannels.DEVICES))
     every = ((each, device_name(bus, each)) for bus, place in buses for each in sysfs.names(place))
     return next((address for address, name in every if asked in (address, name)), asked)
@@ -193,19 +200,21 @@ def why_none() -> list[str]:
 
     What of it cannot be read is told too.
     """
+    # Here, so that no run waits for their import but one that finds no parent.
+    from . import vgpu_cards, vgpu_readiness
+
     oddities = Oddities()
     cards = vgpu_cards.cards(oddities)
-    found = vgpu_readiness.gpus({card.address: _by_functions(card) for card in cards if card.framework})
+    found = vgpu_readiness.gpus(
+        {card.address: _by_functions(card.function.driver, vgpu_cards.VENDORS_OWN) for card in cards if card.framework}
+    )
     found += vgpu_readiness.missing(cards, vgpu_readiness.driver_of_host())
     return [*found, *_of_mainframes(), *oddities.warnings] or ["no GPU, subchannel or crypto adapter is there"]
 
 
-def _by_functions(card: Card) -> str:
+def _by_functions(driver: str | None, file: str) -> str:
     """How a GPU makes vGPUs, which are not mediated devices, as none of these are there."""
-    return (
-        f"whose driver {card.function.driver} makes vGPUs by {vgpu_cards.VENDORS_OWN} of virtual functions, not by"
-        " mediated devices"
-    )
+    return f"whose driver {driver} makes vGPUs by {file} of virtual functions, not by mediated devices"
 
 
 def _of_mainframes() -> Iterator[str]:

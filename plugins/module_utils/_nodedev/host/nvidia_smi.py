@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from .. import programs
 from ..errors import NodedevError
@@ -17,6 +16,7 @@ from ..grammar import kernel_address
 from ..names import called
 from ..text import shown
 from .numbers import integer
+from .vgpu_cards import OTHER_MODE, SRIOV, Mode
 from .vgpu_types import Type
 
 NAME = "nvidia-smi"
@@ -27,26 +27,6 @@ FIELD = re.compile(r"(\s+)(\S.*?)\s*:\s?(.*)")
 # What it calls what it tells, MIG's by the heading and what stands below it.
 FIELDS = ("Host VGPU Mode", "vGPU Heterogeneous Mode", "MIG Mode/Current", "vGPU Type ID")
 HOST_MODE, HETEROGENEOUS, MIG, TYPE_ID = FIELDS
-# The mode in which virtual functions are vGPUs, compared whole: the other one is called Non SR-IOV.
-SRIOV = "SR-IOV"
-# What there is to look at where a card is in another one.
-OTHER_MODE = "is SR-IOV on in the firmware, and the driver the one for vGPU hosts?"
-
-
-@dataclass(frozen=True)
-class Mode:
-    """How a card makes vGPUs: ``host`` is its Host VGPU Mode, as SR-IOV; what it does not tell is None.
-
-    ``heterogeneous`` says whether vGPUs of different framebuffers may share it, ``mig`` whether it is divided by MIG.
-    """
-
-    host: str | None = None
-    heterogeneous: bool | None = None
-    mig: bool | None = None
-
-    @property
-    def is_sriov(self) -> bool:
-        return self.host == SRIOV
 
 
 def refuse_other_mode(card: str, modes: Mapping[str, Mode], untold: str | None) -> None:

@@ -11,10 +11,8 @@ import errno
 import os
 from collections.abc import Mapping
 
-from .. import programs
 from ..errors import NodedevError
 from ..text import shown
-from . import writer
 
 SYS = "/sys"
 # The largest attribute the kernel's show() functions return is one page.
@@ -56,13 +54,13 @@ class SysfsError(NodedevError):
 class NoAnswer(NodedevError):
     """A write that a driver has not answered in time; ``begun`` says whether the driver was asked at all."""
 
-    def __init__(self, action: str, path: str, seconds: float, cause: writer.Unanswered) -> None:
+    def __init__(self, action: str, path: str, seconds: float, begun: bool, ended: bool) -> None:
         self.path = path
-        self.begun = cause.begun
-        if cause.ended:
-            what = "before the driver answered, so what came of it is not known" if cause.begun else "before it wrote"
+        self.begun = begun
+        if ended:
+            what = "before the driver answered, so what came of it is not known" if begun else "before it wrote"
             text = f"the process ended {what}"
-        elif cause.begun:
+        elif begun:
             text = f"the driver has not answered after {seconds:g} s; it may still do what was asked"
         else:
             text = f"the driver was not asked within {seconds:g} s; nothing was written"
@@ -86,6 +84,9 @@ def read_by_another(path: str, seconds: float) -> str | None:
 
     Raises NodedevError where it has kept it for so many seconds.
     """
+    # Here, so that no run but one that needs it waits for its import.
+    from .. import programs
+
     if not os.path.exists(path):
         return None
     answer = programs.run([programs.find("cat") or "cat", path], seconds)
@@ -114,6 +115,9 @@ def write(path: str, value: str, seconds: float, meanings: Mapping[int, str] | N
     Raises SysfsError with it, also where the driver took a part only, and NoAnswer where the driver has not answered
     after ``seconds``, or after what the run has left (waiting.within()).
     """
+    # Here, so that no run but one that changes something waits for its import.
+    from . import writer
+
     action = f"writing {shown(repr(value))} to"
     try:
         data = value.encode("utf-8", "surrogateescape")
@@ -122,7 +126,7 @@ def write(path: str, value: str, seconds: float, meanings: Mapping[int, str] | N
     try:
         outcome = writer.write(path, data, seconds)
     except writer.Unanswered as error:
-        raise NoAnswer(action, path, seconds, error) from error
+        raise NoAnswer(action, path, seconds, error.begun, error.ended) from error
     if outcome.number:
         raise SysfsError(action, path, outcome.number, meanings, of_driver=outcome.opened)
     if outcome.written != len(data):

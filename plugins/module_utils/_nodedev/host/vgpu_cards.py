@@ -18,6 +18,10 @@ from .oddities import Oddities
 MDEV, VFIO = "mdev", "vfio"
 MEDIATED = "mdev_supported_types"
 VENDORS_OWN = "nvidia/current_vgpu_type"
+# The mode in which virtual functions are vGPUs, compared whole: the other one is called Non SR-IOV.
+SRIOV = "SR-IOV"
+# What there is to look at where a card is in another one.
+OTHER_MODE = "is SR-IOV on in the firmware, and the driver the one for vGPU hosts?"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,22 @@ class Card:
     @property
     def is_nvidia(self) -> bool:
         return self.function.vendor == pci.NVIDIA
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a card makes vGPUs: ``host`` is its Host VGPU Mode, as SR-IOV; what it does not tell is None.
+
+    ``heterogeneous`` says whether vGPUs of different framebuffers may share it, ``mig`` whether it is divided by MIG.
+    """
+
+    host: str | None = None
+    heterogeneous: bool | None = None
+    mig: bool | None = None
+
+    @property
+    def is_sriov(self) -> bool:
+        return self.host == SRIOV
 
 
 def cards(oddities: Oddities) -> list[Card]:

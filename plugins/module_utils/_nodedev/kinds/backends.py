@@ -148,7 +148,6 @@ class MdevPool:
     observe = staticmethod(mdevs.observe)
     plan = staticmethod(mdevs.plan)
     look_again = staticmethod(mdevs.look_again)
-    events = staticmethod(mdevs.events)
     state = staticmethod(mdevs.state)
     starts = staticmethod(mdevs.starts)
     clear_up = staticmethod(mdevs.clear_up)
@@ -173,20 +172,8 @@ def _titles(seen: mdev_seen.Observation) -> dict[str, str | None]:
 
 def _instance(told: Mapping[str, Any], titles: Mapping[str, str | None]) -> dict[str, Any]:
     type = told["type"]
-    return {
-        "index": told["index"],
-        "uuid": told["uuid"],
-        "address": None,
-        "name": told["name"],
-        "parent": told["parent"],
-        "parent_addr": told["parent_addr"],
-        "type": titles.get(type) if type else None,
-        "type_id": vgpu_types.number(type) if type else None,
-        "device_api": told["device_api"],
-        "active": told["active"],
-        "holders": told["holders"],
-        "hostdev_xml": told["hostdev_xml"],
-    }
+    types = {"type": titles.get(type) if type else None, "type_id": vgpu_types.number(type) if type else None}
+    return {**told, **types, "address": None}
 
 
 def _capacity(seen: mdev_seen.Observation) -> dict[str, dict[str, int]]:

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import wishes
 from ..errors import BadInput, InUse, Missing, NodedevError
 from ..grammar import checked_device, checked_driver
-from ..host import binding, ccw_users, chzdev, iommu, modules, pci, pci_users, subchannels, sysfs
+from ..host import binding, chzdev, iommu, modules, pci, subchannels, sysfs
 from ..host.binding import NONE, Target
-from ..host.pci_users import Use
 from ..libvirt import domain
 from ..names import called, device_name
 from ..plan import Step
@@ -25,6 +24,9 @@ from ..resource import Hindrance, Plan
 from ..store import driverctl, files
 from ..store.driverctl import Definition
 from ..store.files import DamagedDefinition, removal
+
+if TYPE_CHECKING:
+    from ..host.pci_users import Use
 
 SUBSYSTEM = "pci"
 PEER = "driverctl"
@@ -253,6 +255,11 @@ def _leaves(wish: Wish, driver: str | None, member: Member) -> bool:
 
 def _uses(leaving: Collection[Member]) -> dict[str, list[Use]]:
     """Who uses devices, by their addresses."""
+    if not leaving:
+        return {}
+    # Here, so that no run but one that takes a device from its driver waits for their import.
+    from ..host import ccw_users, pci_users
+
     found = pci_users.of([each.function for each in leaving if each.function is not None])
     devices = {each.target.address: each.device for each in leaving if each.device is not None}
     on_channels = ccw_users.of([*devices.values()]) if devices else {}
@@ -482,11 +489,6 @@ def clear_up(wish: Wish, seen: Observation) -> bool:
 def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
     """How the devices are bound now."""
     return observe(wish)
-
-
-def events(planned: Plan[Observation], after: Observation) -> list[str]:
-    """None: no device is new."""
-    return []
 
 
 def starts(seen: Observation) -> bool:

@@ -71,14 +71,11 @@ class Restorable(Protocol[D]):
 class Managed(Protocol[D]):
     """How devices of a kind come and go with the guests that name them.
 
-    What is managed is defined, so D is the type of Restorable, and never starts by itself.
+    What is managed is defined, so D is the type of Restorable, whose ``managed`` says so, and never starts by itself.
     """
 
     def named(self, devices: Iterable[Hostdev], /) -> list[str]:
         """The ids of this kind's devices among those of a domain, managed or not, each once."""
-
-    def is_managed(self, definition: D, /) -> bool:
-        """Whether what is defined so comes and goes with a guest."""
 
     def managed(self, id: str, /) -> D | None:
         """The definition of a device that is managed, None of any other; NodedevError where that cannot be told."""
@@ -92,11 +89,8 @@ class Managed(Protocol[D]):
     def unmake(self, id: str, seconds: float, /) -> None:
         """Remove the device, if it is there; raises InUse where somebody has it and does not let go."""
 
-    def wanted_by(self, id: str, /) -> str:
-        """Who has the device open, or will in a moment, in words; nothing for nobody."""
-
-    def domains(self, ids: Collection[str], /) -> dict[str, str]:
-        """The domains that have these devices now, by the ids of those that one has."""
+    def nodes(self, id: str, /) -> Collection[str]:
+        """The nodes by which the device is opened; none where it is not there."""
 
 
 class Documents(Protocol):
@@ -176,7 +170,7 @@ class Defined:
     @property
     def managed(self) -> bool:
         """Whether it comes and goes with the guest that names it."""
-        return self.kind.managed is not None and self.kind.managed.is_managed(self.definition)
+        return self.kind.managed is not None and bool(self.definition.managed)
 
     def place(self) -> Sequence[str]:
         """The name of what shares its capacity, the card, and of the virtual function of that, where it is on one."""

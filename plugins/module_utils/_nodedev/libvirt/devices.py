@@ -12,6 +12,7 @@ from .. import names
 from ..host import sysfs, udev
 from ..store import callouts, mdevctl
 from ..store.mdevctl import Definition
+from ..store.scripts import Refused, scripts_of_host
 from . import extras, kinds
 from .capabilities import mdev
 from .inventory import ROOT, Entry, Extras, Filter, Inventory, name_of
@@ -70,7 +71,7 @@ def _tell_definitions(inventory: Inventory, definitions: Definitions) -> None:
 
 def _tell_attributes(inventory: Inventory, active: Iterable[dict[str, Any]]) -> None:
     """Add what mdevctl's callout scripts tell of devices that run; without scripts nobody does."""
-    scripts = callouts.found()
+    scripts = scripts_of_host()
     refused = []
     deadline = time.monotonic() + PATIENCE
     for device in active if scripts else ():
@@ -80,9 +81,9 @@ def _tell_attributes(inventory: Inventory, active: Iterable[dict[str, Any]]) -> 
         left = deadline - time.monotonic()
         try:
             if left <= 0:
-                raise callouts.Refused(f"the callout scripts took more than {PATIENCE:g} s")
+                raise Refused(f"the callout scripts took more than {PATIENCE:g} s")
             attrs = callouts.attributes(scripts, asked, left)
-        except callouts.Refused as error:
+        except Refused as error:
             refused.append(str(error))
         else:
             capability.update({"attr": mdev.attributes(attrs)} if attrs else {})

@@ -61,6 +61,10 @@ class Defined(Placed, Protocol):
     def autostart(self) -> bool:
         """Whether it is there after a boot."""
 
+    @property
+    def managed(self) -> bool:
+        """Whether it comes and goes with a guest."""
+
 
 D = TypeVar("D", bound=Defined)
 D_co = TypeVar("D_co", bound=Defined, covariant=True)
@@ -167,9 +171,6 @@ class Poolable(Protocol[S_co, D]):
 
     def stop(self, id: str, /) -> Iterable[Step]:
         """The steps that remove an instance that runs; none where it does not."""
-
-    def retired(self, stay: Sequence[Member], /) -> Sequence[Member]:
-        """Those of the instances that stay which are to run no longer."""
 
     def define(self, target: D, /) -> tuple[list[Step], tuple[D, ...]]:
         """The steps that have it defined so and not otherwise, and its definitions then."""
@@ -287,7 +288,7 @@ def _wanted(kind: Poolable[S, D], own: list[Member], ceilings: Mapping[str, int]
     creates = tuple(name for name in targets if runs and name not in active)
     make, warnings = kind.make(creates, targets) if runs else ([], ())
     active.update({name: kind.foretold(targets[name]) for name in creates})
-    retired = [member for member in kind.retired(change.stay) if member.id in active]
+    retired = [] if runs else [member for member in _retired(kind, change.stay) if member.id in active]
     members.refuse_if_held(wish.name, retired, kind.STOPPED, wish.force, *kind.HELD)
     for member in retired:
         remove += kind.stop(member.id)
@@ -307,6 +308,21 @@ def _wanted(kind: Poolable[S, D], own: list[Member], ceilings: Mapping[str, int]
         {name: cards[targets[name].parent] for name in creates},
         warnings,
     )
+
+
+def _retired(kind: Poolable[S, D], stay: Sequence[Member]) -> Iterable[Member]:
+    """Those of the instances that stay which are to run no longer.
+
+    Of a managed pool, what a guest has stays with it, and what was made by hand since the pool is managed.
+    """
+    if not is_lent(kind.wish):
+        return stay
+    return (each for each in stay if not each.held_by and not any(d.managed for d in kind.seen.defined(each.id)))
+
+
+def is_lent(wish: Wish) -> bool:
+    """Whether instances are to be there as soon as guests want them, so that room is kept for all of them."""
+    return wish.state == "present" and not wish.runs
 
 
 def _change(kind: Poolable[S, D], every: list[Member], runs: bool, ceilings: Mapping[str, int]) -> Change:

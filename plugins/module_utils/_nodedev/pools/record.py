@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import wishes
-from ..errors import BadInput, NodedevError
+from ..errors import BadInput
 from ..plan import Step
 from ..store import files
 from ..store.documents import Documents, name_of
@@ -210,13 +210,6 @@ def owners(name: str, kind: str) -> dict[str, str]:
     """Which other pool of the kind an instance belongs to, by its id; one that cannot be understood says of none."""
     others = (each for each in RECORDS.all()[0] if each.name != name and each.kind == kind)
     return {one.id: each.name for each in others for one in each.instances}
-
-
-def owner(kind: str, id: str) -> str | None:
-    """Which pool an instance belongs to, None for none; where the records cannot be looked at, of none."""
-    with contextlib.suppress(NodedevError):
-        return owners("", kind).get(id)
-    return None
 
 
 def around(steps: Sequence[Step], kept: Record, former: Record | None, go: Sequence[Member]) -> tuple[Step, ...]:

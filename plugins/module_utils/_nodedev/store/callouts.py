@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from .. import programs
 from ..errors import NodedevError
@@ -22,9 +21,8 @@ from ..text import is_number, shown
 from ..waiting import anew, left
 from . import files, mdevctl
 from .mdevctl import Attrs, Definition
+from .scripts import Refused, Scripts, Spokesman
 
-# Of mdevctl 1.4, and of 1.2, where 1.4 looks after its own.
-FOLDERS = ("/usr/lib/mdevctl/scripts.d", "/etc/mdevctl.d/scripts.d")
 # The version of the protocol that is spoken here, and all that belongs to it.
 VERSION = 2
 ACTIONS = ("start", "stop", "define", "undefine", "modify", "attributes", "capabilities")
@@ -37,44 +35,6 @@ LEAST = 1.0
 TELLING = 5.0
 DENIALS = {"pre": "refuses the", "get": "does not tell the", "live": "refuses the live"}
 HINTS = {"pre": "; force: true passes over it", "get": "; say what they are with attrs"}
-
-
-class Refused(NodedevError):
-    """A script does not allow what was to be done, or does not answer.
-
-    ``killed`` is the script that had to be killed when it was asked whether something may be done.
-    """
-
-    def __init__(self, message: str, killed: str | None = None) -> None:
-        super().__init__(message)
-        self.killed = killed
-
-
-@dataclass(frozen=True)
-class Spokesman:
-    """The one script that is asked about devices of a type, and what it says that it understands."""
-
-    path: str
-    actions: frozenset[str]
-    events: frozenset[str]
-
-    def understands(self, event: str, action: str) -> bool:
-        """Whether it may be asked that."""
-        return event in self.events and action in self.actions
-
-
-@dataclass(frozen=True)
-class Scripts:
-    """The scripts of this host, in the order in which they are asked.
-
-    ``spokesmen`` remembers by parent and type which script with versions was found; ``silent`` are those that had to be
-    killed: nobody waits for them a second time.
-    """
-
-    callouts: tuple[str, ...] = ()
-    notifiers: tuple[str, ...] = ()
-    spokesmen: dict[tuple[str, str], Spokesman | None] = field(default_factory=dict, compare=False)
-    silent: set[str] = field(default_factory=set, compare=False)
 
 
 @dataclass(frozen=True)
@@ -92,23 +52,6 @@ class _Question:
         device = self.device
         words = ("-t", device.type, "-e", self.event, "-a", self.action, "-s", self.state)
         return [script, *words, "-u", device.uuid, "-p", device.parent]
-
-
-def found() -> Scripts | None:
-    """The scripts of this host; None where there are none, and then nothing is asked and nothing run."""
-    scripts = Scripts(tuple(_programs("callouts")), tuple(_programs("notifiers")))
-    return scripts if scripts.callouts or scripts.notifiers else None
-
-
-def _programs(kind: str) -> Iterator[str]:
-    """The files of both folders that can be run."""
-    for folder in FOLDERS:
-        place = os.path.join(folder, kind)
-        with contextlib.suppress(NodedevError):
-            for name in files.entries(place):
-                path = os.path.join(place, name)
-                if os.path.isfile(path) and os.access(path, os.X_OK):
-                    yield path
 
 
 @contextlib.contextmanager

@@ -21,10 +21,10 @@ from ...host.processes import Holder
 from ...names import called, device_name, mdev_name
 from ...plan import Step, of_pool
 from ...resource import Plan
-from ...store import callouts, marks, mdevctl
-from ...store.callouts import Refused, Scripts
+from ...store import marks, mdevctl, owners
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs, Definition
+from ...store.scripts import Refused, Scripts, scripts_of_host
 from . import leaving as mdev_leaving
 from . import steps
 from .leaving import Leaving
@@ -165,7 +165,7 @@ def observe(wish: Wish) -> Observation:
         held_by = starting.holders_of(KIND, active.uuid, active.nodes, probe)
     if active is not None and active.oddity is not None:
         oddities.add(active.oddity)
-    scripts = callouts.found()
+    scripts = scripts_of_host()
     instead = (oddities.attempt(partial(_instead, wish, found)) if path is None else None) or ()
     return Observation(
         address=found.address,
@@ -183,7 +183,7 @@ def observe(wish: Wish) -> Observation:
         script_attrs=_script_attrs(wish, active, found.definitions, scripts),
         changeable=_changeable(wish, active, found.definitions, scripts),
         instead=instead,
-        pool=_pool(wish.uuid) if wish.state == "absent" else None,
+        pool=owners.owner(KIND, wish.uuid) if wish.state == "absent" else None,
         marked=marked,
     )
 
@@ -200,13 +200,6 @@ def _is_touched(wish: Wish, found: _Found, active: mdevs.Mdev, types: mdev_paren
     sets = former is None and wish.persistent and bool(wish.attrs)
     becomes_managed = bool(wish.managed) and not marked
     return wish.state != "present" or (wish.replace and (moves or changes)) or sets or becomes_managed
-
-
-def _pool(uuid: str) -> str | None:
-    # Here, so that no run but one that removes a device waits for its import.
-    from ...pools import record
-
-    return record.owner(KIND, uuid)
 
 
 def _instead(wish: Wish, found: _Found) -> tuple[str, ...]:
@@ -240,6 +233,9 @@ def _script_attrs(
     wanted = wish.state != "absent" and (wish.replace or (wish.persistent and wish.attrs is None))
     if not wanted or active is None or _under(definitions, active.parent) is not None:
         return ()
+    # Here, as in the following: only who has something to ask the scripts waits for its import.
+    from ...store import callouts
+
     try:
         return callouts.attributes(scripts, Definition(wish.uuid, active.parent, active.type, False), wish.wait_timeout)
     except Refused as error:
@@ -254,6 +250,8 @@ def _changeable(
     definition = _under(definitions, active.parent) if active is not None else None
     if definition is None or not wish.replace or wish.attrs in (None, definition.attrs):
         return False
+    from ...store import callouts
+
     with contextlib.suppress(Refused):
         return callouts.can_change(scripts, definition, wish.wait_timeout)
     return False
@@ -565,11 +563,6 @@ def _refuse_if_held(wish: Wish, seen: Observation, active: mdevs.Mdev) -> None:
 def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
     """What is there of the device under the parent that was meant."""
     return observe(replace(wish, parent=before.address))
-
-
-def events(planned: Plan[Observation], after: Observation) -> tuple[str, ...]:
-    """The device's UUID, which is the kernel's name of it."""
-    return planned.creates
 
 
 def _planned(

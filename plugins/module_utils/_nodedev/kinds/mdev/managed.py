@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from ... import locks, resource
@@ -12,8 +12,9 @@ from ...host import holders, mdev_parents, mdevs, starting
 from ...libvirt.domain_document import Hostdev
 from ...names import called
 from ...plan import apply
-from ...store import callouts, marks, mdevctl
+from ...store import marks, mdevctl
 from ...store.mdevctl import Definition
+from ...store.scripts import scripts_of_host
 from . import device, restored, steps
 from .device import KIND, Wish
 
@@ -22,11 +23,6 @@ def named(devices: Iterable[Hostdev]) -> list[str]:
     """The UUIDs of the mediated devices among those of a domain, each once."""
     found = [each.address.get("uuid", "").lower() for each in devices if each.type == "mdev"]
     return [*dict.fromkeys(filter(None, found))]
-
-
-def is_managed(definition: Definition) -> bool:
-    """Whether it has the mark."""
-    return definition.managed
 
 
 def managed(uuid: str) -> Definition | None:
@@ -82,23 +78,13 @@ def unmake(uuid: str, seconds: float) -> None:
         found = mdevs.find(uuid)
         if found is None:
             return
-        nodes = found.nodes
-        held = starting.still_held(nodes, seconds)
+        held = starting.still_held(found.nodes, seconds)
         if held:
             raise InUse(f"mdev {uuid} is in use by {holders.named(held)}", [each.document(uuid=uuid) for each in held])
-        apply([steps.remove(found, (), steps.Terms(seconds, callouts.found()))])
+        apply([steps.remove(found, (), steps.Terms(seconds, scripts_of_host()))])
 
 
-def wanted_by(uuid: str) -> str:
-    """Who has the device open, or will in a moment since its command line names it, in words; nothing for nobody."""
-    return starting.wanted_by(uuid, _nodes(uuid))
-
-
-def domains(uuids: Collection[str]) -> dict[str, str]:
-    """Which domain has which of these devices now: the one it was made for, else the one that has it open."""
-    return starting.domains(KIND, uuids, _nodes)
-
-
-def _nodes(uuid: str) -> tuple[str, ...]:
+def nodes(uuid: str) -> tuple[str, ...]:
+    """The nodes by which the device is opened; none where it is not there."""
     found = mdevs.find(uuid)
     return found.nodes if found is not None else ()

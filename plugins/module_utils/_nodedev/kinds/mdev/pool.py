@@ -27,9 +27,9 @@ from ...pools.selector import Selector
 from ...pools.space import Space
 from ...resource import Plan
 from ...store import mdevctl
-from ...store.callouts import Refused
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs, Definition
+from ...store.scripts import Refused
 from . import leaving, pool_wish, steps
 from .parents import Parent
 from .pool_seen import Observation, cards, chosen, observe
@@ -42,7 +42,6 @@ __all__ = [
     "clear_up",
     "comes_with_guest",
     "described",
-    "events",
     "locks",
     "look_again",
     "observe",
@@ -206,17 +205,12 @@ class _Mdevs:
             yield address, parent.card, self._most(parent) if ever else max(parent.free - self._promised(parent), 0)
 
     @property
-    def _is_lent(self) -> bool:
-        """Whether instances are to be there as soon as guests want them, so that room is kept for all of them."""
-        return bool(self.wish.managed) and self.wish.state == "present"
-
-    @property
     def _mine(self) -> set[str]:
         return {*self._own, *(self.wish.uuids or ())}
 
     def _promised(self, parent: Parent) -> int:
         """How many managed devices of others do not run there now, for which room is kept as well."""
-        idle = self.seen.definitions.keys() - self.seen.active.keys() - self._mine if self._is_lent else ()
+        idle = self.seen.definitions.keys() - self.seen.active.keys() - self._mine if pool.is_lent(self.wish) else ()
         return sum(
             each.managed and (each.parent, each.type) == (parent.address, parent.type)
             for uuid in idle
@@ -236,7 +230,7 @@ class _Mdevs:
 
     def limits(self, go: Sequence[Member], resting: Mapping[str | None, int]) -> dict[str, int]:
         # Of a managed pool, instances that run rest too: what they take counts once.
-        apart = {*self._mine} if self._is_lent else {member.id for member in go}
+        apart = {*self._mine} if pool.is_lent(self.wish) else {member.id for member in go}
         limits: dict[str, int] = {}
         for parent in self._parents.values():
             if parent.most is None or parent.card in limits:
@@ -250,7 +244,7 @@ class _Mdevs:
             )
             on_card = [each for each in self._parents.values() if each.card == parent.card]
             rest = sum(resting[each.address] for each in on_card)
-            if self._is_lent:
+            if pool.is_lent(self.wish):
                 used += rest + sum(map(self._promised, on_card))
             limits[parent.card] = max(parent.most - (used if self.wish.state == "present" else rest), 0)
         return limits
@@ -343,12 +337,6 @@ class _Mdevs:
             )
             yield steps.remove(device, attrs, self._terms)
 
-    def retired(self, stay: Sequence[Member]) -> Sequence[Member]:
-        if not self._is_lent:
-            return () if self.wish.runs else stay
-        # What a guest has stays with it, and what was started by hand since it is managed.
-        return [each for each in stay if not each.held_by and not any(d.managed for d in self.seen.defined(each.id))]
-
     def define(self, target: Definition) -> tuple[list[Step], tuple[Definition, ...]]:
         definitions = {definition.parent: definition for definition in self.seen.defined(target.uuid)}
         former = definitions.pop(target.parent, None)
@@ -405,11 +393,6 @@ def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> O
     What the wish leaves open stands in the record, which may be gone now.
     """
     return replace(planned.then, choice=chosen(wish.filled(before.record)))
-
-
-def events(planned: Plan[Observation], after: Observation) -> tuple[str, ...]:
-    """The new devices' UUIDs, which are the kernel's names of them."""
-    return planned.creates
 
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from ...host.processes import Holder
 from ...pools import members, record
 from ...pools.record import Record
 from ...pools.selector import Selector
-from ...store import callouts, mdevctl
-from ...store.callouts import Refused, Scripts
+from ...store import mdevctl
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs, Definition
+from ...store.scripts import Refused, Scripts, scripts_of_host
 from . import leaving as mdev_leaving
 from .leaving import Leaving
 from .parents import Choice, choose
@@ -83,7 +83,7 @@ def observe(wish: Wish) -> Observation:
     others = {uuid for uuid in {*active, *defined} - {*indexes} - {*owners} if uuid[14] == "5"}
     derived = members.derived(others, partial(pool_uuid, host, wish.name)) if host else {}
     nodes = {uuid: active[uuid].nodes for uuid in {*indexes, *derived, *(wish.uuids or ())} if uuid in active}
-    scripts = callouts.found()
+    scripts = scripts_of_host()
     return Observation(
         machine=host,
         record=recorded,
@@ -129,6 +129,9 @@ def _script_attrs(
     attrs: dict[str, Attrs | Refused] = {}
     if scripts is None or wish.attrs is not None or not wish.persistent or wish.state == "absent":
         return attrs
+    # Here, so that only who has something to ask the scripts waits for its import.
+    from ...store import callouts
+
     for device in devices:
         if not any(definition.parent == device.parent for definition in defined.get(device.uuid, ())):
             described = Definition(device.uuid, device.parent, device.type, False)

@@ -16,10 +16,10 @@ from ...grammar import checked_attribute_name
 from ...host.mdevs import Mdev
 from ...names import called
 from ...plan import Step
-from ...store import callouts, marks, mdevctl
-from ...store.callouts import Scripts
+from ...store import marks, mdevctl
 from ...store.files import DamagedDefinition, removal
 from ...store.mdevctl import Attrs, Definition
+from ...store.scripts import Scripts
 from ...text import shown
 from . import kernel
 
@@ -40,6 +40,9 @@ class Terms:
 
     def asked(self, action: str, device: Definition) -> AbstractContextManager[None]:
         """Do in the body what ``action`` names, the scripts being asked."""
+        # Here, as in change(), so that no run but one that changes something waits for its import.
+        from ...store import callouts
+
         return callouts.asked(self.scripts, action, device, self.seconds, self.force)
 
     def described(self, step: str) -> str:
@@ -111,6 +114,8 @@ def change(target: Definition, former: Attrs, terms: Terms) -> Step:
     """Have a script give a device that runs its attributes; ``former`` are those that it has now."""
 
     def change_to(attrs: Attrs) -> None:
+        from ...store import callouts
+
         if terms.scripts is not None:
             callouts.change(terms.scripts, replace(target, attrs=attrs), terms.seconds)
 

@@ -15,17 +15,17 @@ from typing import Any
 from ... import wishes
 from ...errors import BadInput, InUse, Missing, NodedevError
 from ...grammar import checked_function, checked_type
-from ...host import holders, mdevs, nvidia_smi, pci, starting, vgpu_readiness, vgpu_types, vgpus
-from ...host.nvidia_smi import Mode
+from ...host import holders, mdevs, pci, starting, vgpu_types, vgpus
 from ...host.oddities import Oddities
 from ...host.processes import Holder
+from ...host.vgpu_cards import Mode
 from ...host.vgpu_types import Type
 from ...host.vgpus import Vgpu
 from ...libvirt import domain
 from ...names import called, device_name
 from ...plan import Step, of_pool
 from ...resource import Plan
-from ...store import files
+from ...store import files, owners
 from ...store.files import DamagedDefinition, removal
 from . import steps as do
 from .definition import (
@@ -154,6 +154,9 @@ def observe(wish: Wish) -> Observation:
     if seen.function is not None and _is_to_run(wish, seen) and vgpus.await_folder(seen.function, wish.wait_timeout):
         seen = look(wish)
     if seen.current is None and wish.state != "absent":
+        # Here, so that no run waits for its import that finds a vGPU.
+        from ...host import vgpu_readiness
+
         why = Oddities().attempt(partial(vgpu_readiness.why_not, seen.card_address))
         instead = Oddities().attempt(partial(vgpus.instead, seen.card_address))
         seen = replace(seen, missing=tuple(why or ()), instead=tuple(instead or ()))
@@ -161,7 +164,7 @@ def observe(wish: Wish) -> Observation:
         return seen
     nodes = vgpus.nodes(seen.function) if seen.current else ()
     held = starting.holders_of(KIND, str(seen.address), nodes, True)
-    pool = _pool(str(seen.address)) if wish.state == "absent" else None
+    pool = owners.owner(KIND, str(seen.address)) if wish.state == "absent" else None
     return _with_card(wish, replace(seen, holders=tuple(held), pool=pool))
 
 
@@ -195,13 +198,6 @@ def _index(card: str, address: str) -> int | None:
     return places.index(address) if address in places else None
 
 
-def _pool(address: str) -> str | None:
-    # Here, so that no run but one that removes a vGPU waits for its import.
-    from ...pools import record
-
-    return record.owner(KIND, address)
-
-
 def _changes(wish: Wish, seen: Observation) -> bool:
     """Whether the function may be given another type than it has, or other parameters."""
     wanted = _known_type(wish, seen)
@@ -227,6 +223,9 @@ def _known_type(wish: Wish, seen: Observation) -> int | None:
 
 def _with_card(wish: Wish, seen: Observation) -> Observation:
     """With what the whole card has to say, and its tool."""
+    # Here, as in _refuse_mode(), so that no run but one that changes something waits for its import.
+    from ...host import nvidia_smi
+
     oddities = Oddities()
     card = vgpus.functions(seen.card_address, oddities, seen.vgpu)
     types = {**{id: name for each in card for id, name in each.offers.items()}, **seen.types}
@@ -428,6 +427,8 @@ def _refuse_no_vgpu(wish: Wish, seen: Observation) -> None:
 
 def _refuse_mode(seen: Observation) -> None:
     """Raise NodedevError where the card is not known to make vGPUs of its functions."""
+    from ...host import nvidia_smi
+
     nvidia_smi.refuse_other_mode(seen.card_address, seen.modes, seen.untold)
 
 
@@ -442,11 +443,6 @@ def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> O
     """What is there of it, with the names that were met."""
     after = look(replace(wish, device=before.address, parent=None, index=None) if before.address else wish)
     return replace(after, types={**planned.then.types, **after.types})
-
-
-def events(planned: Plan[Observation], after: Observation) -> tuple[str, ...]:
-    """None: the function was there before."""
-    return ()
 
 
 def clear_up(wish: Wish, seen: Observation) -> bool:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from ... import locks, resource
@@ -14,7 +14,7 @@ from ...host.oddities import Oddities
 from ...libvirt.domain_document import Hostdev
 from ...plan import apply
 from . import device, restored, steps
-from .definition import DOCUMENTS, KIND, Definition, vgpu_of
+from .definition import DOCUMENTS, Definition, vgpu_of
 from .device import Wish
 
 # How a document names a function.
@@ -34,11 +34,6 @@ def _address(device: Hostdev) -> str | None:
         return checked_function("address", f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}")
     except (ValueError, BadInput):
         return None
-
-
-def is_managed(definition: Definition) -> bool:
-    """Whether it is defined to come and go with guests."""
-    return definition.managed
 
 
 def managed(address: str) -> Definition | None:
@@ -83,16 +78,7 @@ def unmake(address: str, seconds: float) -> None:
         apply([steps.clear(definition, seconds)])
 
 
-def wanted_by(address: str) -> str:
-    """Who has the vGPU open, or will in a moment since its command line names it, in words; nothing for nobody."""
-    return starting.wanted_by(address, _nodes(address))
-
-
-def domains(addresses: Collection[str]) -> dict[str, str]:
-    """Which domain has which of these vGPUs now: the one it was made for, else the one that has it open."""
-    return starting.domains(KIND, addresses, _nodes)
-
-
-def _nodes(address: str) -> tuple[str, ...]:
+def nodes(address: str) -> tuple[str, ...]:
+    """The nodes by which the vGPU is opened; none where the function is not there."""
     function = pci.find(address)
     return () if function is None else vgpus.nodes(function)

@@ -177,11 +177,6 @@ class _Vgpus:
             else:
                 yield address, card, int(self.seen.may_take(address))
 
-    @property
-    def _is_lent(self) -> bool:
-        """Whether instances are to be there as soon as guests want them, so that room is kept for all of them."""
-        return bool(self.wish.managed) and self.wish.state == "present"
-
     def limits(self, go: Sequence[Member], resting: Mapping[str | None, int]) -> dict[str, int]:
         resting_on = Counter[str]()
         for address, count in resting.items():
@@ -194,7 +189,7 @@ class _Vgpus:
         for card in dict.fromkeys(map(self.seen.card_of, self.seen.usable)):
             room = self.seen.room(card, gone if self.wish.state == "present" else {*self.seen.functions})
             if room is not None:
-                promised = self._promised(card) if self._is_lent else 0
+                promised = self._promised(card) if pool.is_lent(self.wish) else 0
                 limits[card] = max(room - resting_on[card] - promised, 0)
         return limits
 
@@ -266,12 +261,6 @@ class _Vgpus:
             self._refuse_mode(address)
             former = Definition(address, running.type, running.title, running.params or None)
             yield do.clear(former, self.wish.wait_timeout)
-
-    def retired(self, stay: Sequence[Member]) -> Sequence[Member]:
-        if not self._is_lent:
-            return () if self.wish.runs else stay
-        # What a guest has stays with it, and what was made by hand since it is managed.
-        return [each for each in stay if not each.held_by and not any(d.managed for d in self.seen.defined(each.id))]
 
     def define(self, target: Definition) -> tuple[list[Step], tuple[Definition, ...]]:
         former = next(iter(self.seen.defined(target.address)), None)

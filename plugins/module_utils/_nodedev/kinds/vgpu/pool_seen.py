@@ -11,9 +11,9 @@ from typing import Any
 
 from ...errors import NodedevError
 from ...host import holders, nvidia_smi, pci, starting, sysfs, vfio, vgpu_readiness, vgpu_types, vgpus
-from ...host.nvidia_smi import Mode
 from ...host.oddities import Oddities
 from ...host.processes import Holder
+from ...host.vgpu_cards import Mode
 from ...host.vgpu_types import Type
 from ...host.vgpus import Vgpu
 from ...pools import members, record, selector

@@ -35,6 +35,11 @@ class Definition:
         return True
 
     @property
+    def managed(self) -> bool:
+        """Whether it comes and goes with a guest, as no vHBA does."""
+        return False
+
+    @property
     def path(self) -> str:
         return DOCUMENTS.paths(self.wwpn)[0]
 

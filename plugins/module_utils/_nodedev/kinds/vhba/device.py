@@ -21,6 +21,7 @@ from ...host.machine import derived_wwn
 from ...host.processes import Holder
 from ...plan import Step, of_pool
 from ...resource import Plan
+from ...store import owners
 from ...store.files import DamagedDefinition, removal
 from . import definition, kernel, steps
 from .definition import Definition
@@ -139,16 +140,9 @@ def observe(wish: Wish) -> Observation:
     named = wish.asked.parent
     number = int(named[len("scsi_host") :]) if named else None
     scsi_hosts = {named: fc_port.is_scsi_host(number)} if named and number is not None else {}
-    pool = _pool(seen.wwpn) if wish.state == "absent" else None
+    pool = owners.owner(definition.KIND, seen.wwpn) if wish.state == "absent" else None
     adapters = () if seen.ports else fc_port.why_none()
     return replace(seen, luns=luns, uses=tuple(uses), scsi_hosts=scsi_hosts, pool=pool, adapters=adapters)
-
-
-def _pool(wwpn: str) -> str | None:
-    # Here, so that no run but one that removes a device waits for its import.
-    from ...pools import record
-
-    return record.owner(definition.KIND, wwpn)
 
 
 def _look(wish: Wish) -> Observation:

@@ -214,9 +214,6 @@ class _Vhbas:
         device.refuse_if_used(running.port, running.held_by, self.seen.holders_of(wwpn), self.wish.force)
         return steps.remove(running.port, hba, running.luns, self.wish.wait_timeout, self.wish.force)
 
-    def retired(self, stay: Sequence[Member]) -> Sequence[Member]:
-        return () if self.wish.runs else stay
-
     def define(self, target: Definition) -> tuple[list[Step], tuple[Definition, ...]]:
         former = self.seen.definitions.get(target.wwpn)
         if not self.wish.persistent:
