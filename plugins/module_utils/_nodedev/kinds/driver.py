@@ -328,6 +328,8 @@ def _refuse(wish: Wish, seen: Observation, member: Member, driver: str | None) -
     final = [use for use in member.uses if not use.forcible]
     refused = final or ([] if wish.force else [*member.uses])
     if refused:
+        from ..host import pci_users
+
         way = "" if final else f", or set force: true to take it away all the same{pci_users.costs(refused)}"
         users = [use.document() for use in refused]
         raise InUse(f"{member.called} is in use, {', '.join(use.text for use in refused)}: stop that first{way}", users)
@@ -341,6 +343,8 @@ def _refuse_for_vfio(wish: Wish, seen: Observation, driver: str) -> None:
         raise NodedevError(f"{seen.members[0].called} has no IOMMU group, so that no guest can have it: {seen.advice}")
     host = [each for each in seen.others if each.driver is not None and not _is_harmless(each.driver)]
     if host and not wish.force:
+        from ..host.pci_users import Use
+
         named = ", ".join(f"{each.called} with {each.driver}" for each in host)
         raise InUse(
             f"the host uses others of IOMMU group {seen.group}, so that no guest can have {seen.members[0].called}:"

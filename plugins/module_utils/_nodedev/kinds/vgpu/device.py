@@ -298,6 +298,8 @@ def _choice(seen: Observation, wanted: str | None = None) -> str:
     listed = f"{question}the types of {called(seen.card_address)} are: {told}"
     if seen.types or not seen.card:
         return listed
+    from ...host import vgpu_readiness
+
     return f"{listed}; it is a GPU {vgpu_readiness.offers(seen.modes.get(seen.card_address)).text}"
 
 
