@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from ..grammar import channels
 from ..names import called, device_name
-from . import pci_ids, sysfs, vgpu_cards, vgpu_readiness
+from . import pci_ids, subchannels, sysfs, vgpu_cards, vgpu_readiness
 from .numbers import integer
 from .oddities import Oddities
 from .vgpu_cards import Card
@@ -24,6 +25,8 @@ PCI = "/sys/bus/pci/devices"
 MOST = re.compile(r"\bmax_instance=([0-9]+)\b")
 # What the kernel says of a device that is near to no memory in particular.
 NO_NODE = -1
+# Digits of a device number of a mainframe.
+NUMBER = 4
 # How many of several devices a message names.
 NAMED = 3
 
@@ -168,14 +171,29 @@ def named(addresses: Sequence[str]) -> str:
 
 def why_not(asked: str) -> str:
     """What a device is that is asked for by its name or address, and is not registered as a parent."""
+    channel = subchannels.why_no_parent(asked)
+    if channel is not None:
+        return channel
     address = _address(asked)
     functions = [each for each in addresses() if card_of(each) == address]
     if functions:
         return f"its virtual functions are the parents: {named(functions)}"
-    if not device_exists(address):
-        return "there is no such device"
-    driver = sysfs.link_name(f"{PCI}/{address}/driver")
+    found = subchannels.meant(asked)
+    if not found and not device_exists(address):
+        return f"there is no such device{_hint(asked)}"
+    folder = f"{subchannels.DEVICES}/{next(iter(found.values()))}" if found else f"{PCI}/{address}"
+    driver = sysfs.link_name(f"{folder}/driver")
     return f"it is there{f' with driver {driver}' if driver else ''}, and offers no mediated devices"
+
+
+def _hint(asked: str) -> str:
+    """What may have become of a name that is that of no device."""
+    if asked.isdecimal() and len(asked) < NUMBER:
+        return "; YAML takes digits after a 0 for an octal number: quote them"
+    device = channels(asked).get("ccw")
+    if device is None or not sysfs.exists(subchannels.DEVICES):
+        return ""
+    return f"; where the kernel was told to ignore it, cio_ignore -r {device} has it come"
 
 
 def may_have_functions(asked: str) -> bool:
@@ -209,8 +227,8 @@ def _by_functions(card: Card) -> str:
 
 
 def _of_mainframes() -> Iterator[str]:
-    subchannels = sysfs.entries(f"{sysfs.SYS}/bus/css/devices")
-    if subchannels:
-        yield f"{len(subchannels)} subchannels are there, and none is bound to vfio_ccw"
+    every = sysfs.entries(f"{sysfs.SYS}/bus/css/devices")
+    if every:
+        yield f"{len(every)} subchannels are there, and none is bound to vfio_ccw"
     if sysfs.exists(f"{sysfs.SYS}/bus/ap"):
         yield "crypto adapters are there, and vfio_ap is not loaded"
