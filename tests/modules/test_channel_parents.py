@@ -219,6 +219,20 @@ def test_a_device_whose_subchannel_is_lost(start: Callable[..., Host]) -> None:
     assert "there is no such device" in host.failed("mdev", uuid=UUID, type=TYPE, parent="0900")
 
 
+@pytest.mark.parametrize("wish", [{"state": "absent"}, {"driver": "io_subchannel"}, {"driver": "none"}])
+def test_what_a_guest_has_is_not_given_back(host: Host, wish: dict[str, Any]) -> None:
+    host.write(f"/sys/bus/css/devices/{DISK}/driver_override", "vfio_ccw")
+    mdev(host, persistent=False)
+    carried = f"css_0_0_0013 ({DISK}) is in use, it carries the mediated device {UUID}: stop that first, or set force"
+    assert carried in host.failed("driver", device="css_0_0_0013", **wish)
+    with host.hold(UUID) as pid:
+        told = host.failed("driver", device="css_0_0_0013", force=True, **wish)
+        assert f"its mediated device {UUID}: " in told
+        assert f"process {pid} (simhost-guest): stop that first" in told
+    assert host.done("driver", device="css_0_0_0013", force=True, **wish)["changed"]
+    assert host.run(["ls", "/sys/bus/mdev/devices"]).stdout == ""
+
+
 def test_a_binding_by_the_number_alone(host: Host) -> None:
     made = host.done("driver", device="0817", driver="vfio")
     assert made["device"]["address"] == HOSTS
