@@ -45,7 +45,7 @@ def of(devices: Collection[Device]) -> dict[str, list[Use]]:
 
 
 def of_mediated(paths: Collection[str]) -> dict[str, list[Use]]:
-    """The uses of subchannels, by their folders, by mediated devices that guests have: nodes are opened for a moment."""
+    """The uses of subchannels by their folders: mediated devices that guests have. Nodes are opened for a moment."""
     mediated = {path: sorted(mdevs.below(path)) for path in paths}
     folders = {f"{path}/{uuid}": uuid for path, own in mediated.items() for uuid in own}
     groups = {folder: sysfs.link_name(f"{folder}/iommu_group") for folder in folders}
