@@ -56,7 +56,8 @@ def device_on(path: str) -> Device | None:
         online = sysfs.read(f"{path}/{name}/online")
         if online is not None:
             group = sysfs.link_name(f"{path}/{name}/group_device")
-            return Device(name, f"{path}/{name}", online == "1", group)
+            # Whatever is not offline for certain is set so.
+            return Device(name, f"{path}/{name}", online != "0", group)
     return None
 
 
