@@ -249,6 +249,23 @@ def test_what_chzdev_keeps_anew_is_not_replaced(configured: Host) -> None:
     assert configured.run(["ls", KEPT], check=False).returncode != 0
 
 
+def test_a_device_of_several_types(configured: Host) -> None:
+    """What was exported of one type would be lost with that of the other."""
+    other = RULE.replace("eckd", "fba")
+    configured.write(other, TEXT)
+    told = configured.failed("driver", device="css_0_0_0013", driver="vfio_ccw", take_over=True)
+    assert told == (
+        f"chzdev keeps {CCW} as several types, dasd-eckd, dasd-fba, of which one alone can be given back: disable the"
+        " others by chzdev --disable --persistent"
+    )
+    configured.run(["rm", other])
+    driver(configured, driver="vfio_ccw", take_over=True)
+    kept = configured.read(KEPT)
+    configured.write(other, TEXT)
+    assert "as several types" in configured.failed("driver", device="css_0_0_0013", driver="vfio_ccw", take_over=True)
+    assert configured.read(KEPT) == kept
+
+
 def test_the_rule_of_a_group(configured: Host) -> None:
     """The rule is named after another device, and sets the group of both online."""
     path = "/etc/udev/rules.d/41-ctc-0.0.151f.rules"

@@ -401,6 +401,12 @@ def _taking_over(wish: Wish, seen: Observation) -> list[Step]:
     """What has chzdev give up a device that it would set online at each boot; NodedevError where that is not wished."""
     for rule in seen.rules:
         _refuse_rule(wish, seen, rule)
+    types = {rule.type for rule in seen.rules} | ({seen.taken.type} if seen.taken and seen.rules else set())
+    if len(types) > 1:
+        raise NodedevError(
+            f"chzdev keeps {_called(seen.rules[0].device)} as several types, {', '.join(sorted(types))}, of which one"
+            " alone can be given back: disable the others by chzdev --disable --persistent"
+        )
     return [
         Step(
             f"have chzdev give up what it keeps of {_called(rule.device)}, a {rule.type}",
