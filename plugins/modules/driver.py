@@ -48,8 +48,9 @@ options:
   take_over:
     description:
       - Whether chzdev is to give up what it keeps of a CCW device whose subchannel is bound, where a rule of chzdev's
-        sets that online at each boot. chzdev's own export of it is kept in C(/etc/nodedev.d/chzdev), and imported again
-        when the subchannel is given back with O(state=absent). Without this option such a rule is an error.
+        sets that online at each boot, or at some sites. chzdev's own exports of it are kept in
+        C(/etc/nodedev.d/chzdev), and imported again when the subchannel is given back with O(state=absent). Without
+        this option such a rule is an error.
     type: bool
     default: false
   force:
