@@ -16,7 +16,9 @@ options:
         type: list
         elements: str
       addresses:
-        description: Addresses of parents, as O(hostdev.nodedev.mdev#module:parent) takes them, beside O(parents.names).
+        description:
+          - Addresses of parents, as O(hostdev.nodedev.mdev#module:parent) takes them, beside O(parents.names). Both
+            take subchannels by their CCW devices, too.
         type: list
         elements: str
       driver:

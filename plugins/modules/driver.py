@@ -26,8 +26,9 @@ options:
     description:
       - The device, by libvirt's name or by the address of a PCI function, as V(pci_0000_5e_00_1) or V(0000:5e:00.1),
         and V(css_0_0_0013) for a subchannel.
-      - For a CCW device, as V(ccw_0_0_1520), its subchannel is bound. The device is set offline before, if nobody uses
-        it, and is gone while a VFIO driver has the subchannel. Given back, it is there again, and offline.
+      - For a CCW device, as V(ccw_0_0_1520) or by its number alone, V("1520"), its subchannel is bound. The device is
+        set offline before, if nobody uses it, and is gone while a VFIO driver has the subchannel. Given back, it is
+        there again, and offline.
     type: str
     required: true
   driver:
@@ -47,8 +48,9 @@ options:
   take_over:
     description:
       - Whether chzdev is to give up what it keeps of a CCW device whose subchannel is bound, where a rule of chzdev's
-        sets that online at each boot. chzdev's own export of it is kept in C(/etc/nodedev.d/chzdev), and imported again
-        when the subchannel is given back with O(state=absent). Without this option such a rule is an error.
+        sets that online at each boot, or at some sites. chzdev's own exports of it are kept in
+        C(/etc/nodedev.d/chzdev), and imported again when the subchannel is given back with O(state=absent). Without
+        this option such a rule is an error.
     type: bool
     default: false
   force:

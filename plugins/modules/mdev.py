@@ -33,6 +33,9 @@ options:
     description:
       - The parent, as libvirt's device name (V(pci_0000_3d_00_0)) or as its address in sysfs (V(0000:3d:00.0),
         V(0.0.0013), V(matrix)), of a PCI function also as nvidia-smi and lspci write it.
+      - A subchannel of a mainframe is named by itself (V(css_0_0_0013), V(0.0.0013)) or by the CCW device on it
+        (V(ccw_0_0_0816), V(0.0.0816), V("0816")). A number that may be both is an error. The device that the subchannel
+        carries is one guest's, so that there is one mediated device on it.
       - Needed for a device that neither runs nor is defined, and for one that is defined under several parents.
         To be removed, one that runs and is defined under different parents needs it too.
       - With O(state=absent), only the device under this parent is meant.

@@ -106,6 +106,11 @@ EXAMPLES = r"""
     names: [pci_0000_3d_00_0]
     xml: true
 
+- name: What of a mainframe's channels is free for guests, in a few lines
+  hostdev.nodedev.nodedev_facts:
+    capabilities: [ccw, css]
+    devices: false
+
 - name: Why a disk is missing
   hostdev.nodedev.nodedev_facts:
     capabilities: [storage]
@@ -140,6 +145,13 @@ ansible_facts:
             - Of a Fibre Channel port C(port_state), C(port_type), C(targets) and C(luns), as M(hostdev.nodedev.vhba)
               returns them; of an HBA also C(free_vports), C(vhbas) and C(hindrance), as M(hostdev.nodedev.vhba_facts)
               tells them; of a vHBA C(vport), C(vport_state) and, where it is defined, C(definition).
+            - Of a CCW device C(devtype) and C(cutype), the kernel's words for what it is and by what it is attached; of
+              it and of a group C(owner), which is C(host) while the kernel has it, C(online), where that is told, and
+              C(rules), those of chzdev's that set it or its group online at boot, each with its C(path), C(type) and
+              C(sites). C(free) says of a CCW device that it is offline, in no group and has no such rule, so that
+              nobody loses it when a guest gets it.
+            - Of a subchannel C(owner), which is C(guests) once vfio_ccw has it, C(device), the name of its CCW device,
+              and of one for guests C(free), whether a mediated device can be made there now.
             - With O(xml=true) the document is under C(xml).
           returned: O(devices=true)
           type: dict
@@ -192,6 +204,15 @@ ansible_facts:
                   - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online}
                 luns: []
                 definition: {parent_wwpn: 10000090fa1234a0, require_online: true}
+        channels:
+          description:
+            - What is free for guests of the channels of a mainframe, among the devices that are asked for; also without
+              O(devices=true).
+            - C(free) are the subchannels where a mediated device can be made, and the CCW devices that nobody loses.
+              C(guests) are the subchannels that carry one, C(host) is how many CCW devices are online.
+          returned: where there are CCW devices, subchannels or groups of them
+          type: dict
+          sample: {free: [ccw_0_0_1521, css_0_0_0013], guests: [css_0_0_0014], host: 7}
         tree:
           description: The lines of C(virsh nodedev-list --tree).
           returned: O(tree=true)

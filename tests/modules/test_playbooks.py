@@ -88,6 +88,12 @@ def test_a_playbook_without_its_variable(host: Host, tmp_path: Path, name: str, 
     assert host.run(["test", "-e", COMMAND], check=False).returncode == 1
 
 
+def test_a_list_of_channels_is_a_list(host: Host, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError) as failure:
+        play(host, ROOT / "playbooks" / "provision_s390_hosts.yml", tmp_path, target="all", channels="ccw_0_0_0815")
+    assert "channels is required: a list of channel devices " in str(failure.value)
+
+
 def steps(output: str) -> list[str]:
     """The plans that a playbook shows in the end."""
     (found,) = re.findall(r'\nTASK \[Show what was done\] .*?"msg": (\[.*?\])\n', output, re.DOTALL)

@@ -106,10 +106,11 @@ def test_address(value: str) -> None:
         ("3D:1f.7", "0000:3d:1f.7"),
         ("0:3d:00.0", "0000:3d:00.0"),
         ("00010000:e1:00.0", "10000:e1:00.0"),
-        # None of a PCI function.
+        # That of a channel.
+        ("FE.3.ABCD", "fe.3.abcd"),
+        # None of either.
         ("3D:20.0", "3D:20.0"),
         ("3D:00.8", "3D:00.8"),
-        ("FE.3.ABCD", "FE.3.ABCD"),
     ],
 )
 def test_an_address_as_people_and_tools_write_it(value: str, address: str) -> None:

@@ -99,6 +99,14 @@ def test_an_interface_elsewhere(devices: Path) -> None:
     assert pci.interfaces(str(folder)) == ("eth0",)
 
 
+def test_an_interface_of_virtio_elsewhere(devices: Path) -> None:
+    folder = function(devices)
+    (folder / "virtio0" / "net").mkdir(parents=True)
+    assert pci.has_interface_elsewhere(str(folder))
+    (folder / "virtio0" / "net" / "eth0").mkdir()
+    assert not pci.has_interface_elsewhere(str(folder))
+
+
 ALIASES = """\
 # Aliases extracted from modules themselves.
 alias pci:v000015B3d0000101Esv*sd*bc*sc*i* mlx5_core

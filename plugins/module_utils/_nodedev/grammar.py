@@ -17,6 +17,9 @@ PCI = re.compile(r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])", re.I
 PCI_NAME = re.compile(r"pci_([0-9a-f]{4,8})_([0-9a-f]{2})_([01][0-9a-f])_([0-7])")
 CCW_NAME = re.compile(r"(css|ccw)_([0-9a-f]{1,2})_([0-9a-f])_([0-9a-f]{4})")
 SUBCHANNEL = re.compile(r"[0-9a-f]{1,2}\.[0-9a-f]\.[0-9a-f]{4}")
+# The number alone of a CCW device, of the channel subsystem and the subchannel set that Linux has first.
+DEVICE_NUMBER = re.compile(r"[0-9a-f]{4}")
+FIRST_SET = "0.0"
 DRIVER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
 MAC = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){5}")
 ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.-]*")
@@ -80,22 +83,39 @@ def checked_address(option: str, value: str) -> str:
 
 def checked_device(option: str, value: str) -> tuple[str, str]:
     """The bus of a device that can be bound, and its name there, by libvirt's name or a PCI function's address."""
-    found = CCW_NAME.fullmatch(value)
-    if found:
-        return found[1], f"{found[2]}.{found[3]}.{found[4]}"
+    channel = channels(value)
+    if len(channel) == 1:
+        return next(iter(channel.items()))
     if PCI_NAME.fullmatch(value) or PCI.fullmatch(value):
         return "pci", checked_function(option, value)
-    if SUBCHANNEL.fullmatch(value):
-        plain = value.replace(".", "_")
+    if channel:
+        plain = channel["css"].replace(".", "_")
         raise BadInput(option, value, f"a subchannel is named css_{plain}, and a CCW device ccw_{plain}")
     raise BadInput(option, value, "a device is named as pci_0000_3d_00_0, 0000:3d:00.0, css_0_0_0013 or ccw_0_0_1520")
 
 
-def kernel_address(value: str) -> str:
-    """The address of a PCI function as the kernel writes it; whatever is not such an address, as it is.
+def channels(value: str) -> dict[str, str]:
+    """The subchannel and the CCW device that a text may name, by their buses: css, ccw; none where it names neither.
 
-    nvidia-smi writes 00000000:3D:00.0, lspci 3d:00.0, and the kernel 0000:3d:00.0.
+    libvirt's names are of one bus, as css_0_0_0013. A bus ID, as 0.0.0013, may be of either. A device number, 0816, is
+    that of a device.
     """
+    plain = value.lower()
+    found = CCW_NAME.fullmatch(plain)
+    if found:
+        return {found[1]: f"{found[2]}.{found[3]}.{found[4]}"}
+    if DEVICE_NUMBER.fullmatch(plain):
+        return {"ccw": f"{FIRST_SET}.{plain}"}
+    return dict.fromkeys(("css", "ccw"), plain) if SUBCHANNEL.fullmatch(plain) else {}
+
+
+def kernel_address(value: str) -> str:
+    """The address of a PCI function or of a channel as the kernel writes it; whatever is not such an address, as it is.
+
+    nvidia-smi writes 00000000:3D:00.0, lspci 3d:00.0, and the kernel 0000:3d:00.0. lscss may write 0.0.F5F0.
+    """
+    if SUBCHANNEL.fullmatch(value.lower()):
+        return value.lower()
     found = PCI.fullmatch(value)
     return f"{int(found[1] or '0', 16):04x}:{found[2].lower()}" if found else value
 

@@ -54,6 +54,14 @@ def named(addresses: Sequence[str]) -> str:
     return ", ".join(names) if more <= 0 else f"{', '.join(names)} and {more} more"
 
 
+def may_name(name: str, address: str) -> bool:
+    """Whether libvirt's name may be that of a parent that is gone, of which the kernel's name alone is left.
+
+    That of a CCW device is not: its number is not that of its subchannel.
+    """
+    return not name.startswith("ccw_") and name.endswith(device_name("", address))
+
+
 def mdev_name(uuid: str, parent_address: str) -> str:
     """libvirt's name of a mediated device: its UUID and the address of its parent."""
     return device_name("mdev", f"{uuid}_{parent_address}")

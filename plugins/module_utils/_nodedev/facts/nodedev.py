@@ -15,6 +15,7 @@ from ..libvirt import devices
 from ..libvirt.capabilities import fc_host, scsi_host
 from ..libvirt.inventory import Filter, Inventory
 from ..names import device_name
+from . import channels
 
 
 def facts(options: dict[str, Any]) -> dict[str, Any]:
@@ -29,6 +30,9 @@ def facts(options: dict[str, Any]) -> dict[str, Any]:
     for oddity in _absent(wanted, found):
         found.oddities.add(oddity)
     answer: dict[str, Any] = {"devices": found.devices} if options["devices"] else {}
+    told = channels.tell(found)
+    if told is not None:
+        answer["channels"] = told
     message = {}
     if options["tree"]:
         answer["tree"] = tree(found.devices)

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from ..grammar import channels
 from ..names import called, device_name, named
-from . import sysfs
+from . import subchannels, sysfs
 from .numbers import integer
 from .oddities import Oddities
 
@@ -23,6 +24,8 @@ PCI = "/sys/bus/pci/devices"
 MOST = re.compile(r"\bmax_instance=([0-9]+)\b")
 # What the kernel says of a device that is near to no memory in particular.
 NO_NODE = -1
+# Digits of a device number of a mainframe.
+NUMBER = 4
 
 Types = dict[str, dict[str, Any]]
 
@@ -161,24 +164,29 @@ def _plain(name: str) -> str:
 
 def why_not(asked: str) -> str:
     """What a device is that is asked for by its name or address, and is not registered as a parent."""
+    channel = subchannels.why_no_parent(asked)
+    if channel is not None:
+        return channel
     address = _address(asked)
     functions = [each for each in addresses() if card_of(each) == address]
     if functions:
         return f"its virtual functions are the parents: {named(functions)}"
-    # Here, so that none but a run that does not find its parent waits for its import.
-    from . import subchannels
+    found = subchannels.meant(asked)
+    if not found and not device_exists(address):
+        return f"there is no such device{_hint(asked)}"
+    folder = f"{subchannels.DEVICES}/{next(iter(found.values()))}" if found else f"{PCI}/{address}"
+    driver = sysfs.link_name(f"{folder}/driver")
+    return f"it is there{f' with driver {driver}' if driver else ''}, and offers no mediated devices"
 
-    subchannel = subchannels.below(asked)
-    if subchannel is not None:
-        return f"it is a CCW device: the parent is its subchannel {called(subchannel)}, when that is bound to vfio_ccw"
-    if not device_exists(address):
-        return "there is no such device"
-    place = next((each for each in (PCI, subchannels.DEVICES) if sysfs.exists(f"{each}/{address}")), None)
-    driver = None if place is None else sysfs.link_name(f"{place}/{address}/driver")
-    offers = f"it is there{f' with driver {driver}' if driver else ''}, and offers no mediated devices"
-    if driver != subchannels.HOSTS:
-        return offers
-    return f"{offers}: hostdev.nodedev.driver binds it to vfio_ccw, which does"
+
+def _hint(asked: str) -> str:
+    """What may have become of a name that is that of no device."""
+    if asked.isdecimal() and len(asked) < NUMBER:
+        return "; YAML takes digits after a 0 for an octal number: quote them"
+    device = channels(asked).get("ccw")
+    if device is None or not sysfs.exists(subchannels.DEVICES):
+        return ""
+    return f"; where the kernel was told to ignore it, cio_ignore -r {device} has it come"
 
 
 def may_have_functions(asked: str) -> bool:
@@ -188,8 +196,6 @@ def may_have_functions(asked: str) -> bool:
 
 def _address(asked: str) -> str:
     """The address of a PCI function or a subchannel that is named by either; whatever is neither, as it is."""
-    from . import subchannels
-
     buses = (("pci", PCI), ("css", subchannels.DEVICES))
     every = ((each, device_name(bus, each)) for bus, place in buses for each in sysfs.names(place))
     return next((address for address, name in every if asked in (address, name)), asked)
@@ -218,8 +224,8 @@ def _by_functions(driver: str | None, file: str) -> str:
 
 
 def _of_mainframes() -> Iterator[str]:
-    subchannels = sysfs.entries(f"{sysfs.SYS}/bus/css/devices")
-    if subchannels:
-        yield f"{len(subchannels)} subchannels are there, and none is bound to vfio_ccw"
+    every = sysfs.entries(f"{sysfs.SYS}/bus/css/devices")
+    if every:
+        yield f"{len(every)} subchannels are there, and none is bound to vfio_ccw"
     if sysfs.exists(f"{sysfs.SYS}/bus/ap"):
         yield "crypto adapters are there, and vfio_ap is not loaded"

@@ -152,7 +152,8 @@ def has_interface_elsewhere(path: str) -> bool:
 
     The folder of its interfaces is there as long as it has any, and shows those of this namespace.
     """
-    return sysfs.exists(f"{path}/net") and not interfaces(path)
+    folders = [path, *(f"{path}/{name}" for name in sysfs.names(path) if name.startswith("virtio"))]
+    return any(sysfs.exists(f"{folder}/net") for folder in folders) and not interfaces(path)
 
 
 def blocks(paths: Collection[str]) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from . import disk_users, holders, mdevs, network, pci, sysfs, vfio
 from .network import Network
 from .processes import Holder
 
+ELSEWHERE = "its interface is in another network namespace, as that of a container"
 VPORTS = "/sys/class/fc_vports"
 # How a function is used that nobody has open.
 IN_USE = "in use"
@@ -95,13 +96,14 @@ def held(functions: Collection[pci.Function], probe: bool = False) -> dict[str, 
     for each in functions:
         uses = [Use(str(holder), False, holder) for holder in by_vfio[each.path]]
         for uuid in mediated[each.path]:
-            uses += _of_mdev(uuid, by_vfio[f"{each.path}/{uuid}"])
+            uses += of_mdev(uuid, by_vfio[f"{each.path}/{uuid}"])
         on_disks = dict.fromkeys(holder for name in disks[each.path] for holder in on_disk[name])
         found[each.address] = uses + [of_disk(holder) for holder in on_disks]
     return found
 
 
-def _of_mdev(uuid: str, by_vfio: Collection[Holder]) -> list[Use]:
+def of_mdev(uuid: str, by_vfio: Collection[Holder]) -> list[Use]:
+    """The use that a mediated device is of what carries it, who has it by VFIO being given."""
     used = [Use(f"its mediated device {uuid}: {holder}", False, holder) for holder in by_vfio]
     return used or [Use(f"it carries the mediated device {uuid}", True, cost=CARRIED)]
 
@@ -127,7 +129,7 @@ def _vports(function: pci.Function, vports: Collection[str]) -> Iterator[Use]:
 def _interfaces(function: pci.Function, look: Callable[[], Network]) -> Iterator[Use]:
     found = pci.interfaces(function.path)
     if not found and pci.has_interface_elsewhere(function.path):
-        yield Use("its interface is in another network namespace, as that of a container", True, cost=OFF_NETWORK)
+        yield Use(ELSEWHERE, True, cost=OFF_NETWORK)
     for interface in found:
         yield from of_interface(interface, look())
 

@@ -142,6 +142,16 @@ def mounts() -> tuple[list[Mount], str | None]:
     return found, hidden or unread.described("mounts")
 
 
+def consoles() -> list[str]:
+    """The kernel's consoles by their names (Documentation/admin-guide/serial-console.rst); none where it tells none."""
+    try:
+        with open(f"{PROC}/consoles", "rb") as file:
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return [line.split()[0] for line in lines if line.split()]
+
+
 def _mountinfo(pid: int) -> list[str]:
     try:
         with open(f"{PROC}/{pid}/mountinfo", "rb") as file:

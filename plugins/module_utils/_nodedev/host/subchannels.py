@@ -10,20 +10,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..errors import NodedevError
-from ..names import device_name
+from ..grammar import SUBCHANNEL, channels
+from ..names import called, device_name
+from ..text import shown
 from ..waiting import wait_for
 from . import sysfs
 
 DEVICES = "/sys/bus/css/devices"
 CCW = "/sys/bus/ccw/devices"
-# libvirt's name of a device there.
-CCW_NAME = re.compile(r"ccw_([0-9a-f]{1,2})_([0-9a-f])_([0-9a-f]{4})")
 # The driver by which a host has the devices on its subchannels itself.
 HOSTS = "io_subchannel"
+# The driver that gives subchannels to guests, and the type of those that it takes: I/O subchannels.
+VFIO, IO = "vfio_ccw", "0"
 # Whoever writes there is kept until the kernel is through with its work on channels (Documentation/arch/s390,
 # common_io.rst). A subchannel that is unbound before has crashed kernels.
 SETTLE = "/proc/cio_settle"
@@ -56,7 +58,8 @@ def device_on(path: str) -> Device | None:
         online = sysfs.read(f"{path}/{name}/online")
         if online is not None:
             group = sysfs.link_name(f"{path}/{name}/group_device")
-            return Device(name, f"{path}/{name}", online == "1", group)
+            # Whatever is not offline for certain is set so.
+            return Device(name, f"{path}/{name}", online != "0", group)
     return None
 
 
@@ -96,17 +99,61 @@ def expected(path: str) -> str | None:
     return None if name in (None, "", "none") else name
 
 
-def below(device: str) -> str | None:
-    """The subchannel of the CCW device of this name or address; None where it is none, or is not there."""
-    found = CCW_NAME.fullmatch(device)
-    if found is None and not sysfs.exists(f"{CCW}/{device}"):
-        return None
-    return of_device(".".join(found.groups()) if found else device)
+def by_device() -> dict[str, str]:
+    """The names of all subchannels by those of their CCW devices, whoever has them."""
+    found = {each: sysfs.read(f"{DEVICES}/{each}/dev_busid") for each in sysfs.names(DEVICES)}
+    return {device: each for each, device in found.items() if device is not None}
 
 
-def of_device(address: str) -> str | None:
-    """The name of the subchannel of a CCW device, such as 0.0.0013; None where there is none."""
+def of_device(address: str, every: Callable[[], Mapping[str, str]] = by_device) -> str | None:
+    """The name of the subchannel of a CCW device, such as 0.0.0013; None where there is none.
+
+    ``every`` is asked for all, as by_device() tells them, where the device is not there itself: a VFIO driver has it.
+    """
     path = sysfs.target(f"{CCW}/{address}")
-    if path is not None:
-        return os.path.basename(os.path.dirname(path))
-    return next((each for each in sysfs.names(DEVICES) if sysfs.read(f"{DEVICES}/{each}/dev_busid") == address), None)
+    above = None if path is None else os.path.basename(os.path.dirname(path))
+    # A device whose subchannel is lost is kept in a folder of its own, called defunct.
+    return above if above is not None and SUBCHANNEL.fullmatch(above) else every().get(address)
+
+
+def meant(asked: str, every: Callable[[], Mapping[str, str]] = by_device) -> dict[str, str]:
+    """The subchannels that a person may mean by a name or number of one, or of its device, and that are there.
+
+    By the bus whose name it is then, the subchannel's own first: css, ccw. Both only where they are different ones.
+    """
+    names = channels(asked)
+    own = names.get("css")
+    found = {"css": own} if own is not None and sysfs.exists(f"{DEVICES}/{own}") else {}
+    behind = of_device(names["ccw"], every) if "ccw" in names else None
+    return found if behind is None or behind in found.values() else {**found, "ccw": behind}
+
+
+def doubt(found: Mapping[str, str]) -> str | None:
+    """What to say where meant() has found two subchannels; None where it has not."""
+    if len(found) < 2:
+        return None
+    own, behind = found["css"], found["ccw"]
+    return (
+        f"it is a subchannel, and also the number of the device on {called(behind)}: name {device_name('css', own)} or"
+        f" {device_name('ccw', own)}"
+    )
+
+
+def why_no_parent(asked: str) -> str | None:
+    """Why a channel that is asked for is not a parent of mediated devices; None where nothing of it tells that."""
+    found = meant(asked)
+    if len(found) != 1:
+        return doubt(found)
+    address = next(iter(found.values()))
+    path = f"{DEVICES}/{address}"
+    kind = sysfs.read(f"{path}/type")
+    if kind not in (None, IO):
+        return f"its subchannel {called(address)} is of type {shown(kind)}, and vfio_ccw takes those of type 0 alone"
+    driver = sysfs.link_name(f"{path}/driver")
+    if driver == VFIO:
+        return None
+    bound = f"bound to {driver}" if driver else "without a driver"
+    return (
+        f"its subchannel {called(address)} is {bound}: have it bound to vfio_ccw first, by the module"
+        f" hostdev.nodedev.driver with device: {device_name('css', address)} and driver: vfio_ccw"
+    )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .. import wishes
 from ..errors import BadInput, InUse, Missing, NodedevError
 from ..grammar import checked_device, checked_driver
-from ..host import binding, chzdev, iommu, modules, pci, subchannels, sysfs
+from ..host import binding, chzdev, chzdev_rules, iommu, modules, pci, subchannels, sysfs
 from ..host.binding import NONE, Target
 from ..libvirt import domain
 from ..names import called, device_name
@@ -103,8 +103,9 @@ class Observation:
 
     ``others`` are those of its group that stay as they are. ``driver`` is what ``wish.driver`` means here, ``loadable``
     whether its module is or could be loaded, ``suggestion`` which one may be meant instead. ``advice`` is how to get an
-    IOMMU. ``rule`` is chzdev's for the CCW device of a subchannel, ``taken`` what was taken over from it. Where the
-    device is not there, there are no members, and ``definition`` and ``damaged`` are what is kept of it.
+    IOMMU. ``rules`` are chzdev's for the CCW device of a subchannel, ``taken`` what was taken over from it, ``keeps``
+    whether it keeps something of the device now, ``oddities`` are warnings of rules. Where the device is not there,
+    there are no members, and ``definition`` and ``damaged`` are what is kept of it.
     """
 
     bus: str
@@ -120,9 +121,11 @@ class Observation:
     definition: Definition | None = None
     damaged: DamagedDefinition | None = None
     cards: frozenset[str] = field(default_factory=frozenset)
-    rule: chzdev.Rule | None = None
+    rules: tuple[chzdev_rules.Rule, ...] = ()
     has_chzdev: bool = False
     taken: chzdev.Taken | None = None
+    keeps: bool = False
+    oddities: tuple[str, ...] = ()
 
 
 def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
@@ -171,6 +174,8 @@ def observe(wish: Wish) -> Observation:
     rest = [each for each in found if each is not None and not each.bridge]
     members = (first, *(rest if wish.group else ()))
     uses = _uses([each for each in members if _leaves(wish, driver, each)])
+    rules = _rules(first, driver, wish)
+    device = _ccw(first)
     loaded = driver in (None, NONE) or binding.is_loaded(bus, str(driver))
     return Observation(
         bus,
@@ -186,9 +191,11 @@ def observe(wish: Wish) -> Observation:
         definition=first.definition,
         damaged=first.damaged,
         cards=frozenset(_card(bus, each.target.address) for each in members),
-        rule=_rule(first, driver, wish),
+        rules=tuple(rules.online.get(str(device), ())),
         has_chzdev=chzdev.is_installed() if bus == "css" else False,
-        taken=_taken(first),
+        taken=None if device is None else chzdev.TAKEN.find(device),
+        keeps=device in rules.kept,
+        oddities=rules.oddities,
     )
 
 
@@ -199,17 +206,12 @@ def _ccw(member: Member) -> str | None:
     return member.device.name if member.device is not None else subchannels.expected(member.target.path)
 
 
-def _rule(member: Member, driver: str | None, wish: Wish) -> chzdev.Rule | None:
-    """chzdev's rule that would fight with the binding at boot, if it is one that is to be there then."""
+def _rules(member: Member, driver: str | None, wish: Wish) -> chzdev_rules.Rules:
+    """chzdev's rules that would fight with the binding at boot, if it is one that is to be there then, or goes."""
     device = _ccw(member)
-    if device is None or driver in (None, HOSTS) or wish.state == "absent" or not wish.persistent:
-        return None
-    return chzdev.rule_of(device)
-
-
-def _taken(member: Member) -> chzdev.Taken | None:
-    device = _ccw(member)
-    return None if device is None else chzdev.TAKEN.find(device)
+    if device is None or (wish.state != "absent" and (driver in (None, HOSTS) or not wish.persistent)):
+        return chzdev_rules.Rules()
+    return chzdev_rules.of([device])
 
 
 def _definition(bus: str, address: str) -> tuple[Definition | None, DamagedDefinition | None]:
@@ -263,7 +265,10 @@ def _uses(leaving: Collection[Member]) -> dict[str, list[Use]]:
     found = pci_users.of([each.function for each in leaving if each.function is not None])
     devices = {each.target.address: each.device for each in leaving if each.device is not None}
     on_channels = ccw_users.of([*devices.values()]) if devices else {}
-    return {**found, **{address: on_channels[device.name] for address, device in devices.items()}}
+    found.update({address: on_channels[device.name] for address, device in devices.items()})
+    given = {each.target.address: each.target.path for each in leaving if each.driver == SUBCHANNELS}
+    by_guests = ccw_users.of_mediated([*given.values()]) if given else {}
+    return {**found, **{address: by_guests[path] for address, path in given.items()}}
 
 
 def _makes_vgpus(function: pci.Function) -> bool:
@@ -403,7 +408,7 @@ def _planned(
             steps.append(_define(kept, each.definition))
         members.append(replace(then(each), definition=kept, uses=()))
     definition = members[0].definition if members else seen.definition
-    after = replace(seen, members=tuple(members), definition=definition, loaded=True, rule=None)
+    after = replace(seen, members=tuple(members), definition=definition, loaded=True, rules=())
     return Plan(tuple(steps), after)
 
 
@@ -414,28 +419,64 @@ def _define(target: Definition, former: Definition | None) -> Step:
 
 def _taking_over(wish: Wish, seen: Observation) -> list[Step]:
     """What has chzdev give up a device that it would set online at each boot; NodedevError where that is not wished."""
-    rule = seen.rule
-    if rule is None:
-        return []
-    device = f"{device_name('ccw', rule.device)} ({rule.device})"
+    for rule in seen.rules:
+        _refuse_rule(wish, seen, rule)
+    types = {rule.type for rule in seen.rules} | ({seen.taken.type} if seen.taken and seen.rules else set())
+    if len(types) > 1:
+        raise NodedevError(
+            f"chzdev keeps {_called(seen.rules[0].device)} as several types, {', '.join(sorted(types))}, of which one"
+            " alone can be given back: disable the others by chzdev --disable --persistent"
+        )
+    return [
+        Step(
+            f"have chzdev give up what it keeps of {_called(rule.device)}, a {rule.type}",
+            partial(chzdev.take, rule),
+            partial(chzdev.undo, rule),
+        )
+        for rule in seen.rules
+    ]
+
+
+def _called(device: str) -> str:
+    """A CCW device by both its names."""
+    return f"{device_name('ccw', device)} ({device})"
+
+
+def _refuse_rule(wish: Wish, seen: Observation, rule: chzdev_rules.Rule) -> None:
+    """Raise NodedevError where a rule of chzdev's has to stay as it is, or nobody has said that it need not."""
+    if rule.machines:
+        raise NodedevError(
+            f"{rule.path}, a rule of chzdev's, sets {_called(rule.device)} online at each boot, as the machine's own"
+            " configuration has it: take the device out of that, or boot with rd.zdev=no-auto among the kernel's"
+            " arguments"
+        )
+    if rule.members:
+        raise NodedevError(
+            f"{rule.path}, a rule of chzdev's, makes a group of {', '.join(rule.members)} and sets it online at each"
+            f" boot, against the binding: give the group up by chzdev --disable --persistent {rule.type} {rule.device}"
+        )
+    sites = [site for site in rule.sites if site is not None]
+    some = sites and len(sites) == len(rule.sites)
+    where = " " + f"at the sites {', '.join(sites)}" if some else ""
     if not wish.take_over:
         raise NodedevError(
-            f"{rule.path}, a rule of chzdev's, sets {device} online at each boot, against the binding: set take_over:"
-            " true to have chzdev give the device up until it is given back, or disable it by chzdev --disable"
-            f" --persistent {rule.type} {rule.device}"
+            f"{rule.path}, a rule of chzdev's, sets {_called(rule.device)} online at each boot{where}, against the"
+            " binding: set take_over: true to have chzdev give the device up until it is given back, or disable it by"
+            f" chzdev --disable --persistent {rule.type} {rule.device}"
         )
     if not seen.has_chzdev:
         raise NodedevError(f"{rule.path} is a rule of chzdev's, which is not installed: it comes with the s390-tools")
-    what = f"have chzdev give up what it keeps of {device}, a {rule.type}"
-    return [Step(what, partial(chzdev.take, rule), partial(chzdev.undo, rule))]
 
 
 def _giving_back(seen: Observation) -> list[Step]:
-    """What has chzdev keep again what was taken over from it."""
+    """What has chzdev keep again what was taken over from it, unless it was told of the device anew meanwhile."""
     taken = seen.taken
     if taken is None:
         return []
-    what = f"have chzdev keep {device_name('ccw', taken.device)} ({taken.device}) again, a {taken.type}"
+    if seen.keeps:
+        what = f"forget what chzdev kept of {_called(taken.device)}, since it keeps that anew"
+        return [Step(what, partial(chzdev.forget, taken), partial(chzdev.keep, taken))]
+    what = f"have chzdev keep {_called(taken.device)} again, a {taken.type}"
     return [Step(what, partial(chzdev.give_back, taken), partial(chzdev.take_again, taken))]
 
 
@@ -522,7 +563,7 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
     ]
     if not found:
         found = [_missing(after)]
-    return {"device": found[0], "group": found[1:], "warnings": [*planned.warnings, *lost]}
+    return {"device": found[0], "group": found[1:], "warnings": [*before.oddities, *planned.warnings, *lost]}
 
 
 def _document(member: Member, group: str | None) -> dict[str, Any]:

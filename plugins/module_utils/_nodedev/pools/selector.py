@@ -9,10 +9,10 @@ from functools import cache, cached_property, partial
 from typing import Any
 
 from ..errors import BadInput
-from ..grammar import checked_address
-from ..host import mdev_parents, pci, pci_ids, sysfs
+from ..grammar import SUBCHANNEL, channels, checked_address
+from ..host import mdev_parents, pci, pci_ids, subchannels, sysfs
 from ..host.oddities import Oddities
-from ..names import called, device_name, named
+from ..names import called, device_name, may_name, named
 from . import fields
 from .placement import WAYS
 
@@ -151,11 +151,16 @@ class Selector:
             if value not in (None, ())
         }
 
+    @property
+    def asked(self) -> set[str]:
+        """All names and addresses of parents or of their cards."""
+        return {*self.names, *self.addresses}
+
     def listed(self, parent: Candidate) -> set[str]:
         """By which of its names and addresses a parent is chosen: its own, and those of its card."""
         if not self.names and not self.addresses:
             return set()
-        return {parent.address, parent.name, *parent.card_names}.intersection((*self.names, *self.addresses))
+        return {parent.address, parent.name, *parent.card_names}.intersection(self.asked)
 
     def functions_of(self, parent: Candidate) -> set[str]:
         """Of which of the physical functions that are listed a parent is a virtual function, as they are listed."""
@@ -183,7 +188,10 @@ class Selector:
         """Whether a parent that is not there may be one of those that are chosen, by all that its address tells."""
         if not self.names and not self.addresses:
             return True
-        return address in self.addresses or any(name.endswith(device_name("", address)) for name in self.names)
+        if address in self.addresses or any(may_name(name, address) for name in self.names):
+            return True
+        # Which device was on a subchannel that is gone cannot be told any more.
+        return bool(SUBCHANNEL.fullmatch(address)) and any("ccw" in channels(each) for each in self.asked)
 
 
 def _means(wanted: str, identity: Mapping[str, str]) -> bool:
@@ -224,7 +232,10 @@ def choose(selector: Selector, parents: Mapping[str, str], why_not: Callable[[st
     """
     candidates: list[Candidate] = []
     misses: dict[str, dict[str, list[str]]] = {}
-    asked = {*selector.names, *selector.addresses}
+    asked = selector.asked
+    every = cache(subchannels.by_device)
+    meant = {each: oddities.attempt(partial(subchannels.meant, each, every)) or {} for each in asked}
+    doubts = {each: text for each, own in meant.items() if (text := subchannels.doubt(own)) is not None}
     found: set[str] = set()
     cards: set[str] = set()
     # Of one card each function has the same.
@@ -232,6 +243,7 @@ def choose(selector: Selector, parents: Mapping[str, str], why_not: Callable[[st
     for address, path in parents.items():
         parent = Candidate(address, path, interfaces_of, oddities)
         listed = selector.listed(parent)
+        listed |= {each for each, own in meant.items() if address in own.values() and each not in doubts}
         found |= listed | selector.functions_of(parent)
         if asked and not listed:
             continue
@@ -245,7 +257,7 @@ def choose(selector: Selector, parents: Mapping[str, str], why_not: Callable[[st
     return Chosen(
         candidates=tuple(candidates),
         misses=misses,
-        missing=_missing(selector, found, parents, why_not, oddities),
+        missing={**_missing(selector, found, parents, why_not, oddities), **doubts},
         cards=frozenset({*cards, *filter(mdev_parents.may_have_functions, asked - found)}),
     )
 

@@ -15,10 +15,10 @@ from typing import Any
 from ... import wishes
 from ...errors import BadInput, InUse, Missing, NodedevError
 from ...grammar import checked_address, checked_attrs, checked_type, checked_uuid
-from ...host import holders, mdev_parents, mdevs, starting
+from ...host import holders, mdev_parents, mdevs, starting, subchannels
 from ...host.oddities import Oddities
 from ...host.processes import Holder
-from ...names import called, device_name, mdev_name
+from ...names import called, may_name, mdev_name
 from ...plan import Step, of_pool
 from ...resource import Plan
 from ...store import marks, mdevctl, owners
@@ -80,7 +80,8 @@ class Observation:
     user. ``holders`` are those of the device, also of one that is leaving. ``oddities`` are warnings of what makes no
     sense. ``callouts`` are mdevctl's scripts, None where there are none. ``script_attrs`` are the attributes that they
     tell of a device that runs undefined, or why they do not; ``changeable`` says that they change attributes of such a
-    device while it runs. ``instead`` is what is there where the parent is not registered.
+    device while it runs. ``instead`` is what is there where the parent is not registered. ``doubt`` says which two
+    parents the wish may mean, None where there is no doubt.
     ``pool`` is the pool of a device that is to be absent. ``marked`` says that the UUID has the mark of a managed
     device, be it defined or not.
     """
@@ -100,6 +101,7 @@ class Observation:
     script_attrs: Attrs | Refused = ()
     changeable: bool = False
     instead: tuple[str, ...] = ()
+    doubt: str | None = None
     pool: str | None = None
     marked: bool = False
 
@@ -124,6 +126,7 @@ class _Found:
     registered: tuple[str, ...]
     address: str | None
     leaving: Leaving | None
+    doubt: str | None = None
 
     @property
     def cards(self) -> dict[str, str]:
@@ -139,11 +142,15 @@ def _found(wish: Wish) -> _Found:
     registered = tuple(mdev_parents.addresses())
     parents = [definition.parent for definition in definitions]
     parents += [parent for parent, uuid in map(mdevctl.place_of, damaged) if uuid is not None and parent not in parents]
-    address = _address(wish, active, parents, registered)
+    channels = subchannels.meant(wish.parent) if wish.parent is not None else {}
+    settled = [each for each in channels.values() if each in parents or (active and each == active.parent)]
+    doubt = subchannels.doubt(channels) if len(settled) != 1 else None
+    meant = settled or [*channels.values()]
+    address = meant[0] if meant else _address(wish, active, parents, registered)
     leaving = mdev_leaving.find(wish.uuid, _left_by(wish, address, registered)) if active is None else None
     if address is None and leaving is not None:
         address = leaving.parent
-    return _Found(active, tuple(definitions), tuple(damaged), registered, address, leaving)
+    return _Found(active, tuple(definitions), tuple(damaged), registered, address, leaving, doubt)
 
 
 def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
@@ -183,6 +190,7 @@ def observe(wish: Wish) -> Observation:
         script_attrs=_script_attrs(wish, active, found.definitions, scripts),
         changeable=_changeable(wish, active, found.definitions, scripts),
         instead=instead,
+        doubt=found.doubt,
         pool=owners.owner(KIND, wish.uuid) if wish.state == "absent" else None,
         marked=marked,
     )
@@ -269,7 +277,7 @@ def _address(wish: Wish, active: mdevs.Mdev | None, parents: Sequence[str], regi
         if path is not None and mdev_parents.name_of(path) == wish.parent:
             return address
     # A parent that is gone has no folder to take its subsystem from, so its name is compared by its end.
-    return next((address for address in parents if wish.parent.endswith(device_name("", address))), None)
+    return next((address for address in parents if may_name(wish.parent, address)), None)
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
@@ -277,6 +285,8 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     for damage in seen.damaged:
         if _hinders(wish, seen, damage):
             raise damage
+    if seen.doubt is not None:
+        raise BadInput("parent", wish.parent, seen.doubt)
     if wish.parent is not None and seen.address is None and wish.state != "absent":
         raise BadInput("parent", wish.parent, mdev_parents.listed(seen.registered, seen.instead))
     _refuse_several(wish, seen)
@@ -407,7 +417,9 @@ def _target(wish: Wish, seen: Observation) -> Definition:
     managed = wish.managed if wish.managed is not None else former is not None and former.managed
     if seen.parent is None and (defined is None or (wish.state == "present" and not (managed and wish.persistent))):
         listed = mdev_parents.listed(seen.registered, seen.instead)
-        raise BadInput("parent", seen.address, f"it is not registered for mediated devices now; {listed}")
+        raise BadInput(
+            "parent", wish.parent or seen.address, f"it is not registered for mediated devices now; {listed}"
+        )
     running = seen.active if seen.active is not None and seen.active.parent == seen.address else None
     if wish.type is not None:
         kind = _type_id(wish, seen)
@@ -526,6 +538,14 @@ def _check_room(seen: Observation, target: Definition) -> None:
     frees = seen.active is not None and seen.cards[seen.active.parent] == seen.cards[target.parent]
     if frees or seen.types[target.type].get("available_instances") != 0:
         return
+    if target.type.startswith(subchannels.VFIO):
+        own = next(iter(seen.types[target.type].get("instances", ())), "one")
+        raise BadInput(
+            "parent",
+            called(target.parent),
+            f"a subchannel carries one mediated device, and this one has {own} already: name that as 'uuid', remove it"
+            " first, or choose another subchannel",
+        )
     left = [f"{kind}: {facts.get('available_instances', 'unknown')}" for kind, facts in seen.types.items()]
     raise BadInput("type", target.type, f"no instance is left on {called(target.parent)}; left are {', '.join(left)}")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 
 from ...errors import InUse, NodedevError, NoRoom
-from ...host import mdev_parents, mdevs, sysfs
+from ...host import mdev_parents, mdevs, subchannels, sysfs
 from ...names import called
 from ...plan import UNDO
 from ...store.mdevctl import Definition
@@ -24,6 +24,15 @@ CREATE_MEANINGS = {
     errno.EINVAL: "the driver refuses this type now, as where other instances on the same card leave no room for it",
     errno.EIO: "the vendor's driver failed: look at the kernel log and at the vendor's services",
     errno.EBUSY: "the parent is in use in another way",
+}
+# The same of vfio_ccw and of the core for it; kernels before 6.1 have EPERM for EUSERS there.
+ONE = "a subchannel carries one mediated device, and this one has it already: use that, or remove it first"
+CHANNEL_MEANINGS = {
+    **CREATE_MEANINGS,
+    errno.EUSERS: ONE,
+    errno.EPERM: ONE,
+    errno.EINVAL: "vfio_ccw does not take the subchannel as it is now: the kernel log says more",
+    errno.ENODEV: "the subchannel does not work, or is being taken from vfio_ccw: lscss and the kernel log say more",
 }
 FULL = (errno.ENOSPC, errno.EUSERS)
 REMOVE_MEANINGS = {
@@ -48,7 +57,8 @@ def make(target: Definition, seconds: float) -> None:
     """
     folder = f"{mdev_parents.BUS}/{target.parent}/mdev_supported_types/{target.type}"
     try:
-        sysfs.write(f"{folder}/create", target.uuid, seconds, CREATE_MEANINGS)
+        meanings = CHANNEL_MEANINGS if target.type.startswith(subchannels.VFIO) else CREATE_MEANINGS
+        sysfs.write(f"{folder}/create", target.uuid, seconds, meanings)
     except sysfs.SysfsError as error:
         if error.errno in FULL:
             raise NoRoom(target.uuid, called(target.parent), str(error)) from error
