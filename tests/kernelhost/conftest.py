@@ -12,7 +12,6 @@ from .debian import S390X, chosen_release
 from .machine import Machine
 from .playbooks import Playbooks
 
-
 # The s390x machine has nothing but channels, and no other machine has any.
 collect_ignore_glob = ["test_*.py"] if chosen_release() == S390X else ["s390x/*"]
 
