@@ -3,13 +3,13 @@
 
 LISTS := tests/packages.txt tests/simhost/packages.txt tests/kernelhost/packages.txt tests/bench/packages.txt
 RUN := .venv/bin/python tests/run.py
-RELEASES := bookworm trixie
+RELEASES := bookworm trixie s390x
 KERNELHOST := PYTHONPATH=tests .venv/bin/python -m kernelhost
 
-.PHONY: help setup demo test lint test-unit test-sim test-kernel bench kernelhost-up kernelhost-down clean
+.PHONY: help setup demo test lint test-unit test-sim test-kernel test-s390x bench kernelhost-up kernelhost-down clean
 
 help: ## List the commands
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 18
 
 setup: ## Install what development and all tests need (Debian packages, .venv)
 	@tests/setup.sh $(LISTS)
@@ -19,8 +19,8 @@ demo: ## Show the life of a pool of vGPUs on a simulated GPU host, in about a mi
 	@tests/setup.sh --demo tests/packages.txt tests/simhost/packages.txt
 	@.venv/bin/python tests/demo.py
 
-test: setup ## Run everything: lint, unit, simhost, conformance, kernelhost
-	@$(RUN) lint unit sim conformance kernel
+test: setup ## Run everything: lint, unit, simhost, conformance, kernelhost, s390x
+	@$(RUN) lint unit sim conformance s390x kernel
 
 lint: setup ## Run the linters, the type checker and ansible-test sanity
 	@$(RUN) lint
@@ -33,6 +33,9 @@ test-sim: setup ## Run the behaviour tests on the simulated host, molecule inclu
 
 test-kernel: setup ## Run the behaviour tests on the virtual machine with a real kernel
 	@$(RUN) kernel
+
+test-s390x: setup ## Run the behaviour tests on the virtual machine with a mainframe's channels
+	@$(RUN) s390x
 
 bench: setup ## Measure the inventory, pools and idle tasks, and write docs/performance.md
 	@PYTHONPATH=tests .venv/bin/python tests/bench/inventory.py

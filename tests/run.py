@@ -186,6 +186,11 @@ def kernel() -> Iterator[Check]:
     yield command("molecule reboot", "molecule", "test", "--scenario-name", "reboot")
 
 
+def s390x() -> Iterator[Check]:
+    check = pytest("kernelhost, s390x", "tests/kernelhost", KERNEL_CONFORMANCE)
+    yield replace(check, environment={"KERNELHOST_RELEASE": "s390x"})
+
+
 BESIDE = "kernel"
 LANES: dict[str, Callable[[], Iterator[Check]]] = {
     "lint": lint,
@@ -193,6 +198,7 @@ LANES: dict[str, Callable[[], Iterator[Check]]] = {
     "sim": sim,
     "conformance": conformance,
     "kernel": kernel,
+    "s390x": s390x,
 }
 
 

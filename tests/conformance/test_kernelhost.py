@@ -20,33 +20,66 @@ from .hosts import DUMP, EVERYTHING, ROOT, Dump
 pytestmark = pytest.mark.every_release
 
 URI = "qemu:///system"
-PARENTS = ("0000:02:00.0", "mtty")
-UUIDS = ("83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002")
+UUIDS = [f"83b8f4f2-509f-382f-3c1e-e6bfe0fa100{index}" for index in (1, 2, 3)]
 # Two mediated devices that run, one of them with a definition, one definition alone, and two virtual functions.
 PREPARE = f"""\
 set -e
 echo 2 > /sys/bus/pci/devices/0000:01:00.0/sriov_numvfs
-mdevctl start -u {UUIDS[0]} -p {PARENTS[0]} -t vgpusim-11
+mdevctl start -u {UUIDS[0]} -p 0000:02:00.0 -t vgpusim-11
 mdevctl define -u {UUIDS[0]}
-mdevctl start -u {UUIDS[1]} -p {PARENTS[1]} -t mtty-1
-mdevctl define -u 83b8f4f2-509f-382f-3c1e-e6bfe0fa1003 -p {PARENTS[0]} -t vgpusim-12
+mdevctl start -u {UUIDS[1]} -p mtty -t mtty-1
+mdevctl define -u {UUIDS[2]} -p 0000:02:00.0 -t vgpusim-12
 udevadm settle
 """
 RESTORE = f"""\
-for uuid in {" ".join(UUIDS)}; do mdevctl stop -u $uuid; done
-rm -rf /etc/mdevctl.d/{PARENTS[0]}
+for uuid in {" ".join(UUIDS[:2])}; do mdevctl stop -u $uuid; done
+rm -rf /etc/mdevctl.d/0000:02:00.0
 echo 0 > /sys/bus/pci/devices/0000:01:00.0/sriov_numvfs
 udevadm settle
 """
+# A subchannel that is a guest's, with the one mediated device that it takes and the definition of another.
+SUBCHANNEL = """\
+device=0.0.1000
+for subchannel in /sys/bus/css/devices/*; do
+    test "$(cat $subchannel/dev_busid)" != $device || break
+done
+name=$(basename $subchannel)
+"""
+PREPARE_S390X = f"""\
+{SUBCHANNEL}
+set -e
+modprobe vfio_ccw
+echo 0 > /sys/bus/ccw/devices/$device/online
+echo vfio_ccw > $subchannel/driver_override
+echo $name > $subchannel/driver/unbind
+echo $name > /sys/bus/css/drivers_probe
+mdevctl start -u {UUIDS[0]} -p $name -t vfio_ccw-io
+mdevctl define -u {UUIDS[0]}
+mdevctl define -u {UUIDS[1]} -p $name -t vfio_ccw-io
+udevadm settle
+"""
+RESTORE_S390X = f"""\
+{SUBCHANNEL}
+mdevctl stop -u {UUIDS[0]}
+rm -rf /etc/mdevctl.d/$name
+echo > $subchannel/driver_override
+echo $name > $subchannel/driver/unbind
+echo $name > /sys/bus/css/drivers_probe
+echo 1 > /proc/cio_settle
+udevadm settle
+"""
+# By the architecture of the machine.
+STATES = {"amd64": (PREPARE, RESTORE), "s390x": (PREPARE_S390X, RESTORE_S390X)}
 
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
     """The machine that is up already, which stays up; else one for this file."""
     with Machine() as up:
-        up.run(PREPARE)
+        prepare, restore = STATES[up.release.architecture]
+        up.run(prepare)
         yield up
-        up.run(RESTORE, check=False)
+        up.run(restore, check=False)
 
 
 def facts(machine: Machine, folder: Path) -> dict[str, object]:

@@ -116,7 +116,7 @@ def build_image(work: Path, release: debian.Release) -> Path:
         _install_modules(kernel, root, log)
         _make_initrd(root, work / "initrd", kernel, image / "initrd.gz", log)
     with step("making the disk image"):
-        _make_disk(root, work / "disk.raw", image / "disk.qcow2", log)
+        make_disk(root, work / "disk.raw", image / "disk.qcow2", log)
     for path in image.iterdir():
         path.chmod(0o444)
     return image
@@ -157,13 +157,7 @@ def _install_modules(kernel: Kernel, root: Path, log: Path) -> None:
 
 def _configure(root: Path, log: Path) -> None:
     """Lay the files of guest/ over `root`, add the fabric's program, and choose what starts at boot."""
-    source = paths.PACKAGE / "guest"
-    for path in sorted(source.rglob("*")):
-        if path.is_file():
-            target = root / path.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-            target.chmod(0o755 if os.access(path, os.X_OK) else 0o644)
+    lay_over(paths.PACKAGE / "guest", root)
     (root / GUEST_PYTHON / "fcf").mkdir()
     for path in (paths.PACKAGE / "fcf").glob("*.py"):
         shutil.copyfile(path, root / GUEST_PYTHON / "fcf" / path.name)
@@ -179,6 +173,16 @@ def _configure(root: Path, log: Path) -> None:
     # What there is to do once after an update of /usr, the packages' scripts have done (systemd-update-done(8)).
     for folder in ("etc", "var"):
         (root / folder / ".updated").touch()
+
+
+def lay_over(source: Path, root: Path) -> None:
+    """Put the files of a folder into `root`, each where it is in that folder."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            target = root / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+            target.chmod(0o755 if os.access(path, os.X_OK) else 0o644)
 
 
 def _make_initrd(root: Path, work: Path, kernel: Kernel, target: Path, log: Path) -> None:
@@ -205,9 +209,9 @@ def _make_initrd(root: Path, work: Path, kernel: Kernel, target: Path, log: Path
     target.write_bytes(gzip.compress(archive.read_bytes(), compresslevel=1))
 
 
-def _make_disk(root: Path, raw: Path, target: Path, log: Path) -> None:
+def make_disk(root: Path, raw: Path, target: Path, log: Path, size: str = DISK_SIZE) -> None:
     """An ext4 file system of the tree, packed. No journal: the disk of a machine that is killed is thrown away."""
     features = ["-O", "^has_journal,^metadata_csum", "-E", "lazy_itable_init=1"]
-    run_command([tool("mke2fs"), "-q", "-t", "ext4", *features, "-d", str(root), str(raw), DISK_SIZE], log)
+    run_command([tool("mke2fs"), "-q", "-t", "ext4", *features, "-d", str(root), str(raw), size], log)
     packing = ["-c", "-o", "compression_type=zstd"]
     run_command([tool("qemu-img"), "convert", "-f", "raw", "-O", "qcow2", *packing, str(raw), str(target)], log)

@@ -18,20 +18,31 @@ MIRROR_HELP = (
 )
 
 
+# The architecture, by Debian's name of it, of a release for which no other is named.
+USUAL = "amd64"
+
+
 @dataclass(frozen=True)
 class Release:
-    """A release by the name of its suite."""
+    """A release by the name of its suite, for an architecture by Debian's name of that."""
 
     suite: str
     number: int
+    architecture: str = USUAL
+
+    @property
+    def name(self) -> str:
+        """What it is called on the command line and in the names of folders."""
+        return self.suite if self.architecture == USUAL else self.architecture
 
     def __str__(self) -> str:
-        return f"Debian {self.number}"
+        return f"Debian {self.number}" + ("" if self.architecture == USUAL else f" for {self.architecture}")
 
 
 BOOKWORM = Release("bookworm", 12)
 TRIXIE = Release("trixie", 13)
-RELEASES = {release.suite: release for release in (BOOKWORM, TRIXIE)}
+S390X = Release("bookworm", 12, "s390x")
+RELEASES = {release.name: release for release in (BOOKWORM, TRIXIE, S390X)}
 
 
 def chosen_release(name: str | None = None) -> Release:
@@ -45,7 +56,9 @@ def chosen_release(name: str | None = None) -> Release:
 def sources(release: Release) -> list[str]:
     """Lines for apt's sources.list, one for each suite of the release; mirrors have all releases side by side."""
     addresses = _addresses()
-    return [f"deb [signed-by={KEYRING}] {addresses[part]} {release.suite}{part} main" for part in PARTS]
+    # In its last years a release is updated for the most used architectures alone.
+    parts = PARTS if release.architecture == USUAL else ("",)
+    return [f"deb [signed-by={KEYRING}] {addresses[part]} {release.suite}{part} main" for part in parts]
 
 
 def _addresses() -> dict[str, str]:

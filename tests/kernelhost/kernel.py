@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from . import paths
 from .debian import Release
 from .steps import KernelhostError, run_command, tool
-from .unpacked import unpack
+from .unpacked import unpack_tools
 
 PACKAGES = (
     # All three are of one version, the newest.
@@ -53,9 +52,6 @@ SAMPLES = ("mbochs", "mdpy", "mtty")
 OWN_MODULES = ("fcmaxnpiv", "nvidiasim", "vgpusim")
 # Where the modules are built, in the chroot.
 BUILD = "build"
-# What the packages' maintainer scripts would have made.
-AWK = "mawk"
-NULL = (1, 3)
 
 
 @dataclass(frozen=True)
@@ -72,11 +68,8 @@ class Kernel:
 
 def unpack_kernel(work: Path, release: Release, log: Path) -> Kernel:
     """The release's kernel with the modules that the guest takes, uncompressed, and what building more takes."""
-    root = unpack(work, release, PACKAGES)
-    (root / "usr/bin/awk").symlink_to(AWK)
-    for folder in ("dev", "tmp", BUILD):
-        (root / folder).mkdir()
-    os.mknod(root / "dev/null", 0o666 | stat.S_IFCHR, os.makedev(*NULL))
+    root = unpack_tools(work, release, PACKAGES)
+    (root / BUILD).mkdir()
     [modules] = (root / "usr/lib/modules").iterdir()
     kernel = Kernel(root, modules.name)
     for folder in EXCLUDED:

@@ -12,16 +12,17 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from . import paths, qemu
 from .debian import chosen_release
 from .emulator import Emulator, find_or_unpack
 from .image import Image, find_or_build
+from .s390x import hardware as s390x
 from .steps import KernelhostError, locked, output_of, require_tools, say, step, tail, tool
 
 BOOT_LIMIT = 600.0
@@ -60,8 +61,26 @@ class Running:
         return _started_ticks(self.pid) == self.started_ticks
 
 
+class Hardware(Protocol):
+    """A file that says what QEMU makes for an architecture."""
+
+    SPARE_DISKS: Sequence[str]
+
+    def command(
+        self, emulator: Emulator, image: Image, accelerator: str, state: Path, port: int, public_key: str, /
+    ) -> list[str]:
+        """The words that start the machine."""
+
+    def accelerator(self, emulator: Emulator, image: Image, /) -> str:
+        """What runs its instructions, kvm or tcg."""
+
+
+# By architecture.
+HARDWARE: dict[str, Hardware] = {"amd64": qemu, "s390x": s390x}
+
+
 class Machine:
-    """The machine of one state folder, by default that of a release (`bookworm` or `trixie`).
+    """The machine of one state folder, by default that of a release (`bookworm`, `trixie` or `s390x`).
 
     As a context manager it is up inside the block, and down afterwards if the block started it. With
     `supervised`, QEMU ends when the thread that called `up` ends, however that happens; without, it
@@ -70,7 +89,8 @@ class Machine:
 
     def __init__(self, state: Path | None = None, *, release: str | None = None, supervised: bool = True) -> None:
         self.release = chosen_release(release)
-        self.state = state or paths.default_state(self.release.suite)
+        self.state = state or paths.default_state(self.release.name)
+        self._hardware: Hardware = HARDWARE[self.release.architecture]
         self.supervised = supervised
         self._process: subprocess.Popen[bytes] | None = None
         self._started = False
@@ -116,8 +136,8 @@ class Machine:
                 say(f"already up (pid {running.pid}, port {running.port})")
                 return False
             image = find_or_build(self.release)
-            emulator = find_or_unpack()
-            accelerator = qemu.accelerator(emulator, image)
+            emulator = find_or_unpack(self.release.architecture)
+            accelerator = self._hardware.accelerator(emulator, image)
             with step(f"booting {self.release} with {accelerator}"):
                 self._start(emulator, image, accelerator)
         return True
@@ -179,7 +199,8 @@ class Machine:
             except Ended as error:
                 # The disks are as the guest has left them, and it was about to boot from them anyway.
                 say(f"QEMU is started again: {error}")
-                self._launch(find_or_unpack(), find_or_build(self.release), old.accelerator, old.port)
+                emulator = find_or_unpack(self.release.architecture)
+                self._launch(emulator, find_or_build(self.release), old.accelerator, old.port)
 
     def monitor(self, command: str, **arguments: str) -> Any:
         """Ask QEMU itself, in the words of its QMP, and return its answer."""
@@ -291,7 +312,7 @@ class Machine:
         if self._process:
             self._process.wait()
         public_key = self.key.with_suffix(".pub").read_text(encoding="ascii").split()[1]
-        argv = qemu.command(emulator, image, accelerator, self.state, port, public_key)
+        argv = self._hardware.command(emulator, image, accelerator, self.state, port, public_key)
         if self.supervised:
             argv = [tool("setpriv"), "--pdeathsig", "TERM", "--", *argv]
         with self._log.open("wb") as log:
@@ -324,7 +345,7 @@ class Machine:
         """A fresh overlay on the image's disk, and empty spare disks."""
         base = ["-b", str(image.disk), "-F", "qcow2"]
         output_of(["qemu-img", "create", "-q", "-f", "qcow2", *base, str(self.state / "disk.qcow2")])
-        for name in qemu.SPARE_DISKS:
+        for name in self._hardware.SPARE_DISKS:
             with (self.state / f"{name}.img").open("wb") as file:
                 file.truncate(qemu.SPARE_DISK_SIZE)
 
@@ -377,7 +398,7 @@ class Machine:
             "disk.qcow2",
             "ssh.socket",
             "monitor.socket",
-            *(f"{disk}.img" for disk in qemu.SPARE_DISKS),
+            *(f"{disk}.img" for disk in self._hardware.SPARE_DISKS),
         ):
             (self.state / name).unlink(missing_ok=True)
 

@@ -11,7 +11,10 @@ REPOSITORY = PACKAGE.parents[1]
 
 
 def default_state(release: str) -> Path:
-    """The folder of a release's running machine, below KERNELHOST_STATE, else .build/kernelhost of the repository."""
+    """The folder of a release's running machine, below KERNELHOST_STATE, else .build/kernelhost of the repository.
+
+    `release` is the name of one, here and below.
+    """
     chosen = os.environ.get("KERNELHOST_STATE")
     return (Path(chosen).absolute() if chosen else REPOSITORY / ".build" / "kernelhost") / release
 
@@ -21,9 +24,14 @@ def images(release: str) -> Path:
     return caches() / f"kernelhost-{release}"
 
 
-def emulators() -> Path:
-    """The unpacked emulators' folder, shared by all checkouts."""
-    return caches() / "kernelhost-qemu"
+def kernels(release: str) -> Path:
+    """The folder of kernels that are built for a release, shared by all checkouts."""
+    return caches() / f"kernelhost-{release}-kernel"
+
+
+def emulators(architecture: str) -> Path:
+    """The folder of an architecture's unpacked emulators, shared by all checkouts."""
+    return caches() / f"kernelhost-qemu-{architecture}"
 
 
 def libvirts() -> Path:

@@ -23,8 +23,8 @@ class Playbooks:
         self.inventory = folder / "kernelhost.yml"
         self.inventory.write_text(machine.inventory(python))
 
-    def run(self, playbook: Path, **variables: Any) -> str:
-        """Run a playbook file with these variables; returns what it prints."""
+    def run(self, playbook: Path, *options: str, **variables: Any) -> str:
+        """Run a playbook file with these options and variables; returns what it prints."""
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "ansible", "playbook"),
@@ -32,6 +32,7 @@ class Playbooks:
                 str(self.inventory),
                 "--extra-vars",
                 json.dumps(variables),
+                *options,
                 str(playbook),
             ],
             env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},

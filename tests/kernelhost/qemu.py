@@ -8,6 +8,7 @@ import platform
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import paths
@@ -25,7 +26,7 @@ ACCELERATORS = {
 MEMORY_MB = 2048
 PROCESSORS = 1
 # Sparse files behind the guest's NVMe namespace, USB stick and SCSI disk.
-SPARE_DISKS = ("nvme", "usb", "scsi")
+SPARE_DISKS: Sequence[str] = ("nvme", "usb", "scsi")
 SPARE_DISK_SIZE = 64 * 1024 * 1024
 # As device_add takes it too, so that a test can plug it in again.
 NETWORK_CARD = {"driver": "igb", "id": "igb0", "bus": "port3", "netdev": "network", "mac": "52:54:00:00:00:03"}

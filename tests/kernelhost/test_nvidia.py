@@ -391,7 +391,7 @@ def test_a_guest_takes_a_function_that_has_a_type(guests: dict[str, Any]) -> Non
 def test_libvirt_gives_it_to_a_domain_from_some_release_on(machine: Machine, guests: dict[str, Any]) -> None:
     """9.0 takes a function for assignable without rebinding only where its driver is called vfio-pci."""
     (status, said), held = guests["libvirt"]
-    if machine.release.suite == "bookworm":
+    if machine.release.name == "bookworm":
         assert "Unmanaged PCI device 0000:04:10.0 must be manually detached from the host" in said
         assert status == 1
     else:

@@ -4,6 +4,8 @@ are, by the C library that came with them or in a chroot."""
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from .steps import KernelhostError, require_tools, run_command, tool
 TOOLS = ("apt-get", "dpkg-deb", "setpriv", "sh", "tar")
 # Debian has one folder of programs and libraries; packages of Debian 12 still name them by these links.
 MERGED = ("bin", "lib", "lib64", "sbin")
+# What the packages' maintainer scripts would have made for programs that run in a chroot.
+AWK = "mawk"
+NULL = (1, 3)
 # dpkg-deb's own extraction replaces a link by the folder that a package has in its place.
 EXTRACT = 'dpkg-deb --fsys-tarfile "$1" | tar --extract --keep-directory-symlink --directory "$2"'
 
@@ -40,6 +45,16 @@ def unpack(work: Path, release: debian.Release, packages: Iterable[str]) -> Path
     return root
 
 
+def unpack_tools(work: Path, release: debian.Release, packages: Iterable[str]) -> Path:
+    """The same, as a folder in which these programs run by chroot; mawk has to be one of the packages."""
+    root = unpack(work, release, packages)
+    (root / "usr/bin/awk").symlink_to(AWK)
+    for folder in ("dev", "tmp"):
+        (root / folder).mkdir(exist_ok=True)
+    os.mknod(root / "dev/null", 0o666 | stat.S_IFCHR, os.makedev(*NULL))
+    return root
+
+
 def _private_apt(work: Path, release: debian.Release) -> list[str]:
     """Options for an apt with one release and all it writes in `work`; only the machine's proxies are its own."""
     lines = "".join(f"{line}\n" for line in debian.sources(release))
@@ -48,6 +63,8 @@ def _private_apt(work: Path, release: debian.Release) -> list[str]:
     for folder in ("lists", "archives"):
         (work / folder / "partial").mkdir(parents=True)
     settings = {
+        "APT::Architecture": release.architecture,
+        "APT::Architectures": release.architecture,
         "Dir::Etc::sourcelist": work / "sources.list",
         "Dir::Etc::sourceparts": "/dev/null",
         "Dir::Etc::preferences": "/dev/null",
