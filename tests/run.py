@@ -2,7 +2,8 @@
 """Runs the lanes of tests named on the command line and closes on a summary.
 
 Each check prints a line when it begins and one when it ends; its whole output is in .build/logs, and on failure its
-end is shown. The lane with the virtual machine, which uses about one core, runs beside the others.
+end is shown. The lane with virtual machines, of which each uses about one core, runs beside the others, and two of its
+checks beside each other once those have ended.
 With CI=true a check whose tool is missing fails; otherwise it is told as left out.
 """
 
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from xml.etree import ElementTree
@@ -344,7 +346,7 @@ def main(lanes: list[str]) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     start = time.monotonic()
     try:
-        outcomes = list(run([((lane, check) for lane in row for check in LANES[lane]()) for row in rows(lanes)]))
+        outcomes = list(run(shared([(lane, check) for lane in row for check in LANES[lane]()] for row in rows(lanes))))
     except KeyboardInterrupt:
         print("interrupted; what was started has been ended", file=sys.stderr)
         return INTERRUPTED
@@ -364,6 +366,12 @@ def main(lanes: list[str]) -> int:
 def rows(lanes: list[str]) -> list[list[str]]:
     """The lanes that run beside each other: the one with the virtual machine, and all others in turn."""
     return [[lane for lane in lanes if (lane == BESIDE) == beside] for beside in (True, False)]
+
+
+def shared(rows: Iterable[Iterable[tuple[str, Check]]]) -> list[Iterator[tuple[str, Check]]]:
+    """The checks of two rows; the second goes on with what the first has not begun, as virtual machines are apart."""
+    first, second = map(iter, rows)
+    return [first, chain(second, first)]
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
