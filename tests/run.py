@@ -2,7 +2,8 @@
 """Runs the lanes of tests named on the command line and closes on a summary.
 
 Each check prints a line when it begins and one when it ends; its whole output is in .build/logs, and on failure its
-end is shown. The lane with the virtual machine, which uses about one core, runs beside the others.
+end is shown. The lane with virtual machines, of which each uses about one core, runs beside the others, and two of its
+checks beside each other once those have ended.
 With CI=true a check whose tool is missing fails; otherwise it is told as left out.
 """
 
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from xml.etree import ElementTree
@@ -27,7 +29,6 @@ BIN = ROOT / ".venv" / "bin"
 OLDEST = ROOT / ".venv-3.9" / "bin" / "python"
 # The oldest ansible-core that is supported and one between it and the newest, with the Pythons that each runs on.
 OLDER_ANSIBLE = {"2.16": "3.10 to 3.12", "2.18": "3.11 to 3.13"}
-OLDEST_ANSIBLE = "2.16"
 COLLECTION = BUILD / "sanity" / "ansible_collections" / "hostdev" / "nodedev"
 CI = os.environ.get("CI") == "true"
 TAIL = 60
@@ -44,9 +45,14 @@ RELEASES = {
     "Debian 12": ("bookworm", ("-m", "every_release")),
 }
 # What differs between versions of Ansible is how it runs a module and reads its documentation, not what a module does:
-# the integration playbooks, and the collection built and installed; on the oldest also each module by its examples.
-PLAYBOOKS = ("tests/modules/test_integration.py", "tests/modules/test_collection.py")
-EXAMPLES = "tests/modules/test_documentation.py::test_examples_run"
+# the collection built and installed, each module by its examples, with filters, the role, and one playbook that gives
+# options to the group of modules, foretells each change and has included tasks.
+PLAYS = (
+    "tests/modules/test_collection.py",
+    "tests/modules/test_documentation.py::test_examples_run",
+    "tests/modules/test_integration.py::test_the_boot_engine",
+    "tests/modules/test_integration.py::test_the_life_of_functions_and_their_drivers",
+)
 # The same of sanity; what imports would show, the plays do.
 SANITY = ("validate-modules", "compile", "ignores")
 
@@ -169,8 +175,7 @@ def sim() -> Iterator[Check]:
     yield spread("modules on simhost", "tests/modules")
     for version in OLDER_ANSIBLE:
         python, missing = programs_of(version) / "python", missing_ansible(version)
-        plays = (*PLAYBOOKS, EXAMPLES) if version == OLDEST_ANSIBLE else PLAYBOOKS
-        yield spread(f"plays, ansible {version}", *plays, python=python, missing=missing)
+        yield spread(f"plays, ansible {version}", *PLAYS, python=python, missing=missing)
     yield command("molecule default", "molecule", "test")
 
 
@@ -347,7 +352,7 @@ def main(lanes: list[str]) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     start = time.monotonic()
     try:
-        outcomes = list(run([((lane, check) for lane in row for check in LANES[lane]()) for row in rows(lanes)]))
+        outcomes = list(run(shared([(lane, check) for lane in row for check in LANES[lane]()] for row in rows(lanes))))
     except KeyboardInterrupt:
         print("interrupted; what was started has been ended", file=sys.stderr)
         return INTERRUPTED
@@ -367,6 +372,12 @@ def main(lanes: list[str]) -> int:
 def rows(lanes: list[str]) -> list[list[str]]:
     """The lanes that run beside each other: the one with the virtual machine, and all others in turn."""
     return [[lane for lane in lanes if (lane == BESIDE) == beside] for beside in (True, False)]
+
+
+def shared(rows: Iterable[Iterable[tuple[str, Check]]]) -> list[Iterator[tuple[str, Check]]]:
+    """The checks of two rows; the second goes on with what the first has not begun, as virtual machines are apart."""
+    first, second = map(iter, rows)
+    return [first, chain(second, first)]
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:

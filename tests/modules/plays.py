@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from simhost.api import python_wrapper
 # The managed host has its own programs, not those beside the controller's Python. There is no systemd to talk to in a
 # simulated host: systemctl does what it does for an image.
 MANAGED = "export PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_OFFLINE=1\nexec "
+# Has a simulated host keep what its Python compiles of what Ansible sends.
+PAYLOADS = Path(__file__).with_name("payloads")
 ANSIBLE_PLAYBOOK = [sys.executable, "-m", "ansible", "playbook"]
 
 
@@ -47,7 +50,10 @@ def play_all(hosts: Mapping[str, Host], playbook: Path, folder: Path, *options: 
 
 def connection(host: Host, python: Path) -> dict[str, str]:
     """What an inventory says of a simulated host; ``python`` is the file by which Python is started there."""
-    python.write_text(python_wrapper(host.folder, host.python))
+    compiled = Path(host.library.partition(":")[0], "payloads")
+    compiled.mkdir(exist_ok=True)
+    keep = f"export PYTHONPATH={shlex.quote(str(PAYLOADS))} COMPILED_PAYLOADS={shlex.quote(str(compiled))}\nexec "
+    python.write_text(python_wrapper(host.folder, host.python).replace("exec ", keep, 1))
     python.chmod(0o755)
     return {"ansible_connection": "local", "ansible_python_interpreter": str(python)}
 

@@ -59,6 +59,18 @@ def test_rows_run_side_by_side(tmp_path: Path) -> None:
     assert sorted(each.check.name for each in outcomes([one], [two])) == ["one", "two"]
 
 
+def test_the_second_row_goes_on_with_what_the_first_has_not_begun(tmp_path: Path) -> None:
+    one = shell("one", WAIT.format(tmp_path / "two"))
+    two = shell("two", f"[ -e {tmp_path}/other ] && touch {tmp_path}/two")
+    other = shell("other", f"touch {tmp_path}/other")
+    found = list(run.run(run.shared([[("vm", one), ("vm", two)], [("lane", other)]])))
+    assert [(each.lane, each.check.name, each.failures) for each in found] == [
+        ("lane", "other", 0),
+        ("vm", "two", 0),
+        ("vm", "one", 0),
+    ]
+
+
 @pytest.mark.parametrize(
     ("lanes", "rows"),
     [
