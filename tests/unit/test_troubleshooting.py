@@ -17,6 +17,7 @@ UNSAID = {
     "OWN": "what chzdev's rules begin with",
     "CLONED": "names of images, which stand in a message that has its own entry",
     "_Parser": "what nodedev-restore --help says",
+    "_parser": "what nodedev-events --help says",
 }
 SAID = [(file, text) for file, source in SOURCES.items() for text in texts(source, UNSAID)]
 EXPLAINED = entries(PAGE.read_text())

@@ -24,13 +24,7 @@ FAILED = 1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; ``arguments`` are those of the process unless given. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="nodedev-events",
-        description="Tells what happens to this host's node devices and definitions, a line of JSON an event.",
-    )
-    parser.add_argument("--post", metavar="URL", help="send each event there by HTTP, and print nothing")
-    parser.add_argument("--token-file", metavar="FILE", help="the first line of it is sent as 'Authorization: Bearer'")
-    parser.add_argument("--count", type=int, metavar="N", help="end after so many events")
+    parser = _parser()
     options = parser.parse_args(arguments)
     if options.post is not None and not options.post.startswith(("http://", "https://")):
         parser.error(f"--post: {shown(options.post)} cannot be used: an http or https URL")
@@ -44,10 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nodedev-events",
+        description="Tells what happens to this host's node devices and definitions, a line of JSON an event.",
+    )
+    parser.add_argument("--post", metavar="URL", help="send each event there by HTTP, and print nothing")
+    parser.add_argument("--token-file", metavar="FILE", help="the first line of it is sent as 'Authorization: Bearer'")
+    return parser
+
+
 def _forward(options: argparse.Namespace) -> None:
-    """Tell of events as they come, for good or as many as were asked for."""
+    """Tell of events as they come, for good."""
     waiting: deque[bytes] = deque()
-    left = options.count
     stream = events.stream()
     next(stream)
     _say("listens to what happens from now on")
@@ -58,11 +61,14 @@ def _forward(options: argparse.Namespace) -> None:
             while waiting:
                 sys.stdout.write(f"{waiting.popleft().decode()}\n")
             sys.stdout.flush()
-        else:
-            _send(waiting, options.post, _token(options.token_file))
-        left = left if left is None or event is None else left - 1
-        if left == 0 and not waiting:
-            return
+            continue
+        why = _send(waiting, options.post, _token(options.token_file))
+        # Once an event, and not each time that it is tried again.
+        if why is not None and event is not None:
+            lost = max(len(waiting) - MOST, 0)
+            for _ in range(lost):
+                waiting.popleft()
+            _say(f"{shown(options.post)} does not take events, {len(waiting)} wait and {lost} are lost: {why}")
 
 
 def _token(path: str | None) -> str | None:
@@ -73,8 +79,8 @@ def _token(path: str | None) -> str | None:
         return file.readline().strip()
 
 
-def _send(waiting: deque[bytes], url: str, token: str | None) -> None:
-    """Send what waits, in its order; what the receiver does not take waits for the next time."""
+def _send(waiting: deque[bytes], url: str, token: str | None) -> str | None:
+    """Send what waits, in its order; what the receiver does not take waits for the next time, and why is returned."""
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
     while waiting:
         try:
@@ -82,12 +88,8 @@ def _send(waiting: deque[bytes], url: str, token: str | None) -> None:
             with urllib.request.urlopen(request, timeout=PATIENCE):
                 waiting.popleft()
         except (urllib.error.URLError, OSError, ValueError) as error:
-            dropped = max(len(waiting) - MOST, 0)
-            for _ in range(dropped):
-                waiting.popleft()
-            lost = f"; the {dropped} oldest events are lost" if dropped else ""
-            _say(f"{shown(url)} does not take events, {len(waiting)} wait: {shown(error)}{lost}")
-            return
+            return shown(error)
+    return None
 
 
 def _say(text: str) -> None:
