@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The AP bus of s390x, on the device devices/ap: adapter cards, their queues, and whose drivers have these.
 
-Parameters: `cards` maps adapters to `hwtype` (13), `type` and `mode`; `domains` are the usage domains, each with a queue
+Parameters: `cards` maps adapters to `hwtype` (13) and `type`; `domains` are the usage domains, each with a queue
 on every card; `host_driver` has the queues that are the host's; `overrides: true` is for kernels whose queues have
 driver_override; `late` is seconds after which the queues have their drivers at boot; `counted: false` leaves
 out bindings_complete_count; `busy` are queues at work, as "05.0004"; `matrix` are the parameters of the matrix device,

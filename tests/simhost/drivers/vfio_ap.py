@@ -2,7 +2,7 @@
 """The AP matrix device of s390x: mediated devices that adapters and domains are assigned to.
 
 Parameters beyond those of mdev_parent: `queues`, the queues bound to vfio_ap as "05.0004", where ap_bus does not say
-which these are; `max_adapter` and `max_domain`, the highest numbers that the machine has; `configured: false` leaves out
+which these are; `max_adapter` and `max_domain`, the highest numbers of the machine; `configured: false` leaves out
 ap_config, as kernels before 6.9 do.
 """
 
