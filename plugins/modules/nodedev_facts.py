@@ -142,6 +142,11 @@ ansible_facts:
             - Of a Fibre Channel port C(port_state), C(port_type), C(targets) and C(luns), as M(hostdev.nodedev.vhba)
               returns them; of an HBA also C(free_vports), C(vhbas) and C(hindrance), as M(hostdev.nodedev.vhba_facts)
               tells them; of a vHBA C(vport), C(vport_state) and, where it is defined, C(definition).
+            - Of a crypto adapter C(type), C(hwtype), C(online), C(takes_vfio), C(queues), how many are whose, and
+              C(free), those that are for guests and that no mediated device has; of a queue C(owner), V(host),
+              V(guests), or V(nobody) where it is for guests and vfio_ap has not got it, C(driver), C(online), C(mdev),
+              the UUID of the mediated device that has it, and C(free); of the matrix C(free), and C(assigned), the
+              queues of each mediated device.
             - With O(xml=true) the document is under C(xml).
           returned: O(devices=true)
           type: dict
