@@ -177,6 +177,28 @@ ansible_facts:
                 role: function
                 vf_index: 0
                 current_vgpu_type: 711
+            ap_05_0004:
+              name: ap_05_0004
+              path: /sys/devices/ap/card05/05.0004
+              parent: ap_card05
+              driver: {name: vfio_ap}
+              capability: {type: ap_queue, ap-adapter: "0x05", ap-domain: "0x0004"}
+              extra:
+                owner: guests
+                driver: vfio_ap
+                online: true
+                mdev: 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001
+                free: false
+            ap_matrix:
+              name: ap_matrix
+              path: /sys/devices/vfio_ap/matrix
+              parent: computer
+              driver: {name: vfio_ap}
+              capability: {type: ap_matrix}
+              extra:
+                free: ["05.0005"]
+                assigned:
+                  83b8f4f2-509f-382f-3c1e-e6bfe0fa1001: ["05.0004"]
             scsi_host9:
               name: scsi_host9
               path: /sys/devices/pci0000:04/0000:04:00.0/host3/vport-3:0-0/host9
