@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # make help lists what there is to run.
 
-LISTS := tests/packages.txt tests/simhost/packages.txt tests/kernelhost/packages.txt tests/bench/packages.txt
+LISTS := tests/packages.txt tests/simhost/packages.txt tests/modules/packages.txt tests/kernelhost/packages.txt tests/bench/packages.txt
 RUN := .venv/bin/python tests/run.py
 RELEASES := bookworm trixie
 KERNELHOST := PYTHONPATH=tests .venv/bin/python -m kernelhost

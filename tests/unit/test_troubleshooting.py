@@ -16,6 +16,7 @@ UNSAID = {
     "FIELDS": "what nvidia-smi calls what it tells",
     "OWN": "what chzdev's rules begin with",
     "CLONED": "names of images, which stand in a message that has its own entry",
+    "title": "the heading of a report, and what it is a report of",
     "_Parser": "what nodedev-restore --help says",
 }
 SAID = [(file, text) for file, source in SOURCES.items() for text in texts(source, UNSAID)]
