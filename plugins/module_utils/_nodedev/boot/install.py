@@ -24,10 +24,10 @@ from ..plan import Step, apply, describe
 from ..store import files
 from ..store.files import explained
 from ..text import shown
-from . import guests, lending, restore
+from . import guests, lending, metrics, restore
 
 # What the role's commands import, and what that imports in its turn when it is needed.
-ENTRIES = (restore, guests, lending)
+ENTRIES = (restore, guests, lending, metrics)
 FOLDER = "/usr/lib/nodedev"
 # The package that nodedev-restore imports: a link to that of a release.
 PACKAGE = "nodedev"
