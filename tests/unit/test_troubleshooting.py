@@ -17,6 +17,7 @@ UNSAID = {
     "OWN": "what chzdev's rules begin with",
     "CLONED": "names of images, which stand in a message that has its own entry",
     "title": "the heading of a report, and what it is a report of",
+    "HELP": "what the metrics of nodedev-restore are, which docs/monitoring.md explains",
     "_Parser": "what nodedev-restore --help says",
 }
 SAID = [(file, text) for file, source in SOURCES.items() for text in texts(source, UNSAID)]
