@@ -46,8 +46,9 @@ RELEASES = {
     "Debian 12": ("bookworm", ("-m", "every_release")),
 }
 # What differs between versions of Ansible is how it runs a module and reads its documentation, not what a module does:
-# the integration playbooks, and the collection built and installed; on the oldest also each module by its examples.
-PLAYBOOKS = ("tests/modules/test_integration.py", "tests/modules/test_collection.py")
+# the integration playbooks, the collection built and installed, and the report, whose text must stay text; on the
+# oldest also each module by its examples.
+PLAYBOOKS = ("tests/modules/test_integration.py", "tests/modules/test_collection.py", "tests/modules/test_report.py")
 EXAMPLES = "tests/modules/test_documentation.py::test_examples_run"
 # The same of sanity; what imports would show, the plays do.
 SANITY = ("validate-modules", "compile", "ignores")
