@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,6 @@ import pytest
 import yaml
 from conftest import CARD, HERE, OTHER, OTHER_CARD, ROOT, UUID, Host, definitions, running
 from fleet import Fleet, reached
-from odd_strategies import options
 from plays import play
 from test_playbooks import vgpus
 from test_restore import install
@@ -76,7 +76,7 @@ def test_the_role_names_each_option_of_the_modules() -> None:
     tasks = yaml.safe_load((ROLE / "tasks" / "ensure.yml").read_text())
     given = {task["loop"]: (name, {*task[name]}) for task in tasks for name in task if name.startswith("hostdev.")}
     for variable, module in VARIABLES["nodedev_lists"].items():
-        names = {*options(module)}
+        names = {*importlib.import_module(f"ansible_collections.hostdev.nodedev.plugins.modules.{module}").OPTIONS}
         assert given.pop(f"{{{{ {variable} }}}}") == (f"hostdev.nodedev.{module}", names)
         assert {*VARIABLES["nodedev_options"][module], *VARIABLES["nodedev_options"]["all"]} == names
     assert given == {}
@@ -169,23 +169,33 @@ def test_a_drained_host_has_only_what_is_held(reach: Reach) -> None:
     provision(hosts["gpu01"], **GPU)
     hosts["gpu01"].mdev(uuid=OTHER, parent=OTHER_CARD, type="nvidia-232", managed=True)
     provision(hosts["gpu02"], nodedev_sriov=[{"device": WHOLE, "numvfs": "max"}])
-    hosts["gpu02"].done("vgpu", parent=WHOLE, index=0, type="L40S-8Q")
+    for parent in (WHOLE, CARVED):
+        hosts["gpu02"].done("vgpu", parent=parent, index=0, type="L40S-24Q")
     provision(hosts["fc01"], **FIBRE)
     before = definitions(hosts["gpu01"]), functions(hosts["gpu02"])
     with hosts["gpu01"].hold(UUID) as pid:
-        # One of three may be left in use.
-        played = fleet.play("hostdev.nodedev.drain", drain_serial=3, drain_max_fail=40)
+        # Of one card on each host; one of three hosts may be left with devices in use.
+        cards = ["pci_0000_3d_00_0", WHOLE, "scsi_host3"]
+        played = fleet.play("hostdev.nodedev.drain", drain_serial=3, drain_max_fail=40, drain_parents=cards)
         assert played.status == 2, played.output
         assert [name for name, counts in played.recap.items() if counts["failed"]] == ["gpu01"]
         assert f"{UUID} on {HERE} is in use by process {pid} (simhost-guest)" in played.output
-        assert running(hosts["gpu01"]) == [UUID]
+        assert [each.split()[0] for each in vports(hosts["fc01"])] == ["host4"]
+        assert (vgpus(hosts["gpu02"]), managed(hosts["gpu01"])) == (1, [OTHER])
+        assert UUID in running(hosts["gpu01"])
         waiting = fleet.start("hostdev.nodedev.drain", "--limit", "gpu01", drain_wait=300, drain_every=1)
         assert waiting.stdout is not None
         assert any("RETRYING" in line for line in waiting.stdout)
     assert waiting.communicate()[0].rpartition("RECAP")[2].count("failed=0") == 1
     assert running(hosts["gpu01"]) == []
-    assert (vports(hosts["fc01"]), vgpus(hosts["gpu02"])) == ([], 0)
+    assert managed(hosts["gpu01"]) == []
     assert (definitions(hosts["gpu01"]), functions(hosts["gpu02"])) == before
+
+
+def managed(host: Host) -> list[str]:
+    """The UUIDs of mediated devices that come with their guests."""
+    found = host.done("definition_facts", kinds=["mdev"])["ansible_facts"]["nodedev_definitions"]["mdev"]
+    return [each["uuid"] for each in found if each["managed"]]
 
 
 def functions(host: Host) -> list[str]:
