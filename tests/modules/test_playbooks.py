@@ -39,7 +39,7 @@ def quiet(output: str) -> str:
 
 
 def test_all_playbooks_are_tried() -> None:
-    # That for mainframes is below, adopt.yml in test_migration.py, report.yml in test_report.py, others in test_fleet.py.
+    # That for mainframes is below, adopt.yml in test_migration.py, report.yml in test_report.py; more in test_fleet.
     fleets = {"assert.yml", "drain.yml", "export.yml", "provision.yml", "provision_fc_hosts.yml"}
     others = {"adopt.yml", "provision_s390_hosts.yml", "report.yml", *fleets}
     assert {path.name for path in (ROOT / "playbooks").glob("*.yml")} == {*SHIPPED, *others}

@@ -17,7 +17,8 @@ from typing import Any
 
 from simhost.devices import Device, link_driver, unlink_driver
 from simhost.drivers import Driver
-from simhost.drivers.vfio_ap import mask, number_in, numbers_in
+from simhost.drivers.mdev_parent import kernel_number
+from simhost.drivers.vfio_ap import mask, numbers_in
 from simhost.faults import errno_number
 from simhost.tree import Attribute, Show, Store, failure
 
@@ -269,7 +270,7 @@ def _changed(data: bytes, former: set[int], path: str) -> set[int]:
     if text.startswith("0x"):
         return numbers_in(text, path)
     for part in text.split(","):
-        sign, number = part[:1], number_in(part[1:].encode(), path)
+        sign, number = part[:1], kernel_number(part[1:].encode(), path)
         if sign not in ("+", "-") or number not in EVERY:
             raise failure(errno_number("EINVAL"), path)
         former = former | {number} if sign == "+" else former - {number}

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from simhost.drivers.mdev_parent import MdevParent
-from simhost.drivers.mdev_parent import kernel_number as number_in
+from simhost.drivers.mdev_parent import MdevParent, kernel_number
 from simhost.faults import errno_number
 from simhost.tree import Show, Store, failure
 
@@ -107,7 +106,7 @@ class VfioAp(MdevParent):
         path = f"{self.device.path}/{uuid}/{file}"
 
         def store(data: bytes) -> None:
-            number = number_in(data, path)
+            number = kernel_number(data, path)
             if number > self.highest[kind]:
                 raise failure(errno_number("ENODEV"), path)
             with self.host.lock:
