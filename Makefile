@@ -14,6 +14,7 @@ help: ## List the commands
 setup: ## Install what development and all tests need (Debian packages, .venv)
 	@tests/setup.sh $(LISTS)
 	@tests/get_mdevctl.sh .build/mdevctl-1.4
+	@tests/get_promtool.sh .build/promtool
 
 demo: ## Show the life of a pool of vGPUs on a simulated GPU host, in about a minute
 	@tests/setup.sh --demo tests/packages.txt tests/simhost/packages.txt

@@ -22,6 +22,7 @@ from test_restore import COMMAND, install, restore
 FILE = "/var/lib/prometheus/node-exporter/nodedev.prom"
 UNIT, TIMER = (f"/etc/systemd/system/nodedev-metrics.{kind}" for kind in ("service", "timer"))
 WANTS = "/etc/systemd/system/timers.target.wants/nodedev-metrics.timer"
+PROMTOOL = str(ROOT / ".build" / "promtool" / "promtool")
 RULES = ROOT / "docs" / "examples" / "nodedev.rules.yml"
 PAGE = ROOT / "docs" / "monitoring.md"
 HOSTILE = 'x"} 7\n# TYPE a b\\ \x1b[31m\u202e'
@@ -202,7 +203,7 @@ def test_the_role_installs_the_timer_when_asked(host: Host, tmp_path: Path) -> N
 
 def promtool(*arguments: str) -> str:
     """What promtool prints; it must find nothing wrong."""
-    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -213,7 +214,7 @@ def test_what_is_written_passes_promtool(host: Host) -> None:
     assert restore(host).returncode == 0
     gathered(host)
     text = host.read("/run/textfiles/nodedev.prom")
-    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
