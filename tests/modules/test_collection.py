@@ -23,17 +23,18 @@ AD_HOC = ("adhoc", "localhost", *PYTHON, "-m", "hostdev.nodedev.mdev_types_facts
 
 # The top of what is built, and its playbooks; all else is for those who work on the collection.
 BUILT = {"CHANGELOG.rst", "CONTRIBUTING.md", "FILES.json", "LICENSES", "MANIFEST.json", "README.md", "REUSE.toml"}
-BUILT |= {"docs", "meta", "playbooks", "plugins", "roles"}
+BUILT |= {"docs", "extensions", "meta", "playbooks", "plugins", "roles"}
 PLAYBOOKS = {
-    *(
-        f"playbooks/{name}.yml"
-        for name in ("adopt", "provision_gpu_host", "provision_s390_hosts", "provision_vgpu_pools", "report")
-    ),
+    *(f"playbooks/{name}.yml" for name in ("adopt", "assert", "drain", "export", "provision", "report")),
+    *(f"playbooks/provision_{name}.yml" for name in ("fc_hosts", "gpu_host", "s390_hosts", "vgpu_pools")),
     "playbooks/templates",
     "playbooks/templates/adopted.yml.j2",
+    "playbooks/templates/exported.yml.j2",
     "playbooks/templates/report.html.j2",
     "playbooks/templates/report.text.j2",
 }
+# For ansible-rulebook alone: molecule's scenarios are of the repository.
+EXTENSIONS = {"extensions/eda"}
 
 
 def ansible(folder: Path, *arguments: str, **environment: str) -> str:
@@ -98,6 +99,7 @@ def test_nothing_is_built_that_a_user_does_not_need(archive: Path) -> None:
         names = packed.getnames()
     assert {name.split("/")[0] for name in names} == BUILT
     assert {name for name in names if name.startswith("playbooks/")} == PLAYBOOKS
+    assert {"/".join(name.split("/")[:2]) for name in names if name.startswith("extensions/")} == EXTENSIONS
 
 
 def test_the_readme_installs_it(checkout: Path, tmp_path: Path) -> None:
