@@ -27,6 +27,8 @@ BUILT |= {"docs", "extensions", "meta", "playbooks", "plugins", "roles"}
 PLAYBOOKS = {
     *(f"playbooks/{name}.yml" for name in ("adopt", "assert", "drain", "export", "provision", "report")),
     *(f"playbooks/provision_{name}.yml" for name in ("fc_hosts", "gpu_host", "s390_hosts", "vgpu_pools")),
+    "playbooks/tasks",
+    *(f"playbooks/tasks/{name}.yml" for name in ("idle", "present", "written")),
     "playbooks/templates",
     "playbooks/templates/adopted.yml.j2",
     "playbooks/templates/exported.yml.j2",
