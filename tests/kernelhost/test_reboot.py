@@ -86,21 +86,20 @@ def unplug(machine: Machine, card: dict[str, str], address: str) -> None:
 
 
 def test_functions_with_their_drivers_and_what_is_on_one(machine: Machine, before: dict[str, Any]) -> None:
-    """Functions, their drivers, then a mediated device on one of them."""
+    """Functions, their drivers, then a mediated device on one of them, beside the two of the pool below."""
     boots = [
         test_functions.observe(machine, 4, DRIVERS),
         test_functions.observe(machine, 4, DRIVERS, "modprobe -r igb && modprobe igb"),
     ]
     for seen in boots:
         assert seen["functions"] == DRIVERS
-        assert UUID in seen["mdevs"], seen["journal"]
+        assert (UUID in seen["mdevs"], len(seen["mdevs"])) == (True, 3), seen["journal"]
         assert seen["failed"] == "", seen["journal"]
         function = seen["links"][0]["vfinfo_list"][0]
         assert (function["address"], function["vlan_list"][0]["vlan"]) == (MAC, 100)
     unplug(machine, qemu.NETWORK_CARD, test_functions.CARD)
     seen = test_functions.observe(machine, 4, DRIVERS)
-    assert seen["functions"] == DRIVERS
-    assert UUID in seen["mdevs"], seen["journal"]
+    assert (seen["functions"], UUID in seen["mdevs"], len(seen["mdevs"])) == (DRIVERS, True, 3), seen["journal"]
 
 
 def test_pools_of_both_frameworks(machine: Machine, before: dict[str, Any]) -> None:
