@@ -16,7 +16,8 @@ from .steps import KernelhostError
 
 pytestmark = pytest.mark.every_release
 
-VGPU = "0000:02:00.0"
+VGPU, GRAPHICS = "0000:02:00.0", "0000:04:00.0"
+BOOT = "/proc/sys/kernel/random/boot_id"
 PARENTS = {VGPU, "mbochs", "mdpy", "mtty"}
 
 # What the programs in the guest share.
@@ -262,10 +263,10 @@ def test_reboot(machine: Machine) -> None:
     name = str(uuid.uuid4())
     boot = machine.run(
         f"echo {name} > /sys/class/mdev_bus/{VGPU}/mdev_supported_types/vgpusim-12/create && "
-        "touch /root/kept && cat /proc/sys/kernel/random/boot_id"
+        f"/usr/lib/nvidia/sriov-manage -e {GRAPHICS} > /dev/null && touch /root/kept && cat {BOOT}"
     ).stdout
     machine.reboot()
-    kept, new_boot = machine.run("ls /root/kept; cat /proc/sys/kernel/random/boot_id").stdout.splitlines()
+    kept, new_boot = machine.run(f"ls /root/kept; cat {BOOT}").stdout.splitlines()
     assert kept == "/root/kept"
     assert new_boot != boot.strip()
     after = observe(machine)
@@ -273,3 +274,6 @@ def test_reboot(machine: Machine) -> None:
     assert name not in after["found"]
     assert after["before"] == {"11": 8, "12": 2, "13": 1}
     assert after["wwpn"] == ["0x200002000000fc00"]
+    # The card whose functions are vGPUs has its driver, and none of them.
+    look = f"cd /sys/bus/pci/devices/{GRAPHICS} && cat vendor class sriov_numvfs && basename $(readlink driver)"
+    assert machine.run(look).stdout.split() == ["0x10de", "0x030200", "0", "nvidia"]
