@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # make help lists what there is to run.
 
-LISTS := tests/packages.txt tests/simhost/packages.txt tests/kernelhost/packages.txt tests/bench/packages.txt
+LISTS := tests/packages.txt tests/simhost/packages.txt tests/modules/packages.txt tests/kernelhost/packages.txt tests/bench/packages.txt
 RUN := .venv/bin/python tests/run.py
 RELEASES := bookworm trixie s390x
 KERNELHOST := PYTHONPATH=tests .venv/bin/python -m kernelhost
@@ -53,4 +53,4 @@ kernelhost-down: ## Stop the virtual machines
 
 clean: ## Remove what the commands above made in this folder
 	@if [ -e .venv ]; then $(MAKE) --no-print-directory kernelhost-down; fi
-	rm -rf .build .venv .venv-2.16 .venv-2.18 .venv-3.9
+	rm -rf .build .venv .venv-2.16 .venv-2.18 .venv-rulebook .venv-3.9

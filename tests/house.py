@@ -39,7 +39,8 @@ FLOORS: tuple[Mapping[str, str], ...] = (
     {"pools": "counted sets"},
     {KINDS: "can be declared"},
     {REGISTRY: "all kinds, in order", "kinds.backends": "whichever a host has"},
-    {"facts": "answers that only look", "boot": "what is defined, made"},
+    {"facts": "answers that only look"},
+    {"boot": "what is defined, made"},
 )
 # Who imports the library from outside.
 DOORS = {

@@ -72,7 +72,9 @@ if [ -n "$demo" ]; then
 fi
 make_venv .venv "$python" requirements-dev.txt
 
-# Older ansible-cores on what they run on, and the oldest Python of a managed host; the test run says what is missing.
+# Older ansible-cores on what they run on, the oldest Python of a managed host, ansible-rulebook; the test run says what
+# is missing.
 if python=$(find_python 3.12 3.11 3.10); then make_venv .venv-2.16 "$python" tests/modules/requirements-2.16.txt; fi
 if python=$(find_python 3.13 3.12 3.11); then make_venv .venv-2.18 "$python" tests/modules/requirements-2.18.txt; fi
+if python=$(find_python 3.12 3.11 3.13); then make_venv .venv-rulebook "$python" tests/modules/requirements-rulebook.txt; fi
 if python=$(find_python 3.9); then make_venv .venv-3.9 "$python" tests/unit/requirements-3.9.txt; fi

@@ -45,6 +45,7 @@ NO_DEVICE = (
 )
 # By kind that can be declared, as a module's result has the device: why a domain gets no such one, None where it does.
 DECLARED: dict[str, str | None] = {
+    "ap_mask": "these are queues: give a mediated device on the matrix, which has some of them",
     "driver": None,
     "mdev": None,
     "sriov": "these are virtual functions: give one of them, such as sriov.functions[0]",

@@ -21,12 +21,14 @@ options:
     elements: str
     choices:
       - driver
+      - ap_mask
       - sriov
       - vgpu
       - mdev
       - vhba
       - pool
 seealso:
+  - module: hostdev.nodedev.ap_mask
   - module: hostdev.nodedev.driver
   - module: hostdev.nodedev.mdev
   - module: hostdev.nodedev.mdev_pool
@@ -73,6 +75,22 @@ ansible_facts:
             - name: pci_0000_5e_00_0
               address: "0000:5e:00.0"
               driver: vfio-pci
+              parent_missing: false
+              autostart: true
+              active: true
+              drift: []
+              pool: null
+        ap_mask:
+          description:
+            - What crypto queues are for guests after a boot, V(masks) of chzdev's rule and V(overrides) of ours, by
+              C(by). C(drift) tells of queues that are the host's and not defined so.
+          type: list
+          elements: dict
+          sample:
+            - by: masks
+              adapters: [5, 6]
+              domains: []
+              queues: []
               parent_missing: false
               autostart: true
               active: true

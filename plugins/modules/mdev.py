@@ -47,6 +47,9 @@ options:
       - Without this option, the attributes of the definition stay as they are; of a device that runs without one, those
         are defined that a callout script tells. Attributes of a running device cannot be read back otherwise, so other
         attributes than the defined ones change the definition only, with a warning, unless O(replace=true).
+      - On the matrix of a mainframe, whose devices have crypto queues, numbers are decimal or hexadecimal (V(31),
+        V(0x1f)). What the kernel would refuse is found before anything is written. A device that runs gets other queues
+        at once, where it has C(ap_config) (Linux 6.9). For queues that its guest would lose, that takes O(force=true).
         A device that runs without a definition and is idle gets them when it is defined.
     type: list
     elements: dict

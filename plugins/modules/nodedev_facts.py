@@ -152,6 +152,11 @@ ansible_facts:
               nobody loses it when a guest gets it.
             - Of a subchannel C(owner), which is C(guests) once vfio_ccw has it, C(device), the name of its CCW device,
               and of one for guests C(free), whether a mediated device can be made there now.
+            - Of a crypto adapter C(type), C(hwtype), C(online), C(takes_vfio), C(queues), how many are whose, and
+              C(free), those that are for guests and that no mediated device has; of a queue C(owner), V(host),
+              V(guests), or V(nobody) where it is for guests and vfio_ap has not got it, C(driver), C(online), C(mdev),
+              the UUID of the mediated device that has it, and C(free); of the matrix C(free), and C(assigned), the
+              queues of each mediated device.
             - With O(xml=true) the document is under C(xml).
           returned: O(devices=true)
           type: dict
@@ -182,6 +187,28 @@ ansible_facts:
                 role: function
                 vf_index: 0
                 current_vgpu_type: 711
+            ap_05_0004:
+              name: ap_05_0004
+              path: /sys/devices/ap/card05/05.0004
+              parent: ap_card05
+              driver: {name: vfio_ap}
+              capability: {type: ap_queue, ap-adapter: "0x05", ap-domain: "0x0004"}
+              extra:
+                owner: guests
+                driver: vfio_ap
+                online: true
+                mdev: 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001
+                free: false
+            ap_matrix:
+              name: ap_matrix
+              path: /sys/devices/vfio_ap/matrix
+              parent: computer
+              driver: {name: vfio_ap}
+              capability: {type: ap_matrix}
+              extra:
+                free: ["05.0005"]
+                assigned:
+                  83b8f4f2-509f-382f-3c1e-e6bfe0fa1001: ["05.0004"]
             scsi_host9:
               name: scsi_host9
               path: /sys/devices/pci0000:04/0000:04:00.0/host3/vport-3:0-0/host9

@@ -31,6 +31,7 @@ TEST = {"uuid": "5a0b5e7c-3f0e-4a56-9d1c-0d6f2f6e7a04", "type": "mtty-1", "paren
 VHBA = {"wwnn": "5001a4a1000000e4", "wwpn": "5001a4a0000000e4", "require_online": False}
 # Each module once, with whatever it can do on a host that has no fabric.
 MODULES: dict[str, dict[str, Any]] = {
+    "ap_mask": {"state": "absent"},
     "boot_engine": {},
     "definition_facts": {},
     "driver": {"device": "0000:02:00.0", "driver": "vfio-pci"},

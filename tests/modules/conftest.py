@@ -161,9 +161,12 @@ class Host(SimHost):
             # Functions, where the scenario has drivers. Reading their number would wait for a driver at work.
             "find /sys/bus/pci/drivers/ /sys/bus/css/drivers/ -type l | sort;"
             "grep -s . /sys/bus/pci/devices/*/sriov_drivers_autoprobe /sys/bus/*/devices/*/driver_override;"
+            "grep -s . /sys/bus/ap/ap?mask; find /sys/bus/ap/drivers/ /sys/class/mdev_bus/matrix/ -type l | sort;"
+            "grep -s . /sys/bus/mdev/devices/*/matrix /sys/bus/mdev/devices/*/control_domains;"
             "ls -d /sys/bus/pci/devices/*/virtfn* 2>/dev/null;"
             "grep -s . /sys/bus/pci/devices/*/nvidia/[cvp]*;"
-            "find /etc/mdevctl.d /etc/driverctl.d /etc/nodedev.d /run/nodedev.d -type f -print0 | sort -z |"
+            "find /etc/mdevctl.d /etc/udev/rules.d /run/lock /etc/driverctl.d /etc/nodedev.d /run/nodedev.d"
+            " -type f -print0 | sort -z |"
             " xargs -0 -r tail -v -n +1"
         )
         return self.run(["sh", "-c", look], check=False).stdout

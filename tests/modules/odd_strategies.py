@@ -32,6 +32,7 @@ VHBA = DEVICE.format("scsi_host3", "scsi_host", f"{{}}{PORT}")
 CALLS: dict[str, list[Arguments]] = {
     "mdev": [{"uuid": UUID, "parent": CARD, "type": "nvidia-231"}, {"uuid": UUID, "state": "absent"}],
     "mdev_pool": [{"name": "x", "type": "nvidia-231", "count": "2"}, {"name": "x", "state": "absent"}],
+    "ap_mask": [{"adapters": ["5", "0x6"], "domains": ["4-7"]}, {"state": "absent", "queues": ["05.0047"]}],
     "driver": [{"device": CARD, "driver": "vfio-pci"}, {"device": CARD, "state": "absent"}],
     "sriov": [
         {"device": NIC, "numvfs": "2", "vfs": [{"index": 0, "vlan": 5}]},

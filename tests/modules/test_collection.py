@@ -27,10 +27,12 @@ BUILT |= {"docs", "meta", "playbooks", "plugins", "roles"}
 PLAYBOOKS = {
     *(
         f"playbooks/{name}.yml"
-        for name in ("adopt", "provision_gpu_host", "provision_s390_hosts", "provision_vgpu_pools")
+        for name in ("adopt", "provision_gpu_host", "provision_s390_hosts", "provision_vgpu_pools", "report")
     ),
     "playbooks/templates",
     "playbooks/templates/adopted.yml.j2",
+    "playbooks/templates/report.html.j2",
+    "playbooks/templates/report.text.j2",
 }
 
 

@@ -29,6 +29,7 @@ SCENARIOS = {
     **dict.fromkeys(("vhba", "vhba_facts", "vhba_pool"), "fc"),
     **dict.fromkeys(("vgpu_facts", "vgpu_pool"), "nvidia-vfio-small"),
     "vgpu": "nvidia-vfio",
+    "ap_mask": "ap",
 }
 # Of those whose examples are of devices of two hosts.
 MORE = {"mdev_pool": "nvidia-sriov"}

@@ -61,6 +61,12 @@ def adopt(controller: Controller, host: str) -> dict[str, Any]:
     return found
 
 
+def nothing(but: str) -> dict[str, list[Any]]:
+    """What is adopted of a host on which there is nothing but of this kind."""
+    kinds = ("drivers", "function_drivers", "sriov", "vgpus", "mdevs", "vhbas")
+    return {f"{kind}{boot}": [] for kind in kinds if kind != but for boot in ("", "_of_this_boot")}
+
+
 def follow(controller: Controller, file: str, host: str) -> str:
     """What the page's command prints that runs a file of it."""
     (controller.folder / file).write_text(FILES[file])
@@ -107,7 +113,8 @@ def test_what_mdevctl_made_is_adopted(host: Host, controller: Controller, releas
         defined(FOURTH, CARD, "nvidia-230", autostart=False, state="inactive"),
     ]
     gone = device(FIFTH, CARD, "nvidia-231", persistent=False)
-    assert found == {"mdevs_of_this_boot": [gone], "vhbas": [], "vhbas_of_this_boot": []}
+    assert found.pop("mdevs_of_this_boot") == [gone]
+    assert found == nothing("mdevs")
 
     output = follow(controller, "adopted.yml", "gpu01")
     assert unlike(shown(ADOPT, "text", "changed=0"), output) is None, output
@@ -148,9 +155,50 @@ def test_vhbas_are_adopted(fc: Host, controller: Controller) -> None:
         vhba("a3", require_online=True, state="inactive"),
     ]
     gone = vhba("a4", persistent=False, **other)
-    assert found == {"vhbas_of_this_boot": [gone], "mdevs": [], "mdevs_of_this_boot": []}
+    assert found.pop("vhbas_of_this_boot") == [gone]
+    assert found == nothing("vhbas")
     assert "changed=0 " in follow(controller, "adopted.yml", "fc01")
     assert fc.state() == before
+
+
+def test_what_driverctl_and_scripts_did_is_adopted(start: Callable[..., Host], controller: Controller) -> None:
+    """A binding of driverctl's, one that is not saved, and functions of an echo."""
+    host = start("functions")
+    host.run(["mkdir", "-p", "/etc/driverctl.d"])
+    # As driverctl set-override leaves it.
+    host.done("driver", device="pci_0000_81_00_0", driver="vfio-pci", persistent=False)
+    host.write("/etc/driverctl.d/pci-0000:81:00.0", "vfio-pci\n")
+    host.write("/sys/bus/pci/devices/0000:5e:00.0/sriov_numvfs", "2")
+    host.done("driver", device="pci_0000_5e_1f_6", driver="mlx5_vfio_pci", persistent=False)
+    reach(controller, {"gpu01": host})
+    before = host.state()
+    found = adopt(controller, "gpu01")
+    assert {kind: listed for kind, listed in found.items() if listed} == {
+        "drivers": [{"device": "pci_0000_81_00_0", "driver": "vfio-pci", "state": "present"}],
+        "function_drivers_of_this_boot": [
+            {"device": "pci_0000_5e_1f_6", "driver": "mlx5_vfio_pci", "persistent": False}
+        ],
+        "sriov_of_this_boot": [{"device": "pci_0000_5e_00_0", "numvfs": "2", "persistent": False}],
+    }
+    assert "changed=0 " in follow(controller, "adopted.yml", "gpu01")
+    assert host.state() == before
+
+
+def test_vgpus_of_functions_are_adopted(start: Callable[..., Host], controller: Controller) -> None:
+    """As a script makes them at each boot, and as they are defined to come with a guest."""
+    host = start("nvidia-vfio")
+    host.write("/sys/bus/pci/devices/0000:45:00.4/nvidia/current_vgpu_type", "1155")
+    host.done("vgpu", parent="pci_0000_45_00_0", index=1, type="L40S-24Q", managed=True)
+    reach(controller, {"gpu01": host})
+    before = host.state()
+    found = adopt(controller, "gpu01")
+    assert host.state() == before
+    (own,) = found["vgpus"]
+    assert (own["managed"], "state" in own) == (True, False)
+    assert [each["persistent"] for each in found["vgpus_of_this_boot"]] == [False]
+    # That of a script is recorded, in /run.
+    assert "changed=1 " in follow(controller, "adopted.yml", "gpu01")
+    assert "changed=0 " in follow(controller, "adopted.yml", "gpu01")
 
 
 def test_what_runs_otherwise_than_defined_is_named(host: Host, controller: Controller) -> None:
@@ -163,6 +211,7 @@ def test_what_runs_otherwise_than_defined_is_named(host: Host, controller: Contr
     with pytest.raises(AssertionError) as failure:
         controller.run("ansible-playbook -i inventory.yml hostdev.nodedev.adopt --limit gpu01")
     assert re.search(rf"failed: \[gpu01\] \(item={THIRD} on {OTHER_CARD}\)", str(failure.value))
+    assert re.search(r"fatal: \[gpu01\]: FAILED! => .*" + f"mdev {THIRD}", str(failure.value))
     assert host.state() == before
 
 
@@ -170,8 +219,8 @@ def test_without_a_file_the_variables_are_shown(host: Host, controller: Controll
     host.mdev(persistent=False)
     reach(controller, {"gpu01": host})
     output = controller.run("ansible-playbook -i inventory.yml hostdev.nodedev.adopt --limit gpu01")
-    (told,) = re.findall(r'^ok: \[gpu01\] => (\{\n    "adopt_found": .*?^\})', output, re.MULTILINE | re.DOTALL)
-    (device,) = json.loads(told)["adopt_found"]["mdevs_of_this_boot"]
+    (told,) = re.findall(r'^ok: \[gpu01\] => (\{\n    "present_found": .*?^\})', output, re.MULTILINE | re.DOTALL)
+    (device,) = json.loads(told)["present_found"]["mdevs_of_this_boot"]
     assert device == {"uuid": UUID, "parent": CARD, "type": "nvidia-231", "persistent": False}
     assert sorted(path.name for path in controller.folder.iterdir()) == ["host_vars", "inventory.yml"]
 

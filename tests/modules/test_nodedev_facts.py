@@ -343,7 +343,7 @@ def test_through_ansible_itself(host: Host, tmp_path: Path) -> None:
         ({"names": [NIC, "pci_0000_3c_00_0"]}, ["names: no device that is asked for is called pci_0000_3c_00_0"]),
         ({"names": [NIC], "driver": "nvidia"}, [f"names: no device that is asked for is called {NIC}", *BY_DRIVER]),
         ({"parent": "pci_0000_3c_00_0"}, ["parent: no device that is asked for is pci_0000_3c_00_0 or below it"]),
-        ({"driver": "nvida"}, ["driver: no device that is asked for has the driver nvida"]),
+        ({"driver": "nvida"}, ["driver: no device that is asked for has the driver nvida; did you mean 'nvidia'?"]),
         ({"names": [CARD, OTHER_NAME]}, []),
         ({"parent": "3D:00.0", "capabilities": ["mdev"]}, []),
     ],

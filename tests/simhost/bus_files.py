@@ -145,6 +145,8 @@ class BusFiles:
         if module in self._host.scenario.modules:
             with self._host.lock:
                 self.add_module(module)
+            for behaviour in list(self._host.drivers):
+                behaviour.module_loaded(module)
         for driver in self.of_module(module):
             if driver.loaded:
                 continue

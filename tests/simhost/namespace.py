@@ -114,7 +114,7 @@ def write_files(plan: Scenario) -> None:
 
 def _own_programs(folder: Path, plan: Scenario) -> None:
     """Have the host's server do what programs would ask the machine's kernel for, where the scenario wants that."""
-    if plan.drivers:
+    if plan.drivers or plan.modules:
         modules = Path("/usr", modules_folder().lstrip("/"))
         _hide(str(modules))
         modules.mkdir(parents=True, exist_ok=True)

@@ -271,7 +271,7 @@ def test_matrix(s390x: SimHost) -> None:
     s390x.write(f"{second}/assign_domain", "5")
     config = s390x.read(f"{first}/ap_config")
     assert config.startswith(f"0x04{'0' * 62},0x08{'0' * 62},0x02{'0' * 62}")
-    s390x.write(f"{first}/ap_config", f"0x02{'0' * 62},0x08{'0' * 62},0x{'0' * 64}")
+    s390x.write(f"{first}/ap_config", f"0x02{'0' * 62},0x08{'0' * 62},0x{'0' * 64}\n")
     assert s390x.read(f"{first}/matrix") == "06.0004\n"
     assert refused(s390x.read, f"{first}/assign_adapter") == errno.EACCES
     s390x.write(f"{second}/remove", "1")

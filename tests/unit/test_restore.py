@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import restore, restoring
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import outcomes, restore, restoring
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import registry
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 from made_up import MadeUp, a_kind
@@ -21,9 +21,10 @@ FILES = Path(__file__).resolve().parents[2] / "roles" / "persistence" / "files"
 
 
 @pytest.fixture(autouse=True)
-def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is defined, unless a test defines it."""
+def nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing is defined, unless a test defines it, and what becomes of it is kept for the test alone."""
     monkeypatch.setattr(registry, "KINDS", {})
+    monkeypatch.setattr(outcomes, "FOLDER", str(tmp_path / "restored"))
 
 
 @pytest.mark.parametrize("option", ["--wait", "--limit"])

@@ -16,7 +16,10 @@ UNSAID = {
     "FIELDS": "what nvidia-smi calls what it tells",
     "OWN": "what chzdev's rules begin with",
     "CLONED": "names of images, which stand in a message that has its own entry",
+    "title": "the heading of a report, and what it is a report of",
+    "HELP": "what the metrics of nodedev-restore are, which docs/monitoring.md explains",
     "_Parser": "what nodedev-restore --help says",
+    "_parser": "what nodedev-events --help says",
 }
 SAID = [(file, text) for file, source in SOURCES.items() for text in texts(source, UNSAID)]
 EXPLAINED = entries(PAGE.read_text())

@@ -26,6 +26,12 @@ ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_:.-]*")
 WWN = re.compile(r"[0-9a-f]{16}")
 OUI = re.compile(r"[0-9a-f]{6}")
 WWN_BYTES = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){7}")
+# Adapters and domains as lszcrypt and chzdev have them, a number or a range of them; a queue is named in hexadecimal.
+AP_RANGE = re.compile(r"(0[xX][0-9a-fA-F]{1,2}|0|[1-9][0-9]{0,2})(?:-(0[xX][0-9a-fA-F]{1,2}|0|[1-9][0-9]{0,2}))?")
+AP_QUEUE = re.compile(r"([0-9a-fA-F]{2})\.([0-9a-fA-F]{4})")
+AP_MASK = re.compile(r"0x[0-9a-fA-F]{1,64}")
+# Bits of a mask: the highest adapter or domain is one less.
+AP_BITS = 256
 ATTRIBUTE = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 # Files and folders that the kernel itself gives a device, or its type; the rest is its driver's.
 KERNELS_OWN = frozenset(
@@ -195,3 +201,46 @@ def _checked_attribute_value(name: object, value: object) -> str:
     if not text or "\0" in text or text != cleaned(text) or len(text.encode()) > PAGE:
         raise BadInput("attrs", {name: value}, f"an attribute's value is text of 1 to {PAGE} bytes without NUL")
     return text
+
+
+def checked_ap_numbers(option: str, values: Iterable[object]) -> frozenset[int]:
+    """Adapters or domains, 0 to 255, each as 31, '0x1f' or a range of them, as '4-0x1f'; else BadInput."""
+    found: set[int] = set()
+    for value in values:
+        match = AP_RANGE.fullmatch(str(value))
+        first, last = (int(match[1], 0), int(match[2] or match[1], 0)) if match else (1, 0)
+        if not first <= last < AP_BITS:
+            raise BadInput(option, value, "a number from 0 to 255, as 31 or 0x1f, or a range of them, as 4-0x1f")
+        found |= {*range(first, last + 1)}
+    return frozenset(found)
+
+
+def checked_ap_queues(option: str, values: Iterable[object]) -> frozenset[tuple[int, int]]:
+    """Queues by adapter and domain, each in hexadecimal as the kernel and lszcrypt name it, 05.0047; else BadInput."""
+    found = set()
+    for value in values:
+        number = ap_queue(str(value))
+        if number is None:
+            raise BadInput(option, value, "a queue is named by its adapter and domain in hexadecimal, as 05.0047")
+        found.add(number)
+    return frozenset(found)
+
+
+def ap_queue(name: str) -> tuple[int, int] | None:
+    """Adapter and domain of a queue by the kernel's name of it, 05.0047; None where that is something else."""
+    match = AP_QUEUE.fullmatch(name)
+    number = (int(match[1], 16), int(match[2], 16)) if match else None
+    return None if number is None or number[1] >= AP_BITS else number
+
+
+def ap_mask(numbers: Iterable[int]) -> str:
+    """The mask of adapters or domains as the AP bus has it: 64 digits, of which the leftmost bit is number 0."""
+    return f"0x{sum(1 << (AP_BITS - 1 - number) for number in numbers):064x}"
+
+
+def ap_numbers(mask: str) -> frozenset[int] | None:
+    """The numbers in a mask, zeros to the right of what is written; None for what is none."""
+    if not AP_MASK.fullmatch(mask):
+        return None
+    value = int(mask[2:].ljust(AP_BITS // 4, "0"), 16)
+    return frozenset(number for number in range(AP_BITS) if value >> (AP_BITS - 1 - number) & 1)

@@ -5,7 +5,8 @@ What a lock is named by, so that all kinds of device exclude each other where th
 
 - a PCI card by its address, 0000:3d:00.0, that of the physical function for all that is on its virtual functions;
 - all runs of NVIDIA's ``sriov-manage`` by that name, since those for several cards disturb each other;
-- another parent of mediated devices by its kernel name: 0.0.0013, matrix, mtty;
+- another parent of mediated devices by its kernel name: 0.0.0013, matrix, mtty; that of the matrix is also for all
+  that says whose crypto queues are;
 - a Fibre Channel port, HBA or vHBA, by ``fc:`` and its WWPN;
 - a pool by ``pool:`` and its name;
 - a domain with managed devices by ``guest:`` and its UUID.

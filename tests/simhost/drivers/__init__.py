@@ -44,5 +44,8 @@ class Driver(ABC):
     def bound(self) -> None:  # noqa: B027 - few tell of it
         """A driver has taken the device, after the boot."""
 
+    def module_loaded(self, module: str) -> None:  # noqa: B027 - few have one of their own
+        """A module of the scenario's that is no driver of a bus was loaded."""
+
     def unbound(self) -> None:  # noqa: B027 - a behaviour that is not the driver's stays
         """The driver of the device lets go of it."""

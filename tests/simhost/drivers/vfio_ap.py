@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The AP matrix device of s390x: mediated devices that adapters and domains are assigned to.
 
-Parameters beyond those of mdev_parent: `queues`, the queues bound to vfio_ap as "05.0004"; `max_adapter` and
-`max_domain`, the highest numbers that the machine has.
+Parameters beyond those of mdev_parent: `queues`, the queues bound to vfio_ap as "05.0004", where ap_bus does not say
+which these are; `max_adapter` and `max_domain`, the highest numbers of the machine; `configured: false` leaves out
+ap_config, as kernels before 6.9 do.
 """
 
 from __future__ import annotations
@@ -30,18 +31,20 @@ class Matrix:
         return {(adapter, domain) for adapter in self.adapters for domain in self.domains}
 
 
-def _mask(numbers: set[int]) -> str:
+def mask(numbers: set[int]) -> str:
     """A mask as the AP bus prints it: bit 0 is the leftmost."""
     return f"0x{sum(1 << (_MASK_BITS - 1 - number) for number in numbers):064x}"
 
 
-def _unmask(text: str, path: str) -> set[int]:
+def numbers_in(text: str, path: str) -> set[int]:
     try:
         value = int(text, 16)
     except ValueError:
         raise failure(errno_number("EINVAL"), path) from None
     # A short mask is filled with zeros on the right: its leftmost bit stays bit 0.
     digits = len(text.strip().removeprefix("0x"))
+    if digits > _MASK_BITS // 4:
+        raise failure(errno_number("EINVAL"), path)
     value <<= max(_MASK_BITS - 4 * digits, 0)
     return {number for number in range(_MASK_BITS) if value >> (_MASK_BITS - 1 - number) & 1}
 
@@ -49,7 +52,7 @@ def _unmask(text: str, path: str) -> set[int]:
 class VfioAp(MdevParent):
     """The matrix device: assignments are checked against the queues that vfio_ap has and against other devices."""
 
-    KEYS = MdevParent.KEYS | {"queues", "max_adapter", "max_domain"}
+    KEYS = MdevParent.KEYS | {"queues", "max_adapter", "max_domain", "configured"}
 
     def attach(self) -> None:
         """Add the parent's files and note the queues."""
@@ -59,7 +62,25 @@ class VfioAp(MdevParent):
             "adapter": int(self.parameters.get("max_adapter", _HIGHEST)),
             "domain": int(self.parameters.get("max_domain", _HIGHEST)),
         }
+        self.host.shared["ap_assigned"] = self._assigned
         super().attach()
+
+    def _assigned(self) -> set[tuple[int, int]]:
+        """The queues that are assigned to any device."""
+        return {queue for matrix in self.matrices.values() for queue in matrix.queues()}
+
+    def _is_free(self, queue: tuple[int, int]) -> bool:
+        """Whether the host leaves a queue to vfio_ap, be it there or not."""
+        bus = self.host.shared.get("ap_bus")
+        return queue in self.queues if bus is None else not bus.is_hosts(queue)
+
+    def _of_guest(self, matrix: Matrix) -> Matrix:
+        """What of it a guest gets: no adapter of which vfio_ap lacks a queue."""
+        bus = self.host.shared.get("ap_bus")
+        if bus is None:
+            return matrix
+        whole = {a for a in matrix.adapters if all(bus.has_vfio((a, domain)) for domain in matrix.domains)}
+        return Matrix(whole, matrix.domains if whole else set(), matrix.control_domains)
 
     @staticmethod
     def _queue(text: str) -> tuple[int, int]:
@@ -75,9 +96,10 @@ class VfioAp(MdevParent):
                 file = f"{verb}_{name}"
                 result[file] = (None, self._changer(uuid, file, f"{name}s", kind))
         result["matrix"] = (self._lister(lambda: self._matrix_lines(matrix)), None)
-        result["guest_matrix"] = (self._lister(lambda: self._matrix_lines(matrix)), None)
+        result["guest_matrix"] = (self._lister(lambda: self._matrix_lines(self._of_guest(matrix))), None)
         result["control_domains"] = (self._lister(lambda: [f"{n:04x}" for n in sorted(matrix.control_domains)]), None)
-        result["ap_config"] = (lambda: self._config(matrix), self._configurer(uuid))
+        if self.parameters.get("configured", True):
+            result["ap_config"] = (lambda: self._config(matrix), self._configurer(uuid))
         return result
 
     def _changer(self, uuid: str, file: str, what: str, kind: str) -> Store:
@@ -103,7 +125,7 @@ class VfioAp(MdevParent):
         """Check what `new` adds and make it the device's matrix; OSError as the kernel's checks give it."""
         current = self.matrices[uuid]
         added = new.queues() - current.queues()
-        if added - self.queues:
+        if not all(map(self._is_free, added)):
             raise failure(errno_number("EADDRNOTAVAIL"), path)
         for other, matrix in self.matrices.items():
             if other != uuid and added & matrix.queues():
@@ -127,16 +149,17 @@ class VfioAp(MdevParent):
 
     @staticmethod
     def _config(matrix: Matrix) -> bytes:
-        return f"{_mask(matrix.adapters)},{_mask(matrix.domains)},{_mask(matrix.control_domains)}\n".encode()
+        return f"{mask(matrix.adapters)},{mask(matrix.domains)},{mask(matrix.control_domains)}\n".encode()
 
     def _configurer(self, uuid: str) -> Store:
         path = f"{self.device.path}/{uuid}/ap_config"
 
         def store(data: bytes) -> None:
             parts = data.decode("ascii", "replace").strip().split(",")
-            if len(parts) != 3:
+            # Without the end of the line the kernel does not find the third mask.
+            if len(parts) != 3 or not data.endswith(b"\n"):
                 raise failure(errno_number("EINVAL"), path)
-            adapters, domains, control_domains = (_unmask(part, path) for part in parts)
+            adapters, domains, control_domains = (numbers_in(part, path) for part in parts)
             if max(adapters, default=0) > self.highest["adapter"]:
                 raise failure(errno_number("ENODEV"), path)
             if max(domains | control_domains, default=0) > self.highest["domain"]:

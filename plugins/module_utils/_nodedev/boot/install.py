@@ -25,10 +25,10 @@ from ..plan import Step, apply, describe
 from ..store import callouts, files
 from ..store.files import explained
 from ..text import shown
-from . import guests, lending, restore
+from . import forward, guests, lending, metrics, restore
 
 # What the role's commands import, and what that imports in its turn when it is needed.
-ENTRIES = (restore, guests, lending, callouts, ccw_users, nvidia_smi, vgpu_readiness)
+ENTRIES = (restore, guests, lending, forward, metrics, callouts, ccw_users, nvidia_smi, vgpu_readiness)
 FOLDER = "/usr/lib/nodedev"
 # The package that nodedev-restore imports: a link to that of a release.
 PACKAGE = "nodedev"

@@ -14,6 +14,7 @@ import io
 import math
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NoReturn, TextIO
@@ -24,7 +25,7 @@ from ..host import mdev_parents, sysfs
 from ..kinds import registry
 from ..kinds.registry import Damaged, Defined
 from ..text import shown
-from . import children, restoring
+from . import children, outcomes, restoring
 from .restoring import FAILED, RESTORED, THERE, in_words
 
 # Seconds for which a parent is waited for that is there but not ready: vendors' services take tens of them.
@@ -44,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whatever the locale is, a name that it does not have stops nothing.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    options = _Parser().parse_args(arguments)
+    parser = _Parser()
+    options = parser.parse_args(arguments)
+    if options.metrics is not None and options.parent is not None:
+        parser.error("argument --parent: not allowed with argument --metrics")
     try:
         return _carried_out(options)
     except NodedevError as error:
@@ -63,6 +67,9 @@ class _Parser(argparse.ArgumentParser):
         what = self.add_mutually_exclusive_group()
         what.add_argument("--list", action="store_true", help="say what is defined, and change nothing")
         what.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+        what.add_argument(
+            "--metrics", metavar="FILE", help="write what is defined, there and free into a file for Prometheus"
+        )
         self.add_argument("--parent", metavar="NAME", help="only what belongs to this device, by its name in sysfs")
         for name, seconds, what_for in (
             ("--wait", WAIT, "a parent that is not ready"),
@@ -86,6 +93,8 @@ def _seconds(text: str) -> float:
 
 
 def _carried_out(options: argparse.Namespace) -> int:
+    if options.metrics is not None:
+        return _write_metrics(options.metrics, options.limit)
     parent = None if options.parent is None else kernel_address(options.parent)
     definitions, damaged = registry.defined(parent)
     if parent is not None:
@@ -102,7 +111,7 @@ def _carried_out(options: argparse.Namespace) -> int:
         hindrance = None if options.dry_run else sysfs.why_not_writable()
         if wanted and hindrance:
             raise NodedevError(hindrance)
-        failed = _foretell(wanted) if options.dry_run else _restore(wanted, options.wait, options.limit)
+        failed = _foretell(wanted) if options.dry_run else _restore(wanted, options.wait, options.limit, parent)
     if failed and parent is not None and not mdev_parents.device_exists(parent):
         # It may have been there a moment ago.
         return NO_PARENT
@@ -164,17 +173,37 @@ def _foretell(wanted: Iterable[Defined]) -> int:
     return failed
 
 
-def _restore(wanted: Sequence[Defined], wait: float, limit: float) -> int:
+def _write_metrics(path: str, limit: float) -> int:
+    """Write the file for Prometheus; the exit status says whether all of it could be gathered."""
+    # Here, since what it imports would only make restoring later.
+    from . import metrics
+
+    reasons = metrics.write(os.path.abspath(path), limit)
+    for reason in reasons:
+        _fail(reason)
+    return NOT_ALL if reasons else 0
+
+
+def _restore(wanted: Sequence[Defined], wait: float, limit: float, parent: str | None) -> int:
     """Make what is missing; returns how many failed."""
     count: Counter[str] = Counter()
+    failed: set[outcomes.Key] = set()
     for result in restoring.restore(wanted, wait, limit):
         count[result.how] += 1
+        failed |= {_key(result.defined)} if result.how == FAILED else set()
         if result.how == FAILED:
             _fail(f"failed: {result.defined.name}: {result.reason}")
         else:
             _say(f"{result.how}: {result.defined.name}")
     _say(f"{count[RESTORED]} restored, {count[THERE]} there already, {count[FAILED]} failed")
+    # Nobody but the metrics asks for it, so that it takes no part in how this run ends.
+    with contextlib.suppress(NodedevError):
+        outcomes.keep(parent, outcomes.Outcome(time.time(), frozenset(map(_key, wanted)), frozenset(failed)))
     return count[FAILED]
+
+
+def _key(each: Defined) -> outcomes.Key:
+    return list(registry.KINDS)[each.rank], each.id
 
 
 def _say(text: str) -> None:

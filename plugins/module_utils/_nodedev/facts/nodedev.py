@@ -15,7 +15,7 @@ from ..libvirt import devices
 from ..libvirt.capabilities import fc_host, scsi_host
 from ..libvirt.inventory import Filter, Inventory
 from ..names import device_name
-from . import channels
+from . import ap, channels
 
 
 def facts(options: dict[str, Any]) -> dict[str, Any]:
@@ -64,8 +64,8 @@ def _absent(wanted: Filter, found: Inventory) -> Iterator[str]:
 
 
 def gathered(wanted: Filter) -> Inventory:
-    """The inventory with what users need to know of SCSI hosts that are Fibre Channel ports, too."""
-    return devices.gathered(wanted, {scsi_host.TYPE: _of_scsi_host})
+    """The inventory with what users need to know of SCSI hosts that are Fibre Channel ports, and of crypto queues."""
+    return devices.gathered(wanted, {scsi_host.TYPE: _of_scsi_host, **ap.extras()})
 
 
 def _of_scsi_host(device: Device, capability: dict[str, Any], oddities: Oddities) -> dict[str, Any]:

@@ -26,6 +26,11 @@ LOADING = 60.0
 SETTLING = 2.0
 
 OVERRIDE_MEANINGS = {errno.EINVAL: "the name is too long", errno.ENOENT: "devices of this bus have no override"}
+# From Linux 6.19 a crypto queue has one while no mask of its bus is in use.
+QUEUE_MEANINGS = {
+    **OVERRIDE_MEANINGS,
+    errno.EINVAL: "apmask or aqmask is not at its default, and the kernel takes no override meanwhile",
+}
 UNBIND_MEANINGS = {errno.ENODEV: "the device is not bound to this driver any more"}
 PROBE_MEANINGS = {
     errno.EINVAL: "the driver does not take this device",
@@ -155,7 +160,8 @@ def _taken_back(target: Target, before: str | None, former: str | None) -> str:
 
 def set_override(target: Target, driver: str | None, seconds: float) -> None:
     """Write the override; None clears it, by the empty line that the kernel wants for that."""
-    sysfs.write(f"{target.path}/driver_override", f"{driver or ''}\n", seconds, OVERRIDE_MEANINGS)
+    meanings = QUEUE_MEANINGS if target.bus == "ap" else OVERRIDE_MEANINGS
+    sysfs.write(f"{target.path}/driver_override", f"{driver or ''}\n", seconds, meanings)
 
 
 def unbind(target: Target, seconds: float) -> None:

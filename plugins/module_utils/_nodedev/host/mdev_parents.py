@@ -44,7 +44,8 @@ def device_exists(address: str) -> bool:
     """Whether the kernel has a device of this name on some bus or in some class, be it registered or not."""
     places = [f"bus/{bus}/devices" for bus in sysfs.entries(f"{sysfs.SYS}/bus")]
     places += [f"class/{name}" for name in sysfs.entries(f"{sysfs.SYS}/class")]
-    return any(sysfs.exists(f"{sysfs.SYS}/{place}/{address}") for place in places)
+    # The AP bus is a device of its own, on no bus.
+    return any(sysfs.exists(f"{sysfs.SYS}/{place}/{address}") for place in (*places, "devices"))
 
 
 def name_of(path: str) -> str:

@@ -23,6 +23,8 @@ DATABASE = "/run/udev/data"
 QUEUE = "/run/udev/queue"
 # Bytes for events that nobody has read yet: some thousand devices may come before they are asked for.
 BUFFER = 4 << 20
+# Seconds without an event after which what happened is over, and those after which it is looked at anyway.
+QUIET, BURST = 0.2, 2.0
 
 
 def settle(seconds: float) -> bool:
@@ -52,6 +54,19 @@ def needed_pyudev() -> Any:
     return pyudev
 
 
+def _started(subsystem: str | None) -> Any:
+    """A monitor that has begun to listen to udev's events, of one subsystem or of all."""
+    pyudev = needed_pyudev()
+    monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="udev")
+    if subsystem is not None:
+        monitor.filter_by(subsystem)
+    # libudev says with a number above 0 that it has, and pyudev raises whatever errno it finds then.
+    with contextlib.suppress(OSError):
+        monitor.set_receive_buffer_size(BUFFER)
+    monitor.start()
+    return monitor
+
+
 class Watch:
     """udev's events of one subsystem from the moment this is made on, so that none is missed by asking too late.
 
@@ -59,15 +74,8 @@ class Watch:
     """
 
     def __init__(self, subsystem: str) -> None:
-        pyudev = needed_pyudev()
-        self._monitor: Any = None
-        if os.path.exists(CONTROL):
-            self._monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="udev")
-            self._monitor.filter_by(subsystem)
-            # libudev says with a number above 0 that it has, and pyudev raises whatever errno it finds then.
-            with contextlib.suppress(OSError):
-                self._monitor.set_receive_buffer_size(BUFFER)
-            self._monitor.start()
+        needed_pyudev()
+        self._monitor: Any = _started(subsystem) if os.path.exists(CONTROL) else None
 
     def wait_added(self, sysnames: Collection[str], seconds: float) -> list[str]:
         """Wait until udev's rules have run for these new devices, for so many seconds at most.
@@ -92,3 +100,34 @@ class Watch:
             return self._monitor.poll(max(deadline - time.monotonic(), 0))
         except OSError:
             return None
+
+
+class Happenings:
+    """All of udev's events from the moment this is made on, in bursts: a card that arrives is hundreds of them.
+
+    Raises MissingLibrary where pyudev is not installed.
+    """
+
+    def __init__(self) -> None:
+        self._monitor = _started(None)
+
+    def wait(self, seconds: float) -> list[tuple[str, str]]:
+        """The action and the folder in sysfs of each event of the next burst; none where none comes in so many seconds.
+
+        A burst ends when it has been quiet for QUIET seconds, or after BURST. Where more came than the kernel keeps,
+        one event has neither action nor folder.
+        """
+        burst: list[tuple[str, str]] = []
+        deadline = time.monotonic() + seconds
+        last = deadline + BURST
+        while (wait := deadline - time.monotonic()) > 0:
+            try:
+                device = self._monitor.poll(wait)
+                event = None if device is None else (device.action or "", device.sys_path)
+            except OSError:
+                event = ("", "")
+            if event is None:
+                break
+            burst.append(event)
+            deadline = min(last, time.monotonic() + QUIET)
+        return burst

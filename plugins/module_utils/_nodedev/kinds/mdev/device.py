@@ -26,7 +26,7 @@ from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs, Definition
 from ...store.scripts import Refused, Scripts, scripts_of_host
 from . import leaving as mdev_leaving
-from . import steps
+from . import matrix, steps
 from .leaving import Leaving
 
 KIND = "mdev"
@@ -83,7 +83,7 @@ class Observation:
     device while it runs. ``instead`` is what is there where the parent is not registered. ``doubt`` says which two
     parents the wish may mean, None where there is no doubt.
     ``pool`` is the pool of a device that is to be absent. ``marked`` says that the UUID has the mark of a managed
-    device, be it defined or not.
+    device, be it defined or not. ``queues`` are the crypto queues where the parent is the matrix.
     """
 
     address: str | None
@@ -104,6 +104,7 @@ class Observation:
     doubt: str | None = None
     pool: str | None = None
     marked: bool = False
+    queues: matrix.Queues | None = None
 
     @property
     def definition(self) -> Definition | None:
@@ -172,6 +173,7 @@ def observe(wish: Wish) -> Observation:
         held_by = starting.holders_of(KIND, active.uuid, active.nodes, probe)
     if active is not None and active.oddity is not None:
         oddities.add(active.oddity)
+    queues = oddities.attempt(partial(matrix.look, found.address, wish.uuid, oddities))
     scripts = scripts_of_host()
     instead = (oddities.attempt(partial(_instead, wish, found)) if path is None else None) or ()
     return Observation(
@@ -193,6 +195,7 @@ def observe(wish: Wish) -> Observation:
         doubt=found.doubt,
         pool=owners.owner(KIND, wish.uuid) if wish.state == "absent" else None,
         marked=marked,
+        queues=queues,
     )
 
 
@@ -207,7 +210,8 @@ def _is_touched(wish: Wish, found: _Found, active: mdevs.Mdev, types: mdev_paren
     changes = former is not None and wish.attrs not in (None, former.attrs)
     sets = former is None and wish.persistent and bool(wish.attrs)
     becomes_managed = bool(wish.managed) and not marked
-    return wish.state != "present" or (wish.replace and (moves or changes)) or sets or becomes_managed
+    loses = changes and active.parent == matrix.PARENT
+    return wish.state != "present" or (wish.replace and (moves or changes)) or loses or sets or becomes_managed
 
 
 def _instead(wish: Wish, found: _Found) -> tuple[str, ...]:
@@ -363,6 +367,10 @@ def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
     _refuse_other(wish, seen, target, strays)
     outdated = active is not None and defined is not None and defined.attrs != target.attrs
     wrong = active is not None and (active.parent, active.type) != (target.parent, target.type)
+    if seen.queues is not None:
+        outdated = active is not None and wish.attrs is not None and matrix.is_outdated(target, defined, seen.queues)
+        runs = wish.state == "present" and not (target.managed and wish.persistent)
+        matrix.refuse(target, defined, seen.queues, runs, wish.persistent)
 
     with_guest = target.managed and wish.persistent
 
@@ -390,13 +398,27 @@ def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
     if active is not None:
         warning = f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true"
         # One that runs undefined may be of a run that was killed before it had set them.
-        unset = wish.persistent and defined is None and target.attrs not in ((), seen.script_attrs)
+        unset = wish.persistent and defined is None and not change and target.attrs not in ((), seen.script_attrs)
         sets = steps.set_attributes(target, wish.wait_timeout) if unset and not seen.holders else []
         late = (outdated and not change) or (unset and not sets)
-        return _planned(seen, (*change, *sets, *define), active, definitions, (warning,) if late else ())
+        then = _with_queues(seen, target, (*change, *sets))
+        told = (warning,) if late else _of_queues(seen, target) if change else ()
+        return _planned(then, (*change, *sets, *define), active, definitions, told)
     _check_room(seen, target)
     made = mdevs.Mdev(target.uuid, target.parent, target.type, seen.types[target.type].get("device_api"), None, ())
-    return _planned(seen, (*remove, *_create(wish, seen, target), *define), made, definitions)
+    create = matrix.locked(_create(wish, seen, target), seen.queues, wish.wait_timeout)
+    then = _with_queues(seen, target, create)
+    return _planned(then, (*remove, *create, *define), made, definitions, _of_queues(seen, target))
+
+
+def _of_queues(seen: Observation, target: Definition) -> tuple[str, ...]:
+    """What of its crypto queues a guest will not get, where it has any."""
+    return () if seen.queues is None else matrix.warnings(target, seen.queues)
+
+
+def _with_queues(seen: Observation, target: Definition, made: Sequence[Step]) -> Observation:
+    """The same with the queues of a device that is made, or changed while it runs."""
+    return seen if seen.queues is None or not made else replace(seen, queues=seen.queues.having(target.attrs))
 
 
 def _stays_held(seen: Observation, active: mdevs.Mdev) -> str:
@@ -555,9 +577,11 @@ def _create(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
 
 
 def _change(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
-    """Other attributes for a device that runs, where a script can change them and it need not be made anew."""
+    """Other attributes for a device that runs, where a script or the kernel can change them, and it need not go."""
     if seen.active is None or seen.definition is None or not seen.changeable or not wish.replace:
-        return []
+        if seen.queues is None or not seen.queues.changeable:
+            return []
+        return matrix.change(target, seen.queues, seen.holders, wish.force, wish.wait_timeout)
     _refuse_if_held(wish, seen, seen.active)
     return [steps.change(target, seen.definition.attrs, _terms(wish, seen))]
 

@@ -45,6 +45,7 @@ ATTRIBUTE_MEANINGS = {
     errno.EINVAL: "the driver does not take this value",
     errno.EADDRNOTAVAIL: "the queue still belongs to the host (apmask, aqmask)",
     errno.EADDRINUSE: "the queue belongs to another device",
+    errno.EBUSY: "the driver is busy with it; or a crypto queue is another device's, or its bus is being changed",
 }
 
 

@@ -14,12 +14,13 @@ from ...resource import Hindrance
 from ...store import mdevctl
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Definition
+from . import matrix
 from .device import Wish
 
 
 def defined(arrived: str | None) -> tuple[list[Definition], list[DamagedDefinition]]:
     """The definitions by parent and UUID: of all parents, or of the one that has arrived."""
-    return mdevctl.all_defined(arrived)
+    return mdevctl.all_defined(matrix.folder_of(arrived))
 
 
 def summary(definition: Definition) -> tuple[str, str, bool]:
@@ -35,13 +36,13 @@ def place(definition: Definition) -> Sequence[str]:
 
 def concerns(definition: Definition, arrived: str) -> bool:
     """Whether this is its parent."""
-    return arrived == definition.parent
+    return matrix.folder_of(arrived) == definition.parent
 
 
 def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
     """Whether what cannot be understood may be of a device on this parent: its folder, a file in it, or all folders."""
     folder = os.path.relpath(damage.path, mdevctl.STORE).partition("/")[0]
-    return folder in (arrived, ".")
+    return folder in (matrix.folder_of(arrived), ".")
 
 
 def wish(definition: Definition) -> Wish:
@@ -95,6 +96,7 @@ def _drift(definition: Definition, device: Mdev) -> Iterator[dict[str, str]]:
         # An attribute that is written several times, as assign_adapter, does not tell the sum of it.
         if running is not None and names.count(name) == 1 and running.strip() != value.strip():
             yield {"what": f"attribute {name}", "defined": value, "running": running}
+    yield from matrix.drift(definition)
 
 
 def _attribute(uuid: str, name: str) -> str | None:
@@ -123,4 +125,4 @@ def hindrance(definition: Definition) -> Hindrance | None:
         return Hindrance(
             f"its parent {called(address)} does not have type {kind}, only {', '.join(kinds) or 'none'}", passing=True
         )
-    return None
+    return matrix.hindrance(definition)

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Simulated hosts that Ansible reaches by ssh, as it reaches any other: each has a server of its own.
+
+The server runs in the host and speaks by its standard streams, which the client's ProxyCommand gives it: no port is
+open, and nothing is left when the host has ended. Keys, known hosts and home are made for the run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from conftest import ROOT, Host
+from plays import ANSIBLE_PLAYBOOK
+
+# Of the host's own: its keys, and root's home there.
+FOLDER = "/etc/fleet"
+SERVER = Path(__file__).with_name("ssh_server.py")
+# There is no systemd to talk to in a simulated host: systemctl does what it does for an image.
+PYTHON = '#!/bin/sh\nexport SYSTEMD_OFFLINE=1\nexec {python} "$@"\n'
+CLIENT = "-F none -o BatchMode=yes -o UserKnownHostsFile={known} -o ControlMaster=auto -o ControlPersist=120"
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a playbook said, and how it ended."""
+
+    status: int
+    output: str
+
+    @property
+    def recap(self) -> dict[str, dict[str, int]]:
+        """By host how many tasks were ok, changed, failed and so on."""
+        lines = self.output.rpartition("PLAY RECAP ")[2].splitlines()[1:]
+        rows = [line.partition(" : ") for line in lines if " : " in line]
+        return {
+            name.strip(): {key: int(number) for key, _is, number in (each.partition("=") for each in counts.split())}
+            for name, _colon, counts in rows
+        }
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A controller with an inventory of simulated hosts."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    def start(self, playbook: str, *options: str, **variables: Any) -> subprocess.Popen[str]:
+        """Start a playbook, by its path or by its name in the collection; all that it says is on its output."""
+        command = [*ANSIBLE_PLAYBOOK, "-i", "inventory.yml", "-e", json.dumps(variables), *options, playbook]
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def play(self, playbook: str, *options: str, warns: str | None = None, **variables: Any) -> Played:
+        """Run a playbook to its end; nothing in it warns, but once of what ``warns`` says."""
+        with self.start(playbook, *options, **variables) as process:
+            output, _errors = process.communicate()
+        said = [line for line in output.splitlines() if "WARNING]" in line]
+        assert len(said) == (warns is not None), output
+        assert all(str(warns) in line for line in said), output
+        return Played(process.returncode, output)
+
+    def done(self, playbook: str, *options: str, **variables: Any) -> Played:
+        """Run a playbook that must succeed."""
+        played = self.play(playbook, *options, **variables)
+        assert played.status == 0, played.output
+        return played
+
+
+@contextmanager
+def reached(hosts: Mapping[str, Host], folder: Path, variables: Mapping[str, Mapping[str, Any]]) -> Iterator[Fleet]:
+    """A controller in this folder that reaches these hosts by ssh; ``variables`` are those of groups.
+
+    A group is named as a host's name up to its number: gpu01 is of gpu.
+    """
+    # A socket's path is short.
+    own = Path(tempfile.mkdtemp(prefix="ssh-"))
+    try:
+        _key(own / "user")
+        groups: dict[str, Any] = {}
+        for name, host in hosts.items():
+            group = groups.setdefault(name.rstrip("0123456789"), {"hosts": {}})
+            group["hosts"][name] = _serve(host, name, own)
+        for name, each in variables.items():
+            groups[name]["vars"] = dict(each)
+        (folder / "inventory.yml").write_text(json.dumps({"all": {"children": groups}}))
+        (own / "tmp").mkdir()
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
+            "HOME": str(own),
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks" / "collections"),
+            "ANSIBLE_SSH_ARGS": CLIENT.format(known=own / "known"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(own / "cp"),
+            "ANSIBLE_SSH_TRANSFER_METHOD": "piped",
+            "ANSIBLE_LOCAL_TEMP": str(own / "tmp"),
+        }
+        yield Fleet(folder, environment)
+    finally:
+        for socket in (own / "cp").glob("*"):
+            subprocess.run(
+                ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "any"], capture_output=True, check=False
+            )
+        shutil.rmtree(own)
+
+
+def _key(path: Path) -> str:
+    """Make a key without a passphrase; its public half, as it is written among known hosts."""
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "fleet", "-f", str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return path.with_suffix(".pub").read_text()
+
+
+def _serve(host: Host, name: str, own: Path) -> dict[str, Any]:
+    """Prepare a host to be reached; what the inventory says of it."""
+    home = f"{FOLDER}/home"
+    host.run(["mkdir", "-p", "-m", "700", FOLDER, home, f"{home}/.ssh"])
+    host.write(f"{home}/.ssh/authorized_keys", (own / "user.pub").read_text())
+    host.write(f"{FOLDER}/python", PYTHON.format(python=shlex.quote(host.python)))
+    host.run(["chmod", "755", f"{FOLDER}/python"])
+    # Root's home would be the machine's.
+    host.run(["sed", "-i", f"s,^root:.*,root:x:0:0::{home}:/bin/sh,", "/etc/passwd"])
+    host.run(["dropbearkey", "-t", "ed25519", "-f", f"{FOLDER}/key"])
+    public = host.run(["dropbearkey", "-y", "-f", f"{FOLDER}/key"]).stdout
+    (line,) = (each for each in public.splitlines() if each.startswith("ssh-"))
+    with (own / "known").open("a") as known:
+        known.write(f"{name} {line}\n")
+    server = host.command([host.python, "-I", "-S", str(SERVER), f"{FOLDER}/key"])
+    return {
+        "ansible_connection": "ssh",
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(own / "user"),
+        "ansible_ssh_common_args": f"-o {shlex.quote('ProxyCommand=' + shlex.join(server) + ' 2>/dev/null')}",
+        "ansible_python_interpreter": f"{FOLDER}/python",
+        # Who reaches the host is root already.
+        "ansible_become": False,
+    }
