@@ -96,8 +96,15 @@ def functions(card):
 def nvme(*words):
     return subprocess.run(["nvme", *words], capture_output=True, text=True).stdout
 
+def controller():
+    # One that had another driver meanwhile may come back by another number, and takes a while.
+    deadline = time.monotonic() + 60
+    while not glob.glob(NVME + "nvme/nvme*/nvme*n1") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return "/dev/" + os.listdir(NVME + "nvme")[0]
+
 def secondary():
-    return json.loads(nvme("list-secondary", "/dev/nvme0", "-o", "json"))["secondary-controllers"][0]
+    return json.loads(nvme("list-secondary", CONTROLLER, "-o", "json"))["secondary-controllers"][0]
 
 def namespaces():
     return glob.glob(PCI + FUNCTION + "/nvme/nvme*/nvme*n1")
@@ -115,10 +122,11 @@ links = json.loads(subprocess.run(["ip", "-json", "-details", "link"], capture_o
 network["vfinfo"] = [link["vfinfo_list"] for link in links if link.get("parentdev") == "0000:03:00.0"]
 network["end"] = write(NETWORK + "sriov_numvfs", "0")
 
+CONTROLLER = controller()
 drive = {"steps": [write(NVME + "sriov_drivers_autoprobe", "0"), write(NVME + "sriov_numvfs", "1")]}
 drive["before"] = secondary()
 for action, resource, number in (("7", "0", "0"), ("8", "0", "2"), ("8", "1", "1"), ("9", "0", "0")):
-    nvme("virt-mgmt", "/dev/nvme0", "--cntlid=1", "--act=" + action, "--rt=" + resource, "--nr=" + number)
+    nvme("virt-mgmt", CONTROLLER, "--cntlid=1", "--act=" + action, "--rt=" + resource, "--nr=" + number)
 drive["after"] = secondary()
 drive["steps"] += [write(NVME + "sriov_drivers_autoprobe", "1"), write("/sys/bus/pci/drivers_probe", FUNCTION)]
 deadline = time.monotonic() + 60
