@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+from . import warm
 from .debian import RELEASES
 from .image import find_or_build
-from .machine import Machine
+from .machine import PYTHON, Machine
 from .steps import KernelhostError, say
 
 Action = Callable[[Machine, argparse.Namespace], int]
@@ -71,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     add("reboot", _reboot, "reboot the guest and wait until the new boot answers")
     add("down", _down, "power off; what the guest wrote to its disks is gone")
     add("status", _status, "say whether it is up; exit code 1 if not")
-    add("inventory", _inventory, "print an Ansible inventory for the running machine")
+    inventory = add("inventory", _inventory, "print an Ansible inventory for the running machine")
+    inventory.add_argument("--warm", action="store_true", help="install a quick interpreter for Ansible, and name that")
     return parser
 
 
@@ -106,7 +108,7 @@ def _down(machine: Machine, arguments: argparse.Namespace) -> int:
 
 
 def _inventory(machine: Machine, arguments: argparse.Namespace) -> int:
-    print(machine.inventory(), end="")
+    print(machine.inventory(warm.install(machine) if arguments.warm else PYTHON), end="")
     return 0
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,13 @@ collect_ignore_glob = ["test_*.py"] if chosen_release() == S390X else ["s390x/*"
 
 
 @pytest.fixture(scope="session")
-def machine() -> Iterator[Machine]:
+def stays() -> bool:
+    """Whether the machine is up already."""
+    return Machine().running() is not None
+
+
+@pytest.fixture(scope="session")
+def machine(stays: bool) -> Iterator[Machine]:
     """The machine that is up already, which stays up; else one for this run of the tests."""
     with Machine() as up:
         yield up
@@ -27,3 +34,17 @@ def machine() -> Iterator[Machine]:
 def playbooks(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Playbooks:
     """Runs playbooks on the machine by a warm interpreter, which test_warm.py compares with the guest's own."""
     return Playbooks(machine, tmp_path_factory.mktemp("playbooks"), warm.install(machine))
+
+
+@pytest.fixture(scope="session")
+def engine(stays: bool, playbooks: Playbooks) -> Iterator[None]:
+    """The boot engine with libvirt's hook, for all files that need it but test_boot.py, which comes before them.
+
+    That one installs and removes it by itself, and holds that nothing is left: here that is done once for all, and
+    undone where the machine stays up.
+    """
+    role: dict[str, Any] = {"import_role": {"name": "hostdev.nodedev.persistence"}}
+    playbooks.tasks([{**role, "vars": {"persistence_reload_libvirt": True}}])
+    yield
+    if stays:
+        playbooks.tasks([{**role, "vars": {"persistence_state": "absent"}}])

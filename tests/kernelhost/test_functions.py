@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Virtual functions and drivers on a real kernel: beside libvirt and driverctl, at boot, when a card goes and comes."""
+"""Virtual functions and drivers on a real kernel, beside libvirt and driverctl; test_reboot.py has the boot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from . import qemu
 from .machine import Machine
 from .playbooks import ROOT, Playbooks
 
@@ -20,7 +19,7 @@ UUID = "5a0b5e7c-3f0e-4a56-9d1c-0d6f2f6e7b01"
 MAC = "02:00:00:00:00:a5"
 # The card's interface has to be up for its functions to get their addresses by it.
 UP = "ip link set enp3s0 up"
-LIMIT = 120
+LIMIT = 300
 
 # What is there of these functions once so many are, with the drivers that they have, and of the mediated device.
 OBSERVE = r"""
@@ -84,15 +83,12 @@ def observe(machine: Machine, count: int, drivers: Mapping[str, str], before: st
 
 
 @pytest.fixture(scope="module", autouse=True)
-def engine(machine: Machine, playbooks: Playbooks) -> Iterator[None]:
-    """The boot engine, and nothing left of it or of these tests afterwards."""
-    role: dict[str, Any] = {"import_role": {"name": "hostdev.nodedev.persistence"}}
-    playbooks.tasks([role])
+def card(machine: Machine, engine: None) -> Iterator[None]:
+    """The card with its interface up, and nothing left of these tests afterwards."""
     machine.run(UP)
     yield
     none = " && ".join(f"echo 0 > {DEVICES}/{card}/sriov_numvfs" for card in (NVME, CARD))
     machine.run(f"rm -rf /etc/driverctl.d /etc/nodedev.d /etc/mdevctl.d/{FUNCTIONS[2]} && {none}")
-    playbooks.tasks([{**role, "vars": {"persistence_state": "absent"}}])
 
 
 def test_their_life(playbooks: Playbooks) -> None:
@@ -165,49 +161,3 @@ def test_nvme_functions_that_are_usable(playbooks: Playbooks) -> None:
             {"command": "dd if=/dev/nvme0n1 of=/dev/null bs=4096 count=1"},
         ]
     )
-
-
-def test_a_card_whose_functions_are_all_of_them_again_after_a_boot(machine: Machine, playbooks: Playbooks) -> None:
-    """Functions, their drivers, then a mediated device on one of them; and so when the card's driver is reloaded."""
-    first, second, third, fourth = FUNCTIONS
-    playbooks.tasks(
-        [
-            # Their driver is named: driverctl of Debian 13 has vfio-pci take all of the kind that are free.
-            sriov(numvfs=4, driver="igbvf", vfs=[{"index": 0, "mac": MAC, "vlan": 100}]),
-            driver(second, driver="vfio-pci"),
-            driver(third, driver="vgpusim"),
-            {"hostdev.nodedev.mdev": {"uuid": UUID, "parent": third, "type": "vgpusim-11"}},
-            {"command": "nodedev-restore --list", "register": "listed"},
-            holds(
-                "listed.stdout_lines | map('regex_replace', '[: ].*', '') | list == ['the', 'driver', 'driver', 'mdev']"
-            ),
-        ]
-    )
-    drivers = {first: "igbvf", second: "vfio-pci", third: "vgpusim", fourth: "igbvf"}
-    machine.reboot()
-    try:
-        boots = [
-            observe(machine, 4, drivers),
-            observe(machine, 4, drivers, "modprobe -r igb && modprobe igb"),
-        ]
-        for seen in boots:
-            assert seen["functions"] == drivers
-            assert seen["mdevs"] == [UUID], seen["journal"]
-            assert seen["failed"] == "", seen["journal"]
-            function = seen["links"][0]["vfinfo_list"][0]
-            assert (function["address"], function["vlan_list"][0]["vlan"]) == (MAC, 100)
-        machine.monitor("device_del", id="igb0")
-        machine.run(f"timeout {LIMIT} sh -c 'while test -e {DEVICES}/{CARD}; do sleep 0.2; done'")
-        machine.plug_in(qemu.NETWORK_CARD)
-        seen = observe(machine, 4, drivers)
-        assert (seen["functions"], seen["mdevs"]) == (drivers, [UUID]), seen["journal"]
-    finally:
-        machine.run(UP, check=False)
-        playbooks.tasks(
-            [
-                {"hostdev.nodedev.mdev": {"uuid": UUID, "state": "absent"}},
-                driver(second, state="absent"),
-                driver(third, state="absent"),
-                sriov(state="absent", force=True),
-            ]
-        )

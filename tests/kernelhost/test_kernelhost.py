@@ -16,7 +16,8 @@ from .steps import KernelhostError
 
 pytestmark = pytest.mark.every_release
 
-VGPU = "0000:02:00.0"
+VGPU, GRAPHICS = "0000:02:00.0", "0000:04:00.0"
+BOOT = "/proc/sys/kernel/random/boot_id"
 PARENTS = {VGPU, "mbochs", "mdpy", "mtty"}
 
 # What the programs in the guest share.
@@ -95,8 +96,15 @@ def functions(card):
 def nvme(*words):
     return subprocess.run(["nvme", *words], capture_output=True, text=True).stdout
 
+def controller():
+    # One that had another driver meanwhile may come back by another number, and takes a while.
+    deadline = time.monotonic() + 60
+    while not glob.glob(NVME + "nvme/nvme*/nvme*n1") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return "/dev/" + os.listdir(NVME + "nvme")[0]
+
 def secondary():
-    return json.loads(nvme("list-secondary", "/dev/nvme0", "-o", "json"))["secondary-controllers"][0]
+    return json.loads(nvme("list-secondary", CONTROLLER, "-o", "json"))["secondary-controllers"][0]
 
 def namespaces():
     return glob.glob(PCI + FUNCTION + "/nvme/nvme*/nvme*n1")
@@ -114,10 +122,11 @@ links = json.loads(subprocess.run(["ip", "-json", "-details", "link"], capture_o
 network["vfinfo"] = [link["vfinfo_list"] for link in links if link.get("parentdev") == "0000:03:00.0"]
 network["end"] = write(NETWORK + "sriov_numvfs", "0")
 
+CONTROLLER = controller()
 drive = {"steps": [write(NVME + "sriov_drivers_autoprobe", "0"), write(NVME + "sriov_numvfs", "1")]}
 drive["before"] = secondary()
 for action, resource, number in (("7", "0", "0"), ("8", "0", "2"), ("8", "1", "1"), ("9", "0", "0")):
-    nvme("virt-mgmt", "/dev/nvme0", "--cntlid=1", "--act=" + action, "--rt=" + resource, "--nr=" + number)
+    nvme("virt-mgmt", CONTROLLER, "--cntlid=1", "--act=" + action, "--rt=" + resource, "--nr=" + number)
 drive["after"] = secondary()
 drive["steps"] += [write(NVME + "sriov_drivers_autoprobe", "1"), write("/sys/bus/pci/drivers_probe", FUNCTION)]
 deadline = time.monotonic() + 60
@@ -262,10 +271,10 @@ def test_reboot(machine: Machine) -> None:
     name = str(uuid.uuid4())
     boot = machine.run(
         f"echo {name} > /sys/class/mdev_bus/{VGPU}/mdev_supported_types/vgpusim-12/create && "
-        "touch /root/kept && cat /proc/sys/kernel/random/boot_id"
+        f"/usr/lib/nvidia/sriov-manage -e {GRAPHICS} > /dev/null && touch /root/kept && cat {BOOT}"
     ).stdout
     machine.reboot()
-    kept, new_boot = machine.run("ls /root/kept; cat /proc/sys/kernel/random/boot_id").stdout.splitlines()
+    kept, new_boot = machine.run(f"ls /root/kept; cat {BOOT}").stdout.splitlines()
     assert kept == "/root/kept"
     assert new_boot != boot.strip()
     after = observe(machine)
@@ -273,3 +282,6 @@ def test_reboot(machine: Machine) -> None:
     assert name not in after["found"]
     assert after["before"] == {"11": 8, "12": 2, "13": 1}
     assert after["wwpn"] == ["0x200002000000fc00"]
+    # The card whose functions are vGPUs has its driver, and none of them.
+    look = f"cd /sys/bus/pci/devices/{GRAPHICS} && cat vendor class sriov_numvfs && basename $(readlink driver)"
+    assert machine.run(look).stdout.split() == ["0x10de", "0x030200", "0", "nvidia"]

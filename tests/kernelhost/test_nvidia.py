@@ -432,10 +432,3 @@ def test_a_card_that_is_plugged_in_has_its_driver(machine: Machine) -> None:
     machine.run(f"timeout 60 sh -c 'while test -e /sys/bus/pci/devices/{CARD}; do sleep 0.2; done'")
     machine.plug_in(GRAPHICS_CARD)
     assert observe(machine, PLUGGED_IN) == {"driver": "nvidia", "functions": []}
-
-
-def test_after_a_boot_the_card_has_its_driver_and_no_functions(machine: Machine) -> None:
-    machine.run(f"{SRIOV_MANAGE} -e {CARD}")
-    machine.reboot()
-    look = f"cd /sys/bus/pci/devices/{CARD} && cat vendor class sriov_numvfs && basename $(readlink driver)"
-    assert machine.run(look).stdout.split() == ["0x10de", "0x030200", "0", "nvidia"]
