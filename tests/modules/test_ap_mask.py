@@ -61,7 +61,7 @@ def assign(host: Host, *queues: str) -> None:
     """A device with these queues, which all are of one adapter."""
     host.write("/sys/class/mdev_bus/matrix/mdev_supported_types/vfio_ap-passthrough/create", UUID)
     for queue in queues:
-        adapter, _, domain = queue.partition(".")
+        adapter, _dot, domain = queue.partition(".")
         host.write(f"/sys/bus/mdev/devices/{UUID}/assign_adapter", f"0x{adapter}")
         host.write(f"/sys/bus/mdev/devices/{UUID}/assign_domain", f"0x{domain}")
 

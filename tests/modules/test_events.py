@@ -106,7 +106,7 @@ def test_a_rulebook_puts_back_what_has_gone(host: Host, tmp_path: Path) -> None:
         rulebook = host.popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
         try:
             # It does not tell when it listens: what goes before that is not put back, and goes once more.
-            for _ in range(TRIES):
+            for _try in range(TRIES):
                 host.mdev()
                 host.run(["sh", "-c", f"echo 1 > /sys/bus/mdev/devices/{UUID}/remove"])
                 deadline = time.monotonic() + PATIENCE
@@ -151,7 +151,7 @@ def test_events_are_sent_again_until_they_are_taken(host: Host, tmp_path: Path) 
     sent = Events(host, "--post", "http://127.0.0.1:5000/nodedev", "--token-file", "/etc/token")
     try:
         host.mdev(persistent=False)
-        taken = [json.loads(receiver.stdout.readline()) for _ in range(2)]
+        taken = [json.loads(receiver.stdout.readline()) for _try in range(2)]
     finally:
         sent.end()
         receiver.terminate()

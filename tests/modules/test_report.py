@@ -243,7 +243,7 @@ def test_what_has_the_focus_is_seen_to_have_it(page: Page, dark: bool) -> None:
     page.show(1200, 900, dark)
     page.say("unfold(articles[0], true)")
     stops = 0
-    for _ in range(12):
+    for _stop in range(12):
         page.press("Tab")
         style = page.say(
             "(({outlineStyle, outlineWidth, outlineColor}) => [outlineStyle, outlineWidth, outlineColor])"

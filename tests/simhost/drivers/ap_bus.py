@@ -240,7 +240,10 @@ class ApBus(Driver):
         return show, store
 
     def _shower(self, name: str) -> Show:
-        return lambda: f"{mask(set(self.masks[name]))}\n".encode()
+        def show() -> bytes:
+            return f"{mask(set(self.masks[name]))}\n".encode()
+
+        return show
 
     def _masker(self, name: str) -> Store:
         path = f"{BUS}/{name}"

@@ -66,7 +66,7 @@ def _forward(options: argparse.Namespace) -> None:
         # Once an event, and not each time that it is tried again.
         if why is not None and event is not None:
             lost = max(len(waiting) - MOST, 0)
-            for _ in range(lost):
+            for _oldest in range(lost):
                 waiting.popleft()
             _say(f"{shown(options.post)} does not take events, {len(waiting)} wait and {lost} are lost: {why}")
 
@@ -85,7 +85,7 @@ def _send(waiting: deque[bytes], url: str, token: str | None) -> str | None:
     while waiting:
         try:
             request = urllib.request.Request(url, waiting[0], headers)
-            with urllib.request.urlopen(request, timeout=PATIENCE):
+            with urllib.request.build_opener().open(request, timeout=PATIENCE):
                 waiting.popleft()
         except (urllib.error.URLError, OSError, ValueError) as error:
             return shown(error)

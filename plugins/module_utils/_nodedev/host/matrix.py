@@ -49,7 +49,7 @@ def of_attrs(attrs: Iterable[tuple[str, str]]) -> Matrix:
         if name == CONFIG:
             found = _of_config(name, value)
             continue
-        verb, _, what = name.partition("_")
+        verb, _sign, what = name.partition("_")
         if verb not in ("assign", "unassign") or what not in FILES:
             continue
         numbers = getattr(found, FILES[what])
@@ -106,7 +106,7 @@ def _listed(uuid: str, file: str) -> Matrix:
     """The queues in a file, one a line; where there are adapters or domains alone, the other half of a line lacks."""
     adapters, domains = set(), set()
     for line in (sysfs.read(f"{mdevs.BUS}/{uuid}/{file}") or "").split():
-        adapter, _, domain = line.partition(".")
+        adapter, _dot, domain = line.partition(".")
         number = ap_queue(line)
         adapters |= {number[0]} if number else {int(adapter, 16)} if adapter else set()
         domains |= {number[1]} if number else {int(domain, 16)} if domain else set()
