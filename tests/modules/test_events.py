@@ -78,9 +78,9 @@ def test_the_life_of_a_device(host: Host, events: Events) -> None:
     assert words(events.next(1)) == [("undefined", "definition", NAME)]
 
 
-# How often a device goes, and the seconds in which it has to be back.
+# How often a device goes, the seconds for which it is there before, and those in which it has to be back.
 COMMAND, UNIT = "/usr/sbin/nodedev-events", "/etc/systemd/system/nodedev-events.service"
-TRIES, PATIENCE = 6, 20.0
+TRIES, SEEN, PATIENCE = 6, 4.0, 20.0
 ROLE = """
 - hosts: all
   gather_facts: false
@@ -108,6 +108,8 @@ def test_a_rulebook_puts_back_what_has_gone(host: Host, tmp_path: Path) -> None:
             # It does not tell when it listens: what goes before that is not put back, and goes once more.
             for _try in range(TRIES):
                 host.mdev()
+                # What comes and goes between two looks is not told.
+                time.sleep(SEEN)
                 host.run(["sh", "-c", f"echo 1 > /sys/bus/mdev/devices/{UUID}/remove"])
                 deadline = time.monotonic() + PATIENCE
                 while running(host) == [] and time.monotonic() < deadline:
