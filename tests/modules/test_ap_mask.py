@@ -276,7 +276,7 @@ def test_they_are_back_after_a_reboot(host: Host) -> None:
 def test_a_bus_that_is_late_is_waited_for(start: Callable[..., Host], counted: bool) -> None:
     host = start(scenario(overrides=counted, counted=counted, late=6))
     install(host)
-    eventually(lambda: len(bound(host, "cex4queue")) == 9)
+    eventually(lambda: len(bound(host, "cex4queue")) == 9, 30)
     host.done("ap_mask", adapters=["5"])
     host.reboot()
     assert bound(host, "cex4queue") == []
