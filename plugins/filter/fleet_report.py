@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -18,13 +18,13 @@ FORMS: dict[str, Callable[[list[dict[str, Any]], str], Any]] = {
 }
 
 
-def fleet_report(parts: object, form: str, gathered: str = "") -> Any:
+def fleet_report(parts: Iterable[Any], form: str, gathered: str = "") -> Any:
     """The report in one of FORMS; ``gathered`` says when. Raises AnsibleFilterError for what are no parts of one."""
     if form not in FORMS:
         raise AnsibleFilterError(f"fleet_report: form is {form!r}, not one of {', '.join(FORMS)}")
     try:
         # Ansible 2.16 takes text that begins as a dictionary for one.
-        hosts = [json.loads(each) if isinstance(each, str) else each for each in parts]  # type: ignore[attr-defined]
+        hosts = [json.loads(each) if isinstance(each, str) else each for each in parts]
         return FORMS[form](hosts, str(gathered))
     except _host_report.MISSHAPEN as error:
         raise AnsibleFilterError(f"fleet_report: this is not a list of what host_report gives: {error!r}") from None

@@ -34,8 +34,13 @@ def play_all(hosts: Mapping[str, Host], playbook: Path, folder: Path, *options: 
     inventory = folder / "inventory.yml"
     groups = {name: {"hosts": {f"host-{name}": connection(host, folder / name)}} for name, host in hosts.items()}
     inventory.write_text(json.dumps({"all": {"children": groups}}))
+    return run_playbook(folder, "-i", str(inventory), "-e", json.dumps(variables), *options, str(playbook))
+
+
+def run_playbook(folder: Path, *arguments: str) -> str:
+    """What ansible-playbook prints with these arguments in a folder, warnings too; it must succeed."""
     done = subprocess.run(
-        [*ANSIBLE_PLAYBOOK, "-i", str(inventory), "-e", json.dumps(variables), *options, str(playbook)],
+        [*ANSIBLE_PLAYBOOK, *arguments],
         cwd=folder,
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
         stdin=subprocess.DEVNULL,

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import time
@@ -19,7 +18,7 @@ from ansible_collections.hostdev.nodedev.plugins.filter.fleet_report import flee
 from chromium import Page, chromium
 from conftest import CARD, OTHER, OTHER_CARD, ROOT, Host
 from jinja2 import Environment
-from plays import ANSIBLE_PLAYBOOK, connection
+from plays import connection, run_playbook
 from simhost.scenario import FOLDER
 
 REPORT = ROOT / "playbooks" / "report.yml"
@@ -107,18 +106,7 @@ def gathered(hosts: dict[str, Host], folder: Path) -> None:
         "broken": {"ansible_connection": "local", "ansible_python_interpreter": str(broken)},
     }
     (folder / "inventory.yml").write_text(json.dumps({"all": {"hosts": inventory}}))
-    done = subprocess.run(
-        [*ANSIBLE_PLAYBOOK, "-i", "inventory.yml", str(REPORT)],
-        cwd=folder,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    (folder / "output").write_text(done.stdout)
+    (folder / "output").write_text(run_playbook(folder, "-i", "inventory.yml", str(REPORT)))
 
 
 @pytest.fixture(scope="module")
