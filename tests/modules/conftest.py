@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
+import select
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +26,7 @@ HERE, THERE = f"pci_0000_3d_00_0 ({CARD})", f"pci_0000_af_00_0 ({OTHER_CARD})"
 UUID, OTHER = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002"
 
 _PREPARED = "prepared"
+_REQUEST_BYTES = 65536
 
 Result = dict[str, Any]
 Run = Callable[..., Result]
@@ -61,6 +66,20 @@ def ids(result: dict[str, Any]) -> list[str]:
     return [instance["uuid"] for instance in result["instances"]]
 
 
+@functools.cache
+def _preparer(python: str, environment: tuple[tuple[str, str], ...]) -> socket.socket:
+    """The socket on which prepared.py takes requests, for as long as these tests run."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [python, str(Path(__file__).with_name("prepared.py"))]
+    with theirs:
+        process = subprocess.Popen(
+            command, stdin=theirs.fileno(), env={**os.environ, **dict(environment)}, start_new_session=True
+        )
+    # It ends with our end of the socket, and is nothing to wait for.
+    process.returncode = 0
+    return ours
+
+
 class Host(SimHost):
     """A simulated host with a way to run a module on it."""
 
@@ -68,7 +87,8 @@ class Host(SimHost):
     user: Sequence[str] = ()
     prepares = True
     """Whether modules come from prepared.py; else an interpreter is started for each, as Ansible does it."""
-    _prepared: subprocess.Popen[str] | None = None
+    _prepared: int | None = None
+    """A descriptor of the process that runs modules here, which can be read when that has ended."""
     _preparing = threading.Lock()
 
     @property
@@ -93,20 +113,20 @@ class Host(SimHost):
     def prepared(self) -> str:
         """The name of the socket where prepared.py runs modules on this host; a reboot ends it."""
         with self._preparing:
-            if self._prepared is None or self._prepared.poll() is not None:
-                script = str(Path(__file__).with_name("prepared.py"))
-                command = [self.python, script, str(self.folder), _PREPARED]
-                self._prepared = self.popen(
-                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=self.environment
-                )
-                assert self._prepared.stdout is not None
-                assert self._prepared.stdout.readline() == "ready\n"
+            if self._prepared is None or select.select([self._prepared], [], [], 0)[0]:
+                self._forget()
+                requests = _preparer(self.python, tuple(self.environment.items()))
+                requests.send(json.dumps([str(self.folder), self.pid, _PREPARED]).encode())
+                self._prepared = os.pidfd_open(int(requests.recv(_REQUEST_BYTES)))
         return _PREPARED
 
-    def stop(self) -> None:
+    def _forget(self) -> None:
         if self._prepared is not None:
-            self._prepared.kill()
-            self._prepared.communicate()
+            os.close(self._prepared)
+        self._prepared = None
+
+    def stop(self) -> None:
+        self._forget()
         super().stop()
 
     def mdev(self, **arguments: Any) -> Result:

@@ -1,23 +1,36 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs modules on a simulated host: `python prepared.py FOLDER SOCKET`.
+"""Runs modules on simulated hosts: `python prepared.py`, with a socket as its standard input.
 
-Each is a process of its own, and has from here what Ansible imports for any module, and nothing of the collection.
-It is asked as the host's first process is (simhost/client.py), and says when it is ready.
+What a module imports takes longer than its work; here it is imported once. A request is a packet: the host's folder,
+the process id of its first process, and the name of a socket in the folder; the answer is a process id. That process
+is the host's own, ends with it, and listens on the socket: it is asked as the host's first process is
+(simhost/client.py). Each module is a process of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import importlib
+import json
 import os
+import pkgutil
 import runpy
 import select
 import signal
 import socket
 import sys
 
+LIBRARY = "ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev"
 LENGTH_BYTES = 4
 STREAMS = 3
+REQUEST_BYTES = 65536
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
 
 
 def received(connection: socket.socket) -> tuple[list[str], list[int]]:
@@ -64,8 +77,8 @@ def become(texts: list[str], streams: list[int]) -> str:
     return sys.argv[0]
 
 
-def wait_for_request(folder: str, name: str) -> str:
-    """The script to run; it returns once for each request, in a process of its own."""
+def wait_for_request(folder: str, name: str, ready: int) -> str:
+    """The script to run; it returns once for each request, in a process of its own. `ready` is closed before."""
     signal.signal(signal.SIGCHLD, collect)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     place = os.open(folder, os.O_PATH)
@@ -74,7 +87,7 @@ def wait_for_request(folder: str, name: str) -> str:
         os.unlink(address)
     listener.bind(address)
     listener.listen(64)
-    print("ready", flush=True)
+    os.close(ready)
     while True:
         connection = listener.accept()[0]
         texts, streams = received(connection)
@@ -94,6 +107,52 @@ def wait_for_request(folder: str, name: str) -> str:
         os._exit(0)
 
 
-if __name__ == "__main__":
+def enter(first: int) -> None:
+    """Have the next child be a process of the host with this first process (setns(2))."""
+    namespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWNET
+    if not os.path.samefile(f"/proc/{first}/ns/user", "/proc/self/ns/user"):
+        namespaces |= CLONE_NEWUSER
+    process = os.pidfd_open(first)
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.setns(process, namespaces) != 0:
+        raise OSError(ctypes.get_errno(), "the namespaces of the host cannot be entered")
+    os.close(process)
+
+
+def wait_for_host(requests: socket.socket) -> str:
+    """The script to run, in each process that is to run one; SystemExit when nobody can ask any more."""
+    signal.signal(signal.SIGCHLD, collect)
+    while request := requests.recv(REQUEST_BYTES):
+        folder, first, name = json.loads(request)
+        if os.fork() != 0:
+            continue
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        enter(first)
+        ready, written = os.pipe()
+        child = os.fork()
+        if child != 0:
+            os.close(written)
+            os.read(ready, 1)
+            requests.send(str(child).encode())
+            requests.close()
+            # A host has not ended before somebody has collected its processes, and its first one is not asked to.
+            os.wait()
+            os._exit(0)
+        os.close(ready)
+        requests.close()
+        return wait_for_request(folder, name, written)
+    sys.exit()
+
+
+def prepare() -> None:
+    """Import what Ansible imports for any module, and the collection's library."""
     importlib.import_module("ansible.module_utils.basic")
-    runpy.run_path(wait_for_request(*sys.argv[1:]), run_name="__main__")
+    for found in pkgutil.walk_packages(importlib.import_module(LIBRARY).__path__, f"{LIBRARY}."):
+        importlib.import_module(found.name)
+    gc.collect()
+    gc.freeze()
+
+
+if __name__ == "__main__":
+    prepare()
+    runpy.run_path(wait_for_host(socket.socket(fileno=os.dup(0))), run_name="__main__")

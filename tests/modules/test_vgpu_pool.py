@@ -114,7 +114,7 @@ def test_a_card_that_takes_several_sizes(start: Callable[..., Host]) -> None:
     assert more["capacity"]["pci_0000_43_00_0"] == {"free": 0, "pool": 3, "others": 1}
     told = refused(host, name="third", type="L40S-1Q", count=1, parents=only)
     assert "needs 1 more vGPUs of type NVIDIA L40S-1Q" in told
-    assert "there is room for 0; free are on pci_0000_43_00_0 (0000:43:00.0): 0, with " in told
+    assert "there is room for 0; free are on pci_0000_43_00_0 (0000:43:00.0): 0, beside " in told
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written(host: Host) -> None:

@@ -256,7 +256,7 @@ def test_a_vhba_in_use(host: Host) -> None:
     [
         (
             document("<parent>scsi_host0</parent>"),
-            "parent: 'scsi_host0' cannot be used: scsi_host0 is no Fibre Channel",
+            "parent: 'scsi_host0' cannot be used: scsi_host0 is not a Fibre Channel HBA",
         ),
         (document("<parent>scsi_host77</parent>"), "scsi_host77 is not there; the HBAs with NPIV are: scsi_host3"),
         (document("<parent>scsi_host7</parent>"), "scsi_host7: it has no NPIV"),
