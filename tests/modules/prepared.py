@@ -15,12 +15,12 @@ import gc
 import importlib
 import json
 import os
-import pkgutil
 import runpy
 import select
 import signal
 import socket
 import sys
+from pathlib import Path
 
 LIBRARY = "ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev"
 LENGTH_BYTES = 4
@@ -147,8 +147,10 @@ def wait_for_host(requests: socket.socket) -> str:
 def prepare() -> None:
     """Import what Ansible imports for any module, and the collection's library."""
     importlib.import_module("ansible.module_utils.basic")
-    for found in pkgutil.walk_packages(importlib.import_module(LIBRARY).__path__, f"{LIBRARY}."):
-        importlib.import_module(found.name)
+    # Folders of a collection have no __init__.py, and pkgutil passes over such.
+    for folder in importlib.import_module(LIBRARY).__path__:
+        for file in Path(folder).rglob("*.py"):
+            importlib.import_module(".".join((LIBRARY, *file.relative_to(folder).with_suffix("").parts)))
     gc.collect()
     gc.freeze()
 
