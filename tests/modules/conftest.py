@@ -10,7 +10,7 @@ import select
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ CARD, OTHER_CARD = "0000:3d:00.0", "0000:af:00.0"
 HERE, THERE = f"pci_0000_3d_00_0 ({CARD})", f"pci_0000_af_00_0 ({OTHER_CARD})"
 UUID, OTHER = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002"
 
-_PREPARED = "prepared"
+LIBRARY = "ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev"
 _REQUEST_BYTES = 65536
 
 Result = dict[str, Any]
@@ -67,10 +67,10 @@ def ids(result: dict[str, Any]) -> list[str]:
 
 
 @functools.cache
-def _preparer(python: str, environment: tuple[tuple[str, str], ...]) -> socket.socket:
+def _preparer(python: str, environment: tuple[tuple[str, str], ...], imported: tuple[str, ...]) -> socket.socket:
     """The socket on which prepared.py takes requests, for as long as these tests run."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [python, str(Path(__file__).with_name("prepared.py"))]
+    command = [python, str(Path(__file__).with_name("prepared.py")), *imported]
     with theirs:
         process = subprocess.Popen(
             command, stdin=theirs.fileno(), env={**os.environ, **dict(environment)}, start_new_session=True
@@ -86,10 +86,13 @@ class Host(SimHost):
     library = ""
     user: Sequence[str] = ()
     prepares = True
-    """Whether modules come from prepared.py; else an interpreter is started for each, as Ansible does it."""
-    _prepared: int | None = None
-    """A descriptor of the process that runs modules here, which can be read when that has ended."""
+    """Whether prepared.py runs modules here; else an interpreter is started for each, as Ansible does it."""
     _preparing = threading.Lock()
+
+    def __init__(self, scenario: str | dict[str, Any]) -> None:
+        super().__init__(scenario)
+        self._prepared: dict[str, int] = {}
+        """By socket a descriptor of the process that listens there, which can be read when that has ended."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -105,28 +108,28 @@ class Host(SimHost):
         if self.user or not self.prepares:
             done = self.run([*self.user, self.python, script], input=text, check=False, env=self.environment)
         else:
-            done = self.ask(self.prepared(), [script], input=text, env=self.environment)
+            listening = self.prepared("modules", self.environment, "ansible.module_utils.basic", LIBRARY)
+            done = self.ask(listening, [self.python, script], input=text, env=self.environment)
         assert done.stdout, done.stderr
         result: Result = json.loads(done.stdout)
         return result
 
-    def prepared(self) -> str:
-        """The name of the socket where prepared.py runs modules on this host; a reboot ends it."""
+    def prepared(self, socket: str, environment: Mapping[str, str], *imported: str) -> str:
+        """The name of the socket where prepared.py stands in for Python on this host; a reboot ends it."""
         with self._preparing:
-            if self._prepared is None or select.select([self._prepared], [], [], 0)[0]:
-                self._forget()
-                requests = _preparer(self.python, tuple(self.environment.items()))
-                requests.send(json.dumps([str(self.folder), self.pid, _PREPARED]).encode())
-                self._prepared = os.pidfd_open(int(requests.recv(_REQUEST_BYTES)))
-        return _PREPARED
-
-    def _forget(self) -> None:
-        if self._prepared is not None:
-            os.close(self._prepared)
-        self._prepared = None
+            ended = self._prepared.get(socket)
+            if ended is None or select.select([ended], [], [], 0)[0]:
+                requests = _preparer(self.python, tuple(environment.items()), imported)
+                requests.send(json.dumps([str(self.folder), self.pid, socket]).encode())
+                self._prepared[socket] = os.pidfd_open(int(requests.recv(_REQUEST_BYTES)))
+                if ended is not None:
+                    os.close(ended)
+        return socket
 
     def stop(self) -> None:
-        self._forget()
+        for ended in self._prepared.values():
+            os.close(ended)
+        self._prepared.clear()
         super().stop()
 
     def mdev(self, **arguments: Any) -> Result:

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from conftest import ROOT, Host
-from plays import ANSIBLE_PLAYBOOK
+from plays import ANSIBLE_PLAYBOOK, prepared
 
 # Of the host's own: its keys, and root's home there.
 FOLDER = "/etc/fleet"
 SERVER = Path(__file__).with_name("ssh_server.py")
 # There is no systemd to talk to in a simulated host: systemctl does what it does for an image.
-PYTHON = '#!/bin/sh\nexport SYSTEMD_OFFLINE=1\nexec {python} "$@"\n'
+PYTHON = '#!/bin/sh\nexport SYSTEMD_OFFLINE=1\n{prepared}[ "$1" != - ] || exec {ask} -\nexec {python} "$@"\n'
 CLIENT = "-F none -o BatchMode=yes -o UserKnownHostsFile={known} -o ControlMaster=auto -o ControlPersist=120"
 
 
@@ -133,7 +133,8 @@ def _serve(host: Host, name: str, own: Path) -> dict[str, Any]:
     home = f"{FOLDER}/home"
     host.run(["mkdir", "-p", "-m", "700", FOLDER, home, f"{home}/.ssh"])
     host.write(f"{home}/.ssh/authorized_keys", (own / "user.pub").read_text())
-    host.write(f"{FOLDER}/python", PYTHON.format(python=shlex.quote(host.python)))
+    ask, python = shlex.join(host.command([host.python])), shlex.quote(host.python)
+    host.write(f"{FOLDER}/python", PYTHON.format(prepared=prepared(host), ask=ask, python=python))
     host.run(["chmod", "755", f"{FOLDER}/python"])
     # Root's home would be the machine's.
     host.run(["sed", "-i", f"s,^root:.*,root:x:0:0::{home}:/bin/sh,", "/etc/passwd"])

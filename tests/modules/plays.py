@@ -15,6 +15,7 @@ from typing import Any
 from conftest import ROOT, Host
 from pages import Controller
 from simhost.api import python_wrapper
+from simhost.client import ANOTHER
 
 # The managed host has its own programs, not those beside the controller's Python. There is no systemd to talk to in a
 # simulated host: systemctl does what it does for an image.
@@ -53,12 +54,24 @@ def run_playbook(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def prepared(host: Host) -> str:
+    """Lines of a shell's before it starts Python on a host with "$@".
+
+    What that compiles of a payload is kept; and where the script comes on its standard input, as modules do, what they
+    import of Ansible itself is there already.
+    """
+    library = host.library.partition(":")[0]
+    compiled = Path(library, "payloads")
+    compiled.mkdir(exist_ok=True)
+    environment = {"PYTHONPATH": f"{PAYLOADS}:{library}", "COMPILED_PAYLOADS": str(compiled)}
+    listening = host.prepared("plays", environment, "ansible.module_utils.basic")
+    export = shlex.join(f"{name}={value}" for name, value in {**environment, "PYTHONPATH": str(PAYLOADS)}.items())
+    return f"export {export}\n[ $# != 0 ] || {{ export {ANOTHER}={listening}; set -- -; }}\n"
+
+
 def connection(host: Host, python: Path) -> dict[str, str]:
     """What an inventory says of a simulated host; ``python`` is the file by which Python is started there."""
-    compiled = Path(host.library.partition(":")[0], "payloads")
-    compiled.mkdir(exist_ok=True)
-    keep = f"export PYTHONPATH={shlex.quote(str(PAYLOADS))} COMPILED_PAYLOADS={shlex.quote(str(compiled))}\nexec "
-    python.write_text(python_wrapper(host.folder, host.python).replace("exec ", keep, 1))
+    python.write_text(python_wrapper(host.folder, host.python).replace("exec ", f"{prepared(host)}exec ", 1))
     python.chmod(0o755)
     return {"ansible_connection": "local", "ansible_python_interpreter": str(python)}
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs modules on simulated hosts: `python prepared.py`, with a socket as its standard input.
+"""Stands in for Python on simulated hosts: `python prepared.py IMPORTED...`, with a socket as its standard input.
 
-What a module imports takes longer than its work; here it is imported once. A request is a packet: the host's folder,
-the process id of its first process, and the name of a socket in the folder; the answer is a process id. That process
-is the host's own, ends with it, and listens on the socket: it is asked as the host's first process is
-(simhost/client.py). Each module is a process of its own.
+What a module imports takes longer than its work; here it is imported once: packages whole, and single modules. A
+request is a packet: the host's folder, the process id of its first process, and the name of a socket in the folder;
+the answer is a process id. That process is the host's own, ends with it, and listens on the socket: it is asked as the
+host's first process is (simhost/client.py), to run Python with a script, or with `-`. Each run is a process of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import socket
 import sys
 from pathlib import Path
 
-LIBRARY = "ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev"
 LENGTH_BYTES = 4
 STREAMS = 3
 REQUEST_BYTES = 65536
@@ -61,8 +60,8 @@ def collect(*_: object) -> None:
             pass
 
 
-def become(texts: list[str], streams: list[int]) -> str:
-    """Take over what a request asks for; the script to run."""
+def become(texts: list[str], streams: list[int]) -> None:
+    """Take over what a request asks for, with the arguments of Python's."""
     directory, umask, count = texts[0], int(texts[1]), int(texts[2])
     os.setsid()
     os.chdir(directory)
@@ -72,13 +71,11 @@ def become(texts: list[str], streams: list[int]) -> str:
         os.close(stream)
     os.environ.clear()
     os.environ.update(text.split("=", 1) for text in texts[3 + count :])
-    sys.argv = texts[3 : 3 + count]
-    sys.path[0] = os.path.dirname(sys.argv[0])
-    return sys.argv[0]
+    sys.argv = texts[4 : 3 + count]
 
 
-def wait_for_request(folder: str, name: str, ready: int) -> str:
-    """The script to run; it returns once for each request, in a process of its own. `ready` is closed before."""
+def wait_for_request(folder: str, name: str, ready: int) -> None:
+    """Wait to be asked: it returns once for each request, in a process of its own. `ready` is closed before."""
     signal.signal(signal.SIGCHLD, collect)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     place = os.open(folder, os.O_PATH)
@@ -102,7 +99,8 @@ def wait_for_request(folder: str, name: str, ready: int) -> str:
         child = os.fork()
         if child == 0:
             connection.close()
-            return become(texts, streams)
+            become(texts, streams)
+            return
         attend(connection, child)
         os._exit(0)
 
@@ -119,8 +117,8 @@ def enter(first: int) -> None:
     os.close(process)
 
 
-def wait_for_host(requests: socket.socket) -> str:
-    """The script to run, in each process that is to run one; SystemExit when nobody can ask any more."""
+def wait_for_host(requests: socket.socket) -> None:
+    """Wait as `wait_for_request` does, for all hosts; SystemExit when nobody can ask any more."""
     signal.signal(signal.SIGCHLD, collect)
     while request := requests.recv(REQUEST_BYTES):
         folder, first, name = json.loads(request)
@@ -140,21 +138,34 @@ def wait_for_host(requests: socket.socket) -> str:
             os._exit(0)
         os.close(ready)
         requests.close()
-        return wait_for_request(folder, name, written)
+        wait_for_request(folder, name, written)
+        return
     sys.exit()
 
 
-def prepare() -> None:
-    """Import what Ansible imports for any module, and the collection's library."""
-    importlib.import_module("ansible.module_utils.basic")
-    # Folders of a collection have no __init__.py, and pkgutil passes over such.
-    for folder in importlib.import_module(LIBRARY).__path__:
-        for file in Path(folder).rglob("*.py"):
-            importlib.import_module(".".join((LIBRARY, *file.relative_to(folder).with_suffix("").parts)))
+def prepare(names: list[str]) -> None:
+    """Import what is named, and all that is in it."""
+    for name in names:
+        module = importlib.import_module(name)
+        # Folders of a collection have no __init__.py, and pkgutil passes over such.
+        for folder in getattr(module, "__path__", []):
+            for file in Path(folder).rglob("*.py"):
+                importlib.import_module(".".join((name, *file.relative_to(folder).with_suffix("").parts)))
     gc.collect()
     gc.freeze()
 
 
+def run() -> None:
+    """Run what Python would with these arguments."""
+    (script,) = sys.argv
+    if script == "-":
+        exec(compile(sys.stdin.read(), "<stdin>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.path[0] = os.path.dirname(script)
+        runpy.run_path(script, run_name="__main__")
+
+
 if __name__ == "__main__":
-    prepare()
-    runpy.run_path(wait_for_host(socket.socket(fileno=os.dup(0))), run_name="__main__")
+    prepare(sys.argv[1:])
+    wait_for_host(socket.socket(fileno=os.dup(0)))
+    run()

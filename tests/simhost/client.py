@@ -16,6 +16,8 @@ from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
 
 COMMANDS = "commands"
 """The first process's socket in the folder of the host's state."""
+ANOTHER = "SIMHOST_SOCKET"
+"""The variable with the name of another socket there, which is asked first."""
 NO_HOST = 125
 LENGTH_BYTES = 4
 
@@ -61,8 +63,13 @@ def main(folder: str, arguments: list[str]) -> int:
     """Run `arguments` in the host whose state is in `folder`; the exit status, 125 if there is no host."""
     umask = os.umask(0)
     os.umask(umask)
+    another = os.environ.pop(ANOTHER, COMMANDS)
+    request = encode(os.getcwd(), umask, arguments, dict(os.environ))
     try:
-        connection = ask(folder, COMMANDS, encode(os.getcwd(), umask, arguments, dict(os.environ)), (0, 1, 2))
+        try:
+            connection = ask(folder, another, request, (0, 1, 2))
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection = ask(folder, COMMANDS, request, (0, 1, 2))
     except OSError as error:
         sys.stderr.write(f"simhost: no simulated host in {folder}: start one with --up ({error})\n")
         return NO_HOST
