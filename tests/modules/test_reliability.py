@@ -74,8 +74,8 @@ def killed_again_and_again(host: Host, seed: int) -> tuple[int, int]:
     chance = random.Random(seed)
     check(host, SMALL, "the first run")
     # Python's start and the look at the host, and beyond that the work.
-    idle = timed(lambda: host.module("mdev_pool", **WISH, count=SMALL))
-    length = timed(lambda: host.module("mdev_pool", **WISH, count=LARGE))
+    idle = timed(lambda: killed_run(host, SMALL, 60))
+    length = timed(lambda: killed_run(host, LARGE, 60))
     killed = half = 0
     now, other = LARGE, SMALL
     for number in range(KILLS // len(SEEDS)):
