@@ -54,4 +54,4 @@ kernelhost-down: ## Stop the virtual machines
 
 clean: ## Remove what the commands above made in this folder
 	@if [ -e .venv ]; then $(MAKE) --no-print-directory kernelhost-down; fi
-	rm -rf .build .venv .venv-2.16 .venv-2.18 .venv-rulebook .venv-3.9
+	rm -rf .build .venv .venv-2.16 .venv-2.18 .venv-rulebook .venv-importer .venv-3.9

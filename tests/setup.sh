@@ -72,9 +72,10 @@ if [ -n "$demo" ]; then
 fi
 make_venv .venv "$python" requirements-dev.txt
 
-# Older ansible-cores on what they run on, the oldest Python of a managed host, ansible-rulebook; the test run says what
-# is missing.
+# Older ansible-cores on what they run on, the oldest Python of a managed host, ansible-rulebook, galaxy-importer; the
+# test run says what is missing.
 if python=$(find_python 3.12 3.11 3.10); then make_venv .venv-2.16 "$python" tests/modules/requirements-2.16.txt; fi
 if python=$(find_python 3.13 3.12 3.11); then make_venv .venv-2.18 "$python" tests/modules/requirements-2.18.txt; fi
 if python=$(find_python 3.12 3.11 3.13); then make_venv .venv-rulebook "$python" tests/modules/requirements-rulebook.txt; fi
+if python=$(find_python 3.13 3.12 3.14); then make_venv .venv-importer "$python" tests/modules/requirements-importer.txt; fi
 if python=$(find_python 3.9); then make_venv .venv-3.9 "$python" tests/unit/requirements-3.9.txt; fi

@@ -22,8 +22,13 @@ PYTHON = ("-e", "ansible_python_interpreter=/usr/bin/python3")
 AD_HOC = ("adhoc", "localhost", *PYTHON, "-m", "hostdev.nodedev.mdev_types_facts")
 
 # The top of what is built, and its playbooks; all else is for those who work on the collection.
-BUILT = {"CHANGELOG.rst", "CONTRIBUTING.md", "FILES.json", "LICENSES", "MANIFEST.json", "README.md", "REUSE.toml"}
+BUILT = {"CHANGELOG.rst", "CODE_OF_CONDUCT.md", "FILES.json", "LICENSE", "MAINTAINERS", "MANIFEST.json", "README.md"}
+BUILT |= {"SECURITY.md", "bindep.txt", "requirements.txt"}
 BUILT |= {"docs", "extensions", "meta", "playbooks", "plugins", "roles"}
+# Of the pages, what antsibull-docs takes from an installed collection.
+DOCS = {"docs/docsite"}
+# Bytes of what is built.
+LARGEST = 450_000
 PLAYBOOKS = {
     *(f"playbooks/{name}.yml" for name in ("adopt", "assert", "drain", "export", "provision", "report")),
     *(f"playbooks/provision_{name}.yml" for name in ("fc_hosts", "gpu_host", "s390_hosts", "vgpu_pools")),
@@ -37,6 +42,12 @@ PLAYBOOKS = {
 }
 # For ansible-rulebook alone: molecule's scenarios are of the repository.
 EXTENSIONS = {"extensions/eda"}
+REQUIREMENTS = re.compile(r"^```yaml\n(collections:\n.*?)```$", re.DOTALL | re.MULTILINE)
+# The headings of a certified collection, in their order.
+HEADINGS = [
+    *("Description", "Requirements", "Installation", "Use Cases", "Testing", "Contributing", "Support"),
+    *("Release Notes and Roadmap", "Related Information", "License Information"),
+]
 
 
 def ansible(folder: Path, *arguments: str, **environment: str) -> str:
@@ -102,12 +113,22 @@ def test_nothing_is_built_that_a_user_does_not_need(archive: Path) -> None:
     assert {name.split("/")[0] for name in names} == BUILT
     assert {name for name in names if name.startswith("playbooks/")} == PLAYBOOKS
     assert {"/".join(name.split("/")[:2]) for name in names if name.startswith("extensions/")} == EXTENSIONS
+    assert {"/".join(name.split("/")[:2]) for name in names if name.startswith("docs/")} == DOCS
+    assert archive.stat().st_size < LARGEST
+
+
+def test_the_readme_has_the_headings_of_a_certified_collection(checkout: Path) -> None:
+    assert re.findall(r"^## (.*)$", (checkout / "README.md").read_text(), re.MULTILINE) == HEADINGS
+
+
+def test_the_licence_at_the_root_is_that_of_reuse(checkout: Path) -> None:
+    assert (checkout / "LICENSE").read_text() == (checkout / "LICENSES" / "GPL-3.0-or-later.txt").read_text()
 
 
 def test_the_readme_installs_it(checkout: Path, tmp_path: Path) -> None:
     """By the commands as they are printed, for a user who has nothing yet; Ansible then finds it from anywhere."""
-    section = (checkout / "README.md").read_text().partition("\n## Installing\n")[2].partition("\n## ")[0]
-    commands = re.findall(r"^    (\S.*)$", section, re.MULTILINE)
+    section = (checkout / "README.md").read_text().partition("\n## Installation\n")[2].partition("\n## ")[0]
+    commands = re.findall(r"^    (ansible-galaxy .*)$", section, re.MULTILINE)
     assert commands
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     home.mkdir()
@@ -116,6 +137,15 @@ def test_the_readme_installs_it(checkout: Path, tmp_path: Path) -> None:
     for command in [*commands, *commands]:
         shell(command, checkout, home)
     assert str(home / ".ansible" / "collections") in shell("ansible-doc hostdev.nodedev.mdev", elsewhere, home)
+
+
+def test_the_readme_installs_what_is_built(checkout: Path, archive: Path, tmp_path: Path) -> None:
+    """By the requirements as they are printed, beside the file that they name."""
+    (required,) = REQUIREMENTS.findall((checkout / "README.md").read_text())
+    (tmp_path / "requirements.yml").write_text(required)
+    (tmp_path / archive.name).symlink_to(archive)
+    shell("ansible-galaxy collection install --offline -p here -r requirements.yml", tmp_path, tmp_path)
+    assert (tmp_path / "here/ansible_collections/hostdev/nodedev/MANIFEST.json").exists()
 
 
 def shell(command: str, folder: Path, home: Path) -> str:

@@ -16,7 +16,7 @@ from simhost.scenario import FOLDER
 from test_restore import COMMAND, HOOK, restore
 from vhbas import vports
 
-FIRST = re.compile(r"\n## A first playbook\n.*?\n```yaml\n(.*?)```\n", re.DOTALL)
+FIRST = re.compile(r"\n### A first playbook\n.*?\n```yaml\n(.*?)```\n", re.DOTALL)
 VGPUS = [
     {"uuid": UUID, "type": "GRID T4-4Q", "parent": "pci_0000_3d_00_0"},
     {"uuid": OTHER, "type": "GRID T4-8Q", "parent": OTHER_CARD},
