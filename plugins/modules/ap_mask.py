@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: ap_mask
 short_description: Which crypto queues of a mainframe are for guests, now and after every boot
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Ensures that queues of crypto adapters are left to C(vfio_ap), from which guests get them by mediated devices on
     the matrix (M(hostdev.nodedev.mdev)), or that the host has them again. C(vfio_ap) is loaded.

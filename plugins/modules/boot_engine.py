@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: boot_engine
 short_description: The library that restores devices at boot
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Installs this collection's library, without Ansible, below C(/usr/lib/nodedev), where C(nodedev-restore) finds it.
   - Each release is written whole beside the one before, and one rename of a link switches to it. A run that is killed

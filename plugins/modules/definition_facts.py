@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: definition_facts
 short_description: What is defined on a host, and whether it is so
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Tells which devices and pools are defined to be there after a boot, which of them run now, where what runs is unlike
     its definition, whose parent is missing, and which files cannot be understood.

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: driver
 short_description: Which driver a device is bound to, now and after every boot
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Ensures that a PCI function, or a subchannel of a mainframe, is bound to a driver, as C(virsh nodedev-detach)
     binds it to a VFIO driver for a guest, or that the kernel's own choice has it again, as C(virsh nodedev-reattach)

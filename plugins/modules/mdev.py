@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mdev
 short_description: One mediated device, running now and after every boot
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Ensures that a mediated device exists, is only defined, or is gone.
   - Its definition is kept in C(/etc/mdevctl.d) in the form of mdevctl, so that mdevctl and libvirt know the device too,

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mdev_pool
 short_description: A named, counted set of mediated devices, running now and after every boot
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Ensures that so many mediated devices of one type exist over a choice of parents, are only defined, or are gone.
   - The UUIDs are of version 5 and follow from the host's machine-id, the pool's name and an index, so that a second

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: mdev_types_facts
 short_description: The parents of mediated devices, their types and what is free
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Tells which devices of a host can carry mediated devices, of which types, how many instances of each are free,
     and which instances run.

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: nodedev
 short_description: A device described by libvirt's XML, running now and after every boot
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Ensures that a device that libvirt's XML describes, or that has a name of libvirt's, exists, is only defined,
     or is gone.

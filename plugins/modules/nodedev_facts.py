@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: nodedev_facts
 short_description: The devices of a host as libvirt knows them, without libvirt
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Tells of every node device that libvirt's driver would list, under the same name, with the same parent and the same
     details, and what libvirt leaves out.

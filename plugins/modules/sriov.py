@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: sriov
 short_description: The virtual functions of a physical one, there now and after every boot
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Ensures how many virtual functions a PCI function with SR-IOV has, which driver has them, and what the driver of a
     network card is told of them.

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vhba
 short_description: One virtual Fibre Channel HBA, there now and after every boot
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Ensures that a virtual HBA (vHBA, a vport of NPIV) exists, is only defined, or is gone.
   - Its definition is kept in C(/etc/nodedev.d/vhba), with the HBA by its WWPN, since the numbers of SCSI hosts change

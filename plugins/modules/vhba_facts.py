@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vhba_facts
 short_description: The Fibre Channel HBAs of a host and the vHBAs on them
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Tells which HBAs a host has, how many virtual ones each can take more, what is against making one, which vHBAs there
     are, in which state, and which remote ports and LUNs each of them sees.

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vhba_pool
 short_description: A named, counted set of virtual Fibre Channel HBAs, there now and after every boot
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Ensures that so many virtual HBAs (vHBAs, vports of NPIV) exist over a choice of HBAs, are only defined, or are
     gone.

@@ -5,7 +5,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: text_file
 short_description: One text file, there now and after every boot
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Ensures that a file with one line of text exists below C(/run/text_files), is only defined, or is gone.
   - Its definition is kept in C(/etc/nodedev.d/text_file). The role P(hostdev.nodedev.persistence#role) restores it.
