@@ -12,7 +12,7 @@ from functools import cache
 from house import DOORS, FLOORS, KINDS, ROOT, edges, floor
 
 PICTURE = ROOT / "docs" / "house.svg"
-WIDTH, ROW, BOX_WIDTH, BOX_HEIGHT, GAP, MARGIN, TIP = 1000, 88, 172, 48, 20, 10, 9
+LEAST_WIDTH, ROW, BOX_WIDTH, BOX_HEIGHT, GAP, MARGIN, TIP = 1000, 88, 172, 48, 20, 10, 9
 # How often the rows are gone through, each time with the places of those above or below as they are by then.
 SWEEPS = 24
 
@@ -95,29 +95,39 @@ def rows(arrows: Arrows, lines: Chains) -> list[list[str]]:
     return found
 
 
-def places(floors: Sequence[list[str]], lines: Chains) -> dict[str, float]:
+def width_for(floors: Sequence[list[str]]) -> int:
+    """How wide a picture is in which each floor has room."""
+    return max(LEAST_WIDTH, *(sum(room(name) for name in row) + 2 * MARGIN for row in floors))
+
+
+def room(name: str) -> int:
+    """What a box or a point takes of its floor, with the gap beside it."""
+    return GAP if " " in name else BOX_WIDTH + GAP
+
+
+def places(floors: Sequence[list[str]], lines: Chains, width: int) -> dict[str, float]:
     """The middle of each box and the place of each point, so that arrows are short; sorts the floors."""
     near: dict[str, list[str]] = {}
     for line in lines:
         for upper, lower in zip(line, line[1:]):
             near.setdefault(upper, []).append(lower)
             near.setdefault(lower, []).append(upper)
-    x = {name: WIDTH / 2 for row in floors for name in row}
+    x = {name: width / 2 for row in floors for name in row}
     for row in floors:
-        x.update(spread(row, x))
+        x.update(spread(row, x, width))
     for sweep in range(SWEEPS):
         for row in floors if sweep % 2 else reversed(floors):
             wished = {name: sum(x[each] for each in near[name]) / len(near[name]) for name in row}
             # The order of a row settles first, and its distances then.
             if sweep < SWEEPS / 2:
                 row.sort(key=lambda name: round(wished[name], 6))
-            x.update(spread(row, wished))
+            x.update(spread(row, wished, width))
     return x
 
 
-def spread(row: Sequence[str], wished: Mapping[str, float]) -> dict[str, float]:
+def spread(row: Sequence[str], wished: Mapping[str, float], width: int) -> dict[str, float]:
     """The places of a row in its order that are as near to those wished for as the widths allow (least squares)."""
-    halves = [(0 if " " in name else BOX_WIDTH) / 2 + GAP / 2 for name in row]
+    halves = [room(name) / 2 for name in row]
     offsets = [sum(halves[:number]) + sum(halves[1 : number + 1]) for number in range(len(row))]
     # What would overlap is moved as one block.
     blocks: list[list[float]] = []
@@ -127,7 +137,7 @@ def spread(row: Sequence[str], wished: Mapping[str, float]) -> dict[str, float]:
             last = blocks.pop()
             blocks[-1] += last
     starts = [mean(block) for block in blocks for _each in block]
-    least, most = MARGIN + halves[0], WIDTH - MARGIN - halves[-1] - offsets[-1]
+    least, most = MARGIN + halves[0], width - MARGIN - halves[-1] - offsets[-1]
     return {name: min(max(start, least), most) + offset for name, start, offset in zip(row, starts, offsets)}
 
 
@@ -177,13 +187,14 @@ def picture() -> str:
     arrows = drawn(edges())
     lines = chains(arrows)
     floors = rows(arrows, lines)
-    x = places(floors, lines)
+    width = width_for(floors)
+    x = places(floors, lines, width)
     bands = [
-        f'<rect class="floor" x="8" y="{top(row) - 12}" width="{WIDTH - 16}" height="{BOX_HEIGHT + 24}" rx="8" />\n'
+        f'<rect class="floor" x="8" y="{top(row) - 12}" width="{width - 16}" height="{BOX_HEIGHT + 24}" rx="8" />\n'
         for row in range(len(floors))
     ]
     boxes = [box(name, x[name]) for row in reversed(floors) for name in row if " " not in name]
-    head = HEAD.format(width=WIDTH, height=len(floors) * ROW)
+    head = HEAD.format(width=width, height=len(floors) * ROW)
     return "".join([head, *bands, *(arrow(line, x) for line in lines), *boxes, "</svg>\n"])
 
 

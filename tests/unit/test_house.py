@@ -78,6 +78,16 @@ def test_the_picture_is_current() -> None:
     assert PICTURE.read_text() == picture()
 
 
+def test_the_picture_shows_each_box_whole() -> None:
+    text = PICTURE.read_text()
+    (width,) = re.findall(r'viewBox="0 0 (\d+) ', text)
+    boxes = [
+        (int(left), int(size)) for left, size in re.findall(r'class="box" x="(-?\d+)" y="\d+" width="(\d+)"', text)
+    ]
+    assert boxes
+    assert [left for left, size in boxes if left < 0 or left + size > int(width)] == []
+
+
 def test_the_boot_engine_has_all_that_it_imports() -> None:
     wanted, found = ["boot.restore", "boot.guests", "boot.lending"], set()
     while wanted:
