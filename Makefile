@@ -3,10 +3,12 @@
 
 LISTS := tests/packages.txt tests/simhost/packages.txt tests/modules/packages.txt tests/kernelhost/packages.txt tests/bench/packages.txt
 RUN := .venv/bin/python tests/run.py
+# The ansible-core of test-core, any that is supported.
+CORE := 2.17
 RELEASES := bookworm trixie s390x
 KERNELHOST := PYTHONPATH=tests .venv/bin/python -m kernelhost
 
-.PHONY: help setup demo test lint test-unit test-sim test-kernel test-s390x bench kernelhost-up kernelhost-down clean
+.PHONY: help setup demo test lint test-unit test-sim test-core test-kernel test-s390x conformance bench kernelhost-up kernelhost-down clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -32,6 +34,10 @@ test-unit: setup ## Run the unit tests on the oldest and the newest Python
 test-sim: setup ## Run the behaviour tests on the simulated host, molecule included
 	@$(RUN) sim
 
+test-core: setup ## Run playbooks and examples on the ansible-core that CORE names, as in make test-core CORE=2.17
+	@tests/setup.sh --core $(CORE)
+	@CORE=$(CORE) $(RUN) core
+
 test-kernel: setup ## Run the behaviour tests on the virtual machine with a real kernel
 	@$(RUN) kernel
 
@@ -54,4 +60,4 @@ kernelhost-down: ## Stop the virtual machines
 
 clean: ## Remove what the commands above made in this folder
 	@if [ -e .venv ]; then $(MAKE) --no-print-directory kernelhost-down; fi
-	rm -rf .build .venv .venv-2.16 .venv-2.18 .venv-rulebook .venv-importer .venv-3.9
+	rm -rf .build .venv .venv-2.* .venv-rulebook .venv-importer .venv-3.9

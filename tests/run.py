@@ -177,6 +177,12 @@ def sim() -> Iterator[Check]:
     yield command("molecule default", "molecule", "test")
 
 
+def core() -> Iterator[Check]:
+    """The plays and the examples with the ansible-core that CORE names, for which tests/setup.sh made a .venv."""
+    version = os.environ.get("CORE", OLDEST_ANSIBLE)
+    yield spread(f"plays, ansible {version}", *PLAYBOOKS, EXAMPLES, python=programs_of(version) / "python")
+
+
 def conformance() -> Iterator[Check]:
     # File by file, since the tests of one share what they ask.
     yield spread("conformance", "--dist=loadfile", "tests/conformance", f"--ignore={KERNEL_CONFORMANCE}")
@@ -199,6 +205,7 @@ LANES: dict[str, Callable[[], Iterator[Check]]] = {
     "lint": lint,
     "unit": unit,
     "sim": sim,
+    "core": core,
     "conformance": conformance,
     "kernel": kernel,
     "s390x": s390x,

@@ -3,6 +3,7 @@
 # Installs what development and the tests need: Debian packages through apt, Python packages in .venv.
 # Usage: tests/setup.sh [--demo] PACKAGES.txt...   (lists of Debian packages; what is there already is left as it is)
 # With --demo only what make demo runs by is put into .venv, unless it has that already.
+# Usage: tests/setup.sh --core VERSION   (the newest ansible-core of a version, as 2.17, in .venv-VERSION)
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,12 +13,17 @@ die() {
 }
 
 demo=
-if [ "$1" = --demo ]; then
+core=
+if [ "$1" = --core ]; then
+    core=$2
+    shift 2
+fi
+if [ "${1-}" = --demo ]; then
     demo=yes
     shift
 fi
 
-packages=$(cat "$@" | sed 's/#.*//' | tr -s ' \t\n' ' ')
+packages=$(cat "$@" </dev/null | sed 's/#.*//' | tr -s ' \t\n' ' ')
 missing=
 for package in $packages; do
     dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q '^install ok' || missing="$missing $package"
@@ -60,6 +66,20 @@ make_venv() {
         echo "$stamp" >"$1/stamp"
     fi
 }
+
+if [ -n "$core" ]; then
+    case $core in
+    2.16 | 2.18) exit ;; # pinned, and there already
+    2.[0-9]*) ;;
+    *) die "$core is not a version of ansible-core, as 2.17" ;;
+    esac
+    # The one Python that all of them run on.
+    python=$(find_python 3.12) || die "Python 3.12 is needed, with its venv module"
+    mkdir -p .build
+    sed "s/^ansible-core==.*/ansible-core~=$core.0/" tests/modules/requirements-2.16.txt >".build/requirements-$core.txt"
+    make_venv ".venv-$core" "$python" ".build/requirements-$core.txt"
+    exit
+fi
 
 # The newest ansible-core runs on the first three, an older one on the last.
 python=$(find_python 3.13 3.12 3.14 3.11) || die "Python 3.11 or newer is needed, with its venv module"
