@@ -8,7 +8,7 @@ CORE := 2.17
 RELEASES := bookworm trixie s390x
 KERNELHOST := PYTHONPATH=tests .venv/bin/python -m kernelhost
 
-.PHONY: help setup demo test lint test-unit test-sim test-core test-kernel test-s390x conformance bench kernelhost-up kernelhost-down clean
+.PHONY: help setup demo test lint test-unit test-sim test-core test-kernel test-s390x conformance docs bench kernelhost-up kernelhost-down clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -43,6 +43,9 @@ test-kernel: setup ## Run the behaviour tests on the virtual machine with a real
 
 test-s390x: setup ## Run the behaviour tests on the virtual machine with a mainframe's channels
 	@$(RUN) s390x
+
+docs: setup ## Build the documentation site in .build/docs/html, of modules, roles and pages
+	@.venv/bin/python tests/docs/build.py
 
 bench: setup ## Measure the inventory, pools and idle tasks, and write docs/performance.md
 	@PYTHONPATH=tests .venv/bin/python tests/bench/inventory.py

@@ -148,13 +148,15 @@ def lint() -> Iterator[Check]:
     yield command("ruff format", "ruff", "format", "--check", "--quiet", ".")
     yield command("mypy plugins", "mypy", "-p", "ansible_collections.hostdev.nodedev.plugins")
     yield command("mypy test hosts", "mypy", "-p", "simhost", "-p", "kernelhost", "-p", "conformance")
-    tools = ("run.py", "reaper.py", "demo.py", "house_picture.py")
+    tools = ("run.py", "reaper.py", "demo.py", "house_picture.py", "docs/build.py")
     yield command("mypy tools", "mypy", "tests/bench", *(f"tests/{tool}" for tool in tools))
     yield command("reuse", "reuse", "lint")
     yield command("ansible-lint", "ansible-lint", "--offline", "--profile", "production", "--strict")
     yield command("antsibull-changelog", "antsibull-changelog", "lint")
     docs = ("lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", str(COLLECTION))
     yield Check("antsibull-docs", ("antsibull-docs", *docs), prepare=copy_collection)
+    # It costs less than 20 seconds of a processor.
+    yield command("documentation site", str(BIN / "python"), "tests/docs/build.py")
     yield sanity("ansible-test sanity", BIN)
     for version in OLDER_ANSIBLE:
         tests = (f"--test={test}" for test in SANITY)
