@@ -113,7 +113,7 @@ def test_the_pools_are_there(provisioned: dict[str, list[str]]) -> None:
 def test_the_examples_change_nothing_where_all_is_installed(playbooks: Playbooks) -> None:
     text = (ROOT / "plugins" / "modules" / "boot_engine.py").read_text()
     examples = yaml.safe_load(text.partition('EXAMPLES = r"""')[2].partition('"""')[0])
-    assert len(examples) == 2
+    assert len(examples) == 3
     assert "changed=0" in playbooks.tasks(examples)
 
 

@@ -154,14 +154,16 @@ FAULTS = [
 # Does each damage to the release that runs; tells what the installer says of it in check mode, else, and afterwards.
 MEND = """
 import json, os, subprocess, sys
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import install
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import engine, prefix
+
+FOLDER, WISH = prefix.library("/usr"), {"state": "present", "prefix": None}
 
 told = []
 for damage in json.load(sys.stdin):
-    root = os.path.dirname(os.path.realpath(install.FOLDER + "/nodedev"))
+    root = os.path.dirname(os.path.realpath(FOLDER + "/nodedev"))
     subprocess.run(["sh", "-c", damage], cwd=root, check=True)
-    results = [install.ensure(check_mode) for check_mode in (True, False, False)]
-    found = subprocess.run(["find", install.FOLDER, "-printf", "%p %u:%g %m %y\\n"], capture_output=True, text=True)
+    results = [engine.ensure(WISH, check_mode) for check_mode in (True, False, False)]
+    found = subprocess.run(["find", FOLDER, "-printf", "%p %u:%g %m %y\\n"], capture_output=True, text=True)
     told.append({"root": root, "results": results, "entries": sorted(found.stdout.splitlines())})
 print(json.dumps(told))
 """
@@ -257,10 +259,11 @@ def test_what_cannot_be_removed_does_not_bring_the_old_one_back(engine: Host) ->
 # A run of the installer that is killed at one step of it, in a child of a process that then looks at what is there.
 KILLS = r"""
 import json, os, random, signal, sys, time
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import install
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import install, prefix
 
+FOLDER = prefix.library("/usr")
 WATCHED = {"open", "os.mkdir", "os.rename", "os.symlink", "os.remove", "os.rmdir", "os.chown", "os.chmod"}
-LINK = install.FOLDER + "/nodedev"
+LINK = FOLDER + "/nodedev"
 
 def run(wanted, step=0, seconds=0.0):
     "Install these files, killed at a step or after so long; whether it came to its end."
@@ -271,7 +274,7 @@ def run(wanted, step=0, seconds=0.0):
             if event in WATCHED and next(steps) == step:
                 os.kill(os.getpid(), signal.SIGKILL)
         sys.addaudithook(watch)
-        install.install(wanted, False)
+        install.install(wanted, "/usr", False)
         os._exit(0)
     if seconds:
         time.sleep(seconds)
@@ -296,14 +299,14 @@ def settled(wanted):
     assert run(wanted)
     assert there() == wanted
     release = os.path.basename(os.path.dirname(os.path.realpath(LINK)))
-    assert sorted(os.listdir(install.FOLDER)) == ["nodedev", release], os.listdir(install.FOLDER)
+    assert sorted(os.listdir(FOLDER)) == ["nodedev", release], os.listdir(FOLDER)
 
 def lay(files):
     "An earlier layout."
-    os.system("rm -rf " + install.FOLDER)
+    os.system("rm -rf " + FOLDER)
     for path, text in files.items():
-        os.makedirs(os.path.dirname(os.path.join(install.FOLDER, path)), exist_ok=True)
-        with open(os.path.join(install.FOLDER, path), "w") as file:
+        os.makedirs(os.path.dirname(os.path.join(FOLDER, path)), exist_ok=True)
+        with open(os.path.join(FOLDER, path), "w") as file:
             file.write(text)
 
 def small(mark):

@@ -41,7 +41,7 @@ class Host:
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host(tmp_path)
     monkeypatch.setattr(restorers, "RULE_FOLDERS", tuple(str(folder) for folder in host.folders))
-    monkeypatch.setattr(restorers, "ENGINE", str(tmp_path / "engine"))
+    monkeypatch.setattr(restorers, "UNIT", str(tmp_path / "engine.service"))
     monkeypatch.setattr(restorers, "HOOK", str(tmp_path / "hooks" / "50-nodedev"))
     monkeypatch.setattr(restorers, "ENABLED", str(tmp_path / "wants" / "engine.service"))
     return host
@@ -119,7 +119,10 @@ def test_a_rule_that_is_no_text(host: Host) -> None:
 @pytest.mark.parametrize(("installed", "enabled"), [(True, True), (True, False), (False, True), (False, False)])
 def test_the_engine_runs_where_it_is_installed_and_enabled(host: Host, installed: bool, enabled: bool) -> None:
     if installed:
-        host.install(Path(restorers.ENGINE))
+        Path(restorers.UNIT).write_text(
+            f"[Service]\nType=oneshot\nExecStart={host.root}/sbin/nodedev-restore --wait 9\n"
+        )
+        host.install(host.root / "sbin" / "nodedev-restore")
     if enabled:
         Path(restorers.ENABLED).parent.mkdir()
         # Enabling links to the unit's place on the host, which need not be there from where one looks.
@@ -127,6 +130,30 @@ def test_the_engine_runs_where_it_is_installed_and_enabled(host: Host, installed
     lacking = "the boot engine is installed, and engine.service is not enabled" if installed else NOT_INSTALLED
     assert restorers.idle_engine() == (None if installed and enabled else lacking)
     assert (restorers.warning(None) == []) == (installed and enabled)
+
+
+@pytest.mark.parametrize(
+    ("line", "prefix"),
+    [
+        ("ExecStart=/usr/sbin/nodedev-restore", "/usr"),
+        ("ExecStart=/var/lib/nodedev/sbin/nodedev-restore --wait 120", "/var/lib/nodedev"),
+        ("# ExecStart=/usr/sbin/nodedev-restore", None),
+        ("ExecStart=/usr/sbin/nodedev-restore-all", None),
+        ("ExecStart=/opt/../sbin/nodedev-restore", None),
+        ("ExecStart=/opt/a b/sbin/nodedev-restore", None),
+        ("ExecStart=-/usr/sbin/nodedev-restore", None),
+        ("ExecStart=/sbin/nodedev-restore", None),
+        ("", None),
+    ],
+)
+def test_the_prefix_is_what_the_unit_says(host: Host, line: str, prefix: str | None) -> None:
+    Path(restorers.UNIT).write_bytes(b"# \xff\n[Service]\n" + line.encode() + b"\n")
+    assert restorers.prefix() == prefix
+
+
+def test_a_command_that_no_unit_runs_is_not_the_engine(host: Host) -> None:
+    Path(restorers.UNIT).write_text(f"ExecStart={host.root}/sbin/nodedev-restore\n")
+    assert restorers.idle_engine() == NOT_INSTALLED
 
 
 def test_the_warning(host: Host) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 import stat
 import sys
@@ -26,19 +25,17 @@ from ..store import callouts, files
 from ..store.files import explained
 from ..text import shown
 from . import forward, guests, lending, metrics, restore
+from .prefix import PACKAGE, RELEASE, command_folder, library
 
 # What the role's commands import, and what that imports in its turn when it is needed.
 ENTRIES = (restore, guests, lending, forward, metrics, callouts, ccw_users, nvidia_smi, vgpu_readiness)
-FOLDER = "/usr/lib/nodedev"
-# The package that nodedev-restore imports: a link to that of a release.
-PACKAGE = "nodedev"
-# A release is named by the hash of its files; a number follows where one of that name has to be replaced.
-RELEASE = re.compile(r"release-[0-9a-f]{16}(-[0-9]+)?")
 # An entry that is on its way in or out.
 TEMPORARY = ".nodedev"
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
 ROOT = (0, 0)
 LOCK = "boot engine"
+# What installs it is not of it, nor Ansible's side.
+INSTALLERS = ("boot.install", "boot.engine", "boot.prefix", "ansible_module")
 # Seconds for another run that installs it.
 WAIT = 60.0
 # Faults that are told of one by one.
@@ -53,10 +50,11 @@ class Installed:
 
     ``release`` is the one that the link leads to, None where it leads to none; ``files`` are those of it, or of an
     earlier layout. ``wanted`` says that it is the release that is wanted; ``faults`` say in words what of it is not as
-    it was written, ``loose`` what of FOLDER itself. ``entries`` are all names in FOLDER, and ``earlier`` says that a
-    folder is in the place of the link.
+    it was written, ``loose`` what of its folder itself. ``entries`` are all names in that, ``earlier`` says that a
+    folder is in the place of the link, and ``commands`` that the folder of the commands is there.
     """
 
+    prefix: str
     release: str | None
     files: tuple[str, ...]
     wanted: bool
@@ -64,6 +62,7 @@ class Installed:
     loose: tuple[str, ...]
     entries: tuple[str, ...]
     earlier: bool
+    commands: bool
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,12 @@ class Plan:
 
 def sources() -> dict[str, str]:
     """The text of every file that the boot engine consists of, by its path in a release."""
-    # What importing these has loaded is what they need; Ansible's side and this file are not of it.
+    # What importing these has loaded is what they need.
     base = ENTRIES[0].__name__.partition(".boot.")[0]
     found = {}
     for name, module in sorted(sys.modules.items()):
         spec = getattr(module, "__spec__", None)
-        if not name.startswith(f"{base}.") or name in (__name__, f"{base}.ansible_module") or spec is None:
+        if not name.startswith(f"{base}.") or name.removeprefix(f"{base}.") in INSTALLERS or spec is None:
             continue
         # A package has no text; where Ansible gives it a file, that is empty.
         if spec.submodule_search_locations is None and spec.origin is not None:
@@ -112,27 +111,30 @@ def name_of(wanted: Sources) -> str:
     return f"release-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
-def installed(wanted: Sources) -> Installed:
-    """Look at all that is there; what a link leads to in the place of FOLDER is not."""
-    status = _status(FOLDER)
+def installed(wanted: Sources, prefix: str) -> Installed:
+    """Look at all that is below this prefix; what a link leads to in the place of the library's folder is not."""
+    folder = library(prefix)
+    status = _status(folder)
     is_there = status is not None and stat.S_ISDIR(status.st_mode)
-    release = _linked() if is_there else None
-    root = os.path.join(FOLDER, release or "")
+    release = _linked(folder) if is_there else None
+    root = os.path.join(folder, release or "")
     is_wanted = release is not None and release.startswith(name_of(wanted))
     return Installed(
+        prefix=prefix,
         release=release,
         files=tuple(sorted(path for path, each in _below(root) if not stat.S_ISDIR(each.st_mode))) if is_there else (),
         wanted=is_wanted,
         faults=tuple(_faults(root, wanted)) if is_wanted else (),
-        loose=tuple(f"{FOLDER} {fault}" for fault in _wrong(status, FOLDER_MODE)) if status else (),
-        entries=tuple(files.entries(FOLDER)) if is_there else (),
-        earlier=is_there and _is_folder(os.path.join(FOLDER, PACKAGE)),
+        loose=tuple(f"{folder} {fault}" for fault in _wrong(status, FOLDER_MODE)) if status else (),
+        entries=tuple(files.entries(folder)) if is_there else (),
+        earlier=is_there and _is_folder(os.path.join(folder, PACKAGE)),
+        commands=os.path.isdir(command_folder(prefix)),
     )
 
 
-def _linked() -> str | None:
+def _linked(folder: str) -> str | None:
     """The release that the link leads to, None where there is no such link of root's to a release."""
-    link = os.path.join(FOLDER, PACKAGE)
+    link = os.path.join(folder, PACKAGE)
     status = _status(link)
     if status is None or not stat.S_ISLNK(status.st_mode) or (status.st_uid, status.st_gid) != ROOT:
         return None
@@ -204,16 +206,19 @@ def plan(wanted: Sources, seen: Installed) -> Plan:
 
     A release is never changed: one with a fault is replaced by another that is written beside it.
     """
-    change = [_own_folder()] if seen.loose else []
+    folder = library(seen.prefix)
+    change = [] if seen.commands else [_make_folder(command_folder(seen.prefix))]
+    change += [_own_folder(folder)] if seen.loose else []
     earlier = _free(f"{TEMPORARY}-earlier", seen.entries) if seen.earlier else None
     if seen.wanted and not seen.faults:
         release = str(seen.release)
     else:
         release = _free(name_of(wanted), seen.entries)
-        change += [_write(release, wanted), _switch(release, _free(f"{TEMPORARY}-link", seen.entries), earlier)]
+        temporary = _free(f"{TEMPORARY}-link", seen.entries)
+        change += [_write(folder, release, wanted), _switch(folder, release, temporary, earlier)]
     gone = [name for name in seen.entries if name not in (release, PACKAGE)]
     gone += [earlier] if earlier is not None else []
-    return Plan(release, tuple(change), tuple(_remove(name) for name in gone))
+    return Plan(release, tuple(change), tuple(removal(os.path.join(folder, name)) for name in gone))
 
 
 def _free(name: str, taken: Collection[str]) -> str:
@@ -224,31 +229,35 @@ def _free(name: str, taken: Collection[str]) -> str:
     return free
 
 
-def _own_folder() -> Step:
+def _make_folder(folder: str) -> Step:
+    return Step(f"make {folder}", lambda: files.make_folder(folder), lambda: os.rmdir(folder))
+
+
+def _own_folder(folder: str) -> Step:
     def own() -> None:
-        with explained(FOLDER):
-            if not _is_folder(FOLDER):
-                os.unlink(FOLDER)
-            files.make_folder(FOLDER)
-            _own(FOLDER)
+        with explained(folder):
+            if not _is_folder(folder):
+                os.unlink(folder)
+            files.make_folder(folder)
+            _own(folder)
 
-    return Step(f"make {FOLDER} a folder of root's alone", own)
+    return Step(f"make {folder} a folder of root's alone", own)
 
 
-def _write(release: str, wanted: Sources) -> Step:
-    root = os.path.join(FOLDER, release)
+def _write(folder: str, release: str, wanted: Sources) -> Step:
+    root = os.path.join(folder, release)
 
     def write() -> None:
         with explained(root):
-            files.make_folder(FOLDER)
-            folders = [os.path.join(root, folder) for folder in ("", *_folders(wanted))]
-            for folder in folders:
-                os.mkdir(folder, 0o700)
+            files.make_folder(folder)
+            folders = [os.path.join(root, each) for each in ("", *_folders(wanted))]
+            for each in folders:
+                os.mkdir(each, 0o700)
             for path, text in wanted.items():
                 _write_file(os.path.join(root, path), text)
-            for folder in reversed(folders):
-                _own(folder)
-            files.sync(FOLDER)
+            for each in reversed(folders):
+                _own(each)
+            files.sync(folder)
 
     return Step(f"write {root}", write, lambda: _remove_all(root))
 
@@ -270,13 +279,13 @@ def _own(folder: str) -> None:
     files.sync(folder)
 
 
-def _switch(release: str, temporary: str, earlier: str | None) -> Step:
+def _switch(folder: str, release: str, temporary: str, earlier: str | None) -> Step:
     """Have the link lead to this release, by one rename.
 
     Where a folder is in its place, no one rename does; it is called ``earlier`` then, and a run that is killed in
     between has left no engine, which the next run mends.
     """
-    link, new = os.path.join(FOLDER, PACKAGE), os.path.join(FOLDER, temporary)
+    link, new = os.path.join(folder, PACKAGE), os.path.join(folder, temporary)
 
     def switch() -> None:
         with explained(link), contextlib.ExitStack() as undo:
@@ -284,22 +293,22 @@ def _switch(release: str, temporary: str, earlier: str | None) -> Step:
             undo.callback(os.unlink, new)
             os.chown(new, *ROOT, follow_symlinks=False)
             if earlier is not None:
-                os.rename(link, os.path.join(FOLDER, earlier))
-                undo.callback(os.rename, os.path.join(FOLDER, earlier), link)
+                os.rename(link, os.path.join(folder, earlier))
+                undo.callback(os.rename, os.path.join(folder, earlier), link)
             os.replace(new, link)
             undo.pop_all()
-            files.sync(FOLDER)
+            files.sync(folder)
 
     return Step(f"have {link} lead to {release}", switch)
 
 
-def _remove(name: str) -> Step:
-    path = os.path.join(FOLDER, name)
+def removal(path: str) -> Step:
+    """The step that removes a file, or a folder with all that is in it."""
 
     def remove() -> None:
         with explained(path):
             _remove_all(path)
-            files.sync(FOLDER)
+            files.sync(os.path.dirname(path))
 
     return Step(f"remove {shown(path)}", remove)
 
@@ -312,31 +321,26 @@ def _remove_all(path: str) -> None:
             os.unlink(path)
 
 
-def ensure(check_mode: bool) -> dict[str, Any]:
-    """Have the library there as it is here; the result in Ansible's shape."""
-    return install(sources(), check_mode)
-
-
-def install(wanted: Sources, check_mode: bool) -> dict[str, Any]:
-    """Have these files there as the only release; the result in Ansible's shape.
+def install(wanted: Sources, prefix: str, check_mode: bool) -> dict[str, Any]:
+    """Have these files below this prefix as the only release; the result in Ansible's shape.
 
     Raises NodedevError without root, and where another release is still there in the end.
     """
-    before = installed(wanted)
+    before = installed(wanted, prefix)
     planned = plan(wanted, before)
     if planned.steps and not check_mode:
         if os.geteuid() != 0:
-            raise NodedevError(f"writing to {FOLDER} needs root: run the task with 'become: true'")
+            raise NodedevError(f"writing to {library(prefix)} needs root: run the task with 'become: true'")
         with locks.held([LOCK], WAIT):
-            before = installed(wanted)
+            before = installed(wanted, prefix)
             planned = plan(wanted, before)
             apply(planned.change)
             # From here on the new release runs, and nothing leads back to the one before.
             apply(planned.clear)
-            after = installed(wanted)
+            after = installed(wanted, prefix)
         if plan(wanted, after).steps:
             faults = "; ".join(_told((*after.loose, *after.faults))) or "more is in it than the release"
-            raise NodedevError(f"{FOLDER} is not as it was installed a moment ago: {faults}")
+            raise NodedevError(f"{library(prefix)} is not as it was installed a moment ago: {faults}")
     return _result(wanted, before, planned)
 
 

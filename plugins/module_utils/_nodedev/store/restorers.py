@@ -12,7 +12,12 @@ from dataclasses import dataclass
 
 from ..text import shown
 
-ENGINE = "/usr/sbin/nodedev-restore"
+# Below the prefix that the role has found for it, as its unit says.
+COMMAND = "sbin/nodedev-restore"
+UNIT = "/etc/systemd/system/nodedev-restore.service"
+# What can stand in units and scripts as it is.
+PREFIX = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9_.+-]*)+")
+EXECUTED = re.compile(rf"^ExecStart=({PREFIX.pattern})/{COMMAND}(?:\s|$)", re.MULTILINE)
 ENABLED = "/etc/systemd/system/multi-user.target.wants/nodedev-restore.service"
 ROLE = "hostdev.nodedev.persistence"
 # udev reads the first file of a name, in this order (udev(7)).
@@ -46,9 +51,20 @@ PEERS = {
 }
 
 
+def prefix() -> str | None:
+    """The folder below which the boot engine is, as its unit says; None where there is no such unit."""
+    try:
+        with open(UNIT, encoding="utf-8", errors="replace") as file:
+            executed = EXECUTED.search(file.read())
+    except OSError:
+        return None
+    return executed[1] if executed else None
+
+
 def idle_engine() -> str | None:
     """Why the boot engine restores nothing; None where it will."""
-    if not os.path.exists(ENGINE):
+    below = prefix()
+    if below is None or not os.path.exists(f"{below}/{COMMAND}"):
         return "the boot engine is not installed"
     if not os.path.lexists(ENABLED):
         return f"the boot engine is installed, and {os.path.basename(ENABLED)} is not enabled"
