@@ -17,7 +17,7 @@ from typing import Any
 import ansible
 import clones
 import pytest
-from simhost import SimHost
+from simhost import SimHost, commands
 
 ROOT = Path(__file__).resolve().parents[2]
 CARD, OTHER_CARD = "0000:3d:00.0", "0000:af:00.0"
@@ -122,7 +122,9 @@ class Host(SimHost):
             ended = self._prepared.get(socket)
             if ended is None or select.select([ended], [], [], 0)[0]:
                 requests = _preparer(self.python, tuple(environment.items()), imported)
-                requests.send(json.dumps([str(self.folder), self.pid, socket]).encode())
+                requests.send(
+                    json.dumps([str(self.folder), self.pid, socket, commands.environment(self.folder)]).encode()
+                )
                 self._prepared[socket] = os.pidfd_open(int(requests.recv(_REQUEST_BYTES)))
                 if ended is not None:
                     os.close(ended)

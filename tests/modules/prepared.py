@@ -2,9 +2,10 @@
 """Stands in for Python on simulated hosts: `python prepared.py IMPORTED...`, with a socket as its standard input.
 
 What a module imports takes longer than its work; here it is imported once: packages whole, and single modules. A
-request is a packet: the host's folder, the process id of its first process, and the name of a socket in the folder;
-the answer is a process id. That process is the host's own, ends with it, and listens on the socket: it is asked as the
-host's first process is (simhost/client.py), to run Python with a script, or with `-`. Each run is a process of its own.
+request is a packet: the host's folder, the process id of its first process, the name of a socket in the folder, and
+what every command finds in its environment there; the answer is a process id. That process is the host's own, ends
+with it, and listens on the socket: it is asked as the host's first process is (simhost/client.py), to run Python with
+a script, or with `-`. Each run is a process of its own.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def become(texts: list[str], streams: list[int]) -> None:
     sys.argv = texts[4 : 3 + count]
 
 
-def wait_for_request(folder: str, name: str, ready: int) -> None:
+def wait_for_request(folder: str, name: str, own: dict[str, str], ready: int) -> None:
     """Wait to be asked: it returns once for each request, in a process of its own. `ready` is closed before."""
     signal.signal(signal.SIGCHLD, collect)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -100,6 +101,7 @@ def wait_for_request(folder: str, name: str, ready: int) -> None:
         if child == 0:
             connection.close()
             become(texts, streams)
+            os.environ.update(own)
             return
         attend(connection, child)
         os._exit(0)
@@ -121,7 +123,7 @@ def wait_for_host(requests: socket.socket) -> None:
     """Wait as `wait_for_request` does, for all hosts; SystemExit when nobody can ask any more."""
     signal.signal(signal.SIGCHLD, collect)
     while request := requests.recv(REQUEST_BYTES):
-        folder, first, name = json.loads(request)
+        folder, first, name, own = json.loads(request)
         if os.fork() != 0:
             continue
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -138,7 +140,7 @@ def wait_for_host(requests: socket.socket) -> None:
             os._exit(0)
         os.close(ready)
         requests.close()
-        wait_for_request(folder, name, written)
+        wait_for_request(folder, name, own, written)
         return
     sys.exit()
 

@@ -23,6 +23,11 @@ _STREAMS = 3
 _REQUEST_SECONDS = 5.0
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """What every command on a host finds in its environment."""
+    return {VERIFY: "0", OFFLINE: "1", FOLDER: str(folder)}
+
+
 class Commands:
     """Requests to run commands, and the connections on which their exit status goes back."""
 
@@ -106,15 +111,14 @@ class Commands:
         texts = [os.fsdecode(text) for text in request.split(b"\0")[:-1]]
         directory, umask, count = texts[0], int(texts[1]), int(texts[2])
         arguments = texts[3 : 3 + count]
-        environment = dict(text.split("=", 1) for text in texts[3 + count :])
-        environment.update({VERIFY: "0", OFFLINE: "1", FOLDER: str(self._folder)})
+        given = dict(text.split("=", 1) for text in texts[3 + count :])
         process = subprocess.Popen(
             arguments,
             stdin=streams[0],
             stdout=streams[1],
             stderr=streams[2],
             cwd=directory,
-            env=environment,
+            env={**given, **environment(self._folder)},
             umask=umask,
             start_new_session=True,
         )
