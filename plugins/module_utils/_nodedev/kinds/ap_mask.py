@@ -593,11 +593,15 @@ def facts(definition: Given) -> dict[str, Any]:
     bus = ap.look(Oddities())
     mine = [] if bus is None else [each for number, each in sorted(bus.queues.items()) if definition.has(number)]
     unlike = [each for each in mine if bus is not None and bus.is_hosts(each.number)]
+    # Of what is not there a mask speaks all the same, and an override does not.
+    masked = definition.by != MASKS or (
+        bus is not None and not definition.adapters & bus.adapters and not definition.domains & bus.domains
+    )
     return {
         "by": definition.by,
         **definition.document(),
         "autostart": True,
-        "active": bool(mine) and not unlike,
+        "active": bus is not None and masked and not unlike,
         "parent_missing": bus is None,
         "drift": [
             {"what": f"queue {ap.name(each.number)}", "defined": ap.VFIO_AP, "running": each.driver or binding.NONE}
