@@ -22,6 +22,7 @@ from .. import locks
 from ..errors import NodedevError
 from ..host import ccw_users, nvidia_smi, vgpu_readiness
 from ..kinds.ap_mask import steps as ap_mask_steps
+from ..kinds.driver import takeover
 from ..plan import Step, apply, describe
 from ..store import callouts, files
 from ..store.files import explained
@@ -29,7 +30,19 @@ from ..text import shown
 from . import forward, guests, lending, metrics, restore
 
 # What the role's commands import, and what that imports in its turn when it is needed.
-ENTRIES = (restore, guests, lending, forward, metrics, callouts, ccw_users, nvidia_smi, vgpu_readiness, ap_mask_steps)
+ENTRIES = (
+    restore,
+    guests,
+    lending,
+    forward,
+    metrics,
+    callouts,
+    ccw_users,
+    nvidia_smi,
+    vgpu_readiness,
+    ap_mask_steps,
+    takeover,
+)
 FOLDER = "/usr/lib/nodedev"
 # The package that nodedev-restore imports: a link to that of a release.
 PACKAGE = "nodedev"
