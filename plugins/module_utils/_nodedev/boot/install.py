@@ -23,6 +23,7 @@ from ..errors import NodedevError
 from ..host import ccw_users, nvidia_smi, vgpu_readiness
 from ..kinds.ap_mask import steps as ap_mask_steps
 from ..kinds.driver import takeover
+from ..kinds.mdev import matrix
 from ..plan import Step, apply, describe
 from ..store import callouts, files
 from ..store.files import explained
@@ -42,6 +43,7 @@ ENTRIES = (
     vgpu_readiness,
     ap_mask_steps,
     takeover,
+    matrix,
 )
 FOLDER = "/usr/lib/nodedev"
 # The package that nodedev-restore imports: a link to that of a release.
