@@ -165,7 +165,7 @@ ap_mask:
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import ap_mask
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.ap_mask import device
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import ensure
 
 OPTIONS = {
@@ -177,7 +177,7 @@ OPTIONS = {
 
 
 def main() -> None:
-    run(OPTIONS, lambda params, check_mode: ensure(ap_mask, ap_mask.Wish.checked(**params), check_mode))
+    run(OPTIONS, lambda params, check_mode: ensure(device, device.Wish.checked(**params), check_mode))
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ group:
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import driver
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.driver import device
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import ensure
 
 OPTIONS = {
@@ -132,7 +132,7 @@ OPTIONS = {
 
 
 def main() -> None:
-    run(OPTIONS, lambda params, check_mode: ensure(driver, driver.Wish.checked(**params), check_mode))
+    run(OPTIONS, lambda params, check_mode: ensure(device, device.Wish.checked(**params), check_mode))
 
 
 if __name__ == "__main__":

@@ -240,6 +240,16 @@ ansible_facts:
           returned: where there are CCW devices, subchannels or groups of them
           type: dict
           sample: {free: [ccw_0_0_1521, css_0_0_0013], guests: [css_0_0_0014], host: 7}
+        crypto:
+          description:
+            - What is for guests of the crypto queues of a mainframe, where an adapter, a queue or the matrix is among
+              the devices that are asked for; also without O(devices=true).
+            - C(adapters) and C(domains) are those that the masks of the bus leave to guests, C(queues) those that an
+              override does. C(free) are the queues that C(vfio_ap) has and no mediated device, C(host) is how many are
+              the host's.
+          returned: where there are crypto adapters
+          type: dict
+          sample: {adapters: [5], domains: [], queues: [], free: ["05.0005"], host: 6}
         tree:
           description: The lines of C(virsh nodedev-list --tree).
           returned: O(tree=true)

@@ -8,15 +8,17 @@ from typing import Any
 
 from conftest import UUID, Host, warnings
 from simhost.drivers.ap_bus import BUS
+from simhost.test_ap import scenario
 
 KINDS = ["ap_card", "ap_queue", "ap_matrix"]
 
 
-def extras(host: Host) -> dict[str, Any]:
-    """What is told under extra, by device."""
+def extras(host: Host) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is told under extra, by device, and of all queues."""
     result = host.done("nodedev_facts", capabilities=KINDS)
     assert warnings(result) == []
-    return {name: each.get("extra") for name, each in result["ansible_facts"]["nodedev"]["devices"].items()}
+    facts = result["ansible_facts"]["nodedev"]
+    return {name: each.get("extra") for name, each in facts["devices"].items()}, facts["crypto"]
 
 
 def test_whose_they_are(start: Callable[..., Host]) -> None:
@@ -26,7 +28,7 @@ def test_whose_they_are(start: Callable[..., Host]) -> None:
     host.done("ap_mask", adapters=["5"], wait_timeout=0.2)
     attrs = [{"assign_adapter": "5"}, {"assign_domain": "4"}]
     host.done("mdev", uuid=UUID, parent="matrix", type="vfio_ap-passthrough", attrs=attrs)
-    found = extras(host)
+    found, summary = extras(host)
     assert found["ap_card05"] == {
         "type": "CEX7C",
         "hwtype": 13,
@@ -47,6 +49,15 @@ def test_whose_they_are(start: Callable[..., Host]) -> None:
     assert (found["ap_05_0047"]["owner"], found["ap_05_0047"]["free"]) == ("nobody", False)
     assert (found["ap_06_0004"]["owner"], found["ap_06_0004"]["driver"]) == ("host", "cex4queue")
     assert found["ap_matrix"] == {"free": ["05.0005"], "assigned": {UUID: ["05.0004"]}}
+    assert summary == {"adapters": [5], "domains": [], "queues": [], "free": ["05.0005"], "host": 6}
+
+
+def test_what_overrides_leave_to_guests(start: Callable[..., Host]) -> None:
+    host = start(scenario(overrides=True, counted=True))
+    host.done("ap_mask", queues=["06.0004"])
+    facts = host.done("nodedev_facts", capabilities=["ap_queue"], devices=False)["ansible_facts"]["nodedev"]
+    assert facts == {"crypto": {"adapters": [], "domains": [], "queues": ["06.0004"], "free": ["06.0004"], "host": 8}}
+    assert host.done("nodedev_facts", capabilities=["system"], devices=False)["ansible_facts"]["nodedev"] == {}
 
 
 def test_a_mask_that_makes_no_sense_is_a_warning(start: Callable[..., Host]) -> None:
@@ -55,3 +66,4 @@ def test_a_mask_that_makes_no_sense_is_a_warning(start: Callable[..., Host]) -> 
     result = host.done("nodedev_facts", capabilities=["ap_card"])
     assert warnings(result) == [f"{BUS}/apmask is 'nonsense', which is not a mask"]
     assert len(result["ansible_facts"]["nodedev"]["devices"]) > 1
+    assert "crypto" not in result["ansible_facts"]["nodedev"]

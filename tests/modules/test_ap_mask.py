@@ -314,6 +314,12 @@ def test_facts(host: Host) -> None:
     ]
     sample = returned("definition_facts")["ansible_facts"]["contains"]["nodedev_definitions"]["contains"]["ap_mask"]
     assert set(sample["sample"][0]) == set(facts[0])
+    # Of an adapter that is not there no queue can be unlike: the mask alone says it.
+    host.done("ap_mask", state="absent")
+    for state, active in (("inactive", False), ("present", True)):
+        host.done("ap_mask", adapters=["7"], state=state)
+        (found,) = host.done("definition_facts", kinds=["ap_mask"])["ansible_facts"]["nodedev_definitions"]["ap_mask"]
+        assert (found["active"], found["drift"]) == (active, [])
 
 
 def test_a_host_without_such_a_bus(start: Callable[..., Host]) -> None:

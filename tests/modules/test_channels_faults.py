@@ -87,6 +87,25 @@ def test_an_export_that_is_no_text_comes_back_as_it_was(configured: Host) -> Non
     assert configured.run(["ls", KEPT]).returncode == 0
 
 
+def test_a_module_that_cannot_be_loaded(configured: Host) -> None:
+    """chzdev keeps the device again, which is online still; with the module it goes as foretold."""
+    configured.run(["modprobe", "-r", "vfio_ccw"])
+    plan = configured.done("driver", **WISH, take_over=True, check_mode=True)["plan"]
+    state = configured.state()
+    for fault, told in (
+        ({"errno": "ENODEV"}, "modprobe: ERROR: could not insert 'vfio_ccw': No such device"),
+        ({"delay": 5}, "modprobe -- vfio_ccw has not ended after "),
+    ):
+        configured.fault("/sys/module/vfio_ccw", op="write", **fault)
+        message = configured.failed("driver", **WISH, take_over=True, wait_timeout=2)
+        assert message.startswith("could not load module vfio_ccw: ")
+        assert told in message
+        assert "undone: have chzdev give up what it keeps of ccw_0_0_1520" in message
+        configured.clear_faults()
+        assert (configured.state(), rule(configured), configured.read(ONLINE)) == (state, TEXT, "1\n")
+    assert configured.done("driver", **WISH, take_over=True)["plan"] == plan
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -342,10 +342,10 @@ def test_its_whole_group(start: Callable[..., Host]) -> None:
     assert (bound(host, DISK)[0], bound(host, DATA)[0], bound(host, BRIDGE)[0]) == ("vfio-pci", "vfio-pci", "pcieport")
     assert (kept(host), kept(host, DATA)) == ("vfio-pci\n", "vfio-pci\n")
     # Who uses it is asked once, and only before it is taken away.
-    assert looks(host, "driver", device=DISK, driver="vfio-pci", group=True) == (0, 0)
-    assert looks(host, "driver", check_mode=True, device=DISK, state="absent", group=True) == (1, 1)
+    assert looks(host, "driver.device", device=DISK, driver="vfio-pci", group=True) == (0, 0)
+    assert looks(host, "driver.device", check_mode=True, device=DISK, state="absent", group=True) == (1, 1)
     changed(host, state="absent", group=True, foretold=False)
-    assert looks(host, "driver", check_mode=True, device=DISK, driver="vfio-pci", group=True) == (1, 0)
+    assert looks(host, "driver.device", check_mode=True, device=DISK, driver="vfio-pci", group=True) == (1, 0)
     assert (bound(host, DISK)[0], bound(host, DATA)[0], kept(host), kept(host, DATA)) == ("nvme", "nvme", None, None)
 
 
@@ -400,7 +400,7 @@ def test_a_card_with_functions(start: Callable[..., Host]) -> None:
         where = f"its virtual function {made[0]['name']} ({made[0]['address']}): /dev/vfio/"
         assert where in message
         assert f"process {pid}" in message
-    assert looks(host, "driver", check_mode=True, device=CARD, driver="vfio-pci", force=True) == (1, 2)
+    assert looks(host, "driver.device", check_mode=True, device=CARD, driver="vfio-pci", force=True) == (1, 2)
     host.done("driver", device=CARD, driver="vfio-pci", force=True, persistent=False)
     assert not host.path(f"/sys/bus/pci/devices/{CARD}/virtfn0").exists()
 

@@ -16,7 +16,8 @@ import yaml
 from conftest import CARD, HERE, OTHER, OTHER_CARD, ROOT, UUID, Host, definitions, running
 from fleet import Fleet, reached
 from plays import play
-from test_playbooks import vgpus
+from simhost.drivers.ap_bus import BUS
+from test_playbooks import CRYPTO, LAB, vgpus
 from test_restore import install
 from vhbas import vports
 
@@ -83,7 +84,8 @@ def test_the_role_names_each_option_of_the_modules() -> None:
 
 
 def test_drift_is_a_verdict(reach: Reach) -> None:
-    fleet, hosts = reach({"gpu01": "nvidia-mdev", "fc01": "fc", "lab01": "functions"}, gpu=GPU, fc=FIBRE, lab=FUNCTIONS)
+    lab = {**FUNCTIONS, **CRYPTO, "nodedev_ap_masks": [{"adapters": [5]}, {"adapters": ["6"]}]}
+    fleet, hosts = reach({"gpu01": "nvidia-mdev", "fc01": "fc", "lab01": LAB}, gpu=GPU, fc=FIBRE, lab=lab)
     before = {name: host.state() for name, host in hosts.items()}
     told = verdict(fleet, status=2)
     assert {name: host.state() for name, host in hosts.items()} == before
@@ -92,20 +94,30 @@ def test_drift_is_a_verdict(reach: Reach) -> None:
     assert whats(told["fc01"]) == ["vhba database", "vhba_pool guests", "boot engine"]
     assert whats(told["lab01"]) == [
         "driver pci_0000_81_00_0",
+        "ap_mask adapters 5",
+        "ap_mask adapters 6",
         "sriov pci_0000_3b_00_0",
         "driver pci_0000_3b_01_0",
+        f"mdev {UUID}",
         "boot engine",
     ]
 
     provision(hosts["gpu01"], **GPU)
     provision(hosts["fc01"], **FIBRE)
-    provision(hosts["lab01"], **FUNCTIONS)
+    provision(hosts["lab01"], **lab)
     # Removed by hand, and damaged. What nobody has listed is no drift.
     hosts["gpu01"].write(f"/sys/bus/mdev/devices/{UUID}/remove", "1")
     hosts["gpu01"].mdev(uuid=OTHER, parent=OTHER_CARD)
+    hosts["lab01"].write(f"{BUS}/apmask", "+6")
     hosts["fc01"].write("/etc/nodedev.d/vhba/5001a4a0000000ff.json", "{")
     told = verdict(fleet, status=2, warns="5001a4a0000000ff.json is damaged")
-    assert told["lab01"] == []
+    assert [(each["what"], each["message"]) for each in told["lab01"]] == [
+        ("ap_mask adapters 6", "it is not as the variables say"),
+        *(
+            ("ap_mask masks", f"queue 06.{domain} is cex4queue, defined as vfio_ap")
+            for domain in ("0004", "0005", "0047")
+        ),
+    ]
     assert [(each["what"], each["message"]) for each in told["gpu01"]] == [
         (f"mdev {UUID}", "it is not as the variables say"),
         (f"mdev {UUID}", "it is defined to be there, and is not"),
@@ -137,7 +149,7 @@ def verdict(fleet: Fleet, status: int, warns: str | None = None) -> dict[str, li
 
 
 def test_what_is_exported_makes_the_same_of_a_fresh_host(reach: Reach) -> None:
-    scenarios = {"gpu01": "nvidia-vfio", "gpu02": "nvidia-mdev", "fc01": "fc", "lab01": "functions"}
+    scenarios = {"gpu01": "nvidia-vfio", "gpu02": "nvidia-mdev", "fc01": "fc", "lab01": LAB}
     fleet, hosts = reach(scenarios)
     pool = {"name": "desks", "type": "L40S-8Q", "count": 3, "params": "frame_rate_limiter=0"}
     vgpus = [{"parent": CARVED, "index": 0, "type": "L40S-24Q"}]
@@ -147,7 +159,8 @@ def test_what_is_exported_makes_the_same_of_a_fresh_host(reach: Reach) -> None:
     provision(hosts["gpu02"], **GPU)
     hosts["gpu02"].mdev(uuid=OTHER, parent=OTHER_CARD, type="nvidia-232", managed=True)
     provision(hosts["fc01"], **FIBRE)
-    provision(hosts["lab01"], **FUNCTIONS)
+    provision(hosts["lab01"], **FUNCTIONS, **CRYPTO)
+    hosts["lab01"].done("ap_mask", adapters=["6"], persistent=False)
     hosts["lab01"].done("driver", device="ccw_0_0_0815", driver="vfio_ccw")
     hosts["lab01"].done("mdev_pool", name="channels", type="vfio_ccw-io", count="1")
     # By a script, as at each boot.
@@ -206,10 +219,10 @@ def functions(host: Host) -> list[str]:
 def test_hosts_of_each_sort_are_provisioned(reach: Reach) -> None:
     """With the boot engine, by the playbook for all of a fleet and the roles for hosts of one sort."""
     fleet, hosts = reach(
-        {"gpu01": "nvidia-mdev", "fc01": "fc", "mainframe01": "functions"},
+        {"gpu01": "nvidia-mdev", "fc01": "fc", "mainframe01": LAB},
         gpu=GPU,
         fc=FIBRE,
-        mainframe={"nodedev_channels": ["ccw_0_0_0815"]},
+        mainframe={"nodedev_channels": ["ccw_0_0_0815"], **CRYPTO},
     )
     (fleet.folder / "roles.yml").write_text(ROLES)
     before = {name: host.state() for name, host in hosts.items()}
@@ -219,7 +232,8 @@ def test_hosts_of_each_sort_are_provisioned(reach: Reach) -> None:
     done = fleet.done("roles.yml")
     assert '"io_subchannel: css_0_0_0050"' in done.output
     assert 'model=\\"vfio-ccw\\"' in done.output
-    assert (len(running(hosts["gpu01"])), len(running(hosts["mainframe01"]))) == (4, 1)
+    assert 'model=\\"vfio-ap\\"' in done.output
+    assert (len(running(hosts["gpu01"])), len(running(hosts["mainframe01"]))) == (4, 2)
     zoned = re.search(
         r'TASK \[hostdev.nodedev.fc_host : Tell what is to be zoned\].*?"msg": (\[.*?\])', done.output, re.DOTALL
     )

@@ -147,6 +147,18 @@ def test_where_it_cannot_be_changed_it_waits_for_the_next_start(older: Host) -> 
     assert older.read(f"{DEVICE}/matrix") == "05.0004\n05.0005\n"
 
 
+def test_they_are_no_pool(lpar: Host) -> None:
+    before = lpar.state()
+    told = "each device on the matrix needs crypto queues of its own"
+    for wish in (
+        {"type": "VFIO AP Passthrough Device", "count": "2"},
+        {"type": "vfio_ap-passthrough", "uuids": [UUID]},
+    ):
+        assert told in lpar.failed("mdev_pool", name="x", attrs=ONE, **wish)
+    assert lpar.state() == before
+    assert lpar.done("mdev_pool", name="x", state="absent")["changed"] is False
+
+
 @pytest.mark.parametrize("file", ["assign_adapter", "assign_domain"])
 def test_what_fails_is_undone(lpar: Host, file: str) -> None:
     lpar.fault(f"{DEVICE}/{file}", op="write", errno="EADDRNOTAVAIL")

@@ -13,6 +13,7 @@ import yaml
 from conftest import CARD, OTHER, OTHER_CARD, ROOT, UUID, Host, definitions, running
 from plays import play, play_all
 from simhost.scenario import FOLDER
+from simhost.test_ap import scenario
 from test_restore import COMMAND, HOOK, restore
 from vhbas import vports
 
@@ -30,6 +31,21 @@ SHIPPED: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "provision_gpu_host.yml": ({"vgpus": VGPUS}, {"vgpus": []}, 2),
     "provision_vgpu_pools.yml": ({"pools": POOLS, "vgpus": [{**VGPUS[0], "parent": CARD}]}, {"pools": []}, 7),
 }
+CRYPTO = {
+    "nodedev_ap_masks": [{"adapters": [5], "domains": []}],
+    "nodedev_mdevs": [
+        {
+            "uuid": UUID,
+            "type": "vfio_ap-passthrough",
+            "parent": "matrix",
+            "attrs": [{"assign_adapter": 5}, {"assign_domain": 4}],
+        }
+    ],
+}
+# Functions, a subchannel and crypto queues on one host.
+LAB: dict[str, Any] = yaml.safe_load((FOLDER / "functions.yml").read_text())
+LAB["devices"] += scenario()["devices"]
+LAB["modules"] |= scenario()["modules"]
 
 
 def quiet(output: str) -> str:
@@ -134,21 +150,23 @@ def vgpus(host: Host) -> int:
 
 def test_a_mainframe_whose_channels_are_for_guests(start: Callable[..., Host], tmp_path: Path) -> None:
     """The device goes offline, its subchannel to the driver for guests, and one mediated device is made there."""
-    host = start("functions")
+    host = start(LAB)
+    crypto = {"ap_masks": CRYPTO["nodedev_ap_masks"], "mdevs": CRYPTO["nodedev_mdevs"]}
 
-    def played(*options: str, channels: list[str]) -> str:
+    def played(*options: str, channels: list[str], **more: Any) -> str:
         playbook = ROOT / "playbooks" / "provision_s390_hosts.yml"
-        return quiet(play(host, playbook, tmp_path, *options, target="all", channels=channels))
+        return quiet(play(host, playbook, tmp_path, *options, target="all", channels=channels, **more))
 
     assert steps(played(channels=[])) == []
     assert steps(played("--check", channels=["ccw_0_0_0815"]))[1] == "set ccw_0_0_0815 (0.0.0815) offline"
     assert host.path("/sys/bus/css/devices/0.0.0050/driver").readlink().name == "io_subchannel"
-    done = played(channels=["ccw_0_0_0815"])
+    done = played(channels=["ccw_0_0_0815"], **crypto)
     assert 'model=\\"vfio-ccw\\"' in done
-    assert (len(running(host)), steps(played(channels=["ccw_0_0_0815"]))) == (1, [])
+    assert 'model=\\"vfio-ap\\"' in done
+    assert (len(running(host)), steps(played(channels=["ccw_0_0_0815"], **crypto))) == (2, [])
     host.reboot()
     assert restore(host).returncode == 0
-    assert len(running(host)) == 1
+    assert len(running(host)) == 2
 
 
 def test_a_host_whose_functions_are_vgpus(start: Callable[..., Host], tmp_path: Path) -> None:

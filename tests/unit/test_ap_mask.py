@@ -16,8 +16,8 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.grammar i
 )
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.ap import EVERY, Bus, Card, Queue
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.ap_mask import (
-    Given,
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.ap_mask.definition import Given
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.ap_mask.device import (
     Observation,
     Wish,
     plan,

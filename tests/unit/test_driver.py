@@ -11,11 +11,11 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors im
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.binding import Target
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.pci_users import Use
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.driver import (
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.driver.device import plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.driver.seen import (
     Member,
     Observation,
     Wish,
-    plan,
 )
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import describe
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.driverctl import STORE, Definition

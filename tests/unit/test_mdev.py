@@ -11,7 +11,8 @@ import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, InUse, NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.mdevs import Mdev
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.device import Observation, Wish, plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.device import plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.seen import Observation, Wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import describe
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Definition

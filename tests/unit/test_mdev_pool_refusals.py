@@ -29,6 +29,12 @@ PAIR = (recorded("0A", "1B"), runs("0A", "1B"), defined("0A", "1B"))
 A, B = r"pci_0000_06_00_0 \(0000:06:00.0\)", r"pci_0000_07_00_0 \(0000:07:00.0\)"
 EIGHT = [f"0000:{number:02x}:00.0" for number in range(8)]
 NO_PARENTS = Choice((), {})
+CRYPTO = "vfio_ap-passthrough"
+MATRIX = Choice((Parent("matrix", "ap_matrix", "matrix", CRYPTO, "vfio-ap", 65536),), {})
+NO_POOL = (
+    "type: '{}' cannot be used: each device on the matrix needs crypto queues of its own, which instances of a pool,"
+    " all alike, cannot have: make each by hostdev.nodedev.mdev with attrs$"
+)
 REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
     (
         "no type",
@@ -43,6 +49,15 @@ REFUSALS: list[tuple[str, Wish, Observation, type[NodedevError], str]] = [
         observed(choice=Choice((), {PARENTS["A"]: {"t": "T4", "u": None}})),
         BadInput,
         rf"type is required: pool x is not known here; {A} has the types: t \(T4\), u",
+    ),
+    ("devices on the matrix", new(type=CRYPTO), observed(choice=MATRIX), BadInput, NO_POOL.format(CRYPTO)),
+    ("devices on the matrix before it is there", new(type=CRYPTO), observed(), BadInput, NO_POOL.format(CRYPTO)),
+    (
+        "one device on the matrix by the vendor's name",
+        new(type="VFIO AP Passthrough Device", count=1, attrs=[{"assign_adapter": 5}]),
+        observed(choice=MATRIX),
+        BadInput,
+        NO_POOL.format("VFIO AP Passthrough Device"),
     ),
     ("no count", wished(type=TYPE), observed(), BadInput, "count is required: pool x is not known here; or list"),
     (

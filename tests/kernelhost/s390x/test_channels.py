@@ -80,7 +80,7 @@ CYCLES = r"""
 import sys
 sys.path.insert(0, "/usr/lib/nodedev")
 from nodedev import resource
-from nodedev.kinds import driver
+from nodedev.kinds.driver import device as driver
 
 for _ in range(50):
     for options in ({"driver": "vfio_ccw"}, {"state": "absent"}):

@@ -20,6 +20,9 @@ from typing import Any
 from .. import locks
 from ..errors import NodedevError
 from ..host import ccw_users, nvidia_smi, vgpu_readiness
+from ..kinds.ap_mask import steps as ap_mask_steps
+from ..kinds.driver import takeover
+from ..kinds.mdev import matrix
 from ..plan import Step, apply, describe
 from ..store import callouts, files
 from ..store.files import explained
@@ -28,7 +31,20 @@ from . import forward, guests, lending, metrics, restore
 from .prefix import PACKAGE, RELEASE, command_folder, library
 
 # What the role's commands import, and what that imports in its turn when it is needed.
-ENTRIES = (restore, guests, lending, forward, metrics, callouts, ccw_users, nvidia_smi, vgpu_readiness)
+ENTRIES = (
+    restore,
+    guests,
+    lending,
+    forward,
+    metrics,
+    callouts,
+    ccw_users,
+    nvidia_smi,
+    vgpu_readiness,
+    ap_mask_steps,
+    takeover,
+    matrix,
+)
 # An entry that is on its way in or out.
 TEMPORARY = ".nodedev"
 FILE_MODE, FOLDER_MODE = 0o644, 0o755

@@ -12,6 +12,7 @@ from ..host import ap, matrix
 from ..host.ap import Bus, Number, Queue
 from ..host.oddities import Oddities
 from ..host.udev import Device
+from ..libvirt.inventory import Inventory
 
 Extra = Callable[[Device, dict[str, Any], Oddities], dict[str, Any]]
 # To whom a queue belongs: it is the host's, vfio_ap's, or is to be vfio_ap's, which has not got it.
@@ -25,8 +26,12 @@ class Queues:
         self._oddities = Oddities()
 
     @cached_property
+    def _found(self) -> Bus | None:
+        return self._oddities.attempt(lambda: ap.look(self._oddities))
+
+    @property
     def _bus(self) -> Bus:
-        return self._oddities.attempt(lambda: ap.look(self._oddities)) or Bus()
+        return self._found or Bus()
 
     @cached_property
     def _having(self) -> dict[Number, str]:
@@ -71,12 +76,39 @@ class Queues:
         """Of the matrix: the queues that are free for guests, and those of each mediated device."""
         if not ap.is_there():
             return {}
-        free = [ap.name(number) for number, each in sorted(self._bus.queues.items()) if self._is_free(each)]
         assigned: dict[str, list[str]] = {}
         for number, uuid in sorted(self._having.items()):
             assigned.setdefault(uuid, []).append(ap.name(number))
         self._tell(oddities)
-        return {"free": free, "assigned": assigned}
+        return {"free": self._free(), "assigned": assigned}
+
+    def _free(self) -> list[str]:
+        return [ap.name(number) for number, each in sorted(self._bus.queues.items()) if self._is_free(each)]
+
+    def extras(self) -> dict[str, Extra]:
+        """What is told of each kind of device, by the type of its capability."""
+        return {"ap_card": self.of_card, "ap_queue": self.of_queue, "ap_matrix": self.of_matrix}
+
+    def summary(self, found: Inventory) -> dict[str, Any] | None:
+        """What the kernel leaves to guests by masks and by overrides, what of it is free, and how much is the host's.
+
+        None where nothing of crypto queues was found, or the bus cannot be read.
+        """
+        kinds = {*self.extras()}
+        if not any(each["capability"]["type"] in kinds for each in found.devices.values()):
+            return None
+        bus = self._found
+        self._tell(found.oddities)
+        if bus is None:
+            return None
+        overridden = [number for number, each in bus.queues.items() if each.override == ap.VFIO_AP]
+        return {
+            "adapters": sorted(ap.EVERY - bus.adapters),
+            "domains": sorted(ap.EVERY - bus.domains),
+            "queues": [ap.name(number) for number in sorted(overridden)],
+            "free": self._free(),
+            HOST: sum(self._owner(each) == HOST for each in bus.queues.values()),
+        }
 
     def _owner(self, queue: Queue) -> str:
         if queue.driver == ap.VFIO_AP:
@@ -89,10 +121,3 @@ class Queues:
     def _tell(self, oddities: Oddities) -> None:
         for warning in self._oddities.warnings:
             oddities.add(warning)
-
-
-def extras() -> dict[str, Extra]:
-    """What is told of each kind of device, by the type of its capability."""
-    # Here, so that each answer looks at the host anew.
-    queues = Queues()
-    return {"ap_card": queues.of_card, "ap_queue": queues.of_queue, "ap_matrix": queues.of_matrix}

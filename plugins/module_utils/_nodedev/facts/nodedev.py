@@ -15,7 +15,8 @@ from ..libvirt import devices
 from ..libvirt.capabilities import fc_host, scsi_host
 from ..libvirt.inventory import Filter, Inventory
 from ..names import device_name
-from . import ap, channels
+from . import channels
+from .ap import Queues
 
 
 def facts(options: dict[str, Any]) -> dict[str, Any]:
@@ -26,13 +27,14 @@ def facts(options: dict[str, Any]) -> dict[str, Any]:
         parent=None if options["parent"] is None else _name(options["parent"]),
         **{key: options[key] for key in ("driver", "include", "persistence")},
     )
-    found = gathered(wanted)
+    queues = Queues()
+    found = gathered(wanted, queues)
     for oddity in _absent(wanted, found):
         found.oddities.add(oddity)
     answer: dict[str, Any] = {"devices": found.devices} if options["devices"] else {}
-    told = channels.tell(found)
-    if told is not None:
-        answer["channels"] = told
+    for key, told in (("channels", channels.tell(found)), ("crypto", queues.summary(found))):
+        if told is not None:
+            answer[key] = told
     message = {}
     if options["tree"]:
         answer["tree"] = tree(found.devices)
@@ -63,9 +65,12 @@ def _absent(wanted: Filter, found: Inventory) -> Iterator[str]:
         yield f"driver: no device that is asked for has the driver {wanted.driver}{modules.suggested(wanted.driver)}"
 
 
-def gathered(wanted: Filter) -> Inventory:
-    """The inventory with what users need to know of SCSI hosts that are Fibre Channel ports, and of crypto queues."""
-    return devices.gathered(wanted, {scsi_host.TYPE: _of_scsi_host, **ap.extras()})
+def gathered(wanted: Filter, queues: Queues | None = None) -> Inventory:
+    """The inventory with what users need to know of SCSI hosts that are Fibre Channel ports, and of crypto queues.
+
+    ``queues`` are read with it, for who asks for more of them.
+    """
+    return devices.gathered(wanted, {scsi_host.TYPE: _of_scsi_host, **(queues or Queues()).extras()})
 
 
 def _of_scsi_host(device: Device, capability: dict[str, Any], oddities: Oddities) -> dict[str, Any]:

@@ -8,7 +8,6 @@ kernel takes neither while the other is in use.
 
 from __future__ import annotations
 
-import errno
 import re
 import stat
 from collections.abc import Iterable, Mapping
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from ..errors import NodedevError
 from ..grammar import AP_BITS, ap_numbers, ap_queue
 from ..text import shown
-from . import ap_lock, binding, nodes, processes, sysfs
+from . import binding, nodes, processes, sysfs
 from .binding import Target
 from .numbers import integer
 from .oddities import Oddities
@@ -37,11 +36,6 @@ WORK = ("load", "requestq_count", "pendingq_count")
 EVERY = frozenset(range(AP_BITS))
 # By what programs of the host reach all its queues.
 NODE, NODES = "z90crypt", "/sys/class/zcrypt"
-MASK_MEANINGS = {
-    errno.EBUSY: "a mediated device on the matrix has a queue that the host would get, or the bus is being changed",
-    errno.EADDRINUSE: "a mediated device on the matrix has a queue that the host would get",
-    errno.EINVAL: "queues have an override of their own, and the kernel takes no masks meanwhile",
-}
 
 Number = tuple[int, int]
 
@@ -232,40 +226,6 @@ def users() -> tuple[Holder, ...]:
 def is_loaded() -> bool:
     """Whether vfio_ap is there."""
     return binding.is_loaded(NAME, VFIO_AP)
-
-
-def load() -> None:
-    """Load vfio_ap; the matrix is there then."""
-    binding.load(NAME, VFIO_AP)
-
-
-def set_mask(file: str, numbers: Iterable[int], hosts: bool, seconds: float) -> None:
-    """Leave adapters or domains to the host, or to guests, and no others, under the lock of the s390-tools.
-
-    Raises SysfsError where the kernel refuses.
-    """
-    sign = "+" if hosts else "-"
-    text = ",".join(f"{sign}0x{number:02x}" for number in sorted(numbers))
-    with ap_lock.held(seconds):
-        sysfs.write(f"{BUS}/{file}", f"{text}\n", seconds, MASK_MEANINGS)
-
-
-def give(queue: Queue, seconds: float) -> None:
-    """Have vfio_ap have a queue by its override, under the same lock."""
-    with ap_lock.held(seconds):
-        binding.bind(queue.target, VFIO_AP, seconds)
-
-
-def take_back(queue: Queue, seconds: float) -> None:
-    """Have the kernel choose for a queue, which is the host's then."""
-    with ap_lock.held(seconds):
-        binding.give_back(queue.target, seconds)
-
-
-def put_back(queue: Queue, seconds: float) -> None:
-    """Have a queue as it was."""
-    with ap_lock.held(seconds):
-        binding.put_back(queue.target, queue.override, queue.driver, seconds)
 
 
 def unbound(numbers: Iterable[Number]) -> list[Number]:

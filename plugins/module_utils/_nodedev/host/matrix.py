@@ -15,10 +15,11 @@ from ..grammar import ap_mask, ap_numbers, ap_queue
 from . import mdevs, sysfs
 from .ap import Number
 from .mdev_parents import BUS as PARENTS
+from .mdev_parents import MATRIX
 from .numbers import integer
 
 # The kernel's name of the parent, and of the API of its devices.
-PARENT, API = "matrix", "vfio-ap"
+PARENT, API = MATRIX, "vfio-ap"
 CONFIG = "ap_config"
 # What files of a device give and take, by the field that it is kept in here.
 FILES = {"adapter": "adapters", "domain": "domains", "control_domain": "control_domains"}

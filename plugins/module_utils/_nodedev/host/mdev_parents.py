@@ -22,6 +22,8 @@ from .oddities import Oddities
 BUS = "/sys/class/mdev_bus"
 PCI = "/sys/bus/pci/devices"
 MOST = re.compile(r"\bmax_instance=([0-9]+)\b")
+# The parent of devices that have crypto queues, their type, and the bus that queues are on.
+MATRIX, CRYPTO, AP = "matrix", "vfio_ap-passthrough", "ap"
 # What the kernel says of a device that is near to no memory in particular.
 NO_NODE = -1
 # Digits of a device number of a mainframe.

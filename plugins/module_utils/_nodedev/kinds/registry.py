@@ -16,7 +16,10 @@ from ..libvirt.domain_document import Hostdev
 from ..pools.record import Record
 from ..resource import Hindrance, Resource
 from ..store.files import DamagedDefinition
-from . import ap_mask, driver
+from .ap_mask import device as ap_mask_device
+from .ap_mask import restored as ap_mask_restored
+from .driver import device as driver_device
+from .driver import restored as driver_restored
 from .mdev import device as mdev_device
 from .mdev import document as mdev_document
 from .mdev import managed as mdev_managed
@@ -207,8 +210,8 @@ class Damaged:
 
 # By the name that users choose a kind by, in the order in which they are restored: parents before children.
 KINDS: dict[str, Kind] = {
-    "driver": Kind(driver, driver),
-    "ap_mask": Kind(ap_mask, ap_mask),
+    "driver": Kind(driver_device, driver_restored),
+    "ap_mask": Kind(ap_mask_device, ap_mask_restored),
     "sriov": Kind(sriov_device, sriov_restored),
     "vgpu": Kind(vgpu_device, vgpu_restored, pools=vgpu_pool, managed=vgpu_managed),
     "mdev": Kind(mdev_device, mdev_restored, mdev_document, mdev_pool, mdev_managed),

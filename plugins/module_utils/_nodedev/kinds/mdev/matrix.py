@@ -22,8 +22,6 @@ from ...store import mdevctl
 from ...store.mdevctl import Attrs, Definition
 from . import kernel
 
-PARENT = matrix.PARENT
-
 
 @dataclass(frozen=True)
 class Queues:
@@ -42,13 +40,80 @@ class Queues:
         """The same when the device has these; None for no device."""
         return replace(self, own=Matrix() if attrs is None else matrix.of_attrs(attrs))
 
+    def refuse(self, target: Definition, former: Definition | None, runs: bool, kept: bool) -> None:
+        """Raise NodedevError where the kernel would refuse what is wished: numbers, queues of the host or of others.
 
-def look(parent: str | None, uuid: str, oddities: Oddities) -> Queues | None:
-    """The queues that a device of this UUID may have; None on another parent than the matrix."""
-    if parent != PARENT:
-        return None
+        ``runs`` says that the device is to run, ``kept`` that the definition is to be kept; ``former`` is the one that
+        there is.
+        """
+        wanted, bus = matrix.of_attrs(target.attrs), self.bus or Bus(frozenset(), frozenset())
+        for name, numbers, most in (
+            ("assign_adapter", wanted.adapters, bus.max_adapter),
+            ("assign_domain", wanted.domains, bus.max_domain),
+            ("assign_control_domain", wanted.control_domains, bus.max_domain),
+        ):
+            beyond = [number for number in sorted(numbers) if number > most]
+            if beyond:
+                allowed = f"the highest number that this machine has is {most} (0x{most:02x})"
+                raise BadInput("attrs", {name: beyond[0]}, allowed)
+        added = wanted.queues - self.own.queues
+        if runs:
+            _refuse_hosts([number for number in added if bus.is_hosts(number)])
+            _refuse_taken(added, self.running, "which runs")
+        if kept and (target.autostart or target.managed) and target != former:
+            _refuse_taken(wanted.queues, self.starting, "which is defined to start")
+
+    def is_outdated(self, target: Definition, former: Definition | None) -> bool:
+        """Whether the device runs with other queues than are wished now."""
+        return (former is None or former.attrs != target.attrs) and matrix.of_attrs(target.attrs) != self.own
+
+    def change(self, target: Definition, held_by: Sequence[Holder], force: bool, seconds: float) -> list[Step]:
+        """The step that gives a device that runs, and takes them then, other queues.
+
+        Raises InUse where a guest would lose some of its own.
+        """
+        wanted = matrix.of_attrs(target.attrs)
+        lost = self.own.queues - wanted.queues
+        if lost and held_by and not force:
+            raise InUse(
+                f"mdev {target.uuid} is in use by {holders.named(held_by)}, who would lose the queues {ap.named(lost)}:"
+                " stop that first, or set force: true to take them away all the same",
+                [holder.document(uuid=target.uuid) for holder in held_by],
+            )
+        described = f"change mdev {target.uuid} while it runs, to the queues {ap.named(wanted.queues) or 'none'}"
+        return [
+            Step(described, partial(_set, target.uuid, wanted, seconds), partial(_set, target.uuid, self.own, seconds))
+        ]
+
+    def locked(self, steps: Sequence[Step], seconds: float) -> list[Step]:
+        """The same steps, each under the lock of the s390-tools."""
+
+        def under_lock(step: Step) -> None:
+            with ap_lock.held(seconds):
+                step.apply()
+
+        return [replace(step, apply=partial(under_lock, step)) for step in steps]
+
+    def warnings(self, target: Definition) -> tuple[str, ...]:
+        """That a guest will not get all queues of the device, since vfio_ap has not got them."""
+        queues = (self.bus or Bus()).queues
+        lacking = [
+            each
+            for each in sorted(matrix.of_attrs(target.attrs).queues)
+            if each not in queues or queues[each].driver != ap.VFIO_AP
+        ]
+        adapters = ap.listed({adapter for adapter, _domain in lacking})
+        told = (
+            f"vfio_ap has not got the queues {ap.named(lacking)}, so that the guest of mdev {target.uuid} gets none of"
+            f" the adapters {adapters} until it has"
+        )
+        return (told,) if lacking else ()
+
+
+def look(uuid: str, oddities: Oddities) -> Queues:
+    """The queues that a device of this UUID may have."""
     running = matrix.running()
-    definitions, _damaged = mdevctl.all_defined(PARENT)
+    definitions, _damaged = mdevctl.all_defined(matrix.PARENT)
     starting = {each.uuid: matrix.attrs_of(each.attrs) for each in definitions if each.autostart or each.managed}
     return Queues(
         ap.look(oddities),
@@ -57,29 +122,6 @@ def look(parent: str | None, uuid: str, oddities: Oddities) -> Queues | None:
         {other: each.queues for other, each in starting.items() if other != uuid and each is not None},
         matrix.can_change(uuid),
     )
-
-
-def refuse(target: Definition, former: Definition | None, seen: Queues, runs: bool, kept: bool) -> None:
-    """Raise NodedevError where the kernel would refuse what is wished: numbers, queues of the host, queues of others.
-
-    ``runs`` says that the device is to run, ``kept`` that the definition is to be kept; ``former`` is the one there is.
-    """
-    wanted, bus = matrix.of_attrs(target.attrs), seen.bus or Bus(frozenset(), frozenset())
-    for name, numbers, most in (
-        ("assign_adapter", wanted.adapters, bus.max_adapter),
-        ("assign_domain", wanted.domains, bus.max_domain),
-        ("assign_control_domain", wanted.control_domains, bus.max_domain),
-    ):
-        beyond = [number for number in sorted(numbers) if number > most]
-        if beyond:
-            allowed = f"the highest number that this machine has is {most} (0x{most:02x})"
-            raise BadInput("attrs", {name: beyond[0]}, allowed)
-    added = wanted.queues - seen.own.queues
-    if runs:
-        _refuse_hosts([number for number in added if bus.is_hosts(number)])
-        _refuse_taken(added, seen.running, "which runs")
-    if kept and (target.autostart or target.managed) and target != former:
-        _refuse_taken(wanted.queues, seen.starting, "which is defined to start")
 
 
 def _refuse_hosts(numbers: Collection[Number]) -> None:
@@ -101,28 +143,6 @@ def _refuse_taken(wanted: frozenset[Number], others: Mapping[str, frozenset[Numb
             )
 
 
-def is_outdated(target: Definition, former: Definition | None, seen: Queues) -> bool:
-    """Whether the device runs with other queues than are wished now."""
-    return (former is None or former.attrs != target.attrs) and matrix.of_attrs(target.attrs) != seen.own
-
-
-def change(target: Definition, seen: Queues, held_by: Sequence[Holder], force: bool, seconds: float) -> list[Step]:
-    """The step that gives a device that runs, and takes them then, other queues.
-
-    Raises InUse where a guest would lose some of its own.
-    """
-    wanted = matrix.of_attrs(target.attrs)
-    lost = seen.own.queues - wanted.queues
-    if lost and held_by and not force:
-        raise InUse(
-            f"mdev {target.uuid} is in use by {holders.named(held_by)}, who would lose the queues {ap.named(lost)}:"
-            " stop that first, or set force: true to take them away all the same",
-            [holder.document(uuid=target.uuid) for holder in held_by],
-        )
-    described = f"change mdev {target.uuid} while it runs, to the queues {ap.named(wanted.queues) or 'none'}"
-    return [Step(described, partial(_set, target.uuid, wanted, seconds), partial(_set, target.uuid, seen.own, seconds))]
-
-
 def _set(uuid: str, wanted: Matrix, seconds: float) -> None:
     """Write all of it at once, and read it back."""
     with ap_lock.held(seconds):
@@ -132,51 +152,18 @@ def _set(uuid: str, wanted: Matrix, seconds: float) -> None:
         raise NodedevError(f"mdev {uuid} has the queues {ap.named(found.queues) or 'none'} after that")
 
 
-def locked(steps: Sequence[Step], seen: Queues | None, seconds: float) -> list[Step]:
-    """The same steps, on the matrix each under the lock of the s390-tools."""
-    if seen is None:
-        return list(steps)
-
-    def under_lock(step: Step) -> None:
-        with ap_lock.held(seconds):
-            step.apply()
-
-    return [replace(step, apply=partial(under_lock, step)) for step in steps]
-
-
-def warnings(target: Definition, seen: Queues) -> tuple[str, ...]:
-    """That a guest will not get all queues of the device, since vfio_ap has not got them."""
-    queues = (seen.bus or Bus()).queues
-    lacking = [
-        each
-        for each in sorted(matrix.of_attrs(target.attrs).queues)
-        if each not in queues or queues[each].driver != ap.VFIO_AP
-    ]
-    adapters = ap.listed({adapter for adapter, _domain in lacking})
-    told = (
-        f"vfio_ap has not got the queues {ap.named(lacking)}, so that the guest of mdev {target.uuid} gets none of the"
-        f" adapters {adapters} until it has"
-    )
-    return (told,) if lacking else ()
-
-
 # Definitions.
 
 
-def folder_of(arrived: str | None) -> str | None:
-    """The parent of what is defined for something that has arrived: that of the AP bus is the matrix."""
-    return PARENT if arrived == ap.NAME else arrived
-
-
-def hindrance(definition: Definition) -> Hindrance | None:
+def hindrance() -> Hindrance | None:
     """That the AP bus is not through with its queues, which the device would not get."""
-    unready = ap.unready() if definition.parent == PARENT else None
+    unready = ap.unready()
     return None if unready is None else Hindrance(unready, passing=True)
 
 
 def drift(definition: Definition) -> Iterator[dict[str, str]]:
     """What of the queues of a device that runs is unlike its definition."""
-    wanted = matrix.attrs_of(definition.attrs) if definition.parent == PARENT else None
+    wanted = matrix.attrs_of(definition.attrs)
     if wanted is None:
         return
     running = matrix.of_device(definition.uuid)

@@ -112,6 +112,13 @@ class _Mdevs:
             if not self.seen.choice.offers:
                 self._refuse_parents()
             raise Missing("type", f"pool {wish.name} is not known here; {self._offers()}")
+        if wish.type == mdev_parents.CRYPTO or mdev_parents.MATRIX in self._parents:
+            raise BadInput(
+                "type",
+                wish.type,
+                "each device on the matrix needs crypto queues of its own, which instances of a pool, all alike, cannot"
+                " have: make each by hostdev.nodedev.mdev with attrs",
+            )
         if wish.count is None and wish.uuids is None:
             raise Missing("count", f"pool {wish.name} is not known here; or list its uuids")
         return [replace(member, rests=self._rests(member)) for member in [*own, *self._adopted()]]

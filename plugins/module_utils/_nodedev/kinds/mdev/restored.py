@@ -14,13 +14,17 @@ from ...resource import Hindrance
 from ...store import mdevctl
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Definition
-from . import matrix
-from .device import Wish
+from .seen import Wish
 
 
 def defined(arrived: str | None) -> tuple[list[Definition], list[DamagedDefinition]]:
     """The definitions by parent and UUID: of all parents, or of the one that has arrived."""
-    return mdevctl.all_defined(matrix.folder_of(arrived))
+    return mdevctl.all_defined(_folder_of(arrived))
+
+
+def _folder_of(arrived: str | None) -> str | None:
+    """The parent of what is defined for something that has arrived: that of the AP bus is the matrix."""
+    return mdev_parents.MATRIX if arrived == mdev_parents.AP else arrived
 
 
 def summary(definition: Definition) -> tuple[str, str, bool]:
@@ -36,13 +40,13 @@ def place(definition: Definition) -> Sequence[str]:
 
 def concerns(definition: Definition, arrived: str) -> bool:
     """Whether this is its parent."""
-    return matrix.folder_of(arrived) == definition.parent
+    return _folder_of(arrived) == definition.parent
 
 
 def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
     """Whether what cannot be understood may be of a device on this parent: its folder, a file in it, or all folders."""
     folder = os.path.relpath(damage.path, mdevctl.STORE).partition("/")[0]
-    return folder in (matrix.folder_of(arrived), ".")
+    return folder in (_folder_of(arrived), ".")
 
 
 def wish(definition: Definition) -> Wish:
@@ -96,7 +100,11 @@ def _drift(definition: Definition, device: Mdev) -> Iterator[dict[str, str]]:
         # An attribute that is written several times, as assign_adapter, does not tell the sum of it.
         if running is not None and names.count(name) == 1 and running.strip() != value.strip():
             yield {"what": f"attribute {name}", "defined": value, "running": running}
-    yield from matrix.drift(definition)
+    if definition.parent == mdev_parents.MATRIX:
+        # Here, as below: only who has to do with the matrix waits for its import.
+        from . import matrix
+
+        yield from matrix.drift(definition)
 
 
 def _attribute(uuid: str, name: str) -> str | None:
@@ -125,4 +133,8 @@ def hindrance(definition: Definition) -> Hindrance | None:
         return Hindrance(
             f"its parent {called(address)} does not have type {kind}, only {', '.join(kinds) or 'none'}", passing=True
         )
-    return matrix.hindrance(definition)
+    if address != mdev_parents.MATRIX:
+        return None
+    from . import matrix
+
+    return matrix.hindrance()

@@ -9,74 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
-from .. import wishes
-from ..errors import BadInput, InUse, Missing, NodedevError
-from ..grammar import ap_mask, ap_queue, checked_ap_numbers, checked_ap_queues
-from ..host import ap, ap_lock, binding, matrix
-from ..host.ap import Bus, Number
-from ..host.oddities import Oddities
-from ..host.processes import Holder
-from ..plan import Step
-from ..resource import Hindrance, Plan
-from ..store import ap_rules, files, mdevctl
-from ..store.ap_rules import Rule
-from ..store.documents import Documents, name_of
-from ..store.files import DamagedDefinition, Document, removal
-from ..waiting import wait_for
+from ... import wishes
+from ...errors import BadInput, InUse, Missing, NodedevError
+from ...grammar import ap_mask
+from ...host import ap, binding, matrix
+from ...host.ap import Bus, Number
+from ...host.oddities import Oddities
+from ...host.processes import Holder
+from ...plan import Step
+from ...resource import Plan
+from ...store import ap_rules, files, mdevctl
+from ...store.ap_rules import Rule
+from ...store.files import DamagedDefinition, removal
+from ...waiting import wait_for
+from .definition import DOCUMENTS, KIND, MASKS, OVERRIDES, Given, of_rule
 
-KIND = "ap_mask"
 SUBSYSTEM = "ap"
 PEER = None
-# In what way queues are given to guests, which is the id of the definition too.
-MASKS, OVERRIDES = "masks", "overrides"
-# Seconds for making one at boot, where others wait.
-WAIT = 30.0
-
-
-@dataclass(frozen=True)
-class Given:
-    """What is for guests: all queues of these adapters, all of these domains, and these queues."""
-
-    adapters: frozenset[int] = frozenset()
-    domains: frozenset[int] = frozenset()
-    queues: frozenset[Number] = frozenset()
-    by: str = field(default=OVERRIDES, compare=False)
-
-    @property
-    def path(self) -> str:
-        """Where it is kept."""
-        return ap_rules.PATH if self.by == MASKS else DOCUMENTS.paths(OVERRIDES)[0]
-
-    def has(self, number: Number) -> bool:
-        """Whether a queue is among it."""
-        return number[0] in self.adapters or number[1] in self.domains or number in self.queues
-
-    def __bool__(self) -> bool:
-        return bool(self.adapters or self.domains or self.queues)
-
-    def __or__(self, other: Given) -> Given:
-        return Given(self.adapters | other.adapters, self.domains | other.domains, self.queues | other.queues, self.by)
-
-    def __sub__(self, other: Given) -> Given:
-        return Given(self.adapters - other.adapters, self.domains - other.domains, self.queues - other.queues, self.by)
-
-    def document(self) -> Document:
-        """It as it is written, and told."""
-        return {
-            "adapters": sorted(self.adapters),
-            "domains": sorted(self.domains),
-            "queues": [ap.name(number) for number in sorted(self.queues)],
-        }
 
 
 @dataclass(frozen=True)
 class Wish:
     """What a person wants for guests, or with ``state`` absent for the host; what is not named stays as it is."""
 
-    given: Given = Given()
+    given: Given = field(default_factory=Given)
     state: str = "present"
     persistent: bool = True
     force: bool = False
@@ -92,12 +50,7 @@ class Wish:
     ) -> Wish:
         """A wish whose every part fits its grammar; raises BadInput naming the option that does not."""
         wishes.check(options)
-        given = Given(
-            checked_ap_numbers("adapters", adapters or ()),
-            checked_ap_numbers("domains", domains or ()),
-            checked_ap_queues("queues", queues or ()),
-        )
-        return cls(given, **options)
+        return cls(Given.checked(adapters, domains, queues), **options)
 
 
 @dataclass(frozen=True)
@@ -122,16 +75,7 @@ class Observation:
     @property
     def definitions(self) -> tuple[Given, ...]:
         """What is kept, in either way."""
-        return tuple(each for each in (_of_rule(self.rule), self.kept) if each)
-
-
-def _of_rule(rule: Rule | None) -> Given:
-    """What a rule leaves to guests."""
-    if rule is None:
-        return Given(by=MASKS)
-    adapters = ap.EVERY if rule.adapters is None else rule.adapters
-    domains = ap.EVERY if rule.domains is None else rule.domains
-    return Given(ap.EVERY - adapters, ap.EVERY - domains, by=MASKS)
+        return tuple(each for each in (of_rule(self.rule), self.kept) if each)
 
 
 def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
@@ -169,7 +113,7 @@ def observe(wish: Wish) -> Observation:
 
 def _way(seen: Observation, bus: Bus) -> str:
     """How queues are given to guests here: by masks where one is in use or kept, or queues have no overrides."""
-    return MASKS if not bus.overridable or bus.is_masked or _of_rule(seen.rule) else OVERRIDES
+    return MASKS if not bus.overridable or bus.is_masked or of_rule(seen.rule) else OVERRIDES
 
 
 def _meant(wish: Wish, seen: Observation) -> Given:
@@ -238,10 +182,28 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     _refuse_in_use(wish, seen, seen.bus, after)
     if wish.state == "inactive":
         _refuse_assigned(wish, seen, seen.bus, after)
-    steps = [] if seen.loaded or wish.state == "inactive" else [_load(seen)]
-    steps += _changes(wish, seen.bus, after)
     then = replace(seen, bus=after, loaded=seen.loaded or wish.state == "present", users=())
-    return _kept(wish, seen, then, steps, given, by) if wish.persistent else Plan(tuple(steps), then)
+    if wish.persistent and by == OVERRIDES:
+        then = replace(then, kept=(seen.kept or Given()) | given)
+    elif wish.persistent:
+        then = replace(then, rule=_ruled(seen, given))
+    return Plan(tuple(_steps(wish, seen, then)), then)
+
+
+def _steps(wish: Wish, seen: Observation, then: Observation) -> list[Step]:
+    """What has to be done for it; what is kept goes first where the host gets its queues back for good."""
+    before, after = ((each.bus, each.loaded, each.rule, each.kept) for each in (seen, then))
+    if before == after:
+        return []
+    # Here, so that a run that changes nothing does not wait for its import.
+    from . import steps
+
+    load = [] if seen.loaded == then.loaded else [steps.load(seen.loadable)]
+    changes = steps.changes(seen.bus or Bus(), then.bus or Bus(), wish.wait_timeout)
+    rule = [] if seen.rule == then.rule else [steps.leave_rule(then.rule, seen.rule, wish.wait_timeout)]
+    document = [] if seen.kept == then.kept else [steps.leave_document(then.kept, seen.kept)]
+    kept = [*rule, *document]
+    return [*kept, *changes] if wish.state == "absent" else [*load, *changes, *kept]
 
 
 def _check(given: Given, bus: Bus, by: str) -> None:
@@ -326,73 +288,6 @@ def _refuse_assigned(wish: Wish, seen: Observation, bus: Bus, after: Bus) -> Non
             )
 
 
-def _load(seen: Observation) -> Step:
-    if not seen.loadable:
-        raise NodedevError("no module vfio_ap could be loaded: this kernel gives no crypto queues to guests")
-    return Step("load module vfio_ap", ap.load)
-
-
-def _changes(wish: Wish, bus: Bus, after: Bus) -> list[Step]:
-    """The steps from one bus to the other."""
-    steps = []
-    for what, file in ap.MASKS.items():
-        before, wanted = getattr(bus, what), getattr(after, what)
-        give, leave = before - wanted, wanted - before
-        for numbers, hosts in ((give, False), (leave, True)):
-            change, undo = (partial(ap.set_mask, file, numbers, way, wish.wait_timeout) for way in (hosts, not hosts))
-            described = f"give {what} {ap.listed(numbers)} to {'the host' if hosts else 'guests'}, by {file}"
-            steps += [Step(described, change, undo)] if numbers else []
-    for number, queue in sorted(bus.queues.items()):
-        if queue.override == after.queues[number].override:
-            continue
-        undo = partial(ap.put_back, queue, wish.wait_timeout)
-        if after.queues[number].override is None:
-            change = partial(ap.take_back, queue, wish.wait_timeout)
-            steps.append(Step(f"give queue {ap.name(number)} to the host, by its override", change, undo))
-        else:
-            change = partial(ap.give, queue, wish.wait_timeout)
-            steps.append(Step(f"give queue {ap.name(number)} to guests, by its override", change, undo))
-    return steps
-
-
-def _leave_rule(wish: Wish, target: Rule | None, former: Rule | None) -> Step:
-    """The step that leaves this rule, under the lock that chzdev takes for it too."""
-
-    def leave(rule: Rule | None) -> None:
-        with ap_lock.held(wish.wait_timeout):
-            ap_rules.leave(rule)
-
-    words = _words(_of_rule(target))
-    described = f"change the rule {ap_rules.PATH}{words}"
-    if target is None:
-        described = f"remove the rule {ap_rules.PATH}"
-    elif former is None:
-        described = f"write a rule of chzdev's form, {ap_rules.PATH}{words}"
-    return Step(described, partial(leave, target), partial(leave, former))
-
-
-def _leave_document(target: Given | None, former: Given | None) -> Step:
-    """The step after which this is our own document, or there is none."""
-    described = "undefine what is for guests"
-    if target is not None:
-        define, change = f"define what is for guests{_words(target)}", "change the definition of what is for guests"
-        described = define if former is None else f"{change}{_words(target)}"
-    return DOCUMENTS.change(described, OVERRIDES, target, former)
-
-
-def _kept(
-    wish: Wish, seen: Observation, then: Observation, steps: list[Step], given: Given, by: str
-) -> Plan[Observation]:
-    """The plan with what is kept of it."""
-    if by == OVERRIDES:
-        kept = (seen.kept or Given()) | given
-        steps += [_leave_document(kept, seen.kept)] if kept != seen.kept else []
-        return Plan(tuple(steps), replace(then, kept=kept))
-    rule = _ruled(seen, given)
-    steps += [_leave_rule(wish, rule, seen.rule)] if rule != seen.rule else []
-    return Plan(tuple(steps), replace(then, rule=rule))
-
-
 def _ruled(seen: Observation, given: Given) -> Rule:
     """The rule that leaves these to guests too; a mask that nothing is said of stays as the kernel begins with it."""
     rule, bus = seen.rule or Rule(), seen.bus or Bus()
@@ -406,17 +301,6 @@ def _ruled(seen: Observation, given: Given) -> Rule:
     )
 
 
-def _words(given: Given) -> str:
-    parts = []
-    if given.adapters:
-        parts.append(f", adapters {ap.listed(given.adapters)}")
-    if given.domains:
-        parts.append(f", domains {ap.listed(given.domains)}")
-    if given.queues:
-        parts.append(f", queues {ap.named(given.queues)}")
-    return "".join(parts)
-
-
 def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
     """The host's again, and not defined."""
     bus = seen.bus or Bus()
@@ -425,25 +309,22 @@ def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
     _refuse_assigned(wish, seen, bus, after)
     for damage in seen.damaged if wish.given else ():
         raise damage
-    steps = [removal(each, KIND) for each in seen.damaged]
     rule = _ruled_back(seen.rule, wish.given)
     kept = (seen.kept - wish.given if seen.kept and wish.given else None) or None
-    steps += [_leave_rule(wish, rule, seen.rule)] if rule != seen.rule else []
-    steps += [_leave_document(kept, seen.kept)] if kept != seen.kept else []
-    steps += _changes(wish, bus, after)
     then = replace(seen, bus=after if seen.bus else None, rule=rule, kept=kept, damaged=())
-    return Plan(tuple(steps), then)
+    removals = [removal(each, KIND) for each in seen.damaged]
+    return Plan((*removals, *_steps(wish, seen, then)), then)
 
 
 def _ruled_back(rule: Rule | None, back: Given) -> Rule | None:
     """The rule that leaves these to the host; None where it leaves nothing to guests any more, or all is given back."""
     if rule is None or not back:
-        return None if rule is None or _of_rule(rule) else rule
+        return None if rule is None or of_rule(rule) else rule
     left = Rule(
         None if rule.adapters is None else rule.adapters | back.adapters,
         None if rule.domains is None else rule.domains | back.domains,
     )
-    return left if left == rule or _of_rule(left) else None
+    return left if left == rule or of_rule(left) else None
 
 
 def clear_up(wish: Wish, seen: Observation) -> bool:
@@ -521,86 +402,4 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
             "defined": defined,
         },
         "warnings": [*after.oddities, *planned.warnings, *(late if lost and wish.state == "present" else [])],
-    }
-
-
-# Definitions.
-
-
-def decode(path: str, document: Document) -> Given:
-    """Understand a definition; raises DamagedDefinition naming the file and what is wrong."""
-    values = [document.get(option) for option in ("adapters", "domains", "queues")]
-    if name_of(path) != OVERRIDES or not all(isinstance(each, list) for each in values):
-        raise DamagedDefinition(path, "it has no lists of adapters, domains and queues")
-    try:
-        given = Wish.checked(*values).given
-    except BadInput as error:
-        raise DamagedDefinition(path, str(error)) from error
-    if not given:
-        raise DamagedDefinition(path, "it has no adapters, domains or queues")
-    return given
-
-
-DOCUMENTS = Documents(KIND, decode)
-
-
-def defined(arrived: str | None) -> tuple[list[Given], list[DamagedDefinition]]:
-    """What is kept: chzdev's rule, and our own document."""
-    found, damaged = DOCUMENTS.all()
-    try:
-        ruled = _of_rule(ap_rules.find())
-    except DamagedDefinition as error:
-        return found, [error, *damaged]
-    return ([ruled] if ruled else []) + found, damaged
-
-
-def summary(definition: Given) -> tuple[str, str, bool]:
-    """In which way it is kept, what a person calls it; what is defined is there after every boot."""
-    return definition.by, f"crypto queues for guests by {definition.by}{_words(definition)}", True
-
-
-def place(definition: Given) -> list[str]:
-    """The matrix, whose devices come after it."""
-    return [matrix.PARENT]
-
-
-def concerns(definition: Given, arrived: str) -> bool:
-    """Whether this is the bus, or one of the queues."""
-    number = ap_queue(arrived)
-    return arrived == ap.NAME or (number is not None and definition.has(number))
-
-
-def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
-    """Whether a definition that cannot be understood may be of this: the bus, or any queue."""
-    return arrived == ap.NAME or ap_queue(arrived) is not None
-
-
-def wish(definition: Given) -> Wish:
-    """The wish that a definition is."""
-    return Wish(definition, persistent=False, wait_timeout=WAIT)
-
-
-def hindrance(definition: Given) -> Hindrance | None:
-    """What is in its way now."""
-    if not ap.is_there():
-        return Hindrance("this host has no AP bus now", passing=False)
-    unready = ap.unready()
-    return None if unready is None else Hindrance(unready, passing=True)
-
-
-def facts(definition: Given) -> dict[str, Any]:
-    """What definition_facts says of it: whether its queues are for guests, and which are not."""
-    bus = ap.look(Oddities())
-    mine = [] if bus is None else [each for number, each in sorted(bus.queues.items()) if definition.has(number)]
-    unlike = [each for each in mine if bus is not None and bus.is_hosts(each.number)]
-    return {
-        "by": definition.by,
-        **definition.document(),
-        "autostart": True,
-        "active": bool(mine) and not unlike,
-        "parent_missing": bus is None,
-        "drift": [
-            {"what": f"queue {ap.name(each.number)}", "defined": ap.VFIO_AP, "running": each.driver or binding.NONE}
-            for each in unlike
-        ],
     }
