@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import ROOT, Host, open_by
+from conftest import ROOT, Host, open_by, warnings
 from looks import looks
 from simhost.testing import eventually
 from test_restore import install, restore
@@ -172,6 +172,26 @@ def test_its_life(machine: Host) -> None:
     assert bound(machine, DISK) == ("vfio-pci", "vfio-pci\n")
     changed(machine, state="absent", foretold=False)
     assert (bound(machine, DISK), kept(machine)) == (("nvme", "(null)\n"), None)
+
+
+def test_a_driver_that_keeps_what_is_given_back(start: Callable[..., Host]) -> None:
+    """As driverctl of Debian 13 has it after a boot, of all functions with the id of one that it has bound."""
+    drivers = {"vfio-pci": {"vfio": True, "override_only": True}, "nvme": SCENARIO["drivers"]["pci"]["nvme"]}
+    host = start({**SCENARIO, "drivers": {"pci": drivers}, "devices": disk(DISK, "nvme1n1")})
+    install(host)
+    host.done("driver", device=DISK, driver="vfio-pci")
+    id = " ".join(host.read(f"/sys/bus/pci/devices/{DISK}/{name}").strip() for name in ("vendor", "device"))
+    host.write("/sys/bus/pci/drivers/vfio-pci/new_id", id)
+    told = host.done("driver", device=DISK, state="absent")
+    assert (told["device"]["driver"], told["device"]["active"]) == ("vfio-pci", False)
+    assert bound(host, DISK) == ("vfio-pci", "(null)\n")
+    (warning,) = warnings(told)
+    assert warning == (
+        f"{CALLED} still has vfio-pci, now by the kernel's choice: its id was written to that driver's new_id, as"
+        " driverctl 0.115 does; remove_id there takes that back, or driver names the one that is to have it"
+    )
+    named = host.done("driver", device=DISK, driver="nvme")
+    assert (bound(host, DISK)[0], warnings(named)) == ("nvme", [])
 
 
 def test_given_back_as_often_as_one_likes(machine: Host) -> None:

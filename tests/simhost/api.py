@@ -171,7 +171,7 @@ class SimHost:
     def _scenario_name(self, folder: Path) -> str:
         if isinstance(self._wanted, Mapping):
             path = folder / "scenario.yml"
-            path.write_text(yaml.safe_dump(dict(self._wanted)), encoding="utf-8")
+            path.write_text(yaml.safe_dump(dict(self._wanted), sort_keys=False), encoding="utf-8")
             return str(path)
         return str(scenario.find(str(self._wanted)))
 

@@ -295,9 +295,17 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
         for each in after.members
         if each.missing
     ]
+    former = {each.target.address: each.override for each in before.members}
+    chosen = [
+        f"{each.called} still has {each.driver}, now by the kernel's choice: its id was written to that driver's"
+        " new_id, as driverctl 0.115 does; remove_id there takes that back, or driver names the one that is to have it"
+        for each in after.members
+        if each.override is None and each.driver == former[each.target.address] and "vfio" in (each.driver or "")
+    ]
     if not found:
         found = [_missing(after)]
-    return {"device": found[0], "group": found[1:], "warnings": [*before.oddities, *planned.warnings, *lost]}
+    warnings = [*before.oddities, *planned.warnings, *lost, *chosen]
+    return {"device": found[0], "group": found[1:], "warnings": warnings}
 
 
 def _document(member: Member, group: str | None) -> dict[str, Any]:
