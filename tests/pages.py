@@ -95,7 +95,9 @@ class Controller:
 
     def write(self, block: Block) -> None:
         assert block.file is not None, block.text
-        (self.folder / block.file).write_text(block.text)
+        file = self.folder / block.file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(block.text)
 
     def reach(self, variables: Mapping[str, Mapping[str, Any]]) -> None:
         """Give the hosts of an inventory in this folder these variables, which are no part of a page."""
