@@ -26,7 +26,7 @@ options:
     description:
       - The type, as the kernel's id (V(nvidia-711)) or as the vendor's name (V(GRID A16-4Q)).
       - C(vfio_ap-passthrough) is refused, since each device on the AP matrix needs crypto queues of its own. Make each
-        by M(hostdev.nodedev.mdev).
+        by M(hostdev.nodedev.mdev); what runs can be adopted.
       - Needed for a pool that is not known here, as one of O(count) and O(uuids) is. What is left out of this and of
         the following options is as it was when the pool was changed last.
     type: str

@@ -90,6 +90,7 @@ ANYTHING = st.one_of(
 )
 OF_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "str": TEXTS,
+    "path": TEXTS | st.sampled_from(["/usr", "/opt/nodedev/", "/run", "usr", "/var/../usr"]),
     "bool": st.booleans() | st.sampled_from(["yes", "no", "maybe", 2]),
     "int": NUMBERS,
     # What is longer would be waited for.

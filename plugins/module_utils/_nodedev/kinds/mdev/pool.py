@@ -112,7 +112,9 @@ class _Mdevs:
             if not self.seen.choice.offers:
                 self._refuse_parents()
             raise Missing("type", f"pool {wish.name} is not known here; {self._offers()}")
-        if wish.type == mdev_parents.CRYPTO or mdev_parents.MATRIX in self._parents:
+        # What runs there already has its own, and keeps them.
+        is_new = not own and not wish.adopt
+        if is_new and (wish.type == mdev_parents.CRYPTO or mdev_parents.MATRIX in self._parents):
             raise BadInput(
                 "type",
                 wish.type,
