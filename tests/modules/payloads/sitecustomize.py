@@ -25,7 +25,8 @@ def compiled(path: str, source: bytes) -> CodeType:
             code: CodeType = marshal.load(stream)
     except FileNotFoundError:
         code = compile_source(path, source)
-        with open(f"{kept}.{os.getpid()}", "wb") as stream:
+        # Process ids are those of one host, and the folder is for all.
+        with open(f"{kept}.{os.urandom(8).hex()}", "wb") as stream:
             marshal.dump(code, stream)
         os.rename(stream.name, kept)
     else:
