@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from programs import printed
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -80,18 +80,7 @@ class Controller:
         """All that a command prints; it must succeed."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        done = subprocess.run(
-            ["sh", "-ec", command],
-            cwd=self.folder,
-            env={**own, "HOME": str(self.home), "PATH": path},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}"
-        return done.stdout
+        return printed(["sh", "-ec", command], self.folder, {**own, "HOME": str(self.home), "PATH": path})
 
     def write(self, block: Block) -> None:
         assert block.file is not None, block.text

@@ -8,7 +8,6 @@ import json
 import os
 import select
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import ansible
 import clones
 import pytest
 from simhost import SimHost, commands
+from simhost.api import attendant
 
 ROOT = Path(__file__).resolve().parents[2]
 CARD, OTHER_CARD = "0000:3d:00.0", "0000:af:00.0"
@@ -28,7 +28,7 @@ UUID, OTHER = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "83b8f4f2-509f-382f-3c1e-e
 LIBRARY = "ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev"
 # What it installs is what it has imported.
 ALONE = "boot_engine"
-_REQUEST_BYTES = 65536
+_REQUEST_BYTES, _REQUEST_SECONDS = 65536, 60
 
 Result = dict[str, Any]
 Run = Callable[..., Result]
@@ -70,16 +70,11 @@ def ids(result: dict[str, Any]) -> list[str]:
 
 @functools.cache
 def _preparer(python: str, environment: tuple[tuple[str, str], ...], imported: tuple[str, ...]) -> socket.socket:
-    """The socket on which prepared.py takes requests, for as long as these tests run."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [python, str(Path(__file__).with_name("prepared.py")), *imported]
-    with theirs:
-        process = subprocess.Popen(
-            command, stdin=theirs.fileno(), env={**os.environ, **dict(environment)}, start_new_session=True
-        )
-    # It ends with our end of the socket, and is nothing to wait for.
-    process.returncode = 0
-    return ours
+    """The socket on which prepared.py takes requests."""
+    requests = attendant([python, str(Path(__file__).with_name("prepared.py")), *imported], dict(environment))
+    # What cannot enter a host does not answer.
+    requests.settimeout(_REQUEST_SECONDS)
+    return requests
 
 
 class Host(SimHost):

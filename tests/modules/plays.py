@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from conftest import ROOT, Host
 from pages import Controller
+from programs import printed
 from simhost.api import python_wrapper
 from simhost.client import ANOTHER
 
@@ -40,18 +40,8 @@ def play_all(hosts: Mapping[str, Host], playbook: Path, folder: Path, *options: 
 
 def run_playbook(folder: Path, *arguments: str) -> str:
     """What ansible-playbook prints with these arguments in a folder, warnings too; it must succeed."""
-    done = subprocess.run(
-        [*ANSIBLE_PLAYBOOK, *arguments],
-        cwd=folder,
-        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    return printed([*ANSIBLE_PLAYBOOK, *arguments], folder, environment)
 
 
 def prepared(host: Host) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT
+from programs import printed
 
 PROGRAMS = ROOT / ".venv-importer" / "bin"
 # Linted by the lane lint already, by more rules and without those that the importer leaves out.
@@ -39,18 +39,8 @@ assert xml.etree is etree, xml.etree
 def run(folder: Path, *command: str | Path, **environment: str) -> str:
     """All that a program prints, with none of this checkout's settings; it must succeed."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON"))}
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**own, "PATH": f"{PROGRAMS}:{own['PATH']}", "HOME": str(folder), **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    path = f"{PROGRAMS}:{own['PATH']}"
+    return printed(command, folder, {**own, "PATH": path, "HOME": str(folder), **environment})
 
 
 @pytest.fixture(scope="module")

@@ -51,20 +51,26 @@ class SimHostError(Exception):
     """The host did not start; the text says why."""
 
 
+def attendant(command: Sequence[str], environment: Mapping[str, str]) -> socket.socket:
+    """The socket on which a process takes requests, its standard input, for as long as this program runs."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            command, stdin=theirs.fileno(), env={**os.environ, **environment}, start_new_session=True
+        )
+    # It ends with our end of the socket, and is nothing to wait for.
+    process.returncode = 0
+    return ours
+
+
 @functools.cache
 def _starter() -> socket.socket:
-    """The socket on which starter.py takes requests, for as long as this program runs."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    """The socket on which starter.py takes requests."""
     paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
     # Without a number of malloc's arenas glibc counts the processors by a file below /sys: the server would ask
     # itself, and a server that is killed while it waits for its own answer never ends.
     own = {"PYTHONPATH": os.pathsep.join(path for path in paths if path), "MALLOC_ARENA_MAX": "4"}
-    command = [sys.executable, "-m", "simhost.starter"]
-    with theirs:
-        process = subprocess.Popen(command, stdin=theirs.fileno(), env={**os.environ, **own}, start_new_session=True)
-    # It ends with our end of the socket, and is nothing to wait for.
-    process.returncode = 0
-    return ours
+    return attendant([sys.executable, "-m", "simhost.starter"], own)
 
 
 def start(folder: Path, name: str, lifeline: int = -1) -> int:
