@@ -33,8 +33,8 @@ OLDEST_ANSIBLE = "2.16"
 COLLECTION = BUILD / "sanity" / "ansible_collections" / "hostdev" / "nodedev"
 CI = os.environ.get("CI") == "true"
 TAIL = 60
-# Characters of why a test failed, in the summary.
-REASON = 300
+# Characters of why tests failed, in the summary: of all of them together, and of one at least.
+REASONS, REASON = 2400, 300
 INTERRUPTED = 130
 REAPER = ROOT / "tests" / "reaper.py"
 # Simulated hosts are private to a test; beyond these, starting the workers takes longer than they save.
@@ -338,7 +338,7 @@ def counts(junit: Path, status: int) -> tuple[int, int]:
 
 
 def failed_tests(outcome: Outcome) -> Iterator[str]:
-    """The tests of a check that failed, each with the beginning of why."""
+    """The tests of a check that failed, each with why."""
     junit = outcome.check.junit
     if not outcome.failures or not junit.exists():
         return
@@ -346,8 +346,14 @@ def failed_tests(outcome: Outcome) -> Iterator[str]:
         for kind in ("failure", "error", "skipped"):
             found = case.find(kind)
             if found is not None:
-                why = " ".join((found.get("message") or "").split())[:REASON]
-                yield f"{case.get('classname')}.{case.get('name')}: {why}"
+                why = " ".join((found.get("message") or "").split())
+                yield f"{outcome.check.name}: {case.get('classname')}.{case.get('name')}: {why}"
+
+
+def shortened(text: str, length: int) -> str:
+    """A text of this many characters at most, without its middle: what a play or a journal ends on says most."""
+    end = length * 2 // 3
+    return text if len(text) <= length else f"{text[: length - end - 5]} ... {text[-end:]}"
 
 
 def main(lanes: list[str]) -> int:
@@ -369,9 +375,9 @@ def main(lanes: list[str]) -> int:
     print("  all of it in {:.1f} minutes with {:.1f} processor minutes;".format(*minutes), end=" ")
     print(f"the logs are in {LOGS.relative_to(ROOT)}")
     # Last, so that whoever is shown the end alone sees them.
-    for outcome in outcomes:
-        for test in failed_tests(outcome):
-            print(f"  FAILED {outcome.check.name}: {test}")
+    failed = [*chain.from_iterable(map(failed_tests, outcomes))]
+    for test in failed:
+        print(f"  FAILED {shortened(test, max(REASONS // len(failed), REASON))}")
     print(f"{sum(outcome.tests for outcome in outcomes) - failures} passed, {failures} failed")
     return 1 if failures else 0
 

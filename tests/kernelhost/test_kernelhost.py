@@ -50,11 +50,15 @@ def available():
 def create(kind, name):
     return write(TYPES + "vgpusim-" + kind + "/create", name)
 
+def said(*command):
+    return subprocess.run(command, capture_output=True, text=True).stdout
+
 seen = {
     "parents": sorted(os.listdir("/sys/class/mdev_bus")),
     "found": sorted(os.listdir("/sys/bus/mdev/devices")),
-    "units": subprocess.run(["systemctl", "--failed", "--plain", "--no-legend"], capture_output=True, text=True).stdout,
-    "virsh": subprocess.run(["virsh", "nodedev-list", "--cap", "mdev_types"], capture_output=True, text=True).stdout,
+    "units": said("systemctl", "--failed", "--plain", "--no-legend"),
+    "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
+    "virsh": said("virsh", "nodedev-list", "--cap", "mdev_types"),
     "wwpn": [read(path) for path in glob.glob("/sys/class/fc_host/*/port_name")],
     "vport_create": [os.access(path, os.W_OK) for path in glob.glob("/sys/class/fc_host/*/vport_create")],
     "totalvfs": int(read("/sys/bus/pci/devices/0000:01:00.0/sriov_totalvfs")),
@@ -167,7 +171,7 @@ def functions(machine: Machine) -> dict[str, Any]:
 
 
 def test_boot_is_clean(seen: dict[str, Any]) -> None:
-    assert seen["units"] == ""
+    assert seen["units"] == "", seen["journal"]
 
 
 def test_parents(seen: dict[str, Any]) -> None:

@@ -41,7 +41,11 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def process() -> Iterator[subprocess.Popen[bytes]]:
     """A process that does nothing, in whose command line a device is named."""
-    with subprocess.Popen([sys.executable, "-c", "input()", f"x={OTHER}"], stdin=subprocess.PIPE) as started:
+    command = [sys.executable, "-c", "print(flush=True); input()", f"x={OTHER}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
+        # While a process is being replaced by its program it has no command line.
+        assert started.stdout is not None
+        assert started.stdout.readline() == b"\n"
         yield started
         started.kill()
 

@@ -199,3 +199,11 @@ def test_nothing_outlives_a_runner_that_is_killed(interrupted: subprocess.Popen[
     while not all(map(gone, pids)):
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("short", "short"), ("0123456789abcdefgh", "0123456789abcdefgh"), ("0123456789abcdefghi", "0 ... 789abcdefghi")],
+)
+def test_what_is_long_is_shown_without_its_middle(text: str, shown: str) -> None:
+    assert run.shortened(text, 18) == shown
