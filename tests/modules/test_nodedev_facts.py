@@ -134,7 +134,7 @@ def test_check_mode_tells_the_same(used: Host) -> None:
 def test_virtual_functions(start: Callable[..., Host]) -> None:
     devices = facts(start("nvidia-sriov"), capabilities=["pci"])["devices"]
     assert [devices[f"pci_0000_06_00_{number}"]["extra"] for number in range(4, 8)] == [
-        {"role": "function", "vf_index": index} for index in range(4)
+        {"role": "function", "vf_index": index, "subsystem_id": "10de:0000"} for index in range(4)
     ]
     assert devices["pci_0000_06_00_0"]["extra"] == {"role": "carved"}
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostdev.nodedev.plugins.filter import (
+    consumer_config,
     disk_xml,
     hostdev_xml,
     interface_xml,
@@ -19,11 +20,13 @@ from ansible_collections.hostdev.nodedev.plugins.filter import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 from lxml import etree
+from test_consumer_config import DEVICES, by_id, function, mediated
 from test_filters import BOUND, FUNCTION, PCI, RESULT, UNIT, USB, VF, VGPU, VHBA, facts, mdev
 from test_filters_storage import LUN
 from test_filters_storage import VHBA as POOL
 
 FILTERS: dict[str, Callable[..., str]] = {
+    "consumer_config": consumer_config.consumer_config,
     "hostdev_xml": hostdev_xml.hostdev_xml,
     "interface_xml": interface_xml.interface_xml,
     "disk_xml": disk_xml.disk_xml,
@@ -51,8 +54,10 @@ GOOD = [
     facts("scsi", host=3, bus=0, target=2, lun=1),
     facts("scsi_host", host=3),
     {**VF, "extra": {"current_vgpu_type": 711}},
+    *({"instances": [function(4), function(5)]}, [by_id(0)], {"instances": [mediated(0)]}),
 ]
 OPTIONS = {
+    "consumer_config": ("consumer", "name", "devices", "node"),
     "hostdev_xml": ("managed", "usb", "wwpn", "model", "iommufd", "display", "ramfb", "libvirt_version"),
     "interface_xml": ("mac", "vlan", "managed", "model", "iommufd", "libvirt_version"),
     "disk_xml": ("target", "bus", "device", "cache", "readonly", "shareable"),
@@ -60,7 +65,11 @@ OPTIONS = {
     "nodedev_name": ("parent", "subsystem"),
 }
 # Without these, Python itself refuses the call.
-NEEDED = {"disk_xml": {"target": "sda"}, "storage_pool_xml": {"name": "x"}}
+NEEDED = {
+    "consumer_config": {"consumer": "proxmox", "node": "pve1", "devices": DEVICES},
+    "disk_xml": {"target": "sda"},
+    "storage_pool_xml": {"name": "x"},
+}
 
 
 @st.composite
@@ -86,7 +95,7 @@ def answer(name: str, value: Any, options: Mapping[str, Any]) -> str | None:
         assert message.isprintable()
         assert len(message) < 1500
         return None
-    if name != "nodedev_name":
+    if name not in ("nodedev_name", "consumer_config"):
         etree.fromstring(made)
         made.encode()
     assert isinstance(made, str)
@@ -118,6 +127,7 @@ def test_no_input_ends_in_a_traceback(name: str, value: Any, spoiler: Any) -> No
 @given(options=st.data())
 def test_no_option_ends_in_a_traceback(name: str, options: Any) -> None:
     good = {
+        "consumer_config": {"instances": [function(4)]},
         "hostdev_xml": RESULT,
         "interface_xml": FUNCTION,
         "disk_xml": LUN,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -19,6 +20,8 @@ NVIDIA = "0x10de"
 # Classes of functions that are given to guests, whole or in parts: network and display controllers, NVMe,
 # co-processors, Fibre Channel, processing accelerators.
 GIVEN = ("0x02", "0x03", "0x0108", "0x0b40", "0x0c04", "0x12")
+# As the kernel's events have it.
+SUBSYSTEM_ID = re.compile(r"[0-9A-F]{4}:[0-9A-F]{4}")
 BRIDGES = ("pci-bridge", "cardbus-bridge")
 # A virtual function; a function that has virtual ones, or mediated devices; another one that may be given.
 FUNCTION, CARVED, WHOLE = "function", "carved", "whole"
@@ -50,7 +53,8 @@ class Functions:
 
     def of(self, device: Device, capability: Capability, oddities: Oddities) -> dict[str, Any]:
         """``role``, where it has one; of a virtual function also ``vf_index``, its n in its physical function's links
-        virtfn<n>, and on NVIDIA's cards with vendor VFIO ``current_vgpu_type``, 0 for none.
+        virtfn<n>, ``subsystem_id``, which no element of libvirt's has, and on NVIDIA's cards with vendor VFIO
+        ``current_vgpu_type``, 0 for none.
         """
         return oddities.attempt(partial(self._of, device, capability)) or {}
 
@@ -61,6 +65,8 @@ class Functions:
             return extra
         index = self._index(device)
         extra.update({} if index is None else {"vf_index": index})
+        subsystem = SUBSYSTEM_ID.fullmatch(device.uevent.get("PCI_SUBSYS_ID", ""))
+        extra.update({} if subsystem is None else {"subsystem_id": subsystem[0].lower()})
         if capability["vendor"]["id"] == NVIDIA:
             kind = integer(device.value("nvidia/current_vgpu_type") or "", 10)
             extra.update({} if kind is None else {"current_vgpu_type": kind})
