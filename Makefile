@@ -47,10 +47,11 @@ test-s390x: setup ## Run the behaviour tests on the virtual machine with a mainf
 docs: setup ## Build the documentation site in .build/docs/html, of modules, roles and pages
 	@.venv/bin/python tests/docs/build.py
 
-bench: setup ## Measure the inventory, pools and idle tasks, and write docs/performance.md
+bench: setup ## Measure the inventory, pools, idle tasks and a fleet, and write docs/performance.md
 	@PYTHONPATH=tests .venv/bin/python tests/bench/inventory.py
 	@PYTHONPATH=tests .venv/bin/python tests/bench/pools.py
 	@PYTHONPATH=tests .venv/bin/python tests/bench/tasks.py
+	@PYTHONPATH=tests:tests/modules:playbooks/collections .venv/bin/python tests/bench/scale.py
 
 conformance: setup ## Compare the inventory with those of real libvirtds, device by device
 	@$(RUN) conformance
