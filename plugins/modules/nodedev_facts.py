@@ -133,16 +133,15 @@ ansible_facts:
               its attributes and children, or a list of such where it may repeat; C(capability) has its type under
               C(type), and a list of the capabilities within it under C(capability).
             - The C(type) element of a capability is C(scsi_type), C(drm_type), C(mdev_type) or, as a list, C(types).
-            - What libvirt does not say is under C(extra). Of a virtual function C(vf_index), C(subsystem_id) and, with
-              NVIDIA's vendor VFIO driver, C(current_vgpu_type); of a mediated device C(active), C(device_api) and
-              C(definition); of any device with a VFIO node, when mediated devices are asked for, its C(holders), as
-              M(hostdev.nodedev.mdev) returns them. Who is not root may not look at all processes, and is told so
-              there.
-            - Of PCI functions C(role). It is C(function) for a virtual function; C(carved) for another one that has
-              virtual functions, or mediated devices, now; C(whole) for one that is neither and can have virtual
-              functions, or is a network or display controller, an NVMe or Fibre Channel controller, a co-processor or a
-              processing accelerator. It is absent for bridges and all others. It does not say whether the host or a
-              guest uses the function.
+            - What libvirt does not say is under C(extra). Of a virtual function C(vf_index) and, with NVIDIA's vendor
+              VFIO driver, C(current_vgpu_type); of a mediated device C(active), C(device_api) and C(definition); of any
+              device with a VFIO node, when mediated devices are asked for, its C(holders), as M(hostdev.nodedev.mdev)
+              returns them. Who is not root may not look at all processes, and is told so there.
+            - Of PCI functions C(role), and with it C(subsystem_id). C(role) is C(function) for a virtual function;
+              C(carved) for another one that has virtual functions, or mediated devices, now; C(whole) for one that is
+              neither and can have virtual functions, or is a network or display controller, an NVMe or Fibre Channel
+              controller, a co-processor or a processing accelerator. It is absent for bridges and all others. It does
+              not say whether the host or a guest uses the function.
             - Of a Fibre Channel port C(port_state), C(port_type), C(targets) and C(luns), as M(hostdev.nodedev.vhba)
               returns them; of an HBA also C(free_vports), C(vhbas) and C(hindrance), as M(hostdev.nodedev.vhba_facts)
               tells them; of a vHBA C(vport), C(vport_state) and, where it is defined, C(definition).

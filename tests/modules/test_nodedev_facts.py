@@ -136,20 +136,20 @@ def test_virtual_functions(start: Callable[..., Host]) -> None:
     assert [devices[f"pci_0000_06_00_{number}"]["extra"] for number in range(4, 8)] == [
         {"role": "function", "vf_index": index, "subsystem_id": "10de:0000"} for index in range(4)
     ]
-    assert devices["pci_0000_06_00_0"]["extra"] == {"role": "carved"}
+    assert devices["pci_0000_06_00_0"]["extra"] == {"role": "carved", "subsystem_id": "10de:14a9"}
 
 
 def test_what_is_carved_and_what_is_whole(used: Host) -> None:
     """One of two cards has a mediated device that runs; of what is defined on the other nothing is there yet."""
     found = facts(used, capabilities=["pci"], xml=True)["devices"]
     assert {name: device["extra"] for name, device in found.items()} == {
-        CARD_NAME: {"role": "carved"},
-        OTHER_NAME: {"role": "whole"},
-        NIC: {"role": "whole"},
+        CARD_NAME: {"role": "carved", "subsystem_id": "10de:12a2"},
+        OTHER_NAME: {"role": "whole", "subsystem_id": "10de:12a2"},
+        NIC: {"role": "whole", "subsystem_id": "15b3:0000"},
     }
     assert not any("carved" in device["xml"] for device in found.values())
     used.mdev(state="inactive")
-    assert facts(used, names=[CARD_NAME])["devices"][CARD_NAME]["extra"] == {"role": "whole"}
+    assert facts(used, names=[CARD_NAME])["devices"][CARD_NAME]["extra"]["role"] == "whole"
 
 
 def test_what_cannot_be_read_is_left_out_and_named(host: Host) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostdev.nodedev.plugins.filter import (
+    card_config,
+    card_config_export,
     consumer_config,
     disk_xml,
     hostdev_xml,
@@ -20,12 +22,16 @@ from ansible_collections.hostdev.nodedev.plugins.filter import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 from lxml import etree
+from test_card_config import DEVICES as GPUS
+from test_card_config import MIX, migs, pool, vgpus
 from test_consumer_config import DEVICES, by_id, function, mediated
 from test_filters import BOUND, FUNCTION, PCI, RESULT, UNIT, USB, VF, VGPU, VHBA, facts, mdev
 from test_filters_storage import LUN
 from test_filters_storage import VHBA as POOL
 
-FILTERS: dict[str, Callable[..., str]] = {
+FILTERS: dict[str, Callable[..., Any]] = {
+    "card_config": card_config.card_config,
+    "card_config_export": card_config_export.card_config_export,
     "consumer_config": consumer_config.consumer_config,
     "hostdev_xml": hostdev_xml.hostdev_xml,
     "interface_xml": interface_xml.interface_xml,
@@ -54,9 +60,14 @@ GOOD = [
     facts("scsi", host=3, bus=0, target=2, lun=1),
     facts("scsi_host", host=3),
     {**VF, "extra": {"current_vgpu_type": 711}},
+    vgpus({"devices": [1], "device-filter": "0x26B910DE", "vgpu-devices": MIX}),
+    migs({"devices": "all", "mig-enabled": True, "mig-devices": {"1g.18gb": 3}}),
+    *({"nodedev_vgpu_pools": [pool(0, MIX)]}, {"nodedev_mig": [{"device": "x", "instances": {"1g.18gb": 3}}]}),
     *({"instances": [function(4), function(5)]}, [by_id(0)], {"instances": [mediated(0)]}),
 ]
 OPTIONS = {
+    "card_config": ("label", "devices"),
+    "card_config_export": ("label", "devices"),
     "consumer_config": ("consumer", "name", "devices", "node"),
     "hostdev_xml": ("managed", "usb", "wwpn", "model", "iommufd", "display", "ramfb", "libvirt_version"),
     "interface_xml": ("mac", "vlan", "managed", "model", "iommufd", "libvirt_version"),
@@ -66,6 +77,8 @@ OPTIONS = {
 }
 # Without these, Python itself refuses the call.
 NEEDED = {
+    "card_config": {"label": "mix", "devices": GPUS},
+    "card_config_export": {"devices": GPUS},
     "consumer_config": {"consumer": "proxmox", "node": "pve1", "devices": DEVICES},
     "disk_xml": {"target": "sda"},
     "storage_pool_xml": {"name": "x"},
@@ -85,7 +98,7 @@ def spoiled(draw: st.DrawFn, value: Any = None) -> Any:
     return rest if draw(st.integers(0, 5)) == 0 else {**rest, key: draw(spoiled(value[key]))}
 
 
-def answer(name: str, value: Any, options: Mapping[str, Any]) -> str | None:
+def answer(name: str, value: Any, options: Mapping[str, Any]) -> Any:
     """What the filter gives; None where it refuses, which it must do on one line that can be printed."""
     try:
         made = FILTERS[name](value, **options)
@@ -95,10 +108,10 @@ def answer(name: str, value: Any, options: Mapping[str, Any]) -> str | None:
         assert message.isprintable()
         assert len(message) < 1500
         return None
-    if name not in ("nodedev_name", "consumer_config"):
+    if name.endswith("_xml"):
         etree.fromstring(made)
         made.encode()
-    assert isinstance(made, str)
+    assert isinstance(made, dict if name == "card_config" else str)
     return made
 
 
@@ -127,6 +140,8 @@ def test_no_input_ends_in_a_traceback(name: str, value: Any, spoiler: Any) -> No
 @given(options=st.data())
 def test_no_option_ends_in_a_traceback(name: str, options: Any) -> None:
     good = {
+        "card_config": vgpus({"devices": [1], "vgpu-devices": MIX}),
+        "card_config_export": {"nodedev_vgpu_pools": [pool(0, MIX)]},
         "consumer_config": {"instances": [function(4)]},
         "hostdev_xml": RESULT,
         "interface_xml": FUNCTION,

@@ -52,21 +52,21 @@ class Functions:
         self._indexes: dict[str, dict[str, int]] = {}
 
     def of(self, device: Device, capability: Capability, oddities: Oddities) -> dict[str, Any]:
-        """``role``, where it has one; of a virtual function also ``vf_index``, its n in its physical function's links
-        virtfn<n>, ``subsystem_id``, which no element of libvirt's has, and on NVIDIA's cards with vendor VFIO
-        ``current_vgpu_type``, 0 for none.
+        """``role`` and ``subsystem_id``, where it has a role; of a virtual function also ``vf_index``, its n in its
+        physical function's links virtfn<n>, and on NVIDIA's cards with vendor VFIO ``current_vgpu_type``, 0 for none.
         """
         return oddities.attempt(partial(self._of, device, capability)) or {}
 
     def _of(self, device: Device, capability: Capability) -> dict[str, Any]:
         role = _role(device, capability)
-        extra: dict[str, Any] = {} if role is None else {"role": role}
+        extra: dict[str, Any] = {}
+        if role is not None:
+            subsystem = SUBSYSTEM_ID.fullmatch(device.uevent.get("PCI_SUBSYS_ID", ""))
+            extra = {"role": role} | ({} if subsystem is None else {"subsystem_id": subsystem[0].lower()})
         if role != FUNCTION:
             return extra
         index = self._index(device)
         extra.update({} if index is None else {"vf_index": index})
-        subsystem = SUBSYSTEM_ID.fullmatch(device.uevent.get("PCI_SUBSYS_ID", ""))
-        extra.update({} if subsystem is None else {"subsystem_id": subsystem[0].lower()})
         if capability["vendor"]["id"] == NVIDIA:
             kind = integer(device.value("nvidia/current_vgpu_type") or "", 10)
             extra.update({} if kind is None else {"current_vgpu_type": kind})
