@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import waiting
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import children, restoring
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot.restoring import (
     FAILED,
@@ -21,6 +22,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot.rest
 )
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.sysfs import SysfsError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.programs import NoAnswer
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Hindrance
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.waiting import wait_for
 from made_up import MadeUp
@@ -237,6 +239,26 @@ def test_a_failure_that_took_long_says_that_the_card_does_not_answer(
     assert told(wanted) == {"slow": (FAILED, "no answer"), "behind": (FAILED, UNTRIED), "other": (RESTORED, "")}
 
 
+def test_a_program_that_does_not_answer_yet_is_asked_again(devices: Devices, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As nvidia-smi while the vendor's services start; what is behind on its card waits, and is not tried meanwhile."""
+    monkeypatch.setattr(restoring, "PATIENCE", 0.0)
+    asked = devices.folder / "asked"
+
+    def unanswered() -> None:
+        if not asked.exists():
+            asked.touch()
+            raise NodedevError("its mode is not known") from NoAnswer("no answer")
+
+    def behind() -> None:
+        assert (devices.folder / "slow").exists()
+
+    wanted = [devices.define("slow", before=unanswered), devices.define("behind", before=behind)]
+    assert told(wanted) == dict.fromkeys(("slow", "behind"), (RESTORED, ""))
+    assert told([devices.define("never", before=fail(NoAnswer("no answer")))], wait=0.5) == {
+        "never": (FAILED, "no answer")
+    }
+
+
 def test_a_parent_that_is_not_ready_is_waited_for(devices: Devices) -> None:
     """It becomes ready by what another card makes, and what is ready on its own card is made at once."""
 
@@ -270,6 +292,31 @@ def test_what_is_on_a_function_comes_after_what_makes_it(devices: Devices) -> No
 def test_a_parent_that_does_not_become_ready(devices: Devices, passing: bool, wait: float) -> None:
     wanted = [devices.define("bad", hindrance=lambda: Hindrance("gone", passing=passing)), devices.define("good")]
     assert told(wanted, wait=wait) == {"bad": (FAILED, "gone"), "good": (RESTORED, "")}
+
+
+@pytest.mark.parametrize(("wait", "later"), [(0.5, 0.0), (1.6, 1.2)])
+def test_a_parent_that_is_made_late_has_its_time_from_then_on(
+    devices: Devices, monkeypatch: pytest.MonkeyPatch, wait: float, later: float
+) -> None:
+    """What is made before may take longer than a parent is waited for."""
+    monkeypatch.setattr(restoring, "LONGEST_PAUSE", 0.1)
+    made = devices.folder / "functions"
+
+    def becoming_ready() -> Hindrance | None:
+        ready = made.exists() and time.time() - made.stat().st_mtime > later
+        return None if ready else Hindrance("not ready", passing=made.exists())
+
+    functions = devices.define("functions", "a", before=lambda: time.sleep(1))
+    vgpu = devices.define("vgpu", "b", rank=1, hindrance=becoming_ready)
+    assert told([functions, vgpu], wait=wait) == dict.fromkeys(("functions", "vgpu"), (RESTORED, ""))
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(20.0, 30.0), (100.0, 30.0), (200.0, 130.0)])
+def test_the_time_for_making_a_device_grows_with_its_limit(devices: Devices, limit: float, seconds: float) -> None:
+    file = devices.folder / "left"
+    asked = devices.define("device", before=lambda: file.write_text(str(waiting.left(FOREVER))))
+    assert told([asked], limit=limit) == {"device": (RESTORED, "")}
+    assert seconds - 10 < float(file.read_text()) <= seconds
 
 
 @pytest.mark.parametrize("number", restoring.PASSING)

@@ -70,7 +70,7 @@ def run(command: Sequence[str], seconds: float, document: str = "") -> Answer:
     try:
         output, errors = _exchanged(process, document.encode("utf-8", "surrogateescape"), limit)
     except subprocess.TimeoutExpired as error:
-        raise NoAnswer(f"{called} has not ended after {seconds:g} s and was killed") from error
+        raise NoAnswer(f"{called} has not ended after {limit:.3g} s and was killed") from error
     finally:
         _end(process)
     return Answer(process.returncode, _decoded(output), _decoded(errors))

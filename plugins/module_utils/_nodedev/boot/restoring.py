@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ..errors import NodedevError
 from ..host.sysfs import SysfsError
 from ..kinds.registry import Defined
+from ..programs import NoAnswer
 from ..text import shown
 from ..waiting import within
 from .children import Child, Send, wait_for_any
@@ -25,9 +26,10 @@ from .children import Child, Send, wait_for_any
 AT_ONCE = 16
 # Seconds between two tries of a parent that is not ready, at first and at most.
 PAUSE, LONGEST_PAUSE = 0.5, 3.0
-# Seconds for making one device; what is begun is taken back beyond them (plan.UNDO), within the device's limit.
-MAKING = 30.0
-# A failure that took so many seconds says that the card does not answer: the next one would take as long.
+# Of a device's limit, the seconds for taking back what was begun (plan.UNDO) and for telling so; and the seconds for
+# making it that it has at least, as it has by the usual limit.
+TAKING_BACK, MAKING = 70.0, 30.0
+# What takes so many seconds to no avail says that the card does not answer: the next device would take as long.
 PATIENCE = 20.0
 # What a driver answers while its own services are still starting.
 PASSING = (errno.EIO, errno.EAGAIN, errno.EBUSY)
@@ -56,18 +58,20 @@ def longest(wait: float, limit: float) -> float:
 def restore(wanted: Sequence[Defined], wait: float, limit: float) -> Iterator[Result]:
     """Make what is missing of these, and tell of each as soon as that is known.
 
-    A parent that is there but not ready is waited for, ``wait`` seconds; each device has ``limit`` seconds, and all of
-    them together longest().
+    A parent that is there but not ready is waited for, ``wait`` seconds from when the last device was made, on which it
+    may depend; each device has ``limit`` seconds, and all of them together longest().
     """
-    start = time.monotonic()
-    end = start + longest(wait, limit)
+    since = time.monotonic()
+    end = since + longest(wait, limit)
     cards = _by_card(wanted, limit)
     try:
         while cards:
-            yield from _begin(cards, late=time.monotonic() >= start + wait)
+            yield from _begin(cards, late=time.monotonic() >= since + wait)
             wait_for_any([card.child for card in cards if card.child], _seconds(cards, end))
             for card in cards:
-                yield from card.results()
+                for result in card.results():
+                    since = time.monotonic() if result.how == RESTORED else since
+                    yield result
             if time.monotonic() >= end:
                 for card in cards:
                     yield from card.given_up(OVER, OVER)
@@ -103,8 +107,8 @@ class _Card:
         ``late`` says that nothing is to be tried again; ``first`` is the rank of the first kind that is still being
         restored, whose devices may be the parents of others.
         """
-        pending = tuple(self.pending)
-        self.child = Child(lambda send: _make(pending, late, first, send))
+        pending, seconds = tuple(self.pending), max(self._limit - TAKING_BACK, MAKING)
+        self.child = Child(lambda send: _make(pending, late, first, seconds, send))
         self.due = time.monotonic() + self._limit
 
     def results(self) -> Iterator[Result]:
@@ -195,39 +199,43 @@ def _seconds(cards: Sequence[_Card], end: float) -> float:
     return max(min([end, *moments]) - time.monotonic(), 0.0)
 
 
-def _make(pending: Sequence[Defined], late: bool, first: int, send: Send) -> None:
-    """In a child: make them one after the other, up to the first that shows that the card does not answer."""
+def _make(pending: Sequence[Defined], late: bool, first: int, seconds: float, send: Send) -> None:
+    """In a child: make them one after the other, up to the first that shows that the card does not answer.
+
+    Each has so many seconds for being made.
+    """
     waiting = False
-    for each in pending:
+    for number, each in enumerate(pending, 1):
         send([BEGUN, ""])
         begun = time.monotonic()
         # What is on this card may be on what is made later, an earlier kind's on any card.
-        how, reason = _tried(each, late, waiting or each.rank > first)
+        how, reason = _tried(each, late, waiting or each.rank > first, seconds)
         waiting = waiting or how == LATER
         send([how, reason])
-        if how == FAILED and time.monotonic() - begun >= PATIENCE:
+        if how in (FAILED, LATER) and time.monotonic() - begun >= PATIENCE:
+            for _rest in pending[number:] if how == LATER else ():
+                send([LATER, ""])
             return
 
 
-def _tried(each: Defined, late: bool, may_come: bool) -> tuple[str, str]:
+def _tried(each: Defined, late: bool, may_come: bool, seconds: float) -> tuple[str, str]:
     """What became of one definition, and why; LATER where it may become something else, unless it is ``late``.
 
-    ``may_come`` says that what it lacks may still be made by what is restored before it.
+    ``may_come`` says that what it lacks may still be made by what is restored before it, for which it is never late.
     """
     try:
         hindrance = each.hindrance()
         if hindrance is not None:
-            passing = hindrance.passing or may_come
-            return (LATER if passing and not late else FAILED), hindrance.reason
-        return (RESTORED if _made(each) else THERE), ""
+            return (LATER if may_come or (hindrance.passing and not late) else FAILED), hindrance.reason
+        return (RESTORED if _made(each, seconds) else THERE), ""
     except Exception as error:
         return (LATER if _may_pass(error) and not late else FAILED), in_words(error)
 
 
-def _made(each: Defined) -> bool:
+def _made(each: Defined, seconds: float) -> bool:
     """Whether the device had to be made; mdevctl's rule may have made it while this tried to."""
     try:
-        with within(MAKING):
+        with within(seconds):
             return bool(each.ensure(False)["changed"])
     except Exception:
         with contextlib.suppress(Exception):
@@ -237,10 +245,15 @@ def _made(each: Defined) -> bool:
 
 
 def _may_pass(error: BaseException | None) -> bool:
-    """Whether the kernel refused something, for now; a failed plan has what it answered as its cause."""
-    while error is not None and not isinstance(error, SysfsError):
+    """Whether the kernel refused something, for now, or a program has not answered, as while a vendor's services start.
+
+    A failed plan has what it was as its cause.
+    """
+    while error is not None:
+        if isinstance(error, NoAnswer) or (isinstance(error, SysfsError) and error.errno in PASSING):
+            return True
         error = error.__cause__
-    return error is not None and error.errno in PASSING
+    return False
 
 
 def in_words(error: Exception) -> str:

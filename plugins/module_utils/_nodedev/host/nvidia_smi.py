@@ -29,15 +29,15 @@ FIELDS = ("Host VGPU Mode", "vGPU Heterogeneous Mode", "MIG Mode/Current", "vGPU
 HOST_MODE, HETEROGENEOUS, MIG, TYPE_ID = FIELDS
 
 
-def refuse_other_mode(card: str, modes: Mapping[str, Mode], untold: str | None) -> None:
+def refuse_other_mode(card: str, modes: Mapping[str, Mode], untold: NodedevError | None) -> None:
     """Raise NodedevError where a card is not known to make vGPUs of its functions: a write could disturb others.
 
-    ``untold`` says why the modes are not known.
+    ``untold`` says why the modes are not known; it is the cause of what is raised for it.
     """
     if untold is not None:
         raise NodedevError(
             f"whether {called(card)} makes vGPUs of its functions is not known, so nothing is written: {untold}"
-        )
+        ) from untold
     mode = modes.get(card, Mode())
     if not mode.is_sriov:
         raise NodedevError(

@@ -104,7 +104,7 @@ class Observation:
     holders: tuple[Holder, ...] = ()
     card: tuple[Vgpu, ...] = ()
     modes: Mapping[str, Mode] = field(default_factory=dict)
-    untold: str | None = None
+    untold: NodedevError | None = None
     supported: Mapping[int, Type] = field(default_factory=dict)
     pool: str | None = None
     missing: tuple[str, ...] = ()
@@ -233,7 +233,7 @@ def _with_card(wish: Wish, seen: Observation) -> Observation:
     try:
         seen = replace(seen, modes=nvidia_smi.modes(seen.card_address))
     except NodedevError as error:
-        seen = replace(seen, untold=str(error))
+        seen = replace(seen, untold=error)
     if _known_type(wish, seen) in seen.offers or seen.untold is not None:
         return seen
     every = Oddities().attempt(partial(nvidia_smi.supported, seen.card_address)) or {}

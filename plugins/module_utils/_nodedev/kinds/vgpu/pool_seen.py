@@ -67,7 +67,7 @@ class Observation:
     owners: Mapping[str, str] = field(default_factory=dict)
     holders: Mapping[str, tuple[Holder, ...]] = field(default_factory=dict)
     modes: Mapping[str, Mode] = field(default_factory=dict)
-    untold: str | None = None
+    untold: NodedevError | None = None
     supported: Mapping[str, Mapping[int, Type]] = field(default_factory=dict)
     damaged_records: tuple[DamagedDefinition, ...] = ()
     instead: tuple[str, ...] = ()
@@ -268,7 +268,7 @@ def _with_cards(wish: Wish, seen: Observation) -> Observation:
     try:
         modes = nvidia_smi.modes() if seen.functions else {}
     except NodedevError as error:
-        return replace(seen, untold=str(error))
+        return replace(seen, untold=error)
     supported = oddities.attempt(nvidia_smi.supported) or {}
     names = {id: each.name for card in supported.values() for id, each in card.items()}
     types = {**names, **seen.types}
