@@ -33,13 +33,11 @@ options:
     type: list
     elements: str
   domains:
-    description:
-      - The usage domains that are meant on all adapters, written in the same way.
+    description: The usage domains that are meant on all adapters, written in the same way.
     type: list
     elements: str
   queues:
-    description:
-      - Single queues, in hexadecimal as C(lszcrypt) names them, V(05.0047). Only where queues have overrides.
+    description: Single queues, in hexadecimal as C(lszcrypt) names them, V(05.0047). Only where queues have overrides.
     type: list
     elements: str
   state:
@@ -128,16 +126,8 @@ ap_mask:
       description: In which way queues are given to guests on this host now, V(masks) or V(overrides).
       type: str
       sample: masks
-    adapters:
-      description: The adapters that C(apmask) leaves to guests.
-      type: list
-      elements: int
-      sample: [5, 6]
-    domains:
-      description: The domains that C(aqmask) leaves to guests.
-      type: list
-      elements: int
-      sample: []
+    adapters: {description: The adapters that C(apmask) leaves to guests., type: list, elements: int, sample: [5, 6]}
+    domains: {description: The domains that C(aqmask) leaves to guests., type: list, elements: int, sample: []}
     queues:
       description: The queues that are there and for guests, without those of adapters that are too old.
       type: list
@@ -158,10 +148,7 @@ ap_mask:
       type: list
       elements: dict
       sample:
-        - by: masks
-          adapters: [5, 6]
-          domains: []
-          queues: []
+        - {by: masks, adapters: [5, 6], domains: [], queues: []}
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run
