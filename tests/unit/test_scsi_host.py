@@ -71,9 +71,7 @@ def test_its_unique_id(host: Host, attributes: dict[str, str], unique: int | Non
         (None, {}, []),
     ],
 )
-def test_its_port(
-    host: Host, fc: dict[str, str] | None, own: dict[str, str], expected: list[dict[str, Any]]
-) -> None:
+def test_its_port(host: Host, fc: dict[str, str] | None, own: dict[str, str], expected: list[dict[str, Any]]) -> None:
     if fc is not None:
         host.attributes(FC, fc)
     host.attributes(SCSI, {"unique_id": "4", **own})

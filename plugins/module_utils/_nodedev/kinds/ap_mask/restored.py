@@ -50,12 +50,10 @@ def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
 
 
 def wish(definition: Given) -> Wish:
-    """The wish that a definition is."""
     return Wish(definition, persistent=False, wait_timeout=WAIT)
 
 
 def hindrance(definition: Given) -> Hindrance | None:
-    """What is in its way now."""
     if not ap.is_there():
         return Hindrance("this host has no AP bus now", passing=False)
     unready = ap.unready()

@@ -37,7 +37,6 @@ def place(definition: Definition) -> Sequence[str]:
 
 
 def concerns(definition: Definition, arrived: str) -> bool:
-    """Whether this is its device."""
     return arrived == definition.address
 
 
@@ -53,14 +52,12 @@ def wish(definition: Definition) -> Wish:
 
 
 def hindrance(definition: Definition) -> Hindrance | None:
-    """What is in its way now."""
     if sysfs.exists(place_of(definition.bus, definition.address)):
         return None
     return Hindrance("the device is not there; it is bound when it arrives", passing=False)
 
 
 def facts(definition: Definition) -> dict[str, Any]:
-    """What definition_facts says of it: what is bound, and what is unlike."""
     path = sysfs.target(place_of(definition.bus, definition.address))
     bound = None if path is None else sysfs.link_name(f"{path}/driver") or NONE
     drift = [] if bound in (None, definition.driver) else [_unlike(definition, str(bound))]

@@ -46,7 +46,6 @@ def managed(uuid: str) -> Definition | None:
 
 
 def is_there(uuid: str) -> bool:
-    """Whether the device exists now, whoever made it."""
     return mdevs.find(uuid) is not None
 
 
@@ -70,7 +69,6 @@ def make(definition: Definition, seconds: float) -> bool:
 
 
 def unmake(uuid: str, seconds: float) -> None:
-    """Remove the device, if it is there; raises InUse where somebody has it and does not let go."""
     found = mdevs.find(uuid)
     if found is None:
         return
@@ -85,6 +83,5 @@ def unmake(uuid: str, seconds: float) -> None:
 
 
 def nodes(uuid: str) -> tuple[str, ...]:
-    """The nodes by which the device is opened; none where it is not there."""
     found = mdevs.find(uuid)
     return found.nodes if found is not None else ()

@@ -56,7 +56,6 @@ PEER = "mdevctl"
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
-    """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
     return pool.plan(_Mdevs(wish, wish.filled(seen.record), seen), ceilings or {})
 
 
@@ -379,7 +378,6 @@ class _Mdevs:
 
 
 def comes_with_guest(seen: Observation) -> bool:
-    """Whether an instance is defined as managed."""
     return any(each.managed for uuid in record.known(seen.record, seen.derived) for each in seen.defined(uuid))
 
 

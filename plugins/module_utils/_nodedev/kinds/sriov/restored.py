@@ -28,12 +28,10 @@ def summary(definition: Declared) -> tuple[str, str, bool]:
 
 
 def place(definition: Declared) -> tuple[str]:
-    """The physical function."""
     return (definition.address,)
 
 
 def concerns(definition: Declared, arrived: str) -> bool:
-    """Whether this is the physical function."""
     return arrived == definition.address
 
 
@@ -43,12 +41,10 @@ def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
 
 
 def wish(definition: Declared) -> Wish:
-    """The wish that a definition is."""
     return Wish(Declared(definition.address), persistent=False, wait_timeout=WAIT)
 
 
 def hindrance(definition: Declared) -> Hindrance | None:
-    """What is in its way now."""
     function = pci.find(definition.address)
     if function is None:
         return Hindrance("its physical function is not there; it is restored when that arrives", passing=False)
@@ -69,7 +65,6 @@ def _is_reached(function: pci.Function) -> bool:
 
 
 def facts(definition: Declared) -> dict[str, Any]:
-    """What definition_facts says of it."""
     seen = look(wish(definition))
     count = definition.count(seen.capability.total if seen.capability else None)
     return {

@@ -53,7 +53,6 @@ PEER = None
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
-    """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
     return pool.plan(_Vhbas(wish, wish.filled(seen.record), seen), ceilings or {})
 
 

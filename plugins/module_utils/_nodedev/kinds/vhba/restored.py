@@ -72,7 +72,6 @@ def wish(each: Defined) -> Wish:
 
 
 def facts(each: Defined) -> dict[str, Any]:
-    """What definition_facts says of it: what runs of it, and what is unlike."""
     definition, ports = each.definition, each.ports()
     port = next((port for port in ports if port.vport and port.wwpn == definition.wwpn), None)
     hba = fc_port.hba_of(ports, definition.parent_wwpn)
@@ -96,7 +95,6 @@ def _drift(definition: Definition, port: Port, ports: Sequence[Port]) -> Iterato
 
 
 def hindrance(each: Defined) -> Hindrance | None:
-    """What is in its way now."""
     ports = fc_port.ports()
     if fc_port.hba_of(ports, each.definition.parent_wwpn) is not None:
         return None
