@@ -86,7 +86,5 @@ def _text(key: str, value: object) -> str:
 
 
 class FilterModule:
-    """The filter for Ansible."""
-
     def filters(self) -> dict[str, Callable[..., str]]:
         return {"storage_pool_xml": storage_pool_xml}

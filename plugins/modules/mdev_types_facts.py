@@ -92,11 +92,7 @@ ansible_facts:
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run_facts
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.facts.mdev_types import facts
 
-OPTIONS = {
-    "parent": {"type": "str"},
-    "driver": {"type": "str"},
-    "type": {"type": "str"},
-}
+OPTIONS = {"parent": {"type": "str"}, "driver": {"type": "str"}, "type": {"type": "str"}}
 
 
 def main() -> None:

@@ -124,12 +124,7 @@ ONE = [("xml", "name")]
 
 
 def main() -> None:
-    run(
-        OPTIONS,
-        lambda params, check_mode: ensure(check_mode, **params),
-        mutually_exclusive=ONE,
-        required_one_of=ONE,
-    )
+    run(OPTIONS, lambda params, check_mode: ensure(check_mode, **params), mutually_exclusive=ONE, required_one_of=ONE)
 
 
 if __name__ == "__main__":

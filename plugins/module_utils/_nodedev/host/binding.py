@@ -49,12 +49,10 @@ class Target:
 
     @property
     def driver(self) -> str | None:
-        """The driver that it is bound to now."""
         return sysfs.link_name(f"{self.path}/driver")
 
 
 def is_loaded(bus: str, driver: str) -> bool:
-    """Whether a driver of this name is there."""
     return sysfs.exists(f"{sysfs.SYS}/bus/{bus}/drivers/{driver}")
 
 

@@ -28,7 +28,6 @@ class Kind:
         return self.folder.split("/")[1]
 
     def name(self, device: Device, capability: dict[str, Any]) -> str:
-        """libvirt's name of the device."""
         return self.named(device, capability) if self.named else names.device_name(device.subsystem, device.sysname)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The fields of a record, by their types: a record may have been written by anybody.
 
-BadInput names the one at fault, with what it is ``within`` before it.
+One that is not there is None. BadInput names the one at fault, with what it is ``within`` before it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ Fields = Mapping[str, Any]
 
 
 def text(fields: Fields, key: str, within: str = "") -> str | None:
-    """A text, None where there is no such field."""
     found: str | None = _typed(fields, key, within, str, "text")
     return found
 
@@ -27,7 +26,6 @@ def refuse_if_empty(key: str, values: Sequence[object]) -> None:
 
 
 def needed_text(fields: Fields, key: str, within: str = "") -> str:
-    """A text that has to be there."""
     found = text(fields, key, within)
     if found is None:
         raise Missing(f"{within}{key}", "it is not there")
@@ -35,7 +33,6 @@ def needed_text(fields: Fields, key: str, within: str = "") -> str:
 
 
 def flag(fields: Fields, key: str, within: str = "") -> bool | None:
-    """True or false, None where there is no such field."""
     found: bool | None = _typed(fields, key, within, bool, "true or false")
     return found
 
@@ -49,19 +46,16 @@ def choice(fields: Fields, key: str, allowed: Collection[str], within: str = "")
 
 
 def mapping(fields: Fields, key: str, within: str = "") -> dict[str, Any] | None:
-    """A mapping, None where there is no such field."""
     found: dict[str, Any] | None = _typed(fields, key, within, dict, "a mapping")
     return found
 
 
 def number(fields: Fields, key: str, within: str = "") -> int | None:
-    """A whole number, None where there is no such field."""
     found: int | None = _typed(fields, key, within, int, "a whole number")
     return found
 
 
 def texts(fields: Fields, key: str, within: str = "") -> list[str] | None:
-    """A list of texts, None where there is no such field."""
     found: list[str] | None = _typed(fields, key, within, list, "a list of texts")
     if found is not None and not all(isinstance(each, str) for each in found):
         raise BadInput(f"{within}{key}", found, f"{key} is a list of texts")
@@ -69,7 +63,6 @@ def texts(fields: Fields, key: str, within: str = "") -> list[str] | None:
 
 
 def mappings(fields: Fields, key: str, within: str = "") -> list[dict[str, Any]] | None:
-    """A list of mappings, None where there is no such field."""
     found: list[dict[str, Any]] | None = _typed(fields, key, within, list, "a list of mappings")
     if found is not None and not all(isinstance(each, dict) for each in found):
         raise BadInput(f"{within}{key}", found, f"{key} is a list of mappings")

@@ -141,8 +141,7 @@ def refuse_if_held(
     held = [member for member in members if member.held_by]
     if held and not force:
         raise InUse(
-            f"pool {pool}: instances that {which} are in use, {_named(held, means)}{_way_out(effect)}",
-            _holders(held),
+            f"pool {pool}: instances that {which} are in use, {_named(held, means)}{_way_out(effect)}", _holders(held)
         )
 
 

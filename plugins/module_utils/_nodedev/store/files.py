@@ -289,10 +289,7 @@ def removal(error: DamagedDefinition, what: str) -> Step:
             os.rename(aside, path)
 
     return Step(
-        f"remove the damaged definition of {what}, {shown(path)}",
-        set_aside,
-        put_back,
-        finish=lambda: clear_up(path),
+        f"remove the damaged definition of {what}, {shown(path)}", set_aside, put_back, finish=lambda: clear_up(path)
     )
 
 

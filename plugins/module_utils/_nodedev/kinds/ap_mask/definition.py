@@ -69,7 +69,6 @@ class Given:
 
 
 def of_rule(rule: Rule | None) -> Given:
-    """What a rule leaves to guests."""
     if rule is None:
         return Given(by=MASKS)
     adapters = ap.EVERY if rule.adapters is None else rule.adapters

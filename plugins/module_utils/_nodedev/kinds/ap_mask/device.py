@@ -74,7 +74,6 @@ class Observation:
 
     @property
     def definitions(self) -> tuple[Given, ...]:
-        """What is kept, in either way."""
         return tuple(each for each in (of_rule(self.rule), self.kept) if each)
 
 
@@ -221,9 +220,7 @@ def _check(given: Given, bus: Bus, by: str) -> None:
             else "the queues of this kernel have no override of their own"
         )
         raise BadInput(
-            "queues",
-            ap.named(given.queues),
-            f"{why}, and masks give whole adapters and domains to guests: name those",
+            "queues", ap.named(given.queues), f"{why}, and masks give whole adapters and domains to guests: name those"
         )
     overridden = [number for number, each in bus.queues.items() if each.override is not None]
     if by == MASKS and overridden:

@@ -214,7 +214,6 @@ def _giving_back(seen: Observation) -> list[Step]:
 
 
 def _inactive(wish: Wish, seen: Observation, driver: str, taking: list[Step]) -> Plan[Observation]:
-    """The definition is all that is kept."""
     if not seen.members:
         target = Definition(seen.bus, seen.address, driver)
         steps = [_define(target, seen.definition)] if target != seen.definition else []
@@ -223,7 +222,6 @@ def _inactive(wish: Wish, seen: Observation, driver: str, taking: list[Step]) ->
 
 
 def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
-    """Neither bound nor defined."""
     steps: list[Step] = []
     for known, damaged, address in [(each.definition, each.damaged, each.target.address) for each in seen.members] or [
         (seen.definition, seen.damaged, seen.address)

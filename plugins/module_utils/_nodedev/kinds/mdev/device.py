@@ -393,10 +393,7 @@ def _planned(
 
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
-    return {
-        "mdev": _described(wish.uuid, before, after),
-        "warnings": [*after.oddities, *planned.warnings],
-    }
+    return {"mdev": _described(wish.uuid, before, after), "warnings": [*after.oddities, *planned.warnings]}
 
 
 def starts(seen: Observation) -> bool:

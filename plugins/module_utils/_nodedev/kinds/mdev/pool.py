@@ -360,10 +360,7 @@ class _Mdevs:
         return self.wish.document()
 
     def then(
-        self,
-        kept: Record | None,
-        active: Mapping[str, Mdev],
-        definitions: Mapping[str, tuple[Definition, ...]],
+        self, kept: Record | None, active: Mapping[str, Mdev], definitions: Mapping[str, tuple[Definition, ...]]
     ) -> Observation:
         seen = self.seen
 
@@ -403,7 +400,6 @@ def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> O
 
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
-    """The instances afterwards, and what the parents have room for."""
     return {
         "instances": [_instance(member, after) for member in members_of(after)],
         "capacity": _capacity(after),

@@ -101,5 +101,4 @@ def define(target: Declared, former: Declared | None) -> Step:
 
 
 def undefine(known: Declared) -> Step:
-    """Keep the definition no longer."""
     return DOCUMENTS.change(f"undefine {functions_of(known.address)}", known.address, None, known)

@@ -104,7 +104,6 @@ class Observation:
 
     @property
     def count(self) -> int:
-        """How many functions there are."""
         return self.capability.count if self.capability else 0
 
     def driver_of(self, address: str | None) -> str | None:

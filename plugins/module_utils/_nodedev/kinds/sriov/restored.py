@@ -18,7 +18,6 @@ WAIT = 30.0
 
 
 def defined(arrived: str | None) -> tuple[list[Declared], list[DamagedDefinition]]:
-    """All definitions by address."""
     return DOCUMENTS.all()
 
 

@@ -85,5 +85,4 @@ def define(target: Definition, former: Definition | None) -> Step:
 
 
 def undefine(definition: Definition) -> Step:
-    """Keep the definition no longer."""
     return DOCUMENTS.change(f"undefine vHBA {definition.wwpn}", definition.wwpn, None, definition)

@@ -112,7 +112,6 @@ class Observation:
 
     @property
     def hba(self) -> Port | None:
-        """The HBA that carries the vHBA."""
         if self.active is None:
             return self.foretold
         return next((port for port in self.ports if port.host == self.active.parent), None)

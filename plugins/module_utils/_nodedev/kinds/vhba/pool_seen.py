@@ -74,7 +74,6 @@ class Observation:
         return [port for port in self.ports if port.vport is None]
 
     def defined(self, wwpn: str) -> tuple[Definition, ...]:
-        """The definition of a WWPN, if it has one."""
         return (self.definitions[wwpn],) if wwpn in self.definitions else ()
 
     def held_by(self, wwpn: str) -> str:

@@ -43,7 +43,6 @@ def summary(each: Defined) -> tuple[str, str, bool]:
 
 
 def place(each: Defined) -> tuple[str]:
-    """Its HBA."""
     return (f"fc:{each.definition.parent_wwpn}",)
 
 
