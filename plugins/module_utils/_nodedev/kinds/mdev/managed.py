@@ -26,10 +26,6 @@ def named(devices: Iterable[Hostdev]) -> list[str]:
 
 
 def managed(uuid: str) -> Definition | None:
-    """The definition of a device that is managed, None of any other.
-
-    Raises NodedevError where it is managed and what it is cannot be told.
-    """
     if mdevctl.uuid_of(uuid) != uuid or not marks.is_marked(KIND, uuid):
         return None
     definitions, damaged = mdevctl.defined(uuid)

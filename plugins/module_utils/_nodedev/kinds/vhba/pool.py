@@ -58,10 +58,7 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
 
 @dataclass(frozen=True)
 class _Vhbas:
-    """What the plan for a pool asks of vHBAs.
-
-    ``asked`` is the wish without what the record fills in: what it leaves open stays as an instance has it.
-    """
+    """What the plan for a pool asks of vHBAs; ``asked`` is the wish without what the record fills in."""
 
     asked: Wish
     wish: Wish
