@@ -58,8 +58,6 @@ seealso:
   - module: hostdev.nodedev.mdev
   - module: hostdev.nodedev.definition_facts
   - module: hostdev.nodedev.nodedev_facts
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""
@@ -99,24 +97,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-plan:
-  description: As RV(hostdev.nodedev.mdev#module:plan).
-  returned: success
-  type: list
-  elements: str
-  sample:
-    - load module vfio_ap
-    - give adapters 5 (0x05), 6 (0x06) to guests, by apmask
-    - write a rule of chzdev's form, /etc/udev/rules.d/41-ap.rules, adapters 5 (0x05), 6 (0x06)
-diff:
-  description: As RV(hostdev.nodedev.mdev#module:diff).
-  returned: success
-  type: dict
-  sample:
-    before: ""
-    after: |
-      ap: runs; adapters [5, 6]
-      masks: is defined; adapters [5, 6]
+plan: {description: As RV(hostdev.nodedev.mdev#module:plan)., returned: success, type: list, elements: str}
+diff: {description: As RV(hostdev.nodedev.mdev#module:diff)., returned: success, type: dict}
 ap_mask:
   description: What is for guests afterwards.
   returned: success

@@ -31,12 +31,8 @@ options:
     description: Only devices of these names, or PCI functions of these addresses. One that is not there is a warning.
     type: list
     elements: str
-  parent:
-    description: Only this device, by its name, or a PCI function by its address, and all below it.
-    type: str
-  driver:
-    description: Only devices that are bound to this driver.
-    type: str
+  parent: {description: "Only this device, by its name, or a PCI function by its address, and all below it.", type: str}
+  driver: {description: Only devices that are bound to this driver., type: str}
   include:
     description:
       - V(active) devices are there now.

@@ -128,14 +128,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-plan:
-  description: As RV(hostdev.nodedev.mdev#module:plan).
-  returned: success
-  type: list
-  elements: str
-  sample:
-    - create 4 virtual functions of pci_0000_3b_00_0 (0000:3b:00.0)
-    - define the virtual functions of pci_0000_3b_00_0 (0000:3b:00.0)
+plan: {description: As RV(hostdev.nodedev.mdev#module:plan)., returned: success, type: list, elements: str}
 diff: {description: As RV(hostdev.nodedev.mdev#module:diff)., returned: success, type: dict}
 sriov:
   description:

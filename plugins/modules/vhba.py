@@ -18,12 +18,8 @@ extends_documentation_fragment:
   - hostdev.nodedev.attributes
   - hostdev.nodedev.pages
 options:
-  wwnn:
-    description: The World Wide Node Name, 16 hexadecimal digits with or without C(0x) and colons.
-    type: str
-  wwpn:
-    description: The World Wide Port Name. It must be unique in the fabric.
-    type: str
+  wwnn: {description: "The World Wide Node Name, 16 hexadecimal digits with or without C(0x) and colons.", type: str}
+  wwpn: {description: The World Wide Port Name. It must be unique in the fabric., type: str}
   name:
     description:
       - A name from which both WWNs follow, with the host's machine-id and O(oui), so that they are the same in every
@@ -46,15 +42,9 @@ options:
       - Without this and the following options, the HBA of the definition is taken, else of all that are online and have
         free vports the one with the most of them. What was against each other HBA is returned.
     type: str
-  parent_wwnn:
-    description: The HBA by its names; goes with O(parent_wwpn).
-    type: str
-  parent_wwpn:
-    description: The HBA by its names; goes with O(parent_wwnn).
-    type: str
-  parent_fabric_wwn:
-    description: The HBA by the WWN of the fabric that it is connected to.
-    type: str
+  parent_wwnn: {description: The HBA by its names; goes with O(parent_wwpn)., type: str}
+  parent_wwpn: {description: The HBA by its names; goes with O(parent_wwnn)., type: str}
+  parent_fabric_wwn: {description: The HBA by the WWN of the fabric that it is connected to., type: str}
   require_online:
     description:
       - Whether the HBA must be online, and the vHBA be logged in to the fabric before it counts as made. A vHBA that

@@ -15,9 +15,7 @@ extends_documentation_fragment:
   - hostdev.nodedev.attributes.facts
   - hostdev.nodedev.pages
 options:
-  parent:
-    description: Only this HBA and the vHBAs on it, by libvirt's name.
-    type: str
+  parent: {description: "Only this HBA and the vHBAs on it, by libvirt's name.", type: str}
 seealso:
   - module: hostdev.nodedev.vhba
 """

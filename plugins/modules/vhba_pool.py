@@ -48,9 +48,7 @@ options:
         description: HBAs by WWPN, in addition to O(parents.names). One that is not there is passed over.
         type: list
         elements: str
-      fabric_wwn:
-        description: The WWN of the fabric that the HBA is connected to.
-        type: str
+      fabric_wwn: {description: The WWN of the fabric that the HBA is connected to., type: str}
       online:
         description:
           - Whether only HBAs that are online are used for new vHBAs. V(false) goes with O(require_online=false).

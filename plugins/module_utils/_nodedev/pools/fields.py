@@ -7,16 +7,16 @@ One that is not there is None. BadInput names the one at fault, with what it is 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import BadInput, Missing
 
 Fields = Mapping[str, Any]
+T = TypeVar("T")
 
 
 def text(fields: Fields, key: str, within: str = "") -> str | None:
-    found: str | None = _typed(fields, key, within, str, "text")
-    return found
+    return _typed(fields, key, within, str, "text")
 
 
 def refuse_if_empty(key: str, values: Sequence[object]) -> None:
@@ -33,12 +33,11 @@ def needed_text(fields: Fields, key: str, within: str = "") -> str:
 
 
 def flag(fields: Fields, key: str, within: str = "") -> bool | None:
-    found: bool | None = _typed(fields, key, within, bool, "true or false")
-    return found
+    return _typed(fields, key, within, bool, "true or false")
 
 
 def choice(fields: Fields, key: str, allowed: Collection[str], within: str = "") -> str | None:
-    """One of the texts that are allowed, None where there is no such field."""
+    """One of the texts that are allowed."""
     found = text(fields, key, within)
     if found is not None and found not in allowed:
         raise BadInput(f"{within}{key}", found, f"{key} is one of {', '.join(allowed)}")
@@ -46,32 +45,30 @@ def choice(fields: Fields, key: str, allowed: Collection[str], within: str = "")
 
 
 def mapping(fields: Fields, key: str, within: str = "") -> dict[str, Any] | None:
-    found: dict[str, Any] | None = _typed(fields, key, within, dict, "a mapping")
-    return found
+    return _typed(fields, key, within, dict, "a mapping")
 
 
 def number(fields: Fields, key: str, within: str = "") -> int | None:
-    found: int | None = _typed(fields, key, within, int, "a whole number")
-    return found
+    return _typed(fields, key, within, int, "a whole number")
 
 
 def texts(fields: Fields, key: str, within: str = "") -> list[str] | None:
-    found: list[str] | None = _typed(fields, key, within, list, "a list of texts")
+    found = _typed(fields, key, within, list, "a list of texts")
     if found is not None and not all(isinstance(each, str) for each in found):
         raise BadInput(f"{within}{key}", found, f"{key} is a list of texts")
     return found
 
 
 def mappings(fields: Fields, key: str, within: str = "") -> list[dict[str, Any]] | None:
-    found: list[dict[str, Any]] | None = _typed(fields, key, within, list, "a list of mappings")
+    found = _typed(fields, key, within, list, "a list of mappings")
     if found is not None and not all(isinstance(each, dict) for each in found):
         raise BadInput(f"{within}{key}", found, f"{key} is a list of mappings")
     return found
 
 
-def _typed(fields: Fields, key: str, within: str, kind: type, words: str) -> Any:
+def _typed(fields: Fields, key: str, within: str, kind: type[T], words: str) -> T | None:
     found = fields.get(key)
     # True is a number to Python, and to nobody else.
-    if found is not None and (not isinstance(found, kind) or isinstance(found, bool) != (kind is bool)):
-        raise BadInput(f"{within}{key}", found, f"{key} is {words}")
-    return found
+    if found is None or (isinstance(found, kind) and isinstance(found, bool) == (kind is bool)):
+        return found
+    raise BadInput(f"{within}{key}", found, f"{key} is {words}")

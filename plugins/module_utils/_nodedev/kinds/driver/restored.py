@@ -15,9 +15,6 @@ from ...store.driverctl import Definition
 from ...store.files import DamagedDefinition
 from .seen import Wish, place_of
 
-# Seconds for making one at boot, where others wait.
-WAIT = 30.0
-
 
 def defined(arrived: str | None) -> tuple[list[Definition], list[DamagedDefinition]]:
     """All bindings, driverctl's own among them."""
@@ -48,7 +45,7 @@ def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
 
 def wish(definition: Definition) -> Wish:
     """The wish that a definition is, whoever wrote it."""
-    return Wish(definition.bus, definition.address, definition.driver, persistent=False, wait_timeout=WAIT)
+    return Wish(definition.bus, definition.address, definition.driver, persistent=False)
 
 
 def hindrance(definition: Definition) -> Hindrance | None:

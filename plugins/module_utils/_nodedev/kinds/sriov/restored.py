@@ -13,9 +13,6 @@ from ...store.files import DamagedDefinition
 from .declared import DOCUMENTS, Declared, functions_of
 from .device import Observation, Wish, look
 
-# Seconds for making them at boot, where others wait.
-WAIT = 30.0
-
 
 def defined(arrived: str | None) -> tuple[list[Declared], list[DamagedDefinition]]:
     return DOCUMENTS.all()
@@ -40,7 +37,7 @@ def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
 
 
 def wish(definition: Declared) -> Wish:
-    return Wish(Declared(definition.address), persistent=False, wait_timeout=WAIT)
+    return Wish(Declared(definition.address), persistent=False)
 
 
 def hindrance(definition: Declared) -> Hindrance | None:

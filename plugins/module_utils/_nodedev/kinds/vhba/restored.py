@@ -16,9 +16,6 @@ from . import definition as vhba_definition
 from .definition import Definition
 from .device import Wish
 
-# Seconds for making one at boot, where others wait.
-WAIT = 30.0
-
 
 @dataclass(frozen=True)
 class Defined:
@@ -67,7 +64,7 @@ def _arrived_hba(arrived: str) -> Port | None:
 def wish(each: Defined) -> Wish:
     """The wish that a definition is, whatever the link is like now: a vHBA logs in by itself when the link comes up."""
     definition = each.definition
-    return Wish(wwnn=definition.wwnn, wwpn=definition.wwpn, persistent=False, require_online=False, wait_timeout=WAIT)
+    return Wish(wwnn=definition.wwnn, wwpn=definition.wwpn, persistent=False, require_online=False)
 
 
 def facts(each: Defined) -> dict[str, Any]:
