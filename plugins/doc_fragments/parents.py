@@ -11,28 +11,17 @@ options:
     description: What the parents must be, all of it; without this option, every parent that has the type is used.
     type: dict
     suboptions:
-      names:
-        description: libvirt's names of parents, such as V(pci_0000_3d_00_0).
-        type: list
-        elements: str
+      names: {description: "libvirt's names of parents, such as V(pci_0000_3d_00_0).", type: list, elements: str}
       addresses:
         description:
           - Addresses of parents, as O(hostdev.nodedev.mdev#module:parent) takes them, beside O(parents.names). Both
             take subchannels by their CCW devices, too.
         type: list
         elements: str
-      driver:
-        description: The driver that the parent is bound to.
-        type: str
-      vendor:
-        description: The PCI vendor, by its id (V(0x10de)) or its name in pci.ids.
-        type: str
-      product:
-        description: The PCI product, by its id or its name in pci.ids.
-        type: str
-      numa_node:
-        description: The NUMA node.
-        type: int
+      driver: {description: The driver that the parent is bound to., type: str}
+      vendor: {description: "The PCI vendor, by its id (V(0x10de)) or its name in pci.ids.", type: str}
+      product: {description: "The PCI product, by its id or its name in pci.ids.", type: str}
+      numa_node: {description: The NUMA node., type: int}
       physical_function:
         description:
           - SR-IOV cards of one of which the parent is a virtual function, by libvirt's names or by addresses, as

@@ -102,7 +102,5 @@ def _source(value: object) -> str:
 
 
 class FilterModule:
-    """The filter for Ansible."""
-
     def filters(self) -> dict[str, Callable[..., str]]:
         return {"disk_xml": disk_xml}

@@ -31,7 +31,5 @@ def fleet_report(parts: Iterable[Any], form: str, gathered: str = "") -> Any:
 
 
 class FilterModule:
-    """The filter for Ansible."""
-
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"fleet_report": fleet_report}

@@ -24,7 +24,5 @@ def host_report(answers: object, name: str) -> str:
 
 
 class FilterModule:
-    """The filter for Ansible."""
-
     def filters(self) -> dict[str, Callable[..., str]]:
         return {"host_report": host_report}

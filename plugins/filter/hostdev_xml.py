@@ -12,11 +12,7 @@ from xml.etree import ElementTree
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import BadInput, NodedevError
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.grammar import checked_uuid
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import (
-    domain,
-    elements,
-    functions,
-)
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt import domain, elements, functions
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.elements import (
     LONGEST,
     MISSHAPEN,
@@ -276,7 +272,5 @@ KINDS: dict[str, Callable[[Device, Mapping[str, Any]], Element]] = {
 
 
 class FilterModule:
-    """The filter for Ansible."""
-
     def filters(self) -> dict[str, Callable[..., str]]:
         return {"hostdev_xml": hostdev_xml}

@@ -125,7 +125,5 @@ def _is_network(function: Device, told: Mapping[str, Any]) -> bool:
 
 
 class FilterModule:
-    """The filter for Ansible."""
-
     def filters(self) -> dict[str, Callable[..., str]]:
         return {"interface_xml": interface_xml}

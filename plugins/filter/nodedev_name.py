@@ -61,7 +61,5 @@ def _mdev(uuid: str, parent: str | None) -> str:
 
 
 class FilterModule:
-    """The filter for Ansible."""
-
     def filters(self) -> dict[str, Callable[..., str]]:
         return {"nodedev_name": nodedev_name}

@@ -32,10 +32,7 @@ NO_VHBA = "this is not a vHBA of hostdev.nodedev.vhba's result or of hostdev.nod
 def storage_pool_xml(
     value: object, name: str | None = None, target: str = "/dev/disk/by-path", managed: bool = False
 ) -> str:
-    """The pool's text for a vHBA of the vhba module's result or of vhba_facts.
-
-    AnsibleFilterError naming what is wrong with it.
-    """
+    """The pool's text for a vHBA of the vhba module or of vhba_facts; AnsibleFilterError naming what is wrong."""
     try:
         return elements.text(_pool(value, name, target, elements.flag("managed", managed)))
     except BadInput as error:
@@ -86,7 +83,5 @@ def _text(key: str, value: object) -> str:
 
 
 class FilterModule:
-    """The filter for Ansible."""
-
     def filters(self) -> dict[str, Callable[..., str]]:
         return {"storage_pool_xml": storage_pool_xml}

@@ -33,13 +33,11 @@ options:
     type: list
     elements: str
   domains:
-    description:
-      - The usage domains that are meant on all adapters, written in the same way.
+    description: The usage domains that are meant on all adapters, written in the same way.
     type: list
     elements: str
   queues:
-    description:
-      - Single queues, in hexadecimal as C(lszcrypt) names them, V(05.0047). Only where queues have overrides.
+    description: Single queues, in hexadecimal as C(lszcrypt) names them, V(05.0047). Only where queues have overrides.
     type: list
     elements: str
   state:
@@ -60,8 +58,6 @@ seealso:
   - module: hostdev.nodedev.mdev
   - module: hostdev.nodedev.definition_facts
   - module: hostdev.nodedev.nodedev_facts
-author:
-  - The hostdev.nodedev authors (@hostdev)
 """
 
 EXAMPLES = r"""
@@ -101,24 +97,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-plan:
-  description: As RV(hostdev.nodedev.mdev#module:plan).
-  returned: success
-  type: list
-  elements: str
-  sample:
-    - load module vfio_ap
-    - give adapters 5 (0x05), 6 (0x06) to guests, by apmask
-    - write a rule of chzdev's form, /etc/udev/rules.d/41-ap.rules, adapters 5 (0x05), 6 (0x06)
-diff:
-  description: As RV(hostdev.nodedev.mdev#module:diff).
-  returned: success
-  type: dict
-  sample:
-    before: ""
-    after: |
-      ap: runs; adapters [5, 6]
-      masks: is defined; adapters [5, 6]
+plan: {description: As RV(hostdev.nodedev.mdev#module:plan)., returned: success, type: list, elements: str}
+diff: {description: As RV(hostdev.nodedev.mdev#module:diff)., returned: success, type: dict}
 ap_mask:
   description: What is for guests afterwards.
   returned: success
@@ -128,16 +108,8 @@ ap_mask:
       description: In which way queues are given to guests on this host now, V(masks) or V(overrides).
       type: str
       sample: masks
-    adapters:
-      description: The adapters that C(apmask) leaves to guests.
-      type: list
-      elements: int
-      sample: [5, 6]
-    domains:
-      description: The domains that C(aqmask) leaves to guests.
-      type: list
-      elements: int
-      sample: []
+    adapters: {description: The adapters that C(apmask) leaves to guests., type: list, elements: int, sample: [5, 6]}
+    domains: {description: The domains that C(aqmask) leaves to guests., type: list, elements: int, sample: []}
     queues:
       description: The queues that are there and for guests, without those of adapters that are too old.
       type: list
@@ -158,10 +130,7 @@ ap_mask:
       type: list
       elements: dict
       sample:
-        - by: masks
-          adapters: [5, 6]
-          domains: []
-          queues: []
+        - {by: masks, adapters: [5, 6], domains: [], queues: []}
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run

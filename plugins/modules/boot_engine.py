@@ -93,10 +93,7 @@ superseded:
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot.engine import ensure
 
-OPTIONS = {
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "prefix": {"type": "path"},
-}
+OPTIONS = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}, "prefix": {"type": "path"}}
 
 
 def main() -> None:

@@ -62,7 +62,11 @@ ansible_facts:
   type: dict
   contains:
     nodedev_definitions:
-      description: What is defined, a list for each kind that was asked for.
+      description:
+        - What is defined, a list for each kind that was asked for. C(active) says whether it is so now, C(drift) has an
+          entry for each thing that is otherwise than defined, and C(pool) is the pool that it belongs to, or null.
+        - C(managed) says that a device comes and goes with its guest, and C(domain) which domain has it now or is about
+          to, null where none has it, and for a device that is not managed.
       type: dict
       contains:
         driver:
@@ -120,7 +124,6 @@ ansible_facts:
           description:
             - The definitions of vGPUs that are virtual functions, by the function. C(active) says whether the function
               has this type now. C(drift) tells of another type, or of another place or parameters than defined.
-            - C(managed) says that it comes and goes with its guest, and C(domain) which domain has it, as of C(mdev).
           type: list
           elements: dict
           sample:
@@ -143,11 +146,7 @@ ansible_facts:
         mdev:
           description:
             - The definitions of mediated devices, which are those of mdevctl. C(active) says whether the device runs on
-              this parent; C(pool) is the pool that it belongs to, or null.
-            - C(managed) says that it comes and goes with its guest, and C(domain) which domain has it now or is about
-              to. C(domain) is null where none has it, and for a device that is not managed.
-            - C(drift) has an entry for each thing that runs otherwise than defined, the parent, the type or an
-              attribute that can be read back.
+              this parent. C(drift) tells of another parent or type, and of an attribute that can be read back.
           type: list
           elements: dict
           sample:
@@ -206,8 +205,7 @@ ansible_facts:
           type: list
           elements: dict
           sample:
-            - path: /etc/mdevctl.d/0000:3d:00.0/9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a02
-              reason: mdev_type is not text
+            - {path: /etc/mdevctl.d/0000:3d:00.0/9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a02, reason: mdev_type is not text}
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run

@@ -88,15 +88,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-plan:
-  description: As RV(hostdev.nodedev.mdev#module:plan).
-  returned: success
-  type: list
-  elements: str
-  sample:
-    - load module vfio-pci
-    - bind pci_0000_5e_00_0 (0000:5e:00.0) to vfio-pci, now bound to nvme
-    - define driver vfio-pci for pci_0000_5e_00_0 (0000:5e:00.0)
+plan: {description: As RV(hostdev.nodedev.mdev#module:plan)., returned: success, type: list, elements: str}
 diff: {description: As RV(hostdev.nodedev.mdev#module:diff)., returned: success, type: dict}
 device:
   description: The device afterwards.

@@ -15,6 +15,7 @@ description:
     device is defined, changed, undefined, started or stopped; O(force=true) passes over what they refuse.
 extends_documentation_fragment:
   - hostdev.nodedev.state
+  - hostdev.nodedev.state.mdev
   - hostdev.nodedev.attributes
   - hostdev.nodedev.pages
 options:
@@ -53,11 +54,6 @@ options:
         A device that runs without a definition and is idle gets them when it is defined.
     type: list
     elements: dict
-  autostart:
-    description:
-      - Whether the definition says that the device starts when its parent appears.
-      - Without this option, the definition stays as it is in this, and a new one says that the device starts.
-    type: bool
   managed:
     description:
       - Whether the device comes and goes with its guest. It is defined, and does not start at boot. It is made, with
@@ -68,13 +64,6 @@ options:
       - One that is managed no longer is made and starts with its parent, unless O(autostart=false).
       - Without this option, the definition stays as it is in this, and a new one is not managed.
     type: bool
-  replace:
-    description:
-      - Whether a device that exists with another type, parent or other defined attributes may be removed and made anew.
-      - It is removed only when nobody uses it, unless O(force=true).
-      - Where a callout script can change attributes of a running device, it does that instead.
-    type: bool
-    default: false
 seealso:
   - module: hostdev.nodedev.mdev_types_facts
   - module: hostdev.nodedev.definition_facts
@@ -142,10 +131,7 @@ mdev:
       description: libvirt's name of the device; null where it has none now.
       type: str
       sample: mdev_9a2c9c9e_6c1f_4f0e_8b2b_2d1c1a5f3a01_0000_3d_00_0
-    uuid:
-      description: The UUID, in lower case.
-      type: str
-      sample: 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01
+    uuid: {description: "The UUID, in lower case.", type: str, sample: 9a2c9c9e-6c1f-4f0e-8b2b-2d1c1a5f3a01}
     parent:
       description: libvirt's name of the parent; null where that is not there.
       type: str
@@ -154,26 +140,11 @@ mdev:
       description: The kernel's name of the parent; null where that is not there.
       type: str
       sample: "0000:3d:00.0"
-    type:
-      description: The kernel's id of the type; null where that is not known.
-      type: str
-      sample: nvidia-232
-    device_api:
-      description: How a guest gets the device.
-      type: str
-      sample: vfio-pci
-    iommu_group:
-      description: The number of the VFIO group; null while the device does not run.
-      type: int
-      sample: 12
-    active:
-      description: Whether the device is there now.
-      type: bool
-      sample: true
-    persistent:
-      description: Whether the device is defined.
-      type: bool
-      sample: true
+    type: {description: The kernel's id of the type; null where that is not known., type: str, sample: nvidia-232}
+    device_api: {description: How a guest gets the device., type: str, sample: vfio-pci}
+    iommu_group: {description: The number of the VFIO group; null while the device does not run., type: int, sample: 12}
+    active: {description: Whether the device is there now., type: bool, sample: true}
+    persistent: {description: Whether the device is defined., type: bool, sample: true}
     autostart:
       description: Whether the definition says to start it with its parent; null without a definition.
       type: bool

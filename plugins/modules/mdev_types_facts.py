@@ -19,9 +19,7 @@ options:
     description:
       - Only this parent, named as libvirt does (V(pci_0000_3d_00_0)) or by its address in sysfs (V(0000:3d:00.0)).
     type: str
-  driver:
-    description: Only parents that are bound to this driver.
-    type: str
+  driver: {description: Only parents that are bound to this driver., type: str}
   type:
     description: Only this type, by the kernel's id or the vendor's name, and only the parents that have it.
     type: str
@@ -92,11 +90,7 @@ ansible_facts:
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run_facts
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.facts.mdev_types import facts
 
-OPTIONS = {
-    "parent": {"type": "str"},
-    "driver": {"type": "str"},
-    "type": {"type": "str"},
-}
+OPTIONS = {"parent": {"type": "str"}, "driver": {"type": "str"}, "type": {"type": "str"}}
 
 
 def main() -> None:

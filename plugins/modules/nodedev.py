@@ -15,9 +15,12 @@ description:
   - Mediated devices can be made, for which it does what M(hostdev.nodedev.mdev) does, and virtual Fibre Channel HBAs
     (vHBAs), for which it does what M(hostdev.nodedev.vhba) does. The XML of another kind is an error.
   - Elements that libvirt ignores when it makes a device, such as C(<name>), C(<path>) and C(<iommuGroup>), are
-    ignored here too.
+    ignored here too. O(autostart) is no part of libvirt's XML, and libvirt itself defines devices without it.
+  - A vHBA that is defined always starts with its HBA, so that O(autostart=false) is an error where one is to be
+    defined. O(replace) has no effect on a vHBA; one that is on another HBA than the document says is an error.
 extends_documentation_fragment:
   - hostdev.nodedev.state
+  - hostdev.nodedev.state.mdev
   - hostdev.nodedev.attributes
   - hostdev.nodedev.pages
 requirements:
@@ -50,21 +53,6 @@ options:
         takes O(xml), or M(hostdev.nodedev.vhba).
       - With O(state=absent), a name of no device is no error.
     type: str
-  autostart:
-    description:
-      - Whether the definition says that the device starts when its parent appears.
-      - Without this option, a definition that there is stays as it is in this, and a new one says that the device
-        starts.
-      - This is no part of libvirt's XML, and libvirt itself defines devices without it.
-      - A vHBA that is defined always starts with its HBA; V(false) is an error where one is to be defined.
-    type: bool
-  replace:
-    description:
-      - Whether a device that exists with another type, parent or other defined attributes may be removed and made anew.
-      - It is removed only when nobody uses it, unless O(force=true).
-      - Of no effect on a vHBA. One that is on another HBA than the document says is an error.
-    type: bool
-    default: false
   require_online:
     description:
       - Whether the HBA of a vHBA must be online, as for M(hostdev.nodedev.vhba). libvirt does not ask for that.
@@ -136,12 +124,7 @@ ONE = [("xml", "name")]
 
 
 def main() -> None:
-    run(
-        OPTIONS,
-        lambda params, check_mode: ensure(check_mode, **params),
-        mutually_exclusive=ONE,
-        required_one_of=ONE,
-    )
+    run(OPTIONS, lambda params, check_mode: ensure(check_mode, **params), mutually_exclusive=ONE, required_one_of=ONE)
 
 
 if __name__ == "__main__":

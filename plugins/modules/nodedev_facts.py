@@ -31,12 +31,8 @@ options:
     description: Only devices of these names, or PCI functions of these addresses. One that is not there is a warning.
     type: list
     elements: str
-  parent:
-    description: Only this device, by its name, or a PCI function by its address, and all below it.
-    type: str
-  driver:
-    description: Only devices that are bound to this driver.
-    type: str
+  parent: {description: "Only this device, by its name, or a PCI function by its address, and all below it.", type: str}
+  driver: {description: Only devices that are bound to this driver., type: str}
   include:
     description:
       - V(active) devices are there now.
@@ -176,18 +172,10 @@ ansible_facts:
                 product: {id: "0x25b6", name: "GA107GL [A2 / A16]"}
                 vendor: {id: "0x10de", name: NVIDIA Corporation}
                 capability:
-                  - type: phys_function
-                    address: {domain: "0x0000", bus: "0x3d", slot: "0x00", function: "0x0"}
-                iommuGroup:
-                  number: 31
-                  address:
-                    - {domain: "0x0000", bus: "0x3d", slot: "0x00", function: "0x4"}
+                  - {type: phys_function, address: {domain: "0x0000", bus: "0x3d", slot: "0x00", function: "0x0"}}
+                iommuGroup: {number: 31, address: [{domain: "0x0000", bus: "0x3d", slot: "0x00", function: "0x4"}]}
                 numa: {node: 0}
-              extra:
-                role: function
-                vf_index: 0
-                subsystem_id: 10de:1518
-                current_vgpu_type: 711
+              extra: {role: function, vf_index: 0, subsystem_id: "10de:1518", current_vgpu_type: 711}
             ap_05_0004:
               name: ap_05_0004
               path: /sys/devices/ap/card05/05.0004
@@ -195,21 +183,14 @@ ansible_facts:
               driver: {name: vfio_ap}
               capability: {type: ap_queue, ap-adapter: "0x05", ap-domain: "0x0004"}
               extra:
-                owner: guests
-                driver: vfio_ap
-                online: true
-                mdev: 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001
-                free: false
+                {owner: guests, driver: vfio_ap, online: true, mdev: 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001, free: false}
             ap_matrix:
               name: ap_matrix
               path: /sys/devices/vfio_ap/matrix
               parent: computer
               driver: {name: vfio_ap}
               capability: {type: ap_matrix}
-              extra:
-                free: ["05.0005"]
-                assigned:
-                  83b8f4f2-509f-382f-3c1e-e6bfe0fa1001: ["05.0004"]
+              extra: {free: ["05.0005"], assigned: {83b8f4f2-509f-382f-3c1e-e6bfe0fa1001: ["05.0004"]}}
             scsi_host9:
               name: scsi_host9
               path: /sys/devices/pci0000:04/0000:04:00.0/host3/vport-3:0-0/host9
@@ -219,10 +200,7 @@ ansible_facts:
                 host: 9
                 unique_id: 0
                 capability:
-                  - type: fc_host
-                    wwnn: 2001001b32a9da5e
-                    wwpn: 2101001b32a9da5e
-                    fabric_wwn: 100000051e000001
+                  - {type: fc_host, wwnn: 2001001b32a9da5e, wwpn: 2101001b32a9da5e, fabric_wwn: 100000051e000001}
               extra:
                 port_state: Online
                 port_type: NPIV VPORT

@@ -53,35 +53,18 @@ options:
     type: list
     elements: dict
     suboptions:
-      index:
-        description: Which function, counted from 0.
-        type: int
-        required: true
-      mac:
-        description: Its MAC address.
-        type: str
-      vlan:
-        description: The VLAN that it is in, without its knowledge, 1 to 4094; 0 for none.
-        type: int
-      qos:
-        description: The priority of its frames in the VLAN, 0 to 7.
-        type: int
-      trust:
-        description: Whether it may do what concerns others, such as taking another MAC address.
-        type: bool
-      spoofchk:
-        description: Whether frames with another MAC address than its own are dropped.
-        type: bool
+      index: {description: "Which function, counted from 0.", type: int, required: true}
+      mac: {description: Its MAC address., type: str}
+      vlan: {description: "The VLAN that it is in, without its knowledge, 1 to 4094; 0 for none.", type: int}
+      qos: {description: "The priority of its frames in the VLAN, 0 to 7.", type: int}
+      trust: {description: "Whether it may do what concerns others, such as taking another MAC address.", type: bool}
+      spoofchk: {description: Whether frames with another MAC address than its own are dropped., type: bool}
       link_state:
         description: Whether its link is that of the card, or up or down whatever that is.
         type: str
         choices: [auto, enable, disable]
-      min_tx_rate:
-        description: How much it can always send, in Mbit/s; 0 for no limit.
-        type: int
-      max_tx_rate:
-        description: How much it can send at most, in Mbit/s; 0 for no limit.
-        type: int
+      min_tx_rate: {description: "How much it can always send, in Mbit/s; 0 for no limit.", type: int}
+      max_tx_rate: {description: "How much it can send at most, in Mbit/s; 0 for no limit.", type: int}
   state:
     description:
       - V(present) means that the functions are there now and, unless O(persistent=false), after every boot.
@@ -145,14 +128,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-plan:
-  description: As RV(hostdev.nodedev.mdev#module:plan).
-  returned: success
-  type: list
-  elements: str
-  sample:
-    - create 4 virtual functions of pci_0000_3b_00_0 (0000:3b:00.0)
-    - define the virtual functions of pci_0000_3b_00_0 (0000:3b:00.0)
+plan: {description: As RV(hostdev.nodedev.mdev#module:plan)., returned: success, type: list, elements: str}
 diff: {description: As RV(hostdev.nodedev.mdev#module:diff)., returned: success, type: dict}
 sriov:
   description:
@@ -168,10 +144,7 @@ sriov:
       type: int
       sample: 8
     numvfs: {description: How many there are., type: int, sample: 4}
-    autoprobe:
-      description: What C(sriov_drivers_autoprobe) says; null where there is none.
-      type: bool
-      sample: true
+    autoprobe: {description: What C(sriov_drivers_autoprobe) says; null where there is none., type: bool, sample: true}
     active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
     persistent: {description: As RV(hostdev.nodedev.mdev#module:mdev.persistent)., type: bool}
     driver: {description: The driver that it is bound to; null for none., type: str, sample: igb}

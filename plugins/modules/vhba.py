@@ -13,16 +13,13 @@ description:
     from boot to boot. The role P(hostdev.nodedev.persistence#role) restores it.
   - A vHBA that libvirt made is the same vHBA here. libvirt is not needed on the host.
 extends_documentation_fragment:
+  - hostdev.nodedev.state.vhba
   - hostdev.nodedev.state
   - hostdev.nodedev.attributes
   - hostdev.nodedev.pages
 options:
-  wwnn:
-    description: The World Wide Node Name, 16 hexadecimal digits with or without C(0x) and colons.
-    type: str
-  wwpn:
-    description: The World Wide Port Name. It must be unique in the fabric.
-    type: str
+  wwnn: {description: "The World Wide Node Name, 16 hexadecimal digits with or without C(0x) and colons.", type: str}
+  wwpn: {description: The World Wide Port Name. It must be unique in the fabric., type: str}
   name:
     description:
       - A name from which both WWNs follow, with the host's machine-id and O(oui), so that they are the same in every
@@ -45,24 +42,9 @@ options:
       - Without this and the following options, the HBA of the definition is taken, else of all that are online and have
         free vports the one with the most of them. What was against each other HBA is returned.
     type: str
-  parent_wwnn:
-    description: The HBA by its names; goes with O(parent_wwpn).
-    type: str
-  parent_wwpn:
-    description: The HBA by its names; goes with O(parent_wwnn).
-    type: str
-  parent_fabric_wwn:
-    description: The HBA by the WWN of the fabric that it is connected to.
-    type: str
-  force:
-    description:
-      - Whether a vHBA may be removed whose LUNs are in use. What was written to a LUN reaches it; whoever uses it gets
-        errors from then on.
-      - A multipath map that nobody uses needs no force, it is removed with its paths, and neither does one that is used
-        and keeps a path that works. What cannot be told to be free, as where processes are hidden from who runs the
-        task, counts as in use.
-    type: bool
-    default: false
+  parent_wwnn: {description: The HBA by its names; goes with O(parent_wwpn)., type: str}
+  parent_wwpn: {description: The HBA by its names; goes with O(parent_wwnn)., type: str}
+  parent_fabric_wwn: {description: The HBA by the WWN of the fabric that it is connected to., type: str}
   require_online:
     description:
       - Whether the HBA must be online, and the vHBA be logged in to the fabric before it counts as made. A vHBA that
@@ -70,16 +52,6 @@ options:
       - With V(false), it is made on a port whose link is down too, and logs in when the link comes up.
       - Without this option, what the definition of the vHBA says, and V(true) where there is none.
     type: bool
-  wait_luns:
-    description:
-      - How many LUNs to wait for, at most O(wait_timeout). Where fewer come the module fails and the vHBA stays, since
-        it has to be there to be zoned.
-    type: int
-    default: 0
-  rescan:
-    description: Whether to look for LUNs anew. This counts as a change only where some were found.
-    type: bool
-    default: false
 seealso:
   - module: hostdev.nodedev.vhba_pool
   - module: hostdev.nodedev.vhba_facts
@@ -154,39 +126,18 @@ vhba:
       description: The World Wide Node Name, 16 hexadecimal digits; null where that is not known.
       type: str
       sample: 2001001b32a9da5e
-    wwpn:
-      description: The World Wide Port Name.
-      type: str
-      sample: 2101001b32a9da5e
+    wwpn: {description: The World Wide Port Name., type: str, sample: 2101001b32a9da5e}
     active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
     persistent: {description: As RV(hostdev.nodedev.mdev#module:mdev.persistent)., type: bool}
-    host:
-      description: The number of its SCSI host; another after every boot.
-      type: int
-      sample: 9
+    host: {description: The number of its SCSI host; another after every boot., type: int, sample: 9}
     name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str}
     parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str}
     parent_addr: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent_addr)., type: str}
-    parent_wwnn:
-      description: The WWNN of the HBA; null where that is not there.
-      type: str
-      sample: 2000001b32a9da4e
-    parent_wwpn:
-      description: The WWPN of the HBA; null where that is not there.
-      type: str
-      sample: 2100001b32a9da4e
-    fabric_wwn:
-      description: The WWN of the fabric; null where the port has none.
-      type: str
-      sample: 100000051e000001
-    port_state:
-      description: What its port says.
-      type: str
-      sample: Online
-    vport:
-      description: The kernel's name of the vport.
-      type: str
-      sample: vport-3:0-0
+    parent_wwnn: {description: The WWNN of the HBA; null where that is not there., type: str, sample: 2000001b32a9da4e}
+    parent_wwpn: {description: The WWPN of the HBA; null where that is not there., type: str, sample: 2100001b32a9da4e}
+    fabric_wwn: {description: The WWN of the fabric; null where the port has none., type: str, sample: 100000051e000001}
+    port_state: {description: What its port says., type: str, sample: Online}
+    vport: {description: The kernel's name of the vport., type: str, sample: vport-3:0-0}
     vport_state:
       description: What the vport says, such as V(Active), V(Linkdown) or V(Fabric Rejected WWN).
       type: str

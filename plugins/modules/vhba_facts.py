@@ -15,9 +15,7 @@ extends_documentation_fragment:
   - hostdev.nodedev.attributes.facts
   - hostdev.nodedev.pages
 options:
-  parent:
-    description: Only this HBA and the vHBAs on it, by libvirt's name.
-    type: str
+  parent: {description: "Only this HBA and the vHBAs on it, by libvirt's name.", type: str}
 seealso:
   - module: hostdev.nodedev.vhba
 """
@@ -77,34 +75,10 @@ ansible_facts:
               targets: []
               luns: []
         vhbas:
-          description: The vHBAs by libvirt's name, with what M(hostdev.nodedev.vhba) returns of one.
+          description:
+            - As RV(hostdev.nodedev.vhba#module:vhba).
+            - By libvirt's name. C(port_type) is told as of an HBA, and C(active) is not, as all of them are there.
           type: dict
-          sample:
-            scsi_host9:
-              name: scsi_host9
-              host: 9
-              wwnn: 2001001b32a9da5e
-              wwpn: 2101001b32a9da5e
-              parent: scsi_host3
-              parent_addr: host3
-              parent_wwnn: 20000090fa1234a0
-              parent_wwpn: 10000090fa1234a0
-              fabric_wwn: 100000051e000001
-              port_state: Online
-              port_type: NPIV VPORT
-              vport: vport-3:0-0
-              vport_state: Active
-              persistent: true
-              targets:
-                - {rport: rport-9:0-0, wwpn: 500601603ea01234, state: Online}
-              luns:
-                - address: "9:0:0:0"
-                  block: /dev/sdb
-                  generic: /dev/sg2
-                  size: 10737418240
-                  by_path: /dev/disk/by-path/pci-0000:04:00.0-fc-0x500601603ea01234-lun-0
-                  by_id: /dev/disk/by-id/wwn-0x600601601234000000000000000000a0
-                  multipath: {name: mpatha, path: /dev/mapper/mpatha, block: /dev/dm-0}
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run_facts

@@ -17,6 +17,7 @@ description:
     P(hostdev.nodedev.persistence#role) restores them.
   - vHBAs that others made are never taken or removed. A failure half way undoes what this run did.
 extends_documentation_fragment:
+  - hostdev.nodedev.state.vhba
   - hostdev.nodedev.state
   - hostdev.nodedev.pool
   - hostdev.nodedev.attributes
@@ -47,9 +48,7 @@ options:
         description: HBAs by WWPN, in addition to O(parents.names). One that is not there is passed over.
         type: list
         elements: str
-      fabric_wwn:
-        description: The WWN of the fabric that the HBA is connected to.
-        type: str
+      fabric_wwn: {description: The WWN of the fabric that the HBA is connected to., type: str}
       online:
         description:
           - Whether only HBAs that are online are used for new vHBAs. V(false) goes with O(require_online=false).
@@ -68,25 +67,6 @@ options:
         deleted again, with all that this run made. A new pool requires it.
       - Without this option, what is defined stays as it is in this.
     type: bool
-  force:
-    description:
-      - Whether vHBAs may be removed whose LUNs are in use. What was written to a LUN reaches it; whoever uses it gets
-        errors from then on.
-      - A multipath map that nobody uses needs no force, it is removed with its paths, and neither does one that is used
-        and keeps a path that works, if that is not by way of another instance of the pool. What cannot be told to be
-        free, as where processes are hidden from who runs the task, counts as in use.
-    type: bool
-    default: false
-  wait_luns:
-    description:
-      - How many LUNs to wait for on each vHBA, for O(wait_timeout) in all. Where fewer come the module fails and the
-        vHBAs stay, since they have to be there to be zoned.
-    type: int
-    default: 0
-  rescan:
-    description: Whether each vHBA looks for LUNs anew. This counts as a change only where some were found.
-    type: bool
-    default: false
   oui:
     description:
       - The vendor's part of the WWNs, 6 hexadecimal digits. That of a pool cannot be changed; a new pool has V(001a4a).

@@ -214,12 +214,7 @@ def _counted(instances: Iterable[tuple[Any, bool]]) -> tuple[Counter[str], Count
 
 
 def _card(
-    kind: str,
-    name: str,
-    product: str | None,
-    free: Mapping[str, int | None],
-    ours: Counter[str],
-    others: Counter[str],
+    kind: str, name: str, product: str | None, free: Mapping[str, int | None], ours: Counter[str], others: Counter[str]
 ) -> dict[str, Any]:
     """One card. What is free of the whole is that of the type that most of it are of.
 

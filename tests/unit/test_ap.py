@@ -5,11 +5,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import (
-    ap_card,
-    ap_matrix,
-    ap_queue,
-)
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import ap
 from devices import Host
 
 TYPE = "mdev_supported_types/vfio_ap-passthrough"
@@ -19,13 +15,13 @@ TYPE = "mdev_supported_types/vfio_ap-passthrough"
     ("name", "adapter"), [("card00", "0x00"), ("card0a", "0x0a"), ("cardff", "0xff"), ("card100", "0x100")]
 )
 def test_a_card(host: Host, name: str, adapter: str) -> None:
-    assert ap_card.read(host.make_device("ap", name)) == {"type": "ap_card", "ap-adapter": adapter}
+    assert ap.card(host.make_device("ap", name)) == {"type": "ap_card", "ap-adapter": adapter}
 
 
 @pytest.mark.parametrize("name", ["card", "cardx", "card0a.", "matrix"])
 def test_no_card(host: Host, name: str) -> None:
     with pytest.raises(Dropped, match="is not 'card' and a hexadecimal number"):
-        ap_card.read(host.make_device("ap", name))
+        ap.card(host.make_device("ap", name))
 
 
 @pytest.mark.parametrize(
@@ -33,24 +29,24 @@ def test_no_card(host: Host, name: str) -> None:
     [("0a.0003", "0x0a", "0x0003"), ("ff.00ff", "0xff", "0x00ff"), ("5.4", "0x05", "0x0004")],
 )
 def test_a_queue(host: Host, name: str, adapter: str, domain: str) -> None:
-    said = ap_queue.read(host.make_device("ap", name))
+    said = ap.queue(host.make_device("ap", name))
     assert list(said.items()) == [("type", "ap_queue"), ("ap-adapter", adapter), ("ap-domain", domain)]
 
 
 @pytest.mark.parametrize("name", ["0a", "0a.", ".0003", "0a.0003.1", "0a.g", "card0a"])
 def test_no_queue(host: Host, name: str) -> None:
     with pytest.raises(Dropped, match="is not two hexadecimal numbers"):
-        ap_queue.read(host.make_device("ap", name))
+        ap.queue(host.make_device("ap", name))
 
 
 def test_the_matrix_without_types(host: Host) -> None:
-    assert ap_matrix.read(host.make_device("matrix", "matrix")) == {"type": "ap_matrix"}
+    assert ap.matrix(host.make_device("matrix", "matrix")) == {"type": "ap_matrix"}
 
 
 def test_the_matrix_offers_types_as_a_list(host: Host) -> None:
     said = {f"{TYPE}/device_api": "vfio-ap", f"{TYPE}/available_instances": "65536"}
     offered = {"id": "vfio_ap-passthrough", "deviceAPI": "vfio-ap", "availableInstances": 65536}
-    assert ap_matrix.read(host.make_device("matrix", "matrix", said)) == {
+    assert ap.matrix(host.make_device("matrix", "matrix", said)) == {
         "type": "ap_matrix",
         "capability": [{"type": "mdev_types", "types": [offered]}],
     }

@@ -22,7 +22,7 @@ ADDRESS = [("cssid", "0x0"), ("ssid", "0x0"), ("devno", "0x0815")]
     ],
 )
 def test_its_state(host: Host, attributes: dict[str, str], state: list[tuple[str, str]]) -> None:
-    said = ccw.read(host.make_device("ccw", "0.0.0815", attributes))
+    said = ccw.device(host.make_device("ccw", "0.0.0815", attributes))
     assert list(said.items()) == [("type", "ccw"), *state, *ADDRESS]
 
 
@@ -43,18 +43,18 @@ def test_an_address(name: str, parts: tuple[str, ...]) -> None:
 def test_no_address(host: Host, name: str) -> None:
     assert ccw.address(name) is None
     with pytest.raises(Dropped, match="no CCW address"):
-        ccw.read(host.make_device("ccw", name or "-", {"online": "1"}))
+        ccw.device(host.make_device("ccw", name or "-", {"online": "1"}))
 
 
 @pytest.mark.parametrize("online", ["", "-1", "yes", "1 ", "08"])
 def test_a_damaged_state_drops(host: Host, online: str) -> None:
     with pytest.raises(Dropped, match="online is"):
-        ccw.read(host.make_device("ccw", "0.0.0815", {"online": online}))
+        ccw.device(host.make_device("ccw", "0.0.0815", {"online": online}))
 
 
 def test_its_group(host: Host) -> None:
     links = {"group_device": "devices/qeth/0.0.f500"}
-    said = ccw.read(host.make_device("ccw", "0.0.f501", {"online": "1"}, links=links))
+    said = ccw.device(host.make_device("ccw", "0.0.f501", {"online": "1"}, links=links))
     assert list(said)[-1] == "capability"
     assert said["capability"] == [{"type": "ccwgroup_member", "group_device": "ccwgroup_0_0_f500"}]
 
@@ -62,8 +62,8 @@ def test_its_group(host: Host) -> None:
 def test_a_group_that_is_gone(host: Host) -> None:
     device = host.make_device("ccw", "0.0.0815", {"online": "1"})
     host.dangling_link(device, "group_device")
-    assert "capability" not in ccw.read(device)
+    assert "capability" not in ccw.device(device)
 
 
 def test_a_group_that_is_no_link(host: Host) -> None:
-    assert "capability" not in ccw.read(host.make_device("ccw", "0.0.0815", {"online": "1", "group_device": "x"}))
+    assert "capability" not in ccw.device(host.make_device("ccw", "0.0.0815", {"online": "1", "group_device": "x"}))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import sysfs, udev
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import ccwgroup
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import ccw
 from devices import Host
 
 MEMBERS = {f"cdev{number}": f"devices/css0/0.0.000{number}/0.0.f50{number}" for number in range(3)}
@@ -32,7 +32,7 @@ def test_a_group(host: Host) -> None:
         "members": {"ccw_device": [{"ref": ref, "name": f"ccw_0_0_f50{ref[-1]}"} for ref in members]},
         "capability": [{"type": "qeth_layer2", **CARD}],
     }
-    said = ccwgroup.read(device)
+    said = ccw.group(device)
     assert said == expected
     assert list(said) == list(expected)
 
@@ -47,25 +47,25 @@ def test_a_group(host: Host) -> None:
     ],
 )
 def test_its_card(host: Host, kind: str, attributes: dict[str, str], card: dict[str, str]) -> None:
-    assert ccwgroup.read(make_group(host, attributes, kind))["capability"] == [{"type": kind, **card}]
+    assert ccw.group(make_group(host, attributes, kind))["capability"] == [{"type": kind, **card}]
 
 
 def test_only_links_that_lead_somewhere_are_members(host: Host) -> None:
     device = make_group(host, {}, links={"cdev0": MEMBERS["cdev0"], "driver": "bus/ccwgroup/drivers/qeth"})
     host.dangling_link(device, "cdev1")
-    assert ccwgroup.read(device)["members"] == {"ccw_device": [{"ref": "cdev0", "name": "ccw_0_0_f500"}]}
+    assert ccw.group(device)["members"] == {"ccw_device": [{"ref": "cdev0", "name": "ccw_0_0_f500"}]}
 
 
 def test_a_group_without_members_is_dropped(host: Host) -> None:
     device = make_group(host, CARD, links={})
     host.dangling_link(device, "cdev0")
     with pytest.raises(Dropped, match="no members"):
-        ccwgroup.read(device)
+        ccw.group(device)
 
 
 def test_only_links_are_members(host: Host) -> None:
     device = make_group(host, {"cdev_count": "1", "cdev1": "0.0.f501"}, links={"cdev0": MEMBERS["cdev0"]})
-    assert ccwgroup.read(device)["members"] == {"ccw_device": [{"ref": "cdev0", "name": "ccw_0_0_f500"}]}
+    assert ccw.group(device)["members"] == {"ccw_device": [{"ref": "cdev0", "name": "ccw_0_0_f500"}]}
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_only_links_are_members(host: Host) -> None:
     [("0", "offline"), ("1", "online"), ("2", None), ("-1", "offline"), ("x", "offline"), ("", "offline")],
 )
 def test_its_state(host: Host, online: str, state: str | None) -> None:
-    assert ccwgroup.read(make_group(host, {"online": online})).get("state") == state
+    assert ccw.group(make_group(host, {"online": online})).get("state") == state
 
 
 def test_a_group_without_an_address_is_dropped(host: Host) -> None:
     device = host.make_device("ccwgroup", "group", {}, {"DEVTYPE": "qeth_layer2"}, MEMBERS)
     with pytest.raises(Dropped, match="no CCW address"):
-        ccwgroup.read(device)
+        ccw.group(device)

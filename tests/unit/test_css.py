@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import css
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import ccw
 from devices import Host
 
 OWN = {"type": "css", "cssid": "0x0", "ssid": "0x0", "devno": "0x0013"}
@@ -31,7 +31,7 @@ OFFERED = {
     ],
 )
 def test_a_subchannel(host: Host, driver: str, attributes: dict[str, str], more: dict[str, Any]) -> None:
-    said = css.read(host.make_device("css", "0.0.0013", attributes, {"DRIVER": driver}))
+    said = ccw.subchannel(host.make_device("css", "0.0.0013", attributes, {"DRIVER": driver}))
     assert list(said.items()) == list({**OWN, **more}.items())
 
 
@@ -46,4 +46,4 @@ def test_a_subchannel(host: Host, driver: str, attributes: dict[str, str], more:
 )
 def test_what_libvirt_does_not_list(host: Host, name: str, uevent: dict[str, str], reason: str) -> None:
     with pytest.raises(Dropped, match=reason):
-        css.read(host.make_device("css", name, {}, uevent))
+        ccw.subchannel(host.make_device("css", name, {}, uevent))

@@ -25,7 +25,7 @@ from devices import Host
     ],
 )
 def test_its_type(host: Host, text: str | None, word: str | None) -> None:
-    said = scsi.read(host.make_device("scsi", "3:0:11:49409", {} if text is None else {"type": text}))
+    said = scsi.unit(host.make_device("scsi", "3:0:11:49409", {} if text is None else {"type": text}))
     address = [("type", "scsi"), ("host", 3), ("bus", 0), ("target", 11), ("lun", 49409)]
     assert list(said.items()) == address + ([] if word is None else [("scsi_type", word)])
 
@@ -33,10 +33,10 @@ def test_its_type(host: Host, text: str | None, word: str | None) -> None:
 @pytest.mark.parametrize("text", ["disk", "5 ", "08", "1.0", ""])
 def test_a_type_that_is_no_number_drops(host: Host, text: str) -> None:
     with pytest.raises(Dropped, match="type is"):
-        scsi.read(host.make_device("scsi", "3:0:0:1", {"type": text}))
+        scsi.unit(host.make_device("scsi", "3:0:0:1", {"type": text}))
 
 
 @pytest.mark.parametrize("name", ["3:0:0", "3:0:0:", "a:0:0:1", "3:0:0:1:2", "3:0:0:4294967296", "host3"])
 def test_a_name_that_is_no_address_drops(host: Host, name: str) -> None:
     with pytest.raises(Dropped, match="host:bus:target:lun"):
-        scsi.read(host.make_device("scsi", name, {"type": "0"}))
+        scsi.unit(host.make_device("scsi", name, {"type": "0"}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import scsi_generic
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import scsi
 from devices import Host
 
 
@@ -18,10 +18,10 @@ from devices import Host
     ],
 )
 def test_its_node(host: Host, uevent: dict[str, str], node: str) -> None:
-    said = scsi_generic.read(host.make_device("scsi_generic", "sg1", {}, uevent))
+    said = scsi.generic(host.make_device("scsi_generic", "sg1", {}, uevent))
     assert said == {"type": "scsi_generic", "char": node}
 
 
 def test_without_a_node_it_is_dropped(host: Host) -> None:
     with pytest.raises(Dropped, match="no node"):
-        scsi_generic.read(host.make_device("scsi_generic", "sg1", {}, {"MAJOR": "21", "MINOR": "1"}))
+        scsi.generic(host.make_device("scsi_generic", "sg1", {}, {"MAJOR": "21", "MINOR": "1"}))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import fc_host, scsi_host
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import fc_host, scsi
 from devices import Host
 
 FC = "class/fc_host/host3"
@@ -21,13 +21,13 @@ VPORTS = {"type": "vport_ops", "max_vports": 255, "vports": 1}
 
 @pytest.mark.parametrize(("name", "number"), [("host0", 0), ("host12", 12), ("host4294967295", 4294967295)])
 def test_its_number(host: Host, name: str, number: int) -> None:
-    assert scsi_host.read(host.make_device("scsi", name)) == {"type": "scsi_host", "host": number}
+    assert scsi.host(host.make_device("scsi", name)) == {"type": "scsi_host", "host": number}
 
 
 @pytest.mark.parametrize("name", ["host", "hostx", "3", "host3x", "ahost3", "host4294967296", "host3 "])
 def test_a_name_without_a_number_drops(host: Host, name: str) -> None:
     with pytest.raises(Dropped, match="is not 'host' and a number"):
-        scsi_host.read(host.make_device("scsi", name))
+        scsi.host(host.make_device("scsi", name))
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_a_name_without_a_number_drops(host: Host, name: str) -> None:
 )
 def test_its_unique_id(host: Host, attributes: dict[str, str], unique: int | None) -> None:
     host.attributes(SCSI, attributes)
-    said = scsi_host.read(host.make_device("scsi", "host3"))
+    said = scsi.host(host.make_device("scsi", "host3"))
     assert list(said.items())[1:] == [("host", 3)] + ([] if unique is None else [("unique_id", unique)])
 
 
 @pytest.mark.parametrize(
-    ("fc", "scsi", "expected"),
+    ("fc", "own", "expected"),
     [
         ({**NAMES, **FABRIC}, {}, [{**HBA, "fabric_wwn": "2000000533abcdef"}]),
         (NAMES, {}, [HBA]),
@@ -71,11 +71,11 @@ def test_its_unique_id(host: Host, attributes: dict[str, str], unique: int | Non
         (None, {}, []),
     ],
 )
-def test_its_port(host: Host, fc: dict[str, str] | None, scsi: dict[str, str], expected: list[dict[str, Any]]) -> None:
+def test_its_port(host: Host, fc: dict[str, str] | None, own: dict[str, str], expected: list[dict[str, Any]]) -> None:
     if fc is not None:
         host.attributes(FC, fc)
-    host.attributes(SCSI, {"unique_id": "4", **scsi})
-    said = scsi_host.read(host.make_device("scsi", "host3"))
+    host.attributes(SCSI, {"unique_id": "4", **own})
+    said = scsi.host(host.make_device("scsi", "host3"))
     nested = {"capability": expected} if expected else {}
     assert said == {"type": "scsi_host", "host": 3, "unique_id": 4, **nested}
     assert [list(found) for found in said.get("capability", [])] == [list(found) for found in expected]

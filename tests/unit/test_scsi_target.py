@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import scsi_target
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import scsi
 from devices import Host
 
 RPORT = "class/fc_remote_ports/rport-3:0-0"
@@ -23,7 +23,7 @@ TARGET = {"type": "scsi_target", "target": "target3:0:0"}
 def test_behind_a_remote_port(host: Host, port_name: str | bytes, text: str) -> None:
     host.attributes(RPORT, {"port_name": port_name})
     device = host.make_device("scsi", "target3:0:0", below="pci0000:00/host3/rport-3:0-0")
-    said = scsi_target.read(device)
+    said = scsi.target(device)
     assert said == {**TARGET, "capability": [{"type": "fc_remote_port", "rport": "rport-3:0-0", "wwpn": text}]}
     assert list(said["capability"][0]) == ["type", "rport", "wwpn"]
 
@@ -40,4 +40,4 @@ def test_behind_a_remote_port(host: Host, port_name: str | bytes, text: str) -> 
 )
 def test_without_a_remote_port(host: Host, below: str, attributes: dict[str, str]) -> None:
     host.attributes(RPORT, attributes)
-    assert scsi_target.read(host.make_device("scsi", "target3:0:0", below=below)) == TARGET
+    assert scsi.target(host.make_device("scsi", "target3:0:0", below=below)) == TARGET

@@ -7,13 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import (
-    ap_card,
-    ap_matrix,
-    ap_queue,
-    css,
-    system,
-)
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import ap, ccw, system
 from devices import Host
 
 UUID = "4c4c4544-0031-3010-8052-b4c04f4b3132"
@@ -72,7 +66,7 @@ def test_system(host: Host) -> None:
 )
 @pytest.mark.parametrize("driver", ["io_subchannel", "vfio_ccw"])
 def test_css(host: Host, driver: str, sysname: str, attributes: dict[str, str], more: dict[str, Any]) -> None:
-    said = css.read(host.make_device("css", sysname, attributes, {"DRIVER": driver}))
+    said = ccw.subchannel(host.make_device("css", sysname, attributes, {"DRIVER": driver}))
     assert said == {"type": "css", "cssid": "0x0", "ssid": "0x0", "devno": "0x0012", **more}
 
 
@@ -86,31 +80,31 @@ def test_css(host: Host, driver: str, sysname: str, attributes: dict[str, str], 
 )
 def test_css_that_is_not_listed(host: Host, sysname: str, uevent: dict[str, str], reason: str) -> None:
     with pytest.raises(Dropped, match=reason):
-        css.read(host.make_device("css", sysname, uevent=uevent))
+        ccw.subchannel(host.make_device("css", sysname, uevent=uevent))
 
 
 @pytest.mark.parametrize(("sysname", "adapter"), [("card0a", "0x0a"), ("card00", "0x00"), ("cardff", "0xff")])
 def test_ap_card(host: Host, sysname: str, adapter: str) -> None:
-    assert ap_card.read(host.make_device("ap", sysname)) == {"type": "ap_card", "ap-adapter": adapter}
+    assert ap.card(host.make_device("ap", sysname)) == {"type": "ap_card", "ap-adapter": adapter}
 
 
 @pytest.mark.parametrize(
     ("sysname", "adapter", "domain"), [("0a.0003", "0x0a", "0x0003"), ("ff.00ff", "0xff", "0x00ff")]
 )
 def test_ap_queue(host: Host, sysname: str, adapter: str, domain: str) -> None:
-    said = ap_queue.read(host.make_device("ap", sysname))
+    said = ap.queue(host.make_device("ap", sysname))
     assert said == {"type": "ap_queue", "ap-adapter": adapter, "ap-domain": domain}
 
 
 @pytest.mark.parametrize(
     ("kind", "sysname"),
-    [(ap_card, "card"), (ap_card, "cardzz"), (ap_queue, "0a"), (ap_queue, "0a.0b.0c"), (ap_queue, "0a.zz")],
+    [(ap.card, "card"), (ap.card, "cardzz"), (ap.queue, "0a"), (ap.queue, "0a.0b.0c"), (ap.queue, "0a.zz")],
 )
 def test_ap_names_that_are_none(host: Host, kind: Any, sysname: str) -> None:
     with pytest.raises(Dropped, match="its name"):
-        kind.read(host.make_device("ap", sysname))
+        kind(host.make_device("ap", sysname))
 
 
 @pytest.mark.parametrize(("attributes", "more"), [({}, {}), (TYPE, {"capability": TYPES})])
 def test_ap_matrix(host: Host, attributes: dict[str, str], more: dict[str, Any]) -> None:
-    assert ap_matrix.read(host.make_device("matrix", "matrix", attributes)) == {"type": "ap_matrix", **more}
+    assert ap.matrix(host.make_device("matrix", "matrix", attributes)) == {"type": "ap_matrix", **more}

@@ -23,7 +23,7 @@ FILES = ("bInterfaceNumber", "bInterfaceClass", "bInterfaceSubClass", "bInterfac
 )
 def test_an_interface(host: Host, texts: tuple[str | None, ...], numbers: tuple[int, ...]) -> None:
     attributes = {name: text for name, text in zip(FILES, texts) if text is not None}
-    said = usb.read(host.make_device("usb", "1-1:1.0", attributes, {"DEVTYPE": "usb_interface"}))
+    said = usb.interface(host.make_device("usb", "1-1:1.0", attributes, {"DEVTYPE": "usb_interface"}))
     assert list(said.items()) == [("type", "usb"), *zip(("number", "class", "subclass", "protocol"), numbers)]
 
 
@@ -31,4 +31,4 @@ def test_an_interface(host: Host, texts: tuple[str | None, ...], numbers: tuple[
 @pytest.mark.parametrize("text", ["", "zz", "1 ", "0x", "1 2", "100000000"])
 def test_a_number_that_is_none_drops(host: Host, name: str, text: str) -> None:
     with pytest.raises(Dropped, match=name):
-        usb.read(host.make_device("usb", "1-1:1.0", {name: text}))
+        usb.interface(host.make_device("usb", "1-1:1.0", {name: text}))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import usb_device
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import usb
 from devices import Host
 
 UEVENT = {"MAJOR": "189", "MINOR": "1", "DEVTYPE": "usb_device", "BUSNUM": "001", "DEVNUM": "010"}
@@ -34,14 +34,14 @@ def named(product: dict[str, str], vendor: dict[str, str]) -> dict[str, Any]:
 )
 def test_a_device(host: Host, record: dict[str, str], attributes: dict[str, str], expected: dict[str, Any]) -> None:
     device = host.make_device("usb", "1-1", attributes, UEVENT, record=record)
-    assert usb_device.read(device) == expected
-    assert list(usb_device.read(device)) == ["type", "bus", "device", "product", "vendor"]
+    assert usb.device(device) == expected
+    assert list(usb.device(device)) == ["type", "bus", "device", "product", "vendor"]
 
 
 @pytest.mark.parametrize(("key", "text"), [("ID_VENDOR_ID", "1"), ("ID_VENDOR_ID", "0X0001"), ("ID_VENDOR_ID", " +1")])
 def test_an_id_is_padded(host: Host, key: str, text: str) -> None:
     device = host.make_device("usb", "usb1", {}, UEVENT, record={**IDS, key: text})
-    assert usb_device.read(device)["vendor"] == {"id": "0x0001"}
+    assert usb.device(device)["vendor"] == {"id": "0x0001"}
 
 
 @pytest.mark.parametrize("gone", ["BUSNUM", "DEVNUM", "ID_VENDOR_ID", "ID_MODEL_ID"])
@@ -49,12 +49,12 @@ def test_a_device_without_a_number_is_dropped(host: Host, gone: str) -> None:
     uevent = {key: value for key, value in UEVENT.items() if key != gone}
     record = {key: value for key, value in IDS.items() if key != gone}
     with pytest.raises(Dropped, match=gone):
-        usb_device.read(host.make_device("usb", "1-1", {}, uevent, record=record))
+        usb.device(host.make_device("usb", "1-1", {}, uevent, record=record))
 
 
 def test_a_device_that_udev_has_not_seen_is_dropped(host: Host) -> None:
     with pytest.raises(Dropped, match="udev does not know its ID_MODEL_ID"):
-        usb_device.read(host.make_device("usb", "1-1", {}, UEVENT))
+        usb.device(host.make_device("usb", "1-1", {}, UEVENT))
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_a_number_that_is_none_drops(host: Host, key: str, text: str) -> None:
     uevent = {**UEVENT, **({key: text} if key in UEVENT else {})}
     record = {**IDS, **({key: text} if key in IDS else {})}
     with pytest.raises(Dropped, match=key):
-        usb_device.read(host.make_device("usb", "1-1", {}, uevent, record=record))
+        usb.device(host.make_device("usb", "1-1", {}, uevent, record=record))

@@ -113,10 +113,7 @@ def wait_for_any(children: Iterable[Child], seconds: float) -> None:
 
 
 def answer(question: Callable[[], Any], seconds: float) -> Any:
-    """What a function returns, a JSON value, asked in a child.
-
-    Raises NodedevError when it has not answered after so many seconds, or has crashed.
-    """
+    """What a function returns, a JSON value, asked in a child; NodedevError for a crash, or for no answer in time."""
     child = Child(lambda send: send([question()]))
     deadline = time.monotonic() + seconds
     values: list[Any] = []

@@ -91,7 +91,6 @@ class Plan:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """All of them in their order."""
         return (*self.change, *self.clear)
 
 

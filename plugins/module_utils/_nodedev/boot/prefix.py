@@ -40,12 +40,10 @@ class Place:
 
 
 def library(prefix: str) -> str:
-    """The folder of the library."""
     return f"{prefix}/lib/{PACKAGE}"
 
 
 def command_folder(prefix: str) -> str:
-    """The folder of the commands."""
     return os.path.dirname(f"{prefix}/{restorers.COMMAND}")
 
 

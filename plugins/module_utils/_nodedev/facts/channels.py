@@ -8,7 +8,7 @@ from typing import Any
 
 from ..host import chzdev_rules
 from ..host.chzdev_rules import Rule
-from ..libvirt.capabilities import ccw, ccwgroup, css
+from ..libvirt.capabilities import ccw
 from ..libvirt.inventory import Inventory
 from ..names import device_name
 
@@ -25,11 +25,11 @@ def tell(found: Inventory) -> dict[str, Any] | None:
     """
     devices = {
         kind: [each for each in found.devices.values() if each["capability"]["type"] == kind]
-        for kind in (ccw.TYPE, css.TYPE, ccwgroup.TYPE)
+        for kind in (ccw.DEVICE, ccw.SUBCHANNEL, ccw.GROUP)
     }
     if not any(devices.values()):
         return None
-    configured = [*devices[ccw.TYPE], *devices[ccwgroup.TYPE]]
+    configured = [*devices[ccw.DEVICE], *devices[ccw.GROUP]]
     addresses = {each["name"]: os.path.basename(each["path"]) for each in configured}
     rules = chzdev_rules.of([*addresses.values()]) if configured else chzdev_rules.Rules()
     for oddity in rules.oddities:
@@ -37,17 +37,17 @@ def tell(found: Inventory) -> dict[str, Any] | None:
     for each in configured:
         own = rules.online.get(addresses[each["name"]], ())
         each["extra"] = {**each.get("extra", {}), **_state(each), "rules": [*map(_told, own)]}
-    for each in devices[ccw.TYPE]:
+    for each in devices[ccw.DEVICE]:
         texts = {key: found.oddities.text(f"{each['path']}/{key}") for key in KINDS}
         told = {key: text for key, text in texts.items() if text is not None}
         each["extra"] = {**told, **each["extra"], "free": _is_free(each)}
-    for each in devices[css.TYPE]:
+    for each in devices[ccw.SUBCHANNEL]:
         each["extra"] = {**each.get("extra", {}), **_subchannel(each)}
-    channels = [each for kind in (ccw.TYPE, css.TYPE) for each in devices[kind]]
+    channels = [each for kind in (ccw.DEVICE, ccw.SUBCHANNEL) for each in devices[kind]]
     return {
         "free": sorted(each["name"] for each in channels if each["extra"].get("free")),
-        GUESTS: sorted(each["name"] for each in devices[css.TYPE] if each["extra"].get("free") is False),
-        HOST: sum(each["extra"].get("online", False) for each in devices[ccw.TYPE]),
+        GUESTS: sorted(each["name"] for each in devices[ccw.SUBCHANNEL] if each["extra"].get("free") is False),
+        HOST: sum(each["extra"].get("online", False) for each in devices[ccw.DEVICE]),
     }
 
 

@@ -38,10 +38,7 @@ def facts(kinds: Collection[str] | None) -> dict[str, Any]:
         damaged += files
         answer[POOL] = [_pool(each) for each in records]
     answer["damaged"] = [{"path": each.path, "reason": each.reason} for each in damaged]
-    return {
-        "ansible_facts": {"nodedev_definitions": answer},
-        "warnings": [*(str(each) for each in damaged), *warnings],
-    }
+    return {"ansible_facts": {"nodedev_definitions": answer}, "warnings": [*(str(each) for each in damaged), *warnings]}
 
 
 def _domains(name: str, kind: Kind, definitions: Iterable[Defined]) -> dict[str, str]:

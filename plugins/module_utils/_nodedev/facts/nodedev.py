@@ -12,7 +12,7 @@ from ..host import modules
 from ..host.oddities import Oddities
 from ..host.udev import Device
 from ..libvirt import devices
-from ..libvirt.capabilities import fc_host, scsi_host
+from ..libvirt.capabilities import fc_host, scsi
 from ..libvirt.inventory import Filter, Inventory
 from ..names import device_name
 from . import channels
@@ -70,7 +70,7 @@ def gathered(wanted: Filter, queues: Queues | None = None) -> Inventory:
 
     ``queues`` are read with it, for who asks for more of them.
     """
-    return devices.gathered(wanted, {scsi_host.TYPE: _of_scsi_host, **(queues or Queues()).extras()})
+    return devices.gathered(wanted, {scsi.HOST: _of_scsi_host, **(queues or Queues()).extras()})
 
 
 def _of_scsi_host(device: Device, capability: dict[str, Any], oddities: Oddities) -> dict[str, Any]:

@@ -118,7 +118,6 @@ def listed(numbers: Iterable[int]) -> str:
 
 
 def is_there() -> bool:
-    """Whether the host has such a bus."""
     return sysfs.exists(f"{BUS}/apmask")
 
 
@@ -224,7 +223,6 @@ def users() -> tuple[Holder, ...]:
 
 
 def is_loaded() -> bool:
-    """Whether vfio_ap is there."""
     return binding.is_loaded(NAME, VFIO_AP)
 
 

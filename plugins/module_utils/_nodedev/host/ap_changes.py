@@ -22,10 +22,7 @@ def load() -> None:
 
 
 def set_mask(file: str, numbers: Iterable[int], hosts: bool, seconds: float) -> None:
-    """Leave adapters or domains to the host, or to guests, and no others, under the lock of the s390-tools.
-
-    Raises SysfsError where the kernel refuses.
-    """
+    """Leave just these adapters or domains to the host, or guests, under the s390-tools' lock; else SysfsError."""
     sign = "+" if hosts else "-"
     text = ",".join(f"{sign}0x{number:02x}" for number in sorted(numbers))
     with ap_lock.held(seconds):

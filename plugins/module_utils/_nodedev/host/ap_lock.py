@@ -25,10 +25,7 @@ UNWRITTEN = 120.0
 
 @contextlib.contextmanager
 def held(seconds: float) -> Iterator[None]:
-    """Hold the lock, unless a script already does so for this process.
-
-    Raises NodedevError where another process keeps it for longer than ``seconds``.
-    """
+    """Hold the lock, unless a script does so for this process; NodedevError where another keeps it so long."""
     if _owner() == os.getpid():
         yield
         return

@@ -49,12 +49,10 @@ class Target:
 
     @property
     def driver(self) -> str | None:
-        """The driver that it is bound to now."""
         return sysfs.link_name(f"{self.path}/driver")
 
 
 def is_loaded(bus: str, driver: str) -> bool:
-    """Whether a driver of this name is there."""
     return sysfs.exists(f"{sysfs.SYS}/bus/{bus}/drivers/{driver}")
 
 
@@ -129,10 +127,7 @@ def _load_for(target: Target) -> None:
 
 
 def put_back(target: Target, before: str | None, former: str | None, seconds: float) -> None:
-    """Have the device as it was: its override ``before``, and its driver ``former``.
-
-    Raises NodedevError where that driver does not take it again.
-    """
+    """Have the override ``before`` and the driver ``former`` again; NodedevError where that driver does not take it."""
     if override(target.path) != before:
         set_override(target, before, seconds)
     if target.driver == former:

@@ -43,7 +43,6 @@ class Taken:
         return files.document_path(NAME, self.device, files.STORE)
 
     def document(self) -> Document:
-        """It as it is written."""
         return {"type": self.type, "exports": dict(self.exports)}
 
 
@@ -62,7 +61,6 @@ TAKEN = Documents(NAME, _decode)
 
 
 def is_installed() -> bool:
-    """Whether it is there."""
     return programs.find(NAME) is not None
 
 

@@ -27,8 +27,6 @@ FILES = {"adapter": "adapters", "domain": "domains", "control_domain": "control_
 
 @dataclass(frozen=True)
 class Matrix:
-    """Adapters, domains and control domains."""
-
     adapters: frozenset[int] = frozenset()
     domains: frozenset[int] = frozenset()
     control_domains: frozenset[int] = frozenset()

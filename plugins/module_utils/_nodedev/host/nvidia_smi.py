@@ -47,7 +47,6 @@ def refuse_other_mode(card: str, modes: Mapping[str, Mode], untold: NodedevError
 
 
 def is_installed() -> bool:
-    """Whether the tool is there."""
     return programs.find(NAME) is not None
 
 
@@ -113,11 +112,7 @@ def _mode(lines: list[str]) -> Mode:
         else:
             heading = line.strip()
     host = values.get(HOST_MODE, "N/A")
-    return Mode(
-        None if host in ("N/A", "") else host,
-        _enabled(values.get(HETEROGENEOUS)),
-        _enabled(values.get(MIG)),
-    )
+    return Mode(None if host in ("N/A", "") else host, _enabled(values.get(HETEROGENEOUS)), _enabled(values.get(MIG)))
 
 
 def _enabled(word: str | None) -> bool | None:

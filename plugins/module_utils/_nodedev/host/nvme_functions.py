@@ -66,7 +66,6 @@ def node_of(function: pci.Function) -> str | None:
 
 
 def is_installed() -> bool:
-    """Whether nvme-cli is there."""
     return programs.find("nvme") is not None
 
 
@@ -132,7 +131,6 @@ def bring_online(node: str, count: int) -> None:
 
 
 def take_offline(node: str, count: int) -> None:
-    """Take them offline again."""
     for each in _first(node, count):
         if each.online:
             _manage(node, each.id, OFFLINE)

@@ -136,10 +136,7 @@ def is_bridge(path: str) -> bool:
 
 
 def interfaces(path: str) -> tuple[str, ...]:
-    """The network interfaces of the function in this folder, as far as they are in this network namespace.
-
-    Those of virtio are below the virtio device.
-    """
+    """The network interfaces of the function in this folder, or of its virtio device, in this network namespace."""
     found = [*sysfs.names(f"{path}/net")]
     for name in sysfs.names(path):
         if name.startswith("virtio"):

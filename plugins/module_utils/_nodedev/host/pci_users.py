@@ -109,7 +109,6 @@ def of_mdev(uuid: str, by_vfio: Collection[Holder]) -> list[Use]:
 
 
 def of_disk(holder: Holder) -> Use:
-    """The use of one of its disks."""
     return Use(str(holder), not is_vital(holder), holder, OFF_DISK)
 
 
@@ -135,7 +134,6 @@ def _interfaces(function: pci.Function, look: Callable[[], Network]) -> Iterator
 
 
 def of_interface(interface: str, seen: Network) -> list[Use]:
-    """What the host does with one of its interfaces."""
     return [Use(text, True, cost=OFF_NETWORK) for text in network.uses(interface, seen)]
 
 

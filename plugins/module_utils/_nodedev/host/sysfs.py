@@ -33,12 +33,7 @@ class SysfsError(NodedevError):
     """A read or write of sysfs that failed; ``path``, ``errno`` and ``meaning`` say what and why."""
 
     def __init__(
-        self,
-        action: str,
-        path: str,
-        number: int,
-        meanings: Mapping[int, str] | None = None,
-        of_driver: bool = False,
+        self, action: str, path: str, number: int, meanings: Mapping[int, str] | None = None, of_driver: bool = False
     ) -> None:
         self.path = path
         self.errno = number

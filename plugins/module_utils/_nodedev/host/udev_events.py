@@ -28,10 +28,7 @@ QUIET, BURST = 0.2, 2.0
 
 
 def settle(seconds: float) -> bool:
-    """Wait until udev has dealt with all events that it knows of, for so long at most; whether it has.
-
-    As udevadm settle does.
-    """
+    """Wait, as udevadm settle does, until udev has dealt with all events that it knows of; whether it has in time."""
     return wait_for(lambda: not os.path.exists(QUEUE), seconds)
 
 

@@ -51,8 +51,6 @@ class Filter:
 
 @dataclass(frozen=True)
 class Entry:
-    """A device that libvirt lists."""
-
     device: Device
     name: str
     capability: dict[str, Any]
@@ -78,7 +76,6 @@ class Inventory:
 
     @property
     def warnings(self) -> list[str]:
-        """What the user should know."""
         return self.oddities.warnings
 
     def gather(self) -> None:

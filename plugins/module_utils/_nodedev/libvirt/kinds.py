@@ -9,28 +9,7 @@ from typing import Any
 
 from .. import names
 from ..host.udev import Device
-from .capabilities import (
-    ap_card,
-    ap_matrix,
-    ap_queue,
-    ccw,
-    ccwgroup,
-    css,
-    drm,
-    mdev,
-    mdev_types,
-    net,
-    pci,
-    scsi,
-    scsi_generic,
-    scsi_host,
-    scsi_target,
-    storage,
-    system,
-    usb,
-    usb_device,
-    vdpa,
-)
+from .capabilities import ap, ccw, drm, mdev, mdev_types, net, pci, scsi, storage, system, usb, vdpa
 
 Read = Callable[[Device], dict[str, Any]]
 Name = Callable[[Device, dict[str, Any]], str]
@@ -49,30 +28,29 @@ class Kind:
         return self.folder.split("/")[1]
 
     def name(self, device: Device, capability: dict[str, Any]) -> str:
-        """libvirt's name of the device."""
         return self.named(device, capability) if self.named else names.device_name(device.subsystem, device.sysname)
 
 
 KINDS = {
     "system": Kind(system.read, named=system.name),
     "pci": Kind(pci.read, "bus/pci/devices"),
-    "usb_device": Kind(usb_device.read, "bus/usb/devices"),
-    "usb": Kind(usb.read, "bus/usb/devices"),
+    "usb_device": Kind(usb.device, "bus/usb/devices"),
+    "usb": Kind(usb.interface, "bus/usb/devices"),
     "net": Kind(net.read, "class/net", net.name),
-    "scsi_host": Kind(scsi_host.read, "bus/scsi/devices"),
-    "scsi_target": Kind(scsi_target.read, "bus/scsi/devices"),
-    "scsi": Kind(scsi.read, "bus/scsi/devices"),
+    "scsi_host": Kind(scsi.host, "bus/scsi/devices"),
+    "scsi_target": Kind(scsi.target, "bus/scsi/devices"),
+    "scsi": Kind(scsi.unit, "bus/scsi/devices"),
     "storage": Kind(storage.read, "class/block", storage.name),
-    "scsi_generic": Kind(scsi_generic.read, "class/scsi_generic"),
+    "scsi_generic": Kind(scsi.generic, "class/scsi_generic"),
     "drm": Kind(drm.read, "class/drm"),
     "mdev": Kind(mdev.read, "bus/mdev/devices", mdev.name),
-    "ccw": Kind(ccw.read, "bus/ccw/devices"),
-    "ccwgroup": Kind(ccwgroup.read, "bus/ccwgroup/devices"),
-    "css": Kind(css.read, "bus/css/devices"),
+    "ccw": Kind(ccw.device, "bus/ccw/devices"),
+    "ccwgroup": Kind(ccw.group, "bus/ccwgroup/devices"),
+    "css": Kind(ccw.subchannel, "bus/css/devices"),
     "vdpa": Kind(vdpa.read, "bus/vdpa/devices"),
-    "ap_card": Kind(ap_card.read, "bus/ap/devices"),
-    "ap_queue": Kind(ap_queue.read, "bus/ap/devices"),
-    "ap_matrix": Kind(ap_matrix.read, "bus/matrix/devices"),
+    "ap_card": Kind(ap.card, "bus/ap/devices"),
+    "ap_queue": Kind(ap.queue, "bus/ap/devices"),
+    "ap_matrix": Kind(ap.matrix, "bus/matrix/devices"),
     "mdev_types": Kind(mdev_types.read, "class/mtty"),
 }
 

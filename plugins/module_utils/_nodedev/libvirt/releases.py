@@ -16,12 +16,7 @@ WRITTEN = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,3}))?(?:\.([0-9]{1,3}))?(?:[-+~
 COUNTED = re.compile(r"([0-9]{1,3})([0-9]{3})([0-9]{3})")
 LARGEST = 999_999_999
 # By the option that asks for it.
-FIRST: Mapping[str, Release] = {
-    "display": (4, 6, 0),
-    "ramfb": (5, 10, 0),
-    "model": (10, 0, 0),
-    "iommufd": (12, 1, 0),
-}
+FIRST: Mapping[str, Release] = {"display": (4, 6, 0), "ramfb": (5, 10, 0), "model": (10, 0, 0), "iommufd": (12, 1, 0)}
 
 
 def checked_release(value: object) -> Release | None:

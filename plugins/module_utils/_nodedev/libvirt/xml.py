@@ -95,10 +95,7 @@ UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def to_xml(device: dict[str, Any]) -> str:
-    """A device as libvirt's document, indented by two spaces; characters that XML cannot carry are left out.
-
-    MissingLibrary without lxml, as from_xml().
-    """
+    """A device as libvirt's document, without characters that XML cannot carry; MissingLibrary without lxml."""
     _check_lxml()
     root = etree.Element("device")
     _append(root, {key: value for key, value in device.items() if key not in OUTSIDE}, "device")

@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The fields of a record, by their types: a record may have been written by anybody.
 
-BadInput names the one at fault, with what it is ``within`` before it.
+One that is not there is None. BadInput names the one at fault, with what it is ``within`` before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import BadInput, Missing
 
 Fields = Mapping[str, Any]
+T = TypeVar("T")
 
 
 def text(fields: Fields, key: str, within: str = "") -> str | None:
-    """A text, None where there is no such field."""
-    found: str | None = _typed(fields, key, within, str, "text")
-    return found
+    return _typed(fields, key, within, str, "text")
 
 
 def refuse_if_empty(key: str, values: Sequence[object]) -> None:
@@ -27,7 +26,6 @@ def refuse_if_empty(key: str, values: Sequence[object]) -> None:
 
 
 def needed_text(fields: Fields, key: str, within: str = "") -> str:
-    """A text that has to be there."""
     found = text(fields, key, within)
     if found is None:
         raise Missing(f"{within}{key}", "it is not there")
@@ -35,13 +33,11 @@ def needed_text(fields: Fields, key: str, within: str = "") -> str:
 
 
 def flag(fields: Fields, key: str, within: str = "") -> bool | None:
-    """True or false, None where there is no such field."""
-    found: bool | None = _typed(fields, key, within, bool, "true or false")
-    return found
+    return _typed(fields, key, within, bool, "true or false")
 
 
 def choice(fields: Fields, key: str, allowed: Collection[str], within: str = "") -> str | None:
-    """One of the texts that are allowed, None where there is no such field."""
+    """One of the texts that are allowed."""
     found = text(fields, key, within)
     if found is not None and found not in allowed:
         raise BadInput(f"{within}{key}", found, f"{key} is one of {', '.join(allowed)}")
@@ -49,36 +45,30 @@ def choice(fields: Fields, key: str, allowed: Collection[str], within: str = "")
 
 
 def mapping(fields: Fields, key: str, within: str = "") -> dict[str, Any] | None:
-    """A mapping, None where there is no such field."""
-    found: dict[str, Any] | None = _typed(fields, key, within, dict, "a mapping")
-    return found
+    return _typed(fields, key, within, dict, "a mapping")
 
 
 def number(fields: Fields, key: str, within: str = "") -> int | None:
-    """A whole number, None where there is no such field."""
-    found: int | None = _typed(fields, key, within, int, "a whole number")
-    return found
+    return _typed(fields, key, within, int, "a whole number")
 
 
 def texts(fields: Fields, key: str, within: str = "") -> list[str] | None:
-    """A list of texts, None where there is no such field."""
-    found: list[str] | None = _typed(fields, key, within, list, "a list of texts")
+    found = _typed(fields, key, within, list, "a list of texts")
     if found is not None and not all(isinstance(each, str) for each in found):
         raise BadInput(f"{within}{key}", found, f"{key} is a list of texts")
     return found
 
 
 def mappings(fields: Fields, key: str, within: str = "") -> list[dict[str, Any]] | None:
-    """A list of mappings, None where there is no such field."""
-    found: list[dict[str, Any]] | None = _typed(fields, key, within, list, "a list of mappings")
+    found = _typed(fields, key, within, list, "a list of mappings")
     if found is not None and not all(isinstance(each, dict) for each in found):
         raise BadInput(f"{within}{key}", found, f"{key} is a list of mappings")
     return found
 
 
-def _typed(fields: Fields, key: str, within: str, kind: type, words: str) -> Any:
+def _typed(fields: Fields, key: str, within: str, kind: type[T], words: str) -> T | None:
     found = fields.get(key)
     # True is a number to Python, and to nobody else.
-    if found is not None and (not isinstance(found, kind) or isinstance(found, bool) != (kind is bool)):
-        raise BadInput(f"{within}{key}", found, f"{key} is {words}")
-    return found
+    if found is None or (isinstance(found, kind) and isinstance(found, bool) == (kind is bool)):
+        return found
+    raise BadInput(f"{within}{key}", found, f"{key} is {words}")

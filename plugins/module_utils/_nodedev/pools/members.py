@@ -63,10 +63,7 @@ def checked_count(value: object) -> int | str:
 
 
 def derived(ids: set[str], identity: Callable[[int], str]) -> dict[str, int]:
-    """Those of the ids that follow from the pool's name, with their indexes: also where its record is lost.
-
-    ``identity`` gives the id of an index.
-    """
+    """Those of the ids that ``identity`` derives from indexes, with these: also where the pool's record is lost."""
     left = {*ids}
     found: dict[str, int] = {}
     index = 0
@@ -141,8 +138,7 @@ def refuse_if_held(
     held = [member for member in members if member.held_by]
     if held and not force:
         raise InUse(
-            f"pool {pool}: instances that {which} are in use, {_named(held, means)}{_way_out(effect)}",
-            _holders(held),
+            f"pool {pool}: instances that {which} are in use, {_named(held, means)}{_way_out(effect)}", _holders(held)
         )
 
 

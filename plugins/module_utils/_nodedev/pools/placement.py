@@ -12,10 +12,7 @@ WAYS = SPREAD, PACK = "spread", "pack"
 
 @dataclass(frozen=True)
 class Room:
-    """How many instances one parent can still take.
-
-    Parents of one ``card``, such as the virtual functions of a GPU, share their capacity.
-    """
+    """How many instances a parent can still take; those of one ``card``, as virtual functions of a GPU, share that."""
 
     parent: str
     card: str

@@ -55,7 +55,6 @@ class Record:
         return files.document_path(KIND, self.name, self.root)
 
     def document(self) -> files.Document:
-        """The record as it is written."""
         instances = [{"index": one.index, "id": one.id, "parent": one.parent} for one in self.instances]
         return {"kind": self.kind, **self.wish, "instances": instances}
 
@@ -177,7 +176,6 @@ def keep(record: Record, former: Record | None) -> list[Step]:
 
 
 def forget(record: Record) -> Step:
-    """The step that removes the record."""
     return RECORDS.change(f"remove the record of pool {record.name}, {record.path}", record.name, None, record)
 
 
@@ -202,7 +200,6 @@ def with_instances(record: Record, instances: Sequence[Recorded]) -> Record:
 
 
 def of_members(members: Sequence[Member]) -> list[Recorded]:
-    """Instances as a record has them."""
     return [Recorded(member.index, member.id, member.parent or "") for member in members]
 
 

@@ -52,7 +52,6 @@ class Candidate:
 
     @cached_property
     def name(self) -> str:
-        """libvirt's name."""
         return mdev_parents.name_of(self.path)
 
     @cached_property
@@ -62,7 +61,6 @@ class Candidate:
 
     @property
     def is_function(self) -> bool:
-        """Whether it is a virtual function."""
         return self.card != self.address
 
     @property
@@ -71,11 +69,9 @@ class Candidate:
         return self.card, device_name("pci", self.card)
 
     def driver(self) -> Sequence[str]:
-        """The driver that it is bound to, as a text or none."""
         return _one(sysfs.link_name(f"{self.path}/driver"))
 
     def numa_node(self) -> Sequence[str]:
-        """The NUMA node, as a text or none."""
         return _one(sysfs.read(f"{self.path}/numa_node"))
 
     def iommu_group(self) -> Sequence[str]:
@@ -263,11 +259,7 @@ def choose(selector: Selector, parents: Mapping[str, str], why_not: Callable[[st
 
 
 def _missing(
-    selector: Selector,
-    found: set[str],
-    parents: Iterable[str],
-    why_not: Callable[[str], str],
-    oddities: Oddities,
+    selector: Selector, found: set[str], parents: Iterable[str], why_not: Callable[[str], str], oddities: Oddities
 ) -> dict[str, str]:
     """Of what is listed and was not found among the parents or their cards, what each is."""
     whys = {each: partial(_why_no_card, each, parents, why_not) for each in selector.physical_function}

@@ -55,10 +55,7 @@ class LaterVersion(DamagedDefinition):
 
 
 def entries(folder: str) -> list[str]:
-    """The names in a folder, sorted; none where there is no such folder.
-
-    Raises DamagedDefinition for one that cannot be read, as a loop of links.
-    """
+    """The names in a folder, sorted; none without the folder. DamagedDefinition where it cannot be read."""
     try:
         return sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
@@ -289,10 +286,7 @@ def removal(error: DamagedDefinition, what: str) -> Step:
             os.rename(aside, path)
 
     return Step(
-        f"remove the damaged definition of {what}, {shown(path)}",
-        set_aside,
-        put_back,
-        finish=lambda: clear_up(path),
+        f"remove the damaged definition of {what}, {shown(path)}", set_aside, put_back, finish=lambda: clear_up(path)
     )
 
 

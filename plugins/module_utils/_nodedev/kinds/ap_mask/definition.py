@@ -45,7 +45,6 @@ class Given:
 
     @property
     def path(self) -> str:
-        """Where it is kept."""
         return ap_rules.PATH if self.by == MASKS else DOCUMENTS.paths(OVERRIDES)[0]
 
     def has(self, number: Number) -> bool:
@@ -62,7 +61,6 @@ class Given:
         return Given(self.adapters - other.adapters, self.domains - other.domains, self.queues - other.queues, self.by)
 
     def document(self) -> Document:
-        """It as it is written, and told."""
         return {
             "adapters": sorted(self.adapters),
             "domains": sorted(self.domains),
@@ -71,7 +69,6 @@ class Given:
 
 
 def of_rule(rule: Rule | None) -> Given:
-    """What a rule leaves to guests."""
     if rule is None:
         return Given(by=MASKS)
     adapters = ap.EVERY if rule.adapters is None else rule.adapters
@@ -92,7 +89,6 @@ def words(given: Given) -> str:
 
 
 def decode(path: str, document: Document) -> Given:
-    """Understand a definition; raises DamagedDefinition naming the file and what is wrong."""
     values = [document.get(option) for option in ("adapters", "domains", "queues")]
     if name_of(path) != OVERRIDES or not all(isinstance(each, list) for each in values):
         raise DamagedDefinition(path, "it has no lists of adapters, domains and queues")

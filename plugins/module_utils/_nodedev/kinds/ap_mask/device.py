@@ -74,7 +74,6 @@ class Observation:
 
     @property
     def definitions(self) -> tuple[Given, ...]:
-        """What is kept, in either way."""
         return tuple(each for each in (of_rule(self.rule), self.kept) if each)
 
 
@@ -166,7 +165,6 @@ def _leaving(bus: Bus, after: Bus) -> frozenset[Number]:
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
-    """The steps from what is to what is wished; raises NodedevError before any of them, and writes nothing."""
     if wish.state == "absent":
         return _absent(wish, seen)
     if seen.damaged:
@@ -222,9 +220,7 @@ def _check(given: Given, bus: Bus, by: str) -> None:
             else "the queues of this kernel have no override of their own"
         )
         raise BadInput(
-            "queues",
-            ap.named(given.queues),
-            f"{why}, and masks give whole adapters and domains to guests: name those",
+            "queues", ap.named(given.queues), f"{why}, and masks give whole adapters and domains to guests: name those"
         )
     overridden = [number for number, each in bus.queues.items() if each.override is not None]
     if by == MASKS and overridden:
@@ -328,14 +324,12 @@ def _ruled_back(rule: Rule | None, back: Given) -> Rule | None:
 
 
 def clear_up(wish: Wish, seen: Observation) -> bool:
-    """Remove what killed runs have left of writing definitions."""
     DOCUMENTS.clear_up(OVERRIDES)
     files.clear_up(ap_rules.PATH)
     return False
 
 
 def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
-    """Whose the queues are now."""
     return observe(wish)
 
 
@@ -368,7 +362,6 @@ def starts(seen: Observation) -> bool:
 
 
 def state(seen: Observation) -> dict[str, Any]:
-    """What is for guests now, and at boot, apart, as a diff shows them."""
     running = Given() if seen.bus is None else _running(seen.bus)
     return {
         "runtime": {"ap": running.document()} if running else {},
@@ -383,7 +376,6 @@ def _running(bus: Bus) -> Given:
 
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
-    """What is for guests afterwards."""
     bus = after.bus or Bus()
     numbers = _for_vfio(bus)
     lost = [each for each in numbers if bus.queues[each].driver != ap.VFIO_AP] if after is not planned.then else []

@@ -14,9 +14,6 @@ from ...store.files import DamagedDefinition
 from .definition import DOCUMENTS, MASKS, Given, of_rule, words
 from .device import Wish
 
-# Seconds for making one at boot, where others wait.
-WAIT = 30.0
-
 
 def defined(arrived: str | None) -> tuple[list[Given], list[DamagedDefinition]]:
     """What is kept: chzdev's rule, and our own document."""
@@ -50,12 +47,10 @@ def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
 
 
 def wish(definition: Given) -> Wish:
-    """The wish that a definition is."""
-    return Wish(definition, persistent=False, wait_timeout=WAIT)
+    return Wish(definition, persistent=False)
 
 
 def hindrance(definition: Given) -> Hindrance | None:
-    """What is in its way now."""
     if not ap.is_there():
         return Hindrance("this host has no AP bus now", passing=False)
     unready = ap.unready()

@@ -56,7 +56,6 @@ def observe(wish: Wish) -> Observation:
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
-    """The steps from what is to what is wished; raises NodedevError before any of them, and writes nothing."""
     if wish.state == "absent":
         return _absent(wish, seen)
     for damaged in (seen.damaged, *(each.damaged for each in seen.members)):
@@ -215,7 +214,6 @@ def _giving_back(seen: Observation) -> list[Step]:
 
 
 def _inactive(wish: Wish, seen: Observation, driver: str, taking: list[Step]) -> Plan[Observation]:
-    """The definition is all that is kept."""
     if not seen.members:
         target = Definition(seen.bus, seen.address, driver)
         steps = [_define(target, seen.definition)] if target != seen.definition else []
@@ -224,7 +222,6 @@ def _inactive(wish: Wish, seen: Observation, driver: str, taking: list[Step]) ->
 
 
 def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
-    """Neither bound nor defined."""
     steps: list[Step] = []
     for known, damaged, address in [(each.definition, each.damaged, each.target.address) for each in seen.members] or [
         (seen.definition, seen.damaged, seen.address)
@@ -259,24 +256,20 @@ def _chosen(member: Member) -> Member:
 
 
 def clear_up(wish: Wish, seen: Observation) -> bool:
-    """Remove what killed runs have left of writing definitions."""
     for address in {seen.address, *(each.target.address for each in seen.members)}:
         files.clear_up(driverctl.path_of(seen.bus, address))
     return False
 
 
 def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
-    """How the devices are bound now."""
     return observe(wish)
 
 
 def starts(seen: Observation) -> bool:
-    """Whether it is defined."""
     return seen.definition is not None
 
 
 def state(seen: Observation) -> dict[str, Any]:
-    """What runs and what is kept, apart, as a diff shows them."""
     kept = {each.target.address: each.definition for each in seen.members} or {seen.address: seen.definition}
     return {
         "runtime": {

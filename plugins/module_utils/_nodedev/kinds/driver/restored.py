@@ -15,9 +15,6 @@ from ...store.driverctl import Definition
 from ...store.files import DamagedDefinition
 from .seen import Wish, place_of
 
-# Seconds for making one at boot, where others wait.
-WAIT = 30.0
-
 
 def defined(arrived: str | None) -> tuple[list[Definition], list[DamagedDefinition]]:
     """All bindings, driverctl's own among them."""
@@ -37,7 +34,6 @@ def place(definition: Definition) -> Sequence[str]:
 
 
 def concerns(definition: Definition, arrived: str) -> bool:
-    """Whether this is its device."""
     return arrived == definition.address
 
 
@@ -49,18 +45,16 @@ def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
 
 def wish(definition: Definition) -> Wish:
     """The wish that a definition is, whoever wrote it."""
-    return Wish(definition.bus, definition.address, definition.driver, persistent=False, wait_timeout=WAIT)
+    return Wish(definition.bus, definition.address, definition.driver, persistent=False)
 
 
 def hindrance(definition: Definition) -> Hindrance | None:
-    """What is in its way now."""
     if sysfs.exists(place_of(definition.bus, definition.address)):
         return None
     return Hindrance("the device is not there; it is bound when it arrives", passing=False)
 
 
 def facts(definition: Definition) -> dict[str, Any]:
-    """What definition_facts says of it: what is bound, and what is unlike."""
     path = sysfs.target(place_of(definition.bus, definition.address))
     bound = None if path is None else sysfs.link_name(f"{path}/driver") or NONE
     drift = [] if bound in (None, definition.driver) else [_unlike(definition, str(bound))]

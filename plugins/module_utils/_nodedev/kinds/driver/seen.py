@@ -139,7 +139,6 @@ def place_of(bus: str, address: str) -> str:
 
 
 def _group(bus: str, address: str) -> str | None:
-    """The name of its IOMMU group."""
     return sysfs.link_name(f"{place_of(bus, address)}/iommu_group")
 
 
@@ -221,7 +220,6 @@ def _leaves(wish: Wish, driver: str | None, member: Member) -> bool:
 
 
 def _uses(leaving: Collection[Member]) -> dict[str, list[Use]]:
-    """Who uses devices, by their addresses."""
     if not leaving:
         return {}
     # Here, so that no run but one that takes a device from its driver waits for their import.

@@ -53,7 +53,6 @@ def clear_up(wish: Wish, seen: Observation) -> bool:
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
-    """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
     for damage in seen.damaged:
         if _hinders(wish, seen, damage):
             raise damage
@@ -394,25 +393,18 @@ def _planned(
 
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
-    """The device afterwards."""
-    return {
-        "mdev": _described(wish.uuid, before, after),
-        "warnings": [*after.oddities, *planned.warnings],
-    }
+    return {"mdev": _described(wish.uuid, before, after), "warnings": [*after.oddities, *planned.warnings]}
 
 
 def starts(seen: Observation) -> bool:
-    """Whether it is defined, and starts by itself."""
     return any(definition.autostart and not definition.managed for definition in seen.definitions)
 
 
 def comes_with_guest(seen: Observation) -> bool:
-    """Whether it is defined as managed."""
     return any(definition.managed for definition in seen.definitions)
 
 
 def state(seen: Observation) -> dict[str, Any]:
-    """What runs and what is kept, apart, as a diff shows them."""
     definition = _kept(seen)
     return {
         "runtime": {seen.active.uuid: seen.active.document()} if seen.active else {},

@@ -90,5 +90,4 @@ def from_name(name: str, **options: Any) -> Wish:
 
 
 def ensure(wish: Wish, check_mode: bool) -> dict[str, Any]:
-    """What the resource does for a wish."""
     return resource.ensure(device, wish, check_mode)

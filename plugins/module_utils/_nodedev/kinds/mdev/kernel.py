@@ -35,10 +35,7 @@ CHANNEL_MEANINGS = {
     errno.ENODEV: "the subchannel does not work, or is being taken from vfio_ccw: lscss and the kernel log say more",
 }
 FULL = (errno.ENOSPC, errno.EUSERS)
-REMOVE_MEANINGS = {
-    errno.EBUSY: "the device is in use",
-    errno.EAGAIN: "a removal is under way already",
-}
+REMOVE_MEANINGS = {errno.EBUSY: "the device is in use", errno.EAGAIN: "a removal is under way already"}
 ATTRIBUTE_MEANINGS = {
     errno.ENOENT: "devices of this type have no such attribute",
     errno.EACCES: "the attribute cannot be written",

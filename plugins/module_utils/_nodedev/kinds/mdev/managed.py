@@ -26,10 +26,6 @@ def named(devices: Iterable[Hostdev]) -> list[str]:
 
 
 def managed(uuid: str) -> Definition | None:
-    """The definition of a device that is managed, None of any other.
-
-    Raises NodedevError where it is managed and what it is cannot be told.
-    """
     if mdevctl.uuid_of(uuid) != uuid or not marks.is_marked(KIND, uuid):
         return None
     definitions, damaged = mdevctl.defined(uuid)
@@ -46,7 +42,6 @@ def managed(uuid: str) -> Definition | None:
 
 
 def is_there(uuid: str) -> bool:
-    """Whether the device exists now, whoever made it."""
     return mdevs.find(uuid) is not None
 
 
@@ -70,7 +65,6 @@ def make(definition: Definition, seconds: float) -> bool:
 
 
 def unmake(uuid: str, seconds: float) -> None:
-    """Remove the device, if it is there; raises InUse where somebody has it and does not let go."""
     found = mdevs.find(uuid)
     if found is None:
         return
@@ -85,6 +79,5 @@ def unmake(uuid: str, seconds: float) -> None:
 
 
 def nodes(uuid: str) -> tuple[str, ...]:
-    """The nodes by which the device is opened; none where it is not there."""
     found = mdevs.find(uuid)
     return found.nodes if found is not None else ()

@@ -68,10 +68,7 @@ class Queues:
         return (former is None or former.attrs != target.attrs) and matrix.of_attrs(target.attrs) != self.own
 
     def change(self, target: Definition, held_by: Sequence[Holder], force: bool, seconds: float) -> list[Step]:
-        """The step that gives a device that runs, and takes them then, other queues.
-
-        Raises InUse where a guest would lose some of its own.
-        """
+        """The step that gives a device that runs other queues; raises InUse where a guest would lose some."""
         wanted = matrix.of_attrs(target.attrs)
         lost = self.own.queues - wanted.queues
         if lost and held_by and not force:

@@ -56,16 +56,12 @@ PEER = "mdevctl"
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
-    """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
     return pool.plan(_Mdevs(wish, wish.filled(seen.record), seen), ceilings or {})
 
 
 @dataclass(frozen=True)
 class _Mdevs:
-    """What the plan for a pool asks of mediated devices.
-
-    ``asked`` is the wish without what the record fills in: what it leaves open stays as an instance has it.
-    """
+    """What the plan for a pool asks of mediated devices; ``asked`` is the wish without what the record fills in."""
 
     asked: Wish
     wish: Wish
@@ -361,10 +357,7 @@ class _Mdevs:
         return self.wish.document()
 
     def then(
-        self,
-        kept: Record | None,
-        active: Mapping[str, Mdev],
-        definitions: Mapping[str, tuple[Definition, ...]],
+        self, kept: Record | None, active: Mapping[str, Mdev], definitions: Mapping[str, tuple[Definition, ...]]
     ) -> Observation:
         seen = self.seen
 
@@ -379,7 +372,6 @@ class _Mdevs:
 
 
 def comes_with_guest(seen: Observation) -> bool:
-    """Whether an instance is defined as managed."""
     return any(each.managed for uuid in record.known(seen.record, seen.derived) for each in seen.defined(uuid))
 
 
@@ -405,7 +397,6 @@ def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> O
 
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
-    """The instances afterwards, and what the parents have room for."""
     return {
         "instances": [_instance(member, after) for member in members_of(after)],
         "capacity": _capacity(after),

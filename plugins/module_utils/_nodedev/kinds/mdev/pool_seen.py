@@ -59,11 +59,9 @@ class Observation:
         return self.definitions.get(uuid, ())
 
     def held_by(self, uuid: str) -> str:
-        """Who uses an instance, in words."""
         return holders.named(self.holders.get(uuid, ()))
 
     def holders_of(self, uuid: str) -> list[dict[str, Any]]:
-        """The same as data."""
         return [holder.document(uuid=uuid) for holder in self.holders.get(uuid, ())]
 
 

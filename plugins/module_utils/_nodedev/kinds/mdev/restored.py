@@ -39,7 +39,6 @@ def place(definition: Definition) -> Sequence[str]:
 
 
 def concerns(definition: Definition, arrived: str) -> bool:
-    """Whether this is its parent."""
     return _folder_of(arrived) == definition.parent
 
 
@@ -65,7 +64,6 @@ def wish(definition: Definition) -> Wish:
 
 
 def facts(definition: Definition) -> dict[str, Any]:
-    """What definition_facts says of it: what runs of it, and what is unlike."""
     device = _running(definition.uuid)
     path = mdev_parents.path_of(definition.parent)
     return {
@@ -117,7 +115,6 @@ def _attribute(uuid: str, name: str) -> str | None:
 
 
 def hindrance(definition: Definition) -> Hindrance | None:
-    """What is in its way now."""
     address, kind = definition.parent, definition.type
     path = mdev_parents.path_of(address)
     if path is None and not mdev_parents.device_exists(address):

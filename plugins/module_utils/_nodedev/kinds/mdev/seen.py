@@ -106,7 +106,6 @@ class Observation:
 
 
 def under(definitions: Sequence[Definition], parent: str | None) -> Definition | None:
-    """The definition under a parent, if there is one."""
     return next((each for each in definitions if each.parent == parent), None)
 
 

@@ -154,7 +154,6 @@ def define(target: Definition, former: Definition | None, terms: Terms) -> Step:
 
 
 def undefine(definition: Definition, terms: Terms) -> Step:
-    """Keep the definition no longer."""
     described = f"undefine mdev {definition.uuid} on {called(definition.parent)}"
     return _kept(
         described, lambda: mdevctl.undefine(definition), ("undefine", definition), ("define", definition), terms

@@ -38,7 +38,6 @@ class Declared:
 
     @property
     def path(self) -> str:
-        """Where it is kept."""
         return DOCUMENTS.paths(self.address)[0]
 
     def count(self, total: int | None) -> int | None:
@@ -46,7 +45,6 @@ class Declared:
         return total if self.number == MAX else None if self.number is None else int(self.number)
 
     def document(self) -> Document:
-        """The definition as it is written."""
         found: Document = {"numvfs": self.number if self.number in (None, MAX) else int(str(self.number))}
         found.update({"autoprobe": self.autoprobe, "driver": self.driver})
         found["vfs"] = None if self.vfs is None else [{"index": index, **dict(values)} for index, values in self.vfs]
@@ -83,7 +81,6 @@ def functions_of(address: str) -> str:
 
 
 def decode(path: str, document: Document) -> Declared:
-    """Understand a definition; raises DamagedDefinition naming the file and what is wrong."""
     try:
         address = checked_function("device", name_of(path))
         found = declare(address, *(document.get(key) for key in ("numvfs", "autoprobe", "driver", "vfs")))
@@ -104,5 +101,4 @@ def define(target: Declared, former: Declared | None) -> Step:
 
 
 def undefine(known: Declared) -> Step:
-    """Keep the definition no longer."""
     return DOCUMENTS.change(f"undefine {functions_of(known.address)}", known.address, None, known)

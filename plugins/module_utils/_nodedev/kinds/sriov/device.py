@@ -104,7 +104,6 @@ class Observation:
 
     @property
     def count(self) -> int:
-        """How many functions there are."""
         return self.capability.count if self.capability else 0
 
     def driver_of(self, address: str | None) -> str | None:
@@ -211,7 +210,6 @@ def _controllers(node: str) -> tuple[Secondary, ...]:
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
-    """The steps from what is to what is wished; raises NodedevError before any of them, and writes nothing."""
     if wish.state == "absent":
         forget = [removal(seen.damaged, functions_of(seen.address))] if seen.damaged else []
         forget += [undefine(seen.definition)] if seen.definition else []
@@ -425,7 +423,6 @@ def _foretold(seen: Observation, count: int) -> tuple[Virtual, ...]:
 
 
 def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
-    """What is there of the functions."""
     return observe(wish)
 
 
@@ -452,7 +449,6 @@ def settled(wish: Wish, before: Observation, after: Observation) -> Observation:
 
 
 def starts(seen: Observation) -> bool:
-    """Whether functions are defined."""
     return seen.definition is not None and seen.definition.number != "0"
 
 

@@ -13,12 +13,8 @@ from ...store.files import DamagedDefinition
 from .declared import DOCUMENTS, Declared, functions_of
 from .device import Observation, Wish, look
 
-# Seconds for making them at boot, where others wait.
-WAIT = 30.0
-
 
 def defined(arrived: str | None) -> tuple[list[Declared], list[DamagedDefinition]]:
-    """All definitions by address."""
     return DOCUMENTS.all()
 
 
@@ -28,12 +24,10 @@ def summary(definition: Declared) -> tuple[str, str, bool]:
 
 
 def place(definition: Declared) -> tuple[str]:
-    """The physical function."""
     return (definition.address,)
 
 
 def concerns(definition: Declared, arrived: str) -> bool:
-    """Whether this is the physical function."""
     return arrived == definition.address
 
 
@@ -43,12 +37,10 @@ def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
 
 
 def wish(definition: Declared) -> Wish:
-    """The wish that a definition is."""
-    return Wish(Declared(definition.address), persistent=False, wait_timeout=WAIT)
+    return Wish(Declared(definition.address), persistent=False)
 
 
 def hindrance(definition: Declared) -> Hindrance | None:
-    """What is in its way now."""
     function = pci.find(definition.address)
     if function is None:
         return Hindrance("its physical function is not there; it is restored when that arrives", passing=False)
@@ -69,7 +61,6 @@ def _is_reached(function: pci.Function) -> bool:
 
 
 def facts(definition: Declared) -> dict[str, Any]:
-    """What definition_facts says of it."""
     seen = look(wish(definition))
     count = definition.count(seen.capability.total if seen.capability else None)
     return {

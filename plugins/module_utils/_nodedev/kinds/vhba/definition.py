@@ -26,7 +26,6 @@ class Definition:
 
     @property
     def parent(self) -> str:
-        """What is called so of a definition of any kind."""
         return self.parent_wwpn
 
     @property
@@ -44,7 +43,6 @@ class Definition:
         return DOCUMENTS.paths(self.wwpn)[0]
 
     def document(self) -> dict[str, Any]:
-        """The definition as it is written."""
         return {
             "wwnn": self.wwnn,
             "wwpn": self.wwpn,
@@ -54,7 +52,6 @@ class Definition:
 
 
 def decode(path: str, document: Document) -> Definition:
-    """Understand a definition; raises DamagedDefinition naming the file and what is wrong."""
     try:
         found = {key: _wwn(key, document.get(key)) for key in ("wwpn", "wwnn", "parent_wwpn")}
     except BadInput as error:
@@ -88,5 +85,4 @@ def define(target: Definition, former: Definition | None) -> Step:
 
 
 def undefine(definition: Definition) -> Step:
-    """Keep the definition no longer."""
     return DOCUMENTS.change(f"undefine vHBA {definition.wwpn}", definition.wwpn, None, definition)

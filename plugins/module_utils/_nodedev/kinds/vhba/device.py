@@ -112,7 +112,6 @@ class Observation:
 
     @property
     def hba(self) -> Port | None:
-        """The HBA that carries the vHBA."""
         if self.active is None:
             return self.foretold
         return next((port for port in self.ports if port.host == self.active.parent), None)
@@ -173,7 +172,6 @@ def used(luns: tuple[Lun, ...]) -> list[Holder]:
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
-    """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
     if seen.damaged is not None and wish.state != "absent":
         raise seen.damaged
     refuse_if_several(seen.wwnn, seen.wwpn, seen.ports)
@@ -327,7 +325,6 @@ def _planned(
 
 
 def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
-    """What is there of the vHBA."""
     return observe(wish)
 
 
@@ -337,7 +334,6 @@ def events(planned: Plan[Observation], after: Observation) -> list[str]:
 
 
 def settled(wish: Wish, before: Observation, after: Observation) -> Observation:
-    """With the units that are asked for."""
     if after.active is None or wish.state != "present" or not (wish.wait_luns or wish.rescan):
         return after
     return replace(after, luns=kernel.awaited_luns([after.active], wish.wait_luns, wish.rescan, wish.wait_timeout)[0])
@@ -361,12 +357,10 @@ def _doubts(wish: Wish) -> list[str]:
 
 
 def starts(seen: Observation) -> bool:
-    """Whether it is defined, and starts by itself."""
     return seen.definition is not None
 
 
 def state(seen: Observation) -> dict[str, Any]:
-    """What runs and what is kept, apart, as a diff shows them."""
     return {
         "runtime": {seen.wwpn: {"wwnn": seen.wwnn, "parent_wwpn": seen.hba.wwpn}} if seen.hba else {},
         "boot": {seen.wwpn: seen.definition.document()} if seen.definition else {},

@@ -117,10 +117,4 @@ def ensure(wish: Wish | None, check_mode: bool) -> dict[str, Any]:
     """What the resource does for a wish; for none, nothing."""
     if wish is not None:
         return resource.ensure(device, wish, check_mode)
-    return {
-        "changed": False,
-        "plan": [],
-        "diff": {"before": "", "after": ""},
-        "vhba": None,
-        "hindrances": {},
-    }
+    return {"changed": False, "plan": [], "diff": {"before": "", "after": ""}, "vhba": None, "hindrances": {}}

@@ -44,7 +44,7 @@ DRIVERS_CREATE_MEANINGS = {
         errno.ENOENT: "NPIV is off in lpfc (lpfc_enable_npiv), or these names are not valid or not unique on the HBA",
         errno.ESRCH: "lpfc has no memory left",
         errno.EINTR: "the HBA has no resources left for another vport",
-    },
+    }
 }
 # By driver, what says that the HBA is full.
 FULL = {"lpfc": (errno.ENOSPC, errno.EINTR)}

@@ -60,7 +60,6 @@ class Asked:
 
     @property
     def nothing(self) -> bool:
-        """Whether any HBA will do."""
         return self == Asked()
 
     def takes(self, port: Port) -> bool:
@@ -149,7 +148,6 @@ def called(port: Port) -> str:
 
 
 def with_npiv(ports: Sequence[Port]) -> str:
-    """The HBAs with NPIV in words."""
     return ", ".join(called(port) for port in ports if port.vport_folder) or "none"
 
 

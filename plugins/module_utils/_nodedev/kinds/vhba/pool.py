@@ -53,16 +53,12 @@ PEER = None
 
 
 def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = None) -> Plan[Observation]:
-    """The steps from what is to what is wished; raises BadInput or InUse before any of them, and writes nothing."""
     return pool.plan(_Vhbas(wish, wish.filled(seen.record), seen), ceilings or {})
 
 
 @dataclass(frozen=True)
 class _Vhbas:
-    """What the plan for a pool asks of vHBAs.
-
-    ``asked`` is the wish without what the record fills in: what it leaves open stays as an instance has it.
-    """
+    """What the plan for a pool asks of vHBAs; ``asked`` is the wish without what the record fills in."""
 
     asked: Wish
     wish: Wish
@@ -233,10 +229,7 @@ class _Vhbas:
         return self.wish.document(self.seen.hbas)
 
     def then(
-        self,
-        kept: Record | None,
-        active: Mapping[str, Running],
-        definitions: Mapping[str, tuple[Definition, ...]],
+        self, kept: Record | None, active: Mapping[str, Running], definitions: Mapping[str, tuple[Definition, ...]]
     ) -> Observation:
         # A new vHBA has no port yet.
         seen = self.seen
@@ -271,7 +264,6 @@ def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> O
 
 
 def settled(wish: Wish, before: Observation, after: Observation) -> Observation:
-    """With the units that are asked for, of each instance."""
     ports = {wwpn: each.port for wwpn, each in after.active.items() if each.port is not None}
     if wish.state != "present" or not (wish.wait_luns or wish.rescan):
         return after
@@ -285,7 +277,6 @@ def events(planned: Plan[Observation], after: Observation) -> list[str]:
 
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
-    """The instances afterwards, and what the HBAs have room for."""
     had, has = (
         {(wwpn, unit.address) for wwpn, running in seen.active.items() for unit in running.luns}
         for seen in (before, after)

@@ -43,7 +43,6 @@ class Running:
 
     @property
     def held_by(self) -> list[str]:
-        """Who uses it, in words."""
         return [f"LUN {lun}: {use}" for lun, use in self.uses]
 
 
@@ -75,15 +74,12 @@ class Observation:
         return [port for port in self.ports if port.vport is None]
 
     def defined(self, wwpn: str) -> tuple[Definition, ...]:
-        """The definition of a WWPN, if it has one."""
         return (self.definitions[wwpn],) if wwpn in self.definitions else ()
 
     def held_by(self, wwpn: str) -> str:
-        """Who uses an instance, in words."""
         return ", ".join(self.active[wwpn].held_by) if wwpn in self.active else ""
 
     def holders_of(self, wwpn: str) -> list[dict[str, Any]]:
-        """The same as data."""
         uses = self.active[wwpn].uses if wwpn in self.active else ()
         return [use.document(lun=lun, wwpn=wwpn) for lun, use in uses]
 

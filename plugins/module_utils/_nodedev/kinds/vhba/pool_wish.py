@@ -56,7 +56,6 @@ class Wish:
 
     @property
     def runs(self) -> bool:
-        """Whether its instances are to run now."""
         return self.state == "present"
 
     def filled(self, former: Record | None) -> Wish:
@@ -91,7 +90,6 @@ class Wish:
         return derived_wwn(machine, f"{self.name} {index}", "port", self.oui or OUI)
 
     def wwnn(self, machine: str, index: int) -> str:
-        """The WWNN of an instance."""
         return derived_wwn(machine, f"{self.name} {index}", "node", self.oui or OUI)
 
     def document(self, hbas: Sequence[Port]) -> dict[str, Any]:

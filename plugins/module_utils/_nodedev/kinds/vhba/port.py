@@ -28,7 +28,6 @@ def of_port(port: Port | None, luns: tuple[Lun, ...]) -> dict[str, Any]:
 
 
 def of_luns(luns: Sequence[Lun]) -> list[dict[str, Any]]:
-    """What there is to say of units."""
     return [
         {
             "address": unit.address,

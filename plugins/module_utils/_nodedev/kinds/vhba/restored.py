@@ -16,9 +16,6 @@ from . import definition as vhba_definition
 from .definition import Definition
 from .device import Wish
 
-# Seconds for making one at boot, where others wait.
-WAIT = 30.0
-
 
 @dataclass(frozen=True)
 class Defined:
@@ -43,7 +40,6 @@ def summary(each: Defined) -> tuple[str, str, bool]:
 
 
 def place(each: Defined) -> tuple[str]:
-    """Its HBA."""
     return (f"fc:{each.definition.parent_wwpn}",)
 
 
@@ -68,11 +64,10 @@ def _arrived_hba(arrived: str) -> Port | None:
 def wish(each: Defined) -> Wish:
     """The wish that a definition is, whatever the link is like now: a vHBA logs in by itself when the link comes up."""
     definition = each.definition
-    return Wish(wwnn=definition.wwnn, wwpn=definition.wwpn, persistent=False, require_online=False, wait_timeout=WAIT)
+    return Wish(wwnn=definition.wwnn, wwpn=definition.wwpn, persistent=False, require_online=False)
 
 
 def facts(each: Defined) -> dict[str, Any]:
-    """What definition_facts says of it: what runs of it, and what is unlike."""
     definition, ports = each.definition, each.ports()
     port = next((port for port in ports if port.vport and port.wwpn == definition.wwpn), None)
     hba = fc_port.hba_of(ports, definition.parent_wwpn)
@@ -96,7 +91,6 @@ def _drift(definition: Definition, port: Port, ports: Sequence[Port]) -> Iterato
 
 
 def hindrance(each: Defined) -> Hindrance | None:
-    """What is in its way now."""
     ports = fc_port.ports()
     if fc_port.hba_of(ports, each.definition.parent_wwpn) is not None:
         return None
