@@ -97,11 +97,11 @@ def test_their_life(playbooks: Playbooks) -> None:
 
 
 def sriov(**wish: Any) -> dict[str, Any]:
-    return {"hostdev.nodedev.sriov": {"device": CARD, "wait_timeout": 90, **wish}, "register": "made"}
+    return {"hostdev.nodedev.sriov": {"device": CARD, "wait_timeout": 240, **wish}, "register": "made"}
 
 
 def driver(device: str, **wish: Any) -> dict[str, Any]:
-    return {"hostdev.nodedev.driver": {"device": device, "wait_timeout": 90, **wish}, "register": "bound"}
+    return {"hostdev.nodedev.driver": {"device": device, "wait_timeout": 240, **wish}, "register": "bound"}
 
 
 def holds(*that: str) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def holds(*that: str) -> dict[str, Any]:
 
 def pool(backend: str, **wish: Any) -> dict[str, Any]:
     """The task for a pool, which is called as its framework is."""
-    return {"hostdev.nodedev.vgpu_pool": {"name": backend, "wait_timeout": 60, **wish}, "register": "made"}
+    return {"hostdev.nodedev.vgpu_pool": {"name": backend, "wait_timeout": 240, **wish}, "register": "made"}
 
 
 def chosen(backend: str, **wish: Any) -> dict[str, Any]:
@@ -90,9 +90,9 @@ def chosen(backend: str, **wish: Any) -> dict[str, Any]:
     return pool(backend, type=TYPE, parents={"names": [NAMES[backend]]}, **wish)
 
 
-FUNCTIONS: dict[str, Any] = {"hostdev.nodedev.sriov": {"device": CARD, "numvfs": "max", "wait_timeout": 90}}
+FUNCTIONS: dict[str, Any] = {"hostdev.nodedev.sriov": {"device": CARD, "numvfs": "max", "wait_timeout": 240}}
 NO_FUNCTIONS: dict[str, Any] = {
-    "hostdev.nodedev.sriov": {"device": CARD, "state": "absent", "force": True, "wait_timeout": 90}
+    "hostdev.nodedev.sriov": {"device": CARD, "state": "absent", "force": True, "wait_timeout": 240}
 }
 
 
@@ -175,7 +175,7 @@ def test_a_guest_has_it(machine: Machine, playbooks: Playbooks) -> None:
 
 
 def test_a_single_one(machine: Machine, playbooks: Playbooks) -> None:
-    vgpu = {"parent": CARD, "index": 1, "wait_timeout": 60}
+    vgpu = {"parent": CARD, "index": 1, "wait_timeout": 240}
     playbooks.tasks(
         [
             FUNCTIONS,

@@ -237,7 +237,3 @@ def main() -> int:
         print(refusal)
         return refusal.status
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
