@@ -458,3 +458,13 @@ def test_a_type_in_another_spelling(host: Host) -> None:
     assert (
         "type: 'grid t4-2q' cannot be used: did you mean 'GRID T4-2Q'?; pci_0000_3d_00_0 (0000:3d:00.0) has" in message
     )
+
+
+def test_others_who_make_mediated_devices_are_named_where_something_changes(host: Host) -> None:
+    host.run(["mkdir", "-p", "/etc/nova"])
+    host.write("/etc/nova/nova.conf", "[devices]\nenabled_mdev_types = nvidia-231\n")
+    told = "/etc/nova/nova.conf has nova make those of type nvidia-231: leave them to one"
+    foretold, made, again = host.mdev(check_mode=True), host.mdev(), host.mdev()
+    assert [told in " ".join(warnings(each)) for each in (foretold, made, again)] == [True, True, False]
+    grown = host.pool(type="nvidia-231", count=1)
+    assert [told in " ".join(warnings(each)) for each in (grown, host.pool(count=1))] == [True, False]

@@ -19,7 +19,7 @@ from typing import Any
 
 from .. import locks
 from ..errors import NodedevError
-from ..host import ccw_users, nvidia_smi, vgpu_readiness
+from ..host import ccw_users, mdev_owners, nvidia_smi, vgpu_readiness
 from ..kinds.ap_mask import steps as ap_mask_steps
 from ..kinds.driver import takeover
 from ..kinds.mdev import matrix
@@ -44,6 +44,7 @@ ENTRIES = (
     ap_mask_steps,
     takeover,
     matrix,
+    mdev_owners,
 )
 # An entry that is on its way in or out.
 TEMPORARY = ".nodedev"

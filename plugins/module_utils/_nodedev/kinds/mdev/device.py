@@ -393,7 +393,8 @@ def _planned(
 
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
-    return {"mdev": _described(wish.uuid, before, after), "warnings": [*after.oddities, *planned.warnings]}
+    warnings = [*after.oddities, *planned.warnings, *steps.other_owners(planned.steps)]
+    return {"mdev": _described(wish.uuid, before, after), "warnings": warnings}
 
 
 def starts(seen: Observation) -> bool:

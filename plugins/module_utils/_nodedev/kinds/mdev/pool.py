@@ -400,7 +400,7 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
     return {
         "instances": [_instance(member, after) for member in members_of(after)],
         "capacity": _capacity(after),
-        "warnings": [*before.choice.oddities, *planned.warnings],
+        "warnings": [*before.choice.oddities, *planned.warnings, *steps.other_owners(planned.steps)],
     }
 
 

@@ -6,7 +6,7 @@ Each step, and what takes it back, asks mdevctl's callout scripts as mdevctl's o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +24,15 @@ from ...text import shown
 from . import kernel
 
 ASKING = ", asking the callout scripts"
+
+
+def other_owners(steps: Sequence[Step]) -> list[str]:
+    """The warning that names who else makes mediated devices here, for a plan that changes something."""
+    if not steps:
+        return []
+    from ...host import mdev_owners
+
+    return mdev_owners.warnings()
 
 
 @dataclass(frozen=True)
