@@ -76,6 +76,9 @@ ansible_facts:
               that of a mediated device. C(hindrance) says why it cannot be a vGPU, or why what it has is not known.
             - C(types) are those that the card knows, with C(framebuffer) in MiB, C(most) that fit on an empty card,
               those that there are C(now), and how many more fit, C(free), which is never more than are offered.
+            - C(free_released) is how many of a type would fit once the vGPUs that nobody has were gone,
+              C(free_emptied) once all were, and C(free_then) by type what would fit after one more of it. They are not
+              known of a card with MIG, or in another mode.
           type: dict
           sample:
             pci_0000_41_00_0:
@@ -104,7 +107,15 @@ ansible_facts:
                   holders: [{node: /dev/vfio/71, how: open by, by: qemu-system-x86, pid: 4711, domain: desk01}]
                   hindrance: null
               types:
-                - {id: 1152, name: NVIDIA L40S-8Q, framebuffer: 8192, most: 6, now: 1, free: 5}
+                - id: 1152
+                  name: NVIDIA L40S-8Q
+                  framebuffer: 8192
+                  most: 6
+                  now: 1
+                  free: 5
+                  free_released: 5
+                  free_emptied: 6
+                  free_then: {NVIDIA L40S-8Q: 4, NVIDIA L40S-8A: 4}
         readiness:
           description:
             - What vGPUs need, first of the host, with C(device) null, then of each card, by libvirt's name. C(ok) is

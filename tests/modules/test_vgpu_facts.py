@@ -79,6 +79,12 @@ def free(found: dict[str, Any]) -> dict[int, tuple[int, int | None]]:
     return {each["id"]: (each["now"], each["free"]) for each in found["types"]}
 
 
+def outlook(found: dict[str, Any], type: int) -> tuple[int | None, int | None, dict[str, int]]:
+    """Of a type, how many would fit without idle vGPUs, without any, and by type after one more of it."""
+    (own,) = (each for each in found["types"] if each["id"] == type)
+    return own["free_released"], own["free_emptied"], own["free_then"]
+
+
 def make(host: Host, function: str, type: int) -> None:
     host.write(f"/sys/bus/pci/devices/{function}/nvidia/current_vgpu_type", str(type))
 
@@ -114,6 +120,8 @@ def test_a_card_whose_functions_are_vgpus(vfio: Host) -> None:
     assert the_types({"types": types}) == TYPES
     # The card has room for eight of the first, and four functions.
     assert free({"types": types}) == {709: (0, 4), 711: (0, 4), 712: (0, 2), 713: (0, 1)}
+    assert outlook({"types": types}, 709) == (4, 4, {"NVIDIA A16-2Q": 3})
+    assert outlook({"types": types}, 713) == (1, 1, {})
 
 
 def test_both_frameworks_are_told_of_alike(vfio: Host, start: Callable[..., Host]) -> None:
@@ -142,6 +150,10 @@ def test_both_frameworks_are_told_of_alike(vfio: Host, start: Callable[..., Host
         assert (second["type"], second["type_id"], second["uuid"], second["holders"]) == (None, None, None, [])
         assert the_types(found) == TYPES
         assert free(found) == {709: (0, 0), 711: (1, 3), 712: (0, 0), 713: (0, 0)}
+        assert outlook(found, 711) == (3, 4, {"NVIDIA A16-4Q": 2})
+        # Somebody has it, so that the card stays at its size.
+        assert outlook(found, 712) == (0, 2, {})
+        assert outlook(card(host), 712) == (2, 2, {})
     assert (card(mdev)["framework"], card(mdev)["mode"], card(mdev)["total"]) == ("mdev", None, 16)
 
 
@@ -160,6 +172,9 @@ def test_params_and_placement(eight: Host) -> None:
     # 24 of its 48 GiB are left.
     counted = free(found)
     assert (counted[1152], counted[1154], counted[1156]) == ((1, 3), (1, 1), (0, 0))
+    assert outlook(found, 1155) == (2, 2, {})
+    then = outlook(found, 1154)[2]
+    assert (then["NVIDIA L40S-8Q"], then.get("NVIDIA L40S-12Q"), then["NVIDIA L40S-1Q"]) == (1, None, 8)
 
 
 def test_vgpus_on_the_card_itself(host: Host) -> None:
@@ -172,6 +187,8 @@ def test_vgpus_on_the_card_itself(host: Host) -> None:
         (each["index"], each["address"], each["uuid"], each["type"]) for each in found["functions"]
     ) == sorted((None, "0000:3d:00.0", uuid, "GRID T4-4Q") for uuid in (UUID, OTHER))
     assert free(found) == {230: (0, 0), 231: (0, 0), 232: (2, 2), 233: (0, 0), 234: (0, 0)}
+    assert outlook(found, 232) == (4, 4, {"GRID T4-4Q": 1})
+    assert outlook(found, 230)[0] is not None
     assert facts["cards"]["pci_0000_af_00_0"]["functions"] == []
     # Nobody needs it there.
     assert ready(facts)["nvidia_smi"] is None
@@ -205,7 +222,8 @@ def test_each_card_of_eight(eight: Host) -> None:
     }
     assert {found["framework"] for found in facts["cards"].values()} == {"vfio", None}
     # Nothing is ever made on a card in another mode, whatever its functions list.
-    assert {each["free"] for each in facts["cards"]["pci_0000_44_00_0"]["types"]} == {0}
+    types = facts["cards"]["pci_0000_44_00_0"]["types"]
+    assert {(each["free"], each["free_emptied"], str(each["free_then"])) for each in types} == {(0, None, "{}")}
     assert [len(found["functions"]) for found in facts["cards"].values()] == [16] * 6 + [0, 16]
     with_mig = facts["cards"]["pci_0000_48_00_0"]
     assert (with_mig["mig"], with_mig["types"]) == (True, [])

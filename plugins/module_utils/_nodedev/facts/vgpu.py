@@ -18,6 +18,7 @@ from ..host.vgpu_readiness import Driver, Finding
 from ..host.vgpu_types import Type
 from ..kinds.vgpu import definition as vgpu_definition
 from ..names import called, device_name
+from ..pools.capacity import Outlook
 from . import vgpu_places
 from .vgpu_places import Carried
 
@@ -151,6 +152,8 @@ def _card(card: Card, told: Told, carried: Carried, findings: list[Finding], odd
     refused = _is_refused(card, told)
     why = next((each.text for each in findings if each.ok is False and (each.what == "mode") == refused), None)
     framework = None if refused else card.framework
+    # What a GPU instance of MIG takes is not counted by the card.
+    outlooks = {} if refused or mode.mig else carried.outlooks(bool(mode.heterogeneous))
     return {
         "name": _name(card),
         "address": card.address,
@@ -165,16 +168,22 @@ def _card(card: Card, told: Told, carried: Carried, findings: list[Finding], odd
         "mig": mode.mig,
         "total": card.total,
         "functions": [each.document(carried.types) for each in carried.places],
-        "types": [_type(each, carried, bool(mode.heterogeneous)) for _id, each in sorted(carried.types.items())],
+        "types": [_type(each, carried, outlooks) for _id, each in sorted(carried.types.items())],
     }
 
 
-def _type(type: Type, carried: Carried, heterogeneous: bool) -> dict[str, Any]:
+def _type(type: Type, carried: Carried, outlooks: Mapping[int, Outlook]) -> dict[str, Any]:
+    outlook = outlooks.get(type.id)
+    free = carried.free(type, outlook.now if outlook else None)
+    then = outlook.then if outlook and free else {}
     return {
         "id": type.id,
         "name": type.name or None,
         "framebuffer": type.framebuffer,
         "most": type.most,
         "now": carried.now(type.id),
-        "free": carried.free(type, heterogeneous),
+        "free": free,
+        "free_released": outlook.released if outlook else None,
+        "free_emptied": outlook.emptied if outlook else None,
+        "free_then": {carried.types[id].name or str(id): count for id, count in then.items()},
     }

@@ -14,6 +14,8 @@ from ..host.processes import Holder
 from ..host.vgpu_cards import Card
 from ..host.vgpu_types import Type
 from ..names import called, device_name
+from ..pools import capacity
+from ..pools.capacity import Instance, Outlook
 
 # The attribute of a vGPU that is a mediated device, below its folder; the other one has the same file.
 PARAMS = vgpus.PARAMS
@@ -96,13 +98,32 @@ class Carried:
         """How many vGPUs of a type there are."""
         return sum(each.type == id for each in self.places)
 
-    def free(self, wanted: Type, heterogeneous: bool) -> int | None:
-        """How many more of a type fit now, as far as that is known: None where it is not."""
-        offered, ids = self.offered.get(wanted.id, 0), self.ids
+    def free(self, wanted: Type, now: int | None) -> int | None:
+        """How many more of a type fit, where by what is there it would be ``now``; None where it is not known."""
+        offered = self.offered.get(wanted.id, 0)
         if self.exact or not offered:
             return offered
-        room = None if ids is None else vgpu_types.room(wanted, self.types, ids, heterogeneous)
-        return None if room is None else min(room, offered)
+        return None if now is None else min(now, offered)
+
+    def outlooks(self, heterogeneous: bool) -> dict[int, Outlook]:
+        """What fits by what is there, by type; nothing where it is not known what is there."""
+        types = {
+            id: capacity.Type(id, each.framebuffer, each.most)
+            for id, each in self.types.items()
+            if each.framebuffer is not None and each.most is not None
+        }
+        if self.ids is None or not types.keys() >= {*self.ids}:
+            return {}
+        carried = [
+            Instance(str(number), each.type, each.placement, bool(each.holders))
+            for number, each in enumerate(self.places)
+            if each.type
+        ]
+        # Those on the card itself are counted by the card.
+        open_for_one = (
+            None if self.exact else sum(each.type == vgpus.NONE and not each.hindrance for each in self.places)
+        )
+        return capacity.outlook(capacity.Card("", types, tuple(carried), heterogeneous, open_for_one))
 
 
 def of_card(card: Card, supported: Mapping[int, Type], oddities: Oddities) -> Carried:
