@@ -8,7 +8,8 @@ module: vgpu_pool
 short_description: A named, counted set of vGPUs, made as the host makes them
 version_added: 0.2.0
 description:
-  - Ensures that so many vGPUs of one type exist over a choice of cards, are only defined, or are gone.
+  - Ensures that so many vGPUs of one type, or of each of several, exist over a choice of cards, are only defined, or
+    are gone.
   - Where the driver offers mediated devices, the pool is made of these, as by M(hostdev.nodedev.mdev_pool). Where
     virtual functions are the vGPUs (vendor-specific VFIO), it is made of functions, as by M(hostdev.nodedev.vgpu).
     Which of the two is seen by what is there; the result is the same.
@@ -39,6 +40,23 @@ options:
         is free is looked at for it.
       - Shrinking removes the idle instances of the highest indexes, and fails naming the holders when too few are idle.
     type: str
+  types:
+    description:
+      - A mix, instead of O(type), O(count) and O(placement), of virtual functions alone. Each type has its number of
+        instances; those of other types go. A pool of one type becomes a mix by it.
+      - The largest are made first. On homogeneous cards a framebuffer gets as few whole cards as will do; what fills
+        none goes to heterogeneous ones where there are any. Instances that run stay where they are.
+      - Where it does not fit, the module fails with what is C(free) by card and type, and with C(leaving), the vGPUs
+        without which it would fit, each with its C(holders).
+    type: dict
+  in_use:
+    description:
+      - What becomes of a change of a mix while instances that would have to go are in use. With V(refuse) nothing is
+        done. With V(wait) what can be is done, and a later run does the rest; RV(waiting) and a warning say what that
+        is.
+    type: str
+    choices: [refuse, wait]
+    default: refuse
   params:
     description:
       - Parameters of the vGPUs, as O(hostdev.nodedev.vgpu#module:params).
@@ -105,6 +123,14 @@ EXAMPLES = r"""
   hostdev.nodedev.vgpu_pool:
     name: desktops
     state: absent
+
+- name: A mix, from which the small ones go as soon as no guest has them
+  hostdev.nodedev.vgpu_pool:
+    name: studio
+    types:
+      NVIDIA A16-8Q: 2
+      NVIDIA A16-4Q: 0
+    in_use: wait
 """
 
 RETURN = r"""
@@ -139,11 +165,20 @@ instances:
 capacity:
   description:
     - By card, how many vGPUs the pool and others have there (C(pool), C(others)), and how many more of the type fit
-      (C(free)).
+      (C(free)). Of a mix C(free) is null, and C(types) has how many of each fit.
   returned: success
   type: dict
   sample:
     pci_0000_06_00_0: {free: 3, pool: 1, others: 0}
+waiting:
+  description:
+    - What a change of a mix still waits for, namely instances that C(go) once nobody has them, and by type how many
+      C(come) then.
+  returned: success
+  type: dict
+  sample:
+    go: []
+    come: {}
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run
@@ -155,6 +190,8 @@ OPTIONS = {
     "name": {"type": "str", "required": True},
     "type": {"type": "str"},
     "count": {"type": "str"},
+    "types": {"type": "dict"},
+    "in_use": {"type": "str", "choices": ["refuse", "wait"], "default": "refuse"},
     **PARENT_OPTIONS,
     "params": {"type": "str"},
     "managed": {"type": "bool"},
@@ -165,7 +202,11 @@ OPTIONS = {
 
 
 def main() -> None:
-    run(OPTIONS, lambda params, check_mode: backends.ensure(check_mode=check_mode, **params))
+    run(
+        OPTIONS,
+        lambda params, check_mode: backends.ensure(check_mode=check_mode, **params),
+        mutually_exclusive=[(other, "types") for other in ("type", "count", "placement")],
+    )
 
 
 if __name__ == "__main__":

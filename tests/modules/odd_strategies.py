@@ -47,6 +47,7 @@ CALLS: dict[str, list[Arguments]] = {
     "vgpu_pool": [
         {"name": "x", "type": "711", "count": "2", "backend": "vfio", "params": "a=1"},
         {"name": "x", "type": "GRID T4-2Q", "count": "max", "backend": "mdev", "parents": {"numa_node": 0}},
+        {"name": "x", "types": {"711": 1, "A16-2Q": "1"}, "in_use": "wait"},
         {"name": "x", "state": "absent", "migrate": True},
     ],
     "vhba": [{"wwnn": WWNN, "wwpn": WWPN}, {"name": "database"}, {"wwnn": WWNN, "wwpn": WWPN, "state": "absent"}],

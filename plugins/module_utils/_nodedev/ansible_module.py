@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from .errors import InUse, MissingLibrary, NodedevError
+from .errors import InUse, MissingLibrary, NodedevError, NoFit
 from .text import as_json, cleaned, shown
 from .waiting import within
 
@@ -72,7 +72,7 @@ def _answered(
     except MissingLibrary as error:
         module.fail_json(msg=missing_required_lib(error.library), exception=error.details)
     except NodedevError as error:
-        module.fail_json(msg=_line(error), **cleaned(_holders(error)))
+        module.fail_json(msg=_line(error), **cleaned({**_holders(error), **_room(error)}))
     return module, result
 
 
@@ -80,6 +80,11 @@ def _holders(error: NodedevError) -> dict[str, Any]:
     """Who is in the way, as data, where that is what went wrong, be it in a step of a plan."""
     cause = error if isinstance(error, InUse) else error.__cause__
     return {"holders": cause.holders} if isinstance(cause, InUse) and cause.holders else {}
+
+
+def _room(error: NodedevError) -> dict[str, Any]:
+    """What there is room for, and what is in the way of what has none, as data."""
+    return {"free": error.free, "leaving": error.leaving} if isinstance(error, NoFit) else {}
 
 
 def _module(options: dict[str, Any], **rules: Any) -> AnsibleModule:

@@ -47,6 +47,22 @@ def _quoted(value: object) -> str:
         return long
 
 
+class NoFit(BadInput):
+    """What is wished has no room; ``free`` is by card and type how many fit, ``leaving`` is what is in the way."""
+
+    def __init__(
+        self,
+        option: str,
+        value: object,
+        allowed: str,
+        free: Mapping[str, Mapping[str, int]],
+        leaving: Iterable[Mapping[str, Any]],
+    ) -> None:
+        super().__init__(option, value, allowed)
+        self.free = free
+        self.leaving = [*leaving]
+
+
 class InUse(NodedevError):
     """The device is held by somebody, who is named; ``holders`` are the same as data, as results have them."""
 

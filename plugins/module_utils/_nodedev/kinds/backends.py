@@ -39,10 +39,19 @@ PARAMS = vgpus.PARAMS
 MdevPlan = Plan[mdev_seen.Observation]
 
 
-def ensure(backend: str, migrate: bool, params: str | None, check_mode: bool, **options: Any) -> dict[str, Any]:
+def ensure(
+    backend: str,
+    migrate: bool,
+    params: str | None,
+    check_mode: bool,
+    types: Mapping[str, int] | None = None,
+    in_use: str = function_wish.REFUSE,
+    **options: Any,
+) -> dict[str, Any]:
     """Make the pool as wished by the back end that the host has; the result in Ansible's shape, alike for both."""
     # Of functions nothing follows from who the host is.
-    wish = replace(function_wish.Wish.checked(params=params, **options), identity=None)
+    checked = function_wish.Wish.checked(params=params, types=types, in_use=in_use, **options)
+    wish = replace(checked, identity=None)
     former = _kind_of(wish.name)
     there = _there(wish.parents or Selector())
     if not there and wish.state == "present":
@@ -50,6 +59,12 @@ def ensure(backend: str, migrate: bool, params: str | None, check_mode: bool, **
         wait_for(lambda: not vgpus.late(), wish.wait_timeout)
         there = _there(wish.parents or Selector())
     made_of = _made_of(backend, former, there, wish)
+    if wish.types is not None and MDEV in (made_of, next((name for name in KINDS if KINDS[name] == former), None)):
+        raise BadInput(
+            "types",
+            dict(wish.types),
+            f"pool {wish.name} is one of mediated devices, which are of one type each: make a pool for each type",
+        )
     if made_of == MDEV:
         return resource.ensure(MdevPool, _mdev_wish(wish, options), check_mode)
     if former != KINDS[MDEV]:
@@ -161,7 +176,9 @@ class MdevPool:
         found = mdevs.described(wish, before, planned, after)
         titles = _titles(after)
         instances = [_instance(each, titles) for each in found["instances"]]
-        return {"instances": instances, "capacity": _capacity(after), "warnings": found["warnings"]}
+        nothing: dict[str, Any] = {"go": [], "come": {}}
+        capacity = _capacity(after)
+        return {"instances": instances, "capacity": capacity, "waiting": nothing, "warnings": found["warnings"]}
 
 
 def _titles(seen: mdev_seen.Observation) -> dict[str, str | None]:

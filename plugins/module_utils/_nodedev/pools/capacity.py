@@ -50,7 +50,8 @@ class Card:
     """A card: its types by their ids, and what it carries.
 
     ``functions`` is how many more vGPUs it can have, whatever their types, besides what it carries; None where that is
-    not bounded. A card that carries a type which it does not know takes no more.
+    not bounded. A card that carries a type which it does not know takes no more. Types that are ``closed`` are offered
+    by none of its functions as long as nothing leaves it.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Card:
     carried: tuple[Instance, ...] = ()
     heterogeneous: bool = False
     functions: int | None = None
+    closed: frozenset[int] = frozenset()
 
     @property
     def memory(self) -> int:
@@ -150,15 +152,18 @@ def fit(cards: Sequence[Card], mix: Mapping[int, int], gone: Collection[str] = (
     return best or Fit(())
 
 
-def leaving(cards: Sequence[Card], mix: Mapping[int, int]) -> tuple[Instance, ...] | None:
-    """The instances that would have to leave so that the mix fits; None where it never does.
+def leaving(
+    cards: Sequence[Card], mix: Mapping[int, int], staying: Collection[str] = ()
+) -> tuple[Instance, ...] | None:
+    """The instances that would have to leave so that the mix fits; None where it never does while some are ``staying``.
 
     Cards with few that are held, and few at all, are given up first. None of them is named in vain, but where there are
     so many cards that the tries for that end at TRIES.
     """
     ranked = sorted(cards, key=lambda card: (sum(each.held for each in card.carried), len(card.carried)))
     concerned = [card for card in ranked if not mix.keys().isdisjoint(card.types)]
-    every = [each for card in concerned for each in sorted(card.carried, key=lambda one: one.held)]
+    ordered = [each for card in concerned for each in sorted(card.carried, key=lambda one: one.held)]
+    every = [each for each in ordered if each.id not in staying]
     tries = max(TRIES // max(len(cards), 1), FEWEST)
     needed: list[Instance] = []
 
@@ -189,12 +194,13 @@ def _least(fits: Callable[[int], bool], most: int) -> int:
 class _Load:
     """What is on a card while vGPUs are placed on it one by one."""
 
-    __slots__ = ("card", "counts", "functions", "memory", "places", "size", "taken")
+    __slots__ = ("card", "closed", "counts", "functions", "memory", "places", "size", "taken")
 
     def __init__(self, card: Card, gone: Collection[str] = ()) -> None:
         self.card = card
         freed = sum(each.id in gone for each in card.carried)
         self.functions = UNCOUNTED if card.functions is None else card.functions + freed
+        self.closed = frozenset() if freed else card.closed
         self.memory = card.memory
         # Of a homogeneous card, the framebuffer that it has taken.
         self.size: int | None = None
@@ -215,20 +221,20 @@ class _Load:
         other = object.__new__(_Load)
         other.card, other.functions, other.memory = self.card, self.functions, self.memory
         other.size, other.counts, other.taken = self.size, {**self.counts}, [*self.taken]
-        other.places = self.places
+        other.places, other.closed = self.places, self.closed
         return other
 
     @property
     def state(self) -> tuple[object, ...]:
         """What two cards have in common on which the same can be placed."""
         types = tuple(self.card.types.values())
-        own = (self.card.heterogeneous, self.functions, self.memory, self.size, self.places)
+        own = (self.card.heterogeneous, self.functions, self.memory, self.size, self.places, self.closed)
         return (*own, types, tuple(sorted(self.counts.items())), tuple(sorted(self.taken)))
 
     def room(self, type: int) -> int:
         """How many more of a type fit."""
         wanted = self.card.types.get(type)
-        if wanted is None or self.functions <= 0:
+        if wanted is None or self.functions <= 0 or type in self.closed:
             return 0
         if not self.card.heterogeneous:
             fits = self.size is None or self.size == wanted.framebuffer

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import BadInput, InUse
@@ -24,7 +25,7 @@ class Member:
     """One instance; ``id`` is what names it in its kind, ``parent`` where it is or was, None if it never was.
 
     ``held_by`` says in words who uses it, nothing when it is idle, and ``holders`` the same as data. ``rests`` says
-    that it can stay defined where it is as long as it is not to run.
+    that it can stay defined where it is as long as it is not to run. ``type`` is that of one in a pool of several.
     """
 
     index: int
@@ -34,6 +35,7 @@ class Member:
     held_by: str = ""
     rests: bool = False
     holders: tuple[Mapping[str, Any], ...] = ()
+    type: int | None = None
 
     def stays(self, runs: bool) -> bool:
         """Whether it keeps its place as it is, where the pool's instances are to run or not to."""
@@ -42,12 +44,16 @@ class Member:
 
 @dataclass(frozen=True)
 class Change:
-    """Who stays, who goes, the indexes of those to come, and who is left as it is until there is room for it."""
+    """Who stays, who goes, the indexes of those to come, and who is left as it is for now.
+
+    ``types`` are by index those of the ones to come, in a pool of several.
+    """
 
     stay: tuple[Member, ...]
     go: tuple[Member, ...]
     new: tuple[int, ...]
     left: tuple[Member, ...] = ()
+    types: Mapping[int, int] = field(default_factory=dict)
 
 
 def checked_count(value: object) -> int | str:
@@ -119,6 +125,35 @@ def _grown(ordered: Sequence[Member], count: int) -> Change:
     used = {member.index for member in ordered}
     free = [index for index in range(count) if index not in used]
     return Change(tuple(ordered), (), tuple(free[: count - len(ordered)]))
+
+
+def mixed(pool: str, members: Sequence[Member], counts: Mapping[int, int], waits: bool, means: str = "by") -> Change:
+    """So many of each type, which get their indexes in the order of ``counts``; of each type it is as in resized().
+
+    Raises InUse naming the holders of those that would have to go, unless the change ``waits`` for them: then they are
+    left.
+    """
+    ordered = sorted(members, key=lambda member: member.index)
+    go: list[Member] = []
+    late: list[Member] = []
+    for type in dict.fromkeys(member.type for member in ordered):
+        own = [member for member in ordered[::-1] if member.type == type]
+        surplus = max(len(own) - (counts.get(type, 0) if type is not None else 0), 0)
+        leaving = sorted(own, key=lambda member: bool(member.held_by))[:surplus]
+        go += [member for member in leaving if not member.held_by]
+        late += [member for member in leaving if member.held_by]
+    if late and not waits:
+        raise InUse(
+            f"pool {pool}: instances that are too many of their types are in use, {_named(late, means)}: stop that"
+            " first, or set in_use: wait to have them go, and what needs their room come, once that has ended",
+            _holders(late),
+        )
+    stay = tuple(member for member in ordered if member not in (*go, *late))
+    used = {member.index for member in (*stay, *late)}
+    free = (index for index in range(MOST + len(used)) if index not in used)
+    there = Counter(member.type for member in stay)
+    types = {next(free): type for type, count in counts.items() for _one in range(count - there[type])}
+    return Change(stay, tuple(go), tuple(types), tuple(late), types)
 
 
 def listed(pool: str, members: Sequence[Member], ids: Sequence[str], force: bool) -> Change:

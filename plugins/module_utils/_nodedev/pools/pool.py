@@ -103,6 +103,22 @@ class Seen(Protocol[D_co]):
         """The same as data, with the id that an instance has in results."""
 
 
+class Mix(Protocol):
+    """What a kind gives for a pool of several types.
+
+    ``counts`` says how many of each there are to be, by number and in the order in which they are made; ``waits``
+    whether what is in use and has to go is waited for.
+    """
+
+    @property
+    def counts(self) -> Mapping[int, int]: ...
+    @property
+    def waits(self) -> bool: ...
+
+    def places(self, change: Change, ceilings: Mapping[str, int], /) -> tuple[Recorded, ...]:
+        """Where every instance is to be, in the order in which they are made; raises NodedevError where it is not."""
+
+
 S = TypeVar("S", bound=Seen[Any])
 S_co = TypeVar("S_co", bound=Seen[Any], covariant=True)
 
@@ -113,7 +129,8 @@ class Poolable(Protocol[S_co, D]):
     ``NOUN`` is a word for a device, ``NAMES`` for what follows from the pool's name, if anything does. ``HELD`` stands
     between a device and who holds it, and says what ``force`` would do, if anything; ``STOPPED`` says of devices that
     they are to be stopped.
-    ``listed`` are the ids that the pool is to have, None where they follow from its name.
+    ``listed`` are the ids that the pool is to have, None where they follow from its name; ``mix`` is None in a pool of
+    one type.
     """
 
     @property
@@ -132,6 +149,8 @@ class Poolable(Protocol[S_co, D]):
     def seen(self) -> S_co: ...
     @property
     def listed(self) -> tuple[str, ...] | None: ...
+    @property
+    def mix(self) -> Mix | None: ...
 
     def place_of(self, damage: DamagedDefinition, /) -> tuple[str | None, str | None]:
         """Of which parent, where that counts, and which instance a file is that cannot be understood."""
@@ -263,9 +282,10 @@ def _without(seen: Seen[D], go: Iterable[Member]) -> tuple[dict[str, Any], dict[
     return active, {name: seen.defined(name) for name in seen.definitions if name not in ids}
 
 
-def _removal(kind: Poolable[S, D], go: Sequence[Member]) -> Iterator[Step]:
-    """Definitions first: what runs cannot always be taken back."""
-    yield from (kind.undefine(definition) for member in go for definition in kind.seen.defined(member.id))
+def _removal(kind: Poolable[S, D], go: Sequence[Member], kept: Collection[str] = ()) -> Iterator[Step]:
+    """Definitions first: what runs cannot always be taken back. Of ``kept`` ids others have the definitions then."""
+    ids = [member.id for member in go if member.id not in kept]
+    yield from (kind.undefine(definition) for id in ids for definition in kind.seen.defined(id))
     for member in go:
         yield from kind.stop(member.id)
 
@@ -282,7 +302,7 @@ def _wanted(kind: Poolable[S, D], own: list[Member], ceilings: Mapping[str, int]
     defined = {name: kind.define(target) for name, target in targets.items()}
     # Those whose ids are others now are no longer what they were.
     go = [*change.go, *(member for member in change.stay if member.id not in targets)]
-    remove = [*_removal(kind, go)]
+    remove = [*_removal(kind, go, targets)]
     active, definitions = _without(seen, go)
     definitions.update({name: after for name, (_steps, after) in defined.items()})
     creates = tuple(name for name in targets if runs and name not in active)
@@ -327,6 +347,8 @@ def is_lent(wish: Wish) -> bool:
 
 def _change(kind: Poolable[S, D], every: list[Member], runs: bool, ceilings: Mapping[str, int]) -> Change:
     wish = kind.wish
+    if kind.mix is not None:
+        return members.mixed(wish.name, every, kind.mix.counts, kind.mix.waits, kind.HELD[0])
     if kind.listed is not None:
         return members.listed(wish.name, every, kind.listed, wish.force)
     if isinstance(wish.count, int):
@@ -340,7 +362,9 @@ def _change(kind: Poolable[S, D], every: list[Member], runs: bool, ceilings: Map
 
 
 def _placed(kind: Poolable[S, D], change: Change, runs: bool, ceilings: Mapping[str, int]) -> tuple[Recorded, ...]:
-    """Where every instance is to be, by index."""
+    """Where every instance is to be."""
+    if kind.mix is not None:
+        return kind.mix.places(change, ceilings)
     here = _space(kind, change.go, change.stay, ceilings)
     wanted = space.wanted(change, runs)
     if wanted > here.capacity and kind.wish.state != "present":

@@ -30,11 +30,17 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True)
 class Recorded:
-    """One instance as the record has it."""
+    """One instance as the record has it; ``type`` is the number of its type in a pool of several."""
 
     index: int
     id: str
     parent: str
+    type: int | None = None
+
+    def document(self) -> files.Document:
+        """It as it is written."""
+        found: files.Document = {"index": self.index, "id": self.id, "parent": self.parent}
+        return found if self.type is None else {**found, "type": self.type}
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,7 @@ class Record:
         return files.document_path(KIND, self.name, self.root)
 
     def document(self) -> files.Document:
-        instances = [{"index": one.index, "id": one.id, "parent": one.parent} for one in self.instances]
-        return {"kind": self.kind, **self.wish, "instances": instances}
+        return {"kind": self.kind, **self.wish, "instances": [one.document() for one in self.instances]}
 
 
 def checked_name(name: str) -> str:
@@ -146,10 +151,12 @@ def decode(path: str, document: files.Document) -> Record:
 
 
 def _instance(path: str, item: object) -> Recorded:
-    values = [item.get(key) for key in ("index", "id", "parent")] if isinstance(item, dict) else [None]
-    if [type(value) for value in values] != [int, str, str]:
+    fields: files.Document = item if isinstance(item, dict) else {}
+    values = [fields.get(key) for key in ("index", "id", "parent")]
+    kind = fields.get("type")
+    if [type(value) for value in values] != [int, str, str] or type(kind) not in (int, type(None)):
         raise DamagedDefinition(path, "an instance is not an index, an id and a parent")
-    one = Recorded(*values)
+    one = Recorded(fields["index"], fields["id"], fields["parent"], kind)
     if not 0 <= one.index < MOST:
         raise DamagedDefinition(path, f"an instance has an index that is not from 0 to {MOST - 1}")
     return one
@@ -200,7 +207,7 @@ def with_instances(record: Record, instances: Sequence[Recorded]) -> Record:
 
 
 def of_members(members: Sequence[Member]) -> list[Recorded]:
-    return [Recorded(member.index, member.id, member.parent or "") for member in members]
+    return [Recorded(member.index, member.id, member.parent or "", member.type) for member in members]
 
 
 def owners(name: str, kind: str) -> dict[str, str]:
@@ -212,9 +219,11 @@ def owners(name: str, kind: str) -> dict[str, str]:
 def around(steps: Sequence[Step], kept: Record, former: Record | None, go: Sequence[Member]) -> tuple[Step, ...]:
     """Steps that make and remove instances, with the record written before the first and after the last of them.
 
-    ``kept`` is the record that is to be, ``go`` are the instances that it will not have any more.
+    ``kept`` is the record that is to be, ``go`` are the instances that it will not have any more, but for those whose
+    ids others get.
     """
-    both = with_instances(kept, [*kept.instances, *of_members(go)])
+    ids = {one.id for one in kept.instances}
+    both = with_instances(kept, [*kept.instances, *of_members([each for each in go if each.id not in ids])])
     return (*keep(both, former), *steps, *keep(kept, both))
 
 

@@ -71,6 +71,7 @@ class _Mdevs:
     NOUN, NAMES = "mdev", "UUIDs"
     HELD = ("by", members.RELEASE)
     STOPPED = "are to run no longer"
+    mix = None
     understood = staticmethod(pool_wish.kept)
 
     @property

@@ -30,7 +30,7 @@ from ...resource import Plan
 from ...store import files
 from ...store.documents import name_of
 from ...store.files import DamagedDefinition
-from . import pool_wish
+from . import pool_mix, pool_wish
 from . import steps as do
 from .definition import DOCUMENTS, KIND, Definition, define, undefine
 from .pool_seen import Observation, Running, functions_of, observe
@@ -68,11 +68,13 @@ def _moves(former: Record | None, kept: Record | None) -> Iterator[str]:
     """The warnings that an instance is another function from now on, which its guest has to be told."""
     if former is None or kept is None:
         return
-    then = {one.index: one.id for one in kept.instances}
+    # In a mix, an index may become that of an instance of another type.
+    then = {(one.index, one.type): one.id for one in kept.instances}
     for one in former.instances:
-        if then.get(one.index, one.id) != one.id:
+        now = then.get((one.index, one.type), one.id)
+        if now != one.id:
             yield (
-                f"instance {one.index} of pool {kept.name} is {called(then[one.index])} from now on: {called(one.id)}"
+                f"instance {one.index} of pool {kept.name} is {called(now)} from now on: {called(one.id)}"
                 " is gone, or has become another's"
             )
 
@@ -92,6 +94,10 @@ class _Vgpus:
     STOPPED = "are to run no longer"
     listed: tuple[str, ...] | None = None
     understood = staticmethod(pool_wish.kept)
+
+    @cached_property
+    def mix(self) -> pool_mix.Mix | None:
+        return None if self.wish.types is None else pool_mix.Mix(self.wish, self.seen)
 
     @cached_property
     def _own(self) -> set[str]:
@@ -120,6 +126,10 @@ class _Vgpus:
         wish = self.wish
         if wish.managed and not wish.persistent:
             raise BadInput("persistent", False, f"pool {wish.name} is managed, and its instances made from definitions")
+        if self.mix is not None:
+            if None in self.seen.mix.values():
+                self._refuse_functions()
+            return [replace(each, rests=self._rests(each), type=self.seen.type_of(each.id)) for each in own]
         if wish.type is None:
             self._refuse_functions()
             told = vgpu_types.told(self.seen.types, vgpus.NAMED)
@@ -222,13 +232,17 @@ class _Vgpus:
         return parent
 
     def target(self, one: Recorded) -> Definition:
+        kind = self._type if one.type is None else self.seen.wanted[one.type]
         former = next(iter(self.seen.defined(one.id)), None) if one.id in self._own else None
+        if former is not None and former.type != kind.id:
+            # It was another one's, which is to go.
+            former = None
         params = former.params if former is not None and self.asked.params is None else self.wish.params
         lasts = self.wish.persistent or (former is not None and former.lasts)
         managed = bool(self.wish.managed)
         root = files.STORE if lasts else files.RUNTIME
         place = former.placement if former is not None else None
-        return Definition(one.id, self._type.id, self._type.name or None, params, place, managed, root)
+        return Definition(one.id, kind.id, kind.name or None, params, place, managed, root)
 
     def make(self, creates: Collection[str], targets: Mapping[str, Definition]) -> tuple[list[Step], tuple[str, ...]]:
         for address in creates:
@@ -237,7 +251,7 @@ class _Vgpus:
         late = []
         for address, target in targets.items():
             running = self.seen.active.get(address)
-            if running is None or target.params in (None, running.params or ""):
+            if running is None or address in creates or target.params in (None, running.params or ""):
                 continue
             if self.seen.held_by(address):
                 late.append(address)
@@ -270,6 +284,10 @@ class _Vgpus:
         return undefine(definition)
 
     def document(self) -> dict[str, Any]:
+        if self.mix is not None:
+            known = {told: type for told, type in self.seen.mix.items() if type is not None}
+            most_of = pool_mix.remembered(self.wish, self.seen)
+            return replace(self.wish, known_types=known, most_of=most_of).document()
         id, supported = self._type.id, self.seen.supported.items()
         most = {card: number for card, types in supported if id in types and (number := types[id].most) is not None}
         none = {card: 0 for card, mode in self.seen.modes.items() if not mode.is_sriov}
@@ -283,11 +301,12 @@ class _Vgpus:
     ) -> Observation:
         seen = self.seen
         functions = dict(seen.functions)
+        cleared = {seen.card_of(each) for each in seen.active if each not in active} if seen.mix else set()
         for address, each in seen.functions.items():
             if address in active:
                 functions[address] = replace(each, type=active[address].type, offers={})
-            elif address in seen.active and seen.type is not None:
-                functions[address] = replace(each, type=vgpus.NONE, offers={seen.type.id: seen.type.name})
+            elif seen.wanted and (address in seen.active or (not each.type and seen.card_of(address) in cleared)):
+                functions[address] = replace(each, type=vgpus.NONE, offers=vgpu_types.names(seen.wanted.values()))
         holders_then = {each: found for each, found in seen.holders.items() if each in active}
         active = {id: self._adjusted(running, definitions.get(id, ())) for id, running in active.items()}
         return replace(
@@ -345,10 +364,14 @@ def events(planned: Plan[Observation], after: Observation) -> tuple[str, ...]:
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
     """The instances afterwards, and what the cards have room for."""
+    own = members_of(after)
+    filled = wish.filled(before.record)
+    waiting = pool_mix.waiting(filled, after, own)
     return {
-        "instances": [_instance(member, after) for member in members_of(after)],
-        "capacity": {device_name("pci", card): found for card, found in _capacity(after).items()},
-        "warnings": [*after.oddities, *planned.warnings],
+        "instances": [_instance(member, after) for member in own],
+        "capacity": {device_name("pci", card): found for card, found in _capacity(filled, after).items()},
+        "waiting": waiting,
+        "warnings": [*after.oddities, *planned.warnings, *pool_mix.told(wish.name, waiting)],
     }
 
 
@@ -372,14 +395,18 @@ def _instance(member: Member, seen: Observation) -> dict[str, Any]:
     }
 
 
-def _capacity(seen: Observation) -> dict[str, dict[str, int]]:
-    """By card: how many more of the type fit, and how many vGPUs the pool and others have there."""
-    found: dict[str, dict[str, int]] = {}
-    for card in dict.fromkeys(map(seen.card_of, seen.usable if seen.type else ())):
+def _capacity(wish: Wish, seen: Observation) -> dict[str, dict[str, Any]]:
+    """By card: how many more of the type fit, or of each, and how many vGPUs the pool and others have there."""
+    found: dict[str, dict[str, Any]] = {}
+    mix = None if wish.types is None else pool_mix.Mix(wish, seen)
+    for card in dict.fromkeys(map(seen.card_of, seen.usable if seen.wanted else ())):
         there = [each for each in seen.functions.values() if seen.card_of(each.address) == card]
-        free = sum(seen.may_take(each.address) for each in there if each.address in seen.usable)
-        room = seen.room(card, ())
         own = sum(each.address in seen.active for each in there)
         others = sum(bool(each.type) for each in there) - own
+        if mix is not None:
+            found[card] = {"free": None, "pool": own, "others": others, "types": mix.free(card)}
+            continue
+        free = sum(seen.may_take(each.address) for each in there if each.address in seen.usable)
+        room = seen.room(card, ())
         found[card] = {"free": free if room is None else min(free, room), "pool": own, "others": others}
     return found

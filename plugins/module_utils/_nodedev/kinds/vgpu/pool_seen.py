@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -49,7 +50,8 @@ class Observation:
     """The parts of the host that a wish touches.
 
     ``functions`` are by address all of the cards in question, ``usable`` those of them that the wish chooses. ``type``
-    is the wished one, None where no card tells of it, and ``types`` are the names of all that were met. ``active`` are
+    is the wished one, None where no card tells of it, in a mix ``mix`` has those by how they were told, and ``types``
+    are the names of all that were met. ``active`` are
     the pool's instances that run, and have the type that is recorded of them; ``owners`` the other pools by their
     instances. Where something may change, ``modes`` are by card, ``untold`` says why they are not known, and
     ``supported`` are by card all types that it knows. ``instead`` is what is there where no function is a vGPU's.
@@ -72,6 +74,8 @@ class Observation:
     damaged_records: tuple[DamagedDefinition, ...] = ()
     instead: tuple[str, ...] = ()
     oddities: tuple[str, ...] = ()
+    mix: Mapping[str, Type | None] = field(default_factory=dict)
+    others: Mapping[str, tuple[Holder, ...]] = field(default_factory=dict)
 
     # Nothing of an instance follows from the pool's name.
     machine = None
@@ -94,10 +98,22 @@ class Observation:
         own = {one.id for one in self.record.instances} if self.record else set()
         return address not in own and (address in self.definitions or address in self.owners)
 
+    @property
+    def wanted(self) -> dict[int, Type]:
+        """The wished types that are known, by their ids."""
+        return {each.id: each for each in (self.type, *self.mix.values()) if each is not None}
+
+    def type_of(self, id: str) -> int | None:
+        """The type of an instance of a mix: what it is, else what it is recorded to be."""
+        if id in self.active:
+            return self.active[id].type
+        recorded = {one.id: one.type for one in self.record.instances}.get(id) if self.record else None
+        return recorded or next((each.type for each in self.defined(id)), None)
+
     def may_take(self, address: str) -> bool:
-        """Whether an instance of the wished type can be made on a function now."""
+        """Whether an instance of a wished type can be made on a function now."""
         each = self.functions[address]
-        return self.type is not None and not each.type and self.type.id in each.offers and not self.is_anothers(address)
+        return not each.type and any(id in each.offers for id in self.wanted) and not self.is_anothers(address)
 
     def room(self, card: str, gone: Collection[str]) -> int | None:
         """How many more of the wished type fit on a card without those that are ``gone``; None where that is not told.
@@ -114,7 +130,7 @@ class Observation:
         if self.type.id not in known:
             return None
         mixed = mode.heterogeneous if mode is not None else None
-        return vgpu_types.room(known[self.type.id], known, carried, self._is_mixed(card) if mixed is None else mixed)
+        return vgpu_types.room(known[self.type.id], known, carried, self.is_mixed(card) if mixed is None else mixed)
 
     def _on(self, card: str) -> list[Vgpu]:
         return [each for each in self.functions.values() if each.function.physical == card]
@@ -127,7 +143,7 @@ class Observation:
         types = {id: Type(id, name, vgpu_types.framebuffer(name)) for id, name in self.types.items()}
         return {**types, self.type.id: replace(self.type, most=most[card])}
 
-    def _is_mixed(self, card: str) -> bool:
+    def is_mixed(self, card: str) -> bool:
         """Whether a card offers what has another framebuffer than what it carries, and so takes several."""
         carried = {vgpu_types.framebuffer(self.types.get(each.type or 0, "")) for each in self._on(card) if each.type}
         offered = {vgpu_types.framebuffer(name) for each in self._on(card) for name in each.offers.values()}
@@ -165,7 +181,7 @@ def _lacks(wish: Wish, seen: Observation) -> bool:
     if wish.count == members.MAX:
         return seen.record is None
     there = _recorded(seen) + sum(map(seen.may_take, seen.usable))
-    return isinstance(wish.count, int) and there < wish.count
+    return isinstance(wish.size, int) and there < wish.size
 
 
 def _look(wish: Wish, is_new: bool) -> Observation:
@@ -181,12 +197,14 @@ def _look(wish: Wish, is_new: bool) -> Observation:
     functions = functions_of(cards, oddities)
     types = {id: name for each in functions.values() for id, name in each.offers.items()}
     types.update({each.type: each.title for each in listed if each.title})
+    types.update({each.id: each.name for each in (wish.known, *wish.known_types.values()) if each and each.name})
     seen = Observation(
         record=recorded,
         functions=functions,
         usable=usable,
         chosen=replace(chosen, candidates=()),
         type=_type(wish, types),
+        mix=_mix(wish, types),
         types=types,
         active={},
         definitions=definitions,
@@ -197,7 +215,9 @@ def _look(wish: Wish, is_new: bool) -> Observation:
     )
     seen = replace(seen, active=_active(wish, seen, own), oddities=tuple(oddities.warnings))
     seen = replace(seen, holders=_held(wish, seen))
-    return _with_cards(wish, seen) if _changes(wish, seen) else seen
+    if not _changes(wish, seen):
+        return seen
+    return _with_cards(wish, seen if wish.types is None else replace(seen, others=_others_held(seen)))
 
 
 def _chosen(wish: Wish, oddities: Oddities) -> Chosen:
@@ -214,10 +234,19 @@ def functions_of(cards: Iterable[str], oddities: Oddities) -> dict[str, Vgpu]:
 
 def _type(wish: Wish, types: Mapping[int, str]) -> Type | None:
     """The wished type: as it is recorded, or as a card tells of it; its memory follows from its name."""
-    found = wish.known
-    if found is None and wish.type is not None:
-        ids = vgpu_types.matching(wish.type, types)
-        number = ids[0] if ids else vgpu_types.number(wish.type)
+    return None if wish.types is not None else _named(wish.type, wish.known, types)
+
+
+def _mix(wish: Wish, types: Mapping[int, str]) -> dict[str, Type | None]:
+    """The wished types of a mix, by how they were told."""
+    return {told: _named(told, wish.known_types.get(told), types) for told in wish.types or ()}
+
+
+def _named(told: str | None, known: Type | None, types: Mapping[int, str]) -> Type | None:
+    found = known
+    if found is None and told is not None:
+        ids = vgpu_types.matching(told, types)
+        number = ids[0] if ids else vgpu_types.number(told)
         found = None if number is None else Type(number, types.get(number, ""))
     return None if found is None else replace(found, framebuffer=vgpu_types.framebuffer(found.name))
 
@@ -225,11 +254,13 @@ def _type(wish: Wish, types: Mapping[int, str]) -> Type | None:
 def _active(wish: Wish, seen: Observation, own: Iterable[str]) -> dict[str, Running]:
     """The instances that have the type that is recorded of them; one that has another has become another's."""
     found = {}
+    # A run that was killed may have made what its record has, and the definition not yet.
+    recorded = {one.id: one.type for one in seen.record.instances} if seen.record else {}
     for address in own:
         there = seen.functions.get(address)
         kept = next(iter(seen.defined(address)), None)
         expected = kept.type if kept else wish.known.id if wish.known else None
-        if there is not None and there.type and there.type == expected:
+        if there is not None and there.type and there.type in (expected, recorded.get(address)):
             title = seen.types.get(there.type)
             found[address] = Running(address, there.type, title, vgpus.params(there.function.path))
     return found
@@ -240,22 +271,48 @@ def _held(wish: Wish, seen: Observation) -> dict[str, tuple[Holder, ...]]:
     paths = {each: seen.functions[each].function for each in seen.active}
     found = vfio.nodes_of({function.path: function.group for function in paths.values()})
     nodes = {address: found[function.path] for address, function in paths.items()}
-    shrinks = isinstance(wish.count, int) and wish.count < len(seen.active)
+    shrinks = isinstance(wish.size, int) and wish.size < len(seen.active)
+    shrinks |= any(each for each in _surplus(wish, seen).values())
     held = holders.of_each(nodes, probe=not wish.runs or shrinks)
     awaiting = starting.awaiting(KIND, {address: own for address, own in nodes.items() if not held[address]})
     return {each: held[each] or tuple(who for who in awaiting if who.node in own) for each, own in nodes.items()}
 
 
+def _others_held(seen: Observation) -> dict[str, tuple[Holder, ...]]:
+    """Who is seen to hold the vGPUs of others on these cards, that those can be named who are in the way."""
+    there = {each: one.function for each, one in seen.functions.items() if one.type and each not in seen.active}
+    nodes = vfio.nodes_of({function.path: function.group for function in there.values()})
+    return holders.of_each({address: nodes[function.path] for address, function in there.items()}, probe=False)
+
+
+def _surplus(wish: Wish, seen: Observation) -> Counter[int]:
+    """How many instances of each type of a mix run that are to go; nothing of a pool of one type."""
+    if wish.types is None:
+        return Counter()
+    return Counter(each.type for each in seen.active.values()) - counts(wish, seen)
+
+
+def counts(wish: Wish, seen: Observation) -> Counter[int]:
+    """How many of each type a mix is to have, as far as its types are known."""
+    found = ((type, wish.types[told]) for told, type in seen.mix.items() if wish.types is not None)
+    return Counter({type.id: count for type, count in found if type is not None})
+
+
 def _changes(wish: Wish, seen: Observation) -> bool:
     """Whether vGPUs may be made, cleared or given parameters, for which the cards and their tool are asked."""
-    if seen.type is None:
+    if (seen.type is None and wish.types is None) or None in seen.mix.values():
         return wish.state != "absent"
+    if wish.types is not None and wish.state != "absent":
+        own = [one.id for one in seen.record.instances] if seen.record else []
+        there = seen.active if wish.runs else own
+        if Counter(map(seen.type_of, there)) != counts(wish, seen):
+            return True
     if not wish.runs:
-        return bool(seen.active) or (wish.state != "absent" and wish.count != _recorded(seen))
+        return bool(seen.active) or (wish.state != "absent" and wish.size != _recorded(seen))
     unlike = any(wish.params not in (None, each.params or "") for each in seen.active.values())
     if wish.count == members.MAX:
         return unlike or len(seen.active) < _recorded(seen) or any(map(seen.may_take, seen.usable))
-    return unlike or wish.count != len(seen.active)
+    return unlike or wish.size != len(seen.active)
 
 
 def _recorded(seen: Observation) -> int:
@@ -272,9 +329,15 @@ def _with_cards(wish: Wish, seen: Observation) -> Observation:
     supported = oddities.attempt(nvidia_smi.supported) or {}
     names = {id: each.name for card in supported.values() for id, each in card.items()}
     types = {**names, **seen.types}
-    type = _type(wish, types)
-    if type is not None:
-        told = next((card[type.id] for card in supported.values() if type.id in card), type)
-        type = replace(type, name=type.name or told.name, framebuffer=told.framebuffer or type.framebuffer)
+    type = _told(_type(wish, types), supported)
+    mix = {told: _told(each, supported) for told, each in _mix(wish, types).items()}
     warnings = (*seen.oddities, *oddities.warnings)
-    return replace(seen, modes=modes, supported=supported, types=types, type=type, oddities=warnings)
+    return replace(seen, modes=modes, supported=supported, types=types, type=type, mix=mix, oddities=warnings)
+
+
+def _told(type: Type | None, supported: Mapping[str, Mapping[int, Type]]) -> Type | None:
+    """A type with what the tool tells of it."""
+    if type is None:
+        return None
+    told = next((card[type.id] for card in supported.values() if type.id in card), type)
+    return replace(type, name=type.name or told.name, framebuffer=told.framebuffer or type.framebuffer)

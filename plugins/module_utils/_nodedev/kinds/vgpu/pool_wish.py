@@ -22,6 +22,9 @@ from .definition import HIGHEST_TYPE, KIND, checked_params
 # What holds for new instances of a pool that was not told otherwise, and what the parent of one is told as.
 DEFAULTS = {"parents": {}, "placement": placement.SPREAD, "params": "", "managed": False}
 PARENT = "address"
+# What becomes of a change of a mix when somebody has an instance that would have to go.
+IN_USE = REFUSE, WAIT = "refuse", "wait"
+ALLOWED = f"it has a type or several, each with a number of instances, up to {members.MOST} in all"
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,15 @@ class Wish:
     """What a person wants of a pool; what is None is as it was when the pool was made.
 
     ``known`` is the type as the record has it, by id and name, and ``most`` how many of it each card was found to take.
+    A mix has ``types`` and their counts instead, as they were told, with ``known_types`` and ``most_of`` by type.
     """
 
     name: str
     state: str = "present"
     type: str | None = None
     count: int | str | None = None
+    types: Mapping[str, int] | None = None
+    in_use: str = REFUSE
     parents: Selector | None = None
     placement: str | None = None
     params: str | None = None
@@ -45,6 +51,8 @@ class Wish:
     wait_timeout: float = 30
     known: Type | None = None
     most: Mapping[str, int] = field(default_factory=dict)
+    known_types: Mapping[str, Type] = field(default_factory=dict)
+    most_of: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
     @classmethod
     def checked(cls, **options: Any) -> Wish:
@@ -53,6 +61,8 @@ class Wish:
         checked_type(options.get("type"))
         checked_params(options.get("params"))
         wishes.check_managed(options)
+        if options.get("types") is not None:
+            options["types"] = checked_types(options["types"])
         if options.get("parents") is not None:
             options["parents"] = Selector.checked(options["parents"])
         return cls(**options)
@@ -67,15 +77,34 @@ class Wish:
         if former is None:
             return self
         was = kept(former)
+        if self.types is not None or was.types is not None:
+            return self._mixed(was)
         filled = replace(self, **left_open(self, was, "known"), most=was.most)
         same = self.type in (None, was.type) or (was.known is not None and self._means(was.known))
         return replace(filled, known=was.known if same else None)
+
+    def _mixed(self, was: Wish) -> Wish:
+        """The wish for a mix; BadInput where a mix is to be a pool of one type."""
+        for option in ("type", "count"):
+            value = getattr(self, option)
+            if value is not None:
+                raise BadInput(option, value, f"pool {self.name} is a mix of types: say how many of each in types")
+        filled = replace(self, **left_open(self, was, "known", "type", "count", "placement"))
+        known = {told: type for told, type in was.known_types.items() if told in (filled.types or {})}
+        return replace(filled, known=was.known, known_types=known, most_of=was.most_of)
+
+    @property
+    def size(self) -> int | str | None:
+        """How many instances it is to have in all."""
+        return self.count if self.types is None else sum(self.types.values())
 
     def _means(self, type: Type) -> bool:
         return bool(vgpu_types.matching(str(self.type), {type.id: type.name}))
 
     def document(self) -> dict[str, Any]:
         """The wish as a record keeps it: what was said, and nothing of what was left out."""
+        if self.types is not None:
+            return self._mix_document()
         options = {
             "type": self.type,
             "type_id": self.known.id if self.known else None,
@@ -89,6 +118,37 @@ class Wish:
         }
         return {key: value for key, value in options.items() if value is not None}
 
+    def _mix_document(self) -> dict[str, Any]:
+        types = []
+        for told, count in (self.types or {}).items():
+            known = self.known_types.get(told)
+            one = {"type": told, "type_id": known.id if known else None, "title": known.name if known else None}
+            types.append({**{key: value for key, value in one.items() if value}, "count": count})
+        options = {
+            "types": types,
+            "parents": None if self.parents is None else self.parents.document(),
+            "params": self.params,
+            "managed": self.managed,
+            "most_of": {card: {str(id): own[id] for id in own} for card, own in self.most_of.items()} or None,
+        }
+        return {key: value for key, value in options.items() if value is not None}
+
+
+def checked_types(value: object) -> dict[str, int]:
+    """How many of each type a mix has; else BadInput."""
+    found: dict[str, int] = {}
+    for told, count in value.items() if isinstance(value, Mapping) else ():
+        try:
+            number = members.checked_count(count)
+        except BadInput as error:
+            raise BadInput("types", value, ALLOWED) from error
+        if not isinstance(number, int):
+            raise BadInput("types", value, ALLOWED)
+        found[str(checked_type(str(told)))] = number
+    if not found or sum(found.values()) > members.MOST:
+        raise BadInput("types", value, ALLOWED)
+    return found
+
 
 def kept(recorded: Record) -> Wish:
     """The wish that a record keeps; DamagedDefinition for nonsense. Raises BadInput where it is one of another kind."""
@@ -99,6 +159,8 @@ def kept(recorded: Record) -> Wish:
             if checked_function("id", one.id) != one.id or one.parent != one.id:
                 raise BadInput("id", one.id, "an instance is named by its function's address, which is its parent too")
         parents, most = fields.mapping(wish, "parents"), fields.mapping(wish, "most") or {}
+        if "types" in wish:
+            return _kept_mix(recorded, wish, None if parents is None else Selector.checked(parents))
         return Wish(
             name=recorded.name,
             type=checked_type(fields.needed_text(wish, "type")),
@@ -112,6 +174,30 @@ def kept(recorded: Record) -> Wish:
         )
     except BadInput as error:
         raise DamagedDefinition(recorded.path, f"it is not what this module writes: {error}") from error
+
+
+def _kept_mix(recorded: Record, wish: Mapping[str, Any], parents: Selector | None) -> Wish:
+    types: dict[str, int] = {}
+    known: dict[str, Type] = {}
+    for one in fields.mappings(wish, "types") or ():
+        told = str(checked_type(fields.needed_text(one, "type", "types.")))
+        types[told] = fields.number(one, "count", "types.") or 0
+        type = _type(one)
+        known.update({} if type is None else {told: type})
+    most_of: dict[str, dict[int, int]] = {}
+    for card, own in (fields.mapping(wish, "most_of") or {}).items():
+        if not isinstance(own, dict) or not all(id.isascii() and id.isdecimal() for id in own):
+            raise BadInput("most_of", own, "it has numbers by the ids of types")
+        most_of[checked_function("most_of", card)] = {int(id): fields.number(own, id, "most_of.") or 0 for id in own}
+    return Wish(
+        name=recorded.name,
+        types=checked_types(types),
+        parents=parents,
+        params=checked_params(fields.text(wish, "params")),
+        managed=fields.flag(wish, "managed"),
+        known_types=known,
+        most_of=most_of,
+    )
 
 
 def _type(wish: Mapping[str, Any]) -> Type | None:

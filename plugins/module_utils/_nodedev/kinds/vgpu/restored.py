@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...host import pci, vgpus
+from ...host import pci, vgpu_types, vgpus
 from ...host.oddities import Oddities
 from ...names import device_name
 from ...resource import Hindrance
@@ -20,9 +20,13 @@ WAIT = 30.0
 
 
 def defined(arrived: str | None) -> tuple[list[Definition], list[DamagedDefinition]]:
-    """All definitions by address; records of what is not to last are none."""
+    """All definitions, the largest first; records of what is not to last are none.
+
+    The driver chooses where they stand on a card of several sizes, and would leave gaps otherwise.
+    """
     definitions, damaged = DOCUMENTS.all()
-    return [each for each in definitions if each.lasts], damaged
+    lasting = [each for each in definitions if each.lasts]
+    return sorted(lasting, key=lambda each: -(vgpu_types.framebuffer(each.title or "") or 0)), damaged
 
 
 def summary(definition: Definition) -> tuple[str, str, bool]:

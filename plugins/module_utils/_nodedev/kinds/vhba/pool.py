@@ -68,6 +68,7 @@ class _Vhbas:
     NOUN, NAMES = "vHBA", "WWNs"
     HELD = ("with", device.TAKEN)
     STOPPED = "are to be there no longer"
+    mix = None
     understood = staticmethod(pool_wish.kept)
     # Their names follow from the pool's.
     listed = None

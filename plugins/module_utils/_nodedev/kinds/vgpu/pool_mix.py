@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A pool of vGPUs of several types: where each goes, and what is in the way where they do not fit.
+
+What cards have room for follows from what is on them and from what NVIDIA's tool tells of their types, by the rules of
+pools/capacity.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from ...errors import BadInput, NoFit
+from ...host import holders, vgpu_types, vgpus
+from ...host.vgpu_types import Type
+from ...names import called, device_name
+from ...pools import capacity
+from ...pools.capacity import Card, Fit, Instance
+from ...pools.members import Change, Member
+from ...pools.record import Recorded
+from .pool_seen import Observation, counts
+from .pool_wish import WAIT, Wish
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What a mix is to have, by the wish and what was seen."""
+
+    wish: Wish
+    seen: Observation
+
+    @cached_property
+    def counts(self) -> Mapping[int, int]:
+        """How many of each type there are to be, in the order in which they are made; BadInput for an unknown one."""
+        told = {name: self._known(name, type) for name, type in self.seen.mix.items()}
+        if len({type.id for type in told.values()}) < len(told):
+            raise BadInput("types", dict(self.wish.types or {}), "two of these names are of one type")
+        wanted = counts(self.wish, self.seen)
+        return {id: wanted[id] for id in self._order({type.id for type in told.values()})}
+
+    def free(self, card: str) -> dict[str, int]:
+        """How many more of each wished type fit on a card now, by its name."""
+        if card not in self.addresses:
+            return dict.fromkeys(map(self._name, self.seen.wanted), 0)
+        there = self.card(card, (), (), {})
+        return {self._name(id): capacity.room(there, id) for id in self.seen.wanted}
+
+    def _known(self, told: str, type: Type | None) -> Type:
+        there = {id for card in self.seen.supported.values() for id in card} | self.seen.types.keys()
+        if type is None or (self.seen.supported and type.id not in there):
+            names = vgpu_types.told(self.seen.types, vgpus.NAMED)
+            question = vgpu_types.suggested(told, self.seen.types)
+            raise BadInput("types", told, f"{question}the types of this host's cards are: {names}")
+        return type
+
+    def _order(self, ids: Collection[int]) -> list[int]:
+        """The largest first; what no card tells of comes last."""
+        known = {id: type for card in self.seen.supported for id, type in self._types(card).items() if id in ids}
+        first = capacity.in_order(known.values())
+        rest = {id: vgpu_types.framebuffer(self.seen.types.get(id, "")) or 0 for id in ids if id not in first}
+        return [*first, *sorted(rest, key=lambda id: (-rest[id], id))]
+
+    @property
+    def waits(self) -> bool:
+        """Whether what is in use and has to go is waited for."""
+        return self.wish.in_use == WAIT
+
+    def places(self, change: Change, ceilings: Mapping[str, int]) -> tuple[Recorded, ...]:
+        """Where every instance is to be, the largest first; NoFit where there is no room.
+
+        Those that are only defined keep their functions where there is room on these. Where what is in use is waited
+        for, those are left out that get its room.
+        """
+        staying = [each for each in change.stay if each.stays(self.wish.runs)]
+        waiting = [each for each in change.stay if not each.stays(self.wish.runs)]
+        done = [Recorded(each.index, each.id, each.id, each.type) for each in staying]
+        if not waiting and not change.new:
+            return tuple(self._sorted(done))
+        wanted = Counter(each.type for each in waiting if each.type is not None) + Counter(change.types.values())
+        cards = self._cards(change, {each.id for each in staying}, ceilings)
+        kept = self._kept(cards, waiting)
+        pinned = [self._with(card, kept) for card in cards]
+        rest = wanted - Counter(each.type for each in kept if each.type is not None)
+        found = capacity.fit(pinned, rest)
+        if found.missing and kept:
+            anew = capacity.fit(cards, wanted)
+            found, kept = (found, kept) if anew.missing else (anew, [])
+        if found.missing and self.wish.state == "inactive":
+            empty = [replace(card, carried=_only(card, staying), closed=frozenset()) for card in cards]
+            found, kept = capacity.fit(empty, wanted), []
+        if found.missing and not self._is_awaited(pinned, rest, change.left):
+            raise self._refusal(pinned, rest, found, {each.id for each in (*staying, *kept)})
+        done += [Recorded(each.index, each.id, each.id, each.type) for each in kept]
+        ids = {each.id for each in kept}
+        moving = [(each.index, each.type) for each in waiting if each.id not in ids]
+        done += self._assigned(found, [*moving, *change.types.items()], {one.id for one in done}, change)
+        return tuple(self._sorted(done))
+
+    def _sorted(self, placed: Sequence[Recorded]) -> list[Recorded]:
+        order = [*self.counts]
+        return sorted(placed, key=lambda one: (order.index(one.type) if one.type in order else 0, one.index))
+
+    def _is_awaited(self, cards: Sequence[Card], rest: Mapping[int, int], left: Sequence[Member]) -> bool:
+        """Whether all will fit once those are gone that are in use and have to go."""
+        return self.waits and not capacity.fit(cards, rest, {each.id for each in left}).missing
+
+    def _kept(self, cards: Sequence[Card], waiting: Sequence[Member]) -> list[Member]:
+        """Those that do not run and can have their functions again, the largest first."""
+        by_name = {card.id: card for card in cards}
+        order = [*self.counts]
+        kept: list[Member] = []
+        for each in sorted(waiting, key=lambda one: order.index(one.type) if one.type in order else len(order)):
+            card = by_name.get(self.seen.card_of(each.id))
+            if card is not None and each.type is not None and self._is_open(each.id):
+                own = [one for one in kept if self.seen.card_of(one.id) == card.id]
+                if capacity.room(self._with(card, own), each.type):
+                    kept.append(each)
+        return kept
+
+    def _with(self, card: Card, kept: Sequence[Member]) -> Card:
+        """A card with these on it too."""
+        own = [Instance(one.id, one.type or 0) for one in kept if self.seen.card_of(one.id) == card.id]
+        functions = None if card.functions is None else card.functions - len(own)
+        return replace(card, carried=(*card.carried, *own), functions=functions)
+
+    def _is_open(self, address: str) -> bool:
+        """Whether a vGPU of the pool can be made on a function, once what it carries of the pool's is gone."""
+        each = self.seen.functions.get(address)
+        taken = each is None or each.hindrance is not None or (bool(each.type) and address not in self.seen.active)
+        return address in self.seen.usable and not taken and not self.seen.is_anothers(address)
+
+    def _cards(self, change: Change, staying: Collection[str], ceilings: Mapping[str, int]) -> list[Card]:
+        """All cards with what is on them once those that go are gone."""
+        gone = {each.id for each in change.go}
+        return [self.card(each, gone, staying, ceilings) for each in self.addresses]
+
+    @property
+    def addresses(self) -> list[str]:
+        """The cards of the functions that are chosen, but for those in another mode."""
+        cards = dict.fromkeys(map(self.seen.card_of, self.seen.usable))
+        return [each for each in cards if (mode := self.seen.modes.get(each)) is None or mode.is_sriov]
+
+    def card(self, address: str, gone: Collection[str], staying: Collection[str], ceilings: Mapping[str, int]) -> Card:
+        """A card without what is ``gone``; of those that are ``staying`` some may not run."""
+        there = [each for each in self.seen.functions.values() if self.seen.card_of(each.address) == address]
+        carried = []
+        for each in there:
+            type = self._carried(each, gone, staying)
+            if type:
+                held = self.seen.holders.get(each.address) or self.seen.others.get(each.address)
+                carried.append(Instance(each.address, type, None, bool(held)))
+        taken = {each.id for each in carried}
+        free = [each.address for each in there if each.address not in taken and self._is_open(each.address)]
+        most = min(len(free), ceilings.get(address, len(free)))
+        types, mode = self._types(address), self.seen.modes.get(address)
+        offered = {id for each in there if not each.type for id in each.offers}
+        # What goes from the card changes what its functions offer.
+        closed = frozenset[int]() if any(each.address in gone for each in there) else types.keys() - offered
+        told = mode.heterogeneous if mode is not None else None
+        heterogeneous = self.seen.is_mixed(address) if told is None else told
+        return Card(address, types, tuple(carried), heterogeneous, most, frozenset(closed))
+
+    def _carried(self, each: vgpus.Vgpu, gone: Collection[str], staying: Collection[str]) -> int | None:
+        """The type that a function has, or that is to have its room; None for none."""
+        if each.address in gone:
+            return None
+        if each.type:
+            return each.type
+        if each.address in staying:
+            return self.seen.type_of(each.address)
+        if self.wish.managed and self.seen.is_anothers(each.address):
+            return next((own.type for own in self.seen.defined(each.address) if own.managed), None)
+        return None
+
+    def _types(self, card: str) -> dict[int, capacity.Type]:
+        """What is known of a card's types: as its tool tells, or was met by the pool before."""
+        told = self.seen.supported.get(card, {})
+        remembered = self.wish.most_of.get(card, {})
+        functions = sum(self.seen.card_of(each) == card for each in self.seen.functions)
+        found = {}
+        for id in (*told, *self.seen.types):
+            own = told.get(id, Type(id, self.seen.types.get(id, "")))
+            framebuffer = own.framebuffer or vgpu_types.framebuffer(own.name)
+            if framebuffer is not None and (told == {} or id in told):
+                most = own.most if own.most is not None else remembered.get(id, functions)
+                found[id] = capacity.Type(id, framebuffer, most)
+        return found
+
+    def _assigned(
+        self, found: Fit, wanted: Sequence[tuple[int, int | None]], taken: Collection[str], change: Change
+    ) -> Iterator[Recorded]:
+        """The function of each, on its card: the lowest that is free, and those that are given up last."""
+        left = {each.id for each in change.left}
+        gone = [each.id for each in change.go]
+        open_for_more = [each for each in self.seen.usable if self._is_open(each) and each not in left]
+        free = [each for each in open_for_more if each not in taken and each not in gone]
+        free += [each for each in open_for_more if each not in taken and each in gone]
+        indexes: dict[int | None, list[int]] = {}
+        for index, type in wanted:
+            indexes.setdefault(type, []).append(index)
+        for one in found.placed:
+            address = next(each for each in free if self.seen.card_of(each) == one.card)
+            free.remove(address)
+            yield Recorded(indexes[one.type].pop(0), address, address, one.type)
+
+    def _refusal(self, cards: Sequence[Card], rest: Mapping[int, int], found: Fit, own: Collection[str]) -> NoFit:
+        """Why a mix does not fit, with what is free, and who would have to leave for it."""
+        missing = ", ".join(f"{count} of {self._called(id)}" for id, count in found.missing.items())
+        free = {card.id: {id: capacity.room(card, id) for id in self.counts} for card in cards}
+        told = "; ".join(
+            f"on {called(card)}: {', '.join(f'{count} of {self._called(id)}' for id, count in own.items())}"
+            for card, own in free.items()
+        )
+        leaving = capacity.leaving(cards, rest, own)
+        if leaving is None:
+            way = "beside those of the pool that stay, these cards never have"
+        else:
+            way = f"it would fit without {', '.join(self._named(one) for one in leaving)}"
+        return NoFit(
+            "types",
+            dict(self.wish.types or {}),
+            f"pool {self.wish.name} has no room for {missing}; free are {told or 'no cards'}; {way}",
+            {device_name("pci", card): {self._name(id): own[id] for id in own} for card, own in free.items()},
+            [self._leaving(one) for one in leaving or ()],
+        )
+
+    def _called(self, id: int) -> str:
+        return vgpu_types.called(id, self.seen.types)
+
+    def _name(self, id: int) -> str:
+        return self.seen.types.get(id) or str(id)
+
+    def _named(self, one: Instance) -> str:
+        what, held = f"{self._called(one.type)} on {called(one.id)}", self._held(one)
+        return f"{what}, in use by {holders.named(held)}" if held else what
+
+    def _held(self, one: Instance) -> Sequence[Any]:
+        return self.seen.holders.get(one.id) or self.seen.others.get(one.id) or ()
+
+    def _leaving(self, one: Instance) -> dict[str, Any]:
+        return {
+            "name": device_name("pci", one.id),
+            "address": one.id,
+            "type": self.seen.types.get(one.type),
+            "type_id": one.type,
+            "pool": self.seen.owners.get(one.id),
+            "holders": [each.document() for each in self._held(one)],
+        }
+
+
+def _only(card: Card, staying: Sequence[Member]) -> tuple[Instance, ...]:
+    ids = {each.id for each in staying}
+    return tuple(each for each in card.carried if each.id in ids)
+
+
+def remembered(wish: Wish, seen: Observation) -> dict[str, dict[int, int]]:
+    """How many of each wished type the cards take, as is known now, for runs that do not ask."""
+    found = {card: {**own} for card, own in wish.most_of.items()}
+    for card, types in seen.supported.items():
+        mode = seen.modes.get(card)
+        told = {id: each.most for id, each in types.items() if id in seen.wanted and each.most is not None}
+        if told and mode is not None:
+            found[card] = told if mode.is_sriov else dict.fromkeys(told, 0)
+    return found
+
+
+def told(pool: str, waiting: Mapping[str, Any]) -> Iterator[str]:
+    """The warning that a change of a mix is not complete, and what it waits for."""
+    if waiting["go"] or waiting["come"]:
+        go = ", ".join(f"{each['name']} of type {each['type']}" for each in waiting["go"]) or "none"
+        come = ", ".join(f"{count} of {name}" for name, count in waiting["come"].items()) or "none"
+        yield f"pool {pool} is not complete: to go once nobody has them are {go}; to come then are {come}: run it again"
+
+
+def waiting(wish: Wish, seen: Observation, own: Sequence[Member]) -> dict[str, Any]:
+    """What a change of a mix still waits for: instances that go once nobody has them, and by type what comes then."""
+    if wish.types is None or wish.state == "absent":
+        return {"go": [], "come": {}}
+    wanted, there = counts(wish, seen), Counter(filter(None, (seen.type_of(each.id) for each in own)))
+    surplus = there - wanted
+    go = []
+    for each in sorted(own, key=lambda one: (not one.held_by, -one.index)):
+        type = seen.type_of(each.id)
+        if type is not None and surplus[type] > 0:
+            surplus[type] -= 1
+            go.append(
+                {
+                    "index": each.index,
+                    "name": device_name("pci", each.id),
+                    "type": seen.types.get(type),
+                    "holders": [holder.document() for holder in seen.holders.get(each.id, ())],
+                }
+            )
+    return {"go": go, "come": {seen.types.get(id) or str(id): count for id, count in (wanted - there).items()}}
