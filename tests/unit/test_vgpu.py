@@ -225,8 +225,8 @@ REFUSED: list[tuple[str, dict[str, Any], Observation, str]] = [
     ("a card that is not told of", {"type": "711"}, seen(mode=None), f"{MODE}not told"),
     ("a legacy card, cleared", {"state": "absent"}, seen(FOUR, KEPT, mode=Mode("Non SR-IOV")), MODE),
     ("a legacy card, parameters", {"params": PARAMS}, seen(FOUR, KEPT, mode=Mode("Non SR-IOV")), MODE),
-    ("no tool", {"type": "711"}, seen(mode=None, untold="no tool"), UNTOLD),
-    ("no tool, inactive", {"state": "inactive"}, seen(FOUR, KEPT, mode=None, untold="no tool"), UNTOLD),
+    ("no tool", {"type": "711"}, seen(mode=None, untold=NodedevError("no tool")), UNTOLD),
+    ("no tool, inactive", {"state": "inactive"}, seen(FOUR, KEPT, mode=None, untold=NodedevError("no tool")), UNTOLD),
     ("no folder", {"type": "711"}, seen(None), "its folder is not there"),
     ("no folder, defined", {}, seen(None, KEPT), "its folder is not there"),
     (
@@ -502,49 +502,6 @@ def test_the_types_that_are_meant(wanted: str, ids: list[int]) -> None:
 def test_a_type_of_another_spelling(wanted: str, told: str) -> None:
     assert vgpu_types.suggested(wanted, TYPES) == told
     assert (vgpu_types.suggested("x", TYPES), vgpu_types.suggested(None, TYPES)) == ("", "")
-
-
-SIZES = (1, 2, 4, 8, 16)
-CARD_TYPES = {
-    id: Type(id, f"NVIDIA A16-{size}{letter}", size * 1024, 16 // size)
-    for id, (size, letter) in enumerate(((size, letter) for size in SIZES for letter in "QC"), start=100)
-}
-
-
-def fits(sizes: list[int], wanted: Type, heterogeneous: bool) -> bool:
-    """Whether one more of a type may be made on a card of 16 GiB that carries these sizes, in MiB."""
-    size = wanted.framebuffer or 0
-    if heterogeneous:
-        return sum(sizes) + size <= 16 * 1024
-    return all(each == size for each in sizes) and len(sizes) < (wanted.most or 0)
-
-
-@given(st.sampled_from([*CARD_TYPES]), st.lists(st.sampled_from([*CARD_TYPES]), max_size=20), st.booleans())
-def test_room_is_as_many_as_can_be_made_one_by_one(wanted: int, carried: list[int], heterogeneous: bool) -> None:
-    sizes: list[int] = []
-    there = []
-    for id in carried:
-        if fits(sizes, CARD_TYPES[id], heterogeneous):
-            there.append(id)
-            sizes.append(CARD_TYPES[id].framebuffer or 0)
-    count = 0
-    while fits(sizes, CARD_TYPES[wanted], heterogeneous):
-        sizes.append(CARD_TYPES[wanted].framebuffer or 0)
-        count += 1
-    assert vgpu_types.room(CARD_TYPES[wanted], CARD_TYPES, there, heterogeneous) == count
-
-
-@pytest.mark.parametrize(
-    ("wanted", "carried"),
-    [
-        (Type(1, "x", None, 4), []),
-        (Type(1, "x", 1024, None), []),
-        (CARD_TYPES[100], [999]),
-    ],
-)
-@pytest.mark.parametrize("heterogeneous", [True, False])
-def test_room_that_cannot_be_told(wanted: Type, carried: list[int], heterogeneous: bool) -> None:
-    assert vgpu_types.room(wanted, CARD_TYPES, carried, heterogeneous) is None
 
 
 def test_what_a_card_has_in_words() -> None:

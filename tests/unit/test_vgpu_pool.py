@@ -174,7 +174,13 @@ REFUSALS: list[tuple[str, dict[str, Any], Observation, type[NodedevError], str]]
         NodedevError,
         "is not among the parents",
     ),
-    ("modes that are not told", {"count": 1}, seen(untold="x y", modes={}), NodedevError, "nothing is written: x y"),
+    (
+        "modes that are not told",
+        {"count": 1},
+        seen(untold=NodedevError("x y"), modes={}),
+        NodedevError,
+        "nothing is written: x y",
+    ),
     ("another mode to be cleared", {"count": 0}, seen(own={ALL[0]: 4}, modes={}), NodedevError, "Mode is not told"),
     ("nothing there", {"count": 1}, seen(usable=(), instead=("x",)), NodedevError, "of this host can be a vGPU; x"),
 ]
@@ -199,6 +205,24 @@ def test_what_a_card_was_found_to_take_is_remembered() -> None:
     told = described(wished(), host, planned, planned.then)
     assert told["capacity"]["pci_0000_41_00_0"] == {"free": 0, "pool": 4, "others": 0}
     assert told["capacity"]["pci_0000_42_00_0"] == {"free": 4, "pool": 0, "others": 0}
+
+
+@pytest.mark.parametrize(
+    ("type", "there", "room"),
+    [
+        pytest.param(FOUR, {}, 4, id="told"),
+        pytest.param(FOUR, {ALL[0]: 8}, 0, id="another-framebuffer"),
+        pytest.param(replace(FOUR, most=None), {}, None, id="how-many"),
+        pytest.param(replace(FOUR, framebuffer=None), {}, None, id="framebuffer"),
+        pytest.param(replace(FOUR, id=99), {}, None, id="type"),
+        pytest.param(FOUR, {ALL[0]: 2}, None, id="what-is-there"),
+    ],
+)
+def test_room_is_told_where_it_is_known(type: Type, there: dict[str, int], room: int | None) -> None:
+    known = {each.id: each for each in (type, TYPES[8])}
+    host = seen(there, type=replace(type, id=FOUR.id) if type.id != 99 else FOUR)
+    supported = dict.fromkeys(CARDS, known)
+    assert replace(host, supported=supported).room(CARDS[0], ()) == room
 
 
 def test_a_card_in_another_mode_has_no_room() -> None:

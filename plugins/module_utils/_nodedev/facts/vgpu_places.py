@@ -108,9 +108,9 @@ class Carried:
     def outlooks(self, heterogeneous: bool) -> dict[int, Outlook]:
         """What fits by what is there, by type; nothing where it is not known what is there."""
         types = {
-            id: capacity.Type(id, each.framebuffer, each.most)
+            id: capacity.Type(id, each.framebuffer, each.most or 0)
             for id, each in self.types.items()
-            if each.framebuffer is not None and each.most is not None
+            if each.framebuffer is not None
         }
         if self.ids is None or not types.keys() >= {*self.ids}:
             return {}
@@ -119,11 +119,11 @@ class Carried:
             for number, each in enumerate(self.places)
             if each.type
         ]
-        # Those on the card itself are counted by the card.
-        open_for_one = (
-            None if self.exact else sum(each.type == vgpus.NONE and not each.hindrance for each in self.places)
-        )
-        return capacity.outlook(capacity.Card("", types, tuple(carried), heterogeneous, open_for_one))
+        left = sum(each.type == vgpus.NONE and not each.hindrance for each in self.places)
+        # What stands on the card itself is bounded by the card alone.
+        functions = None if self.exact else left
+        found = capacity.outlook(capacity.Card("", types, tuple(carried), heterogeneous, functions))
+        return {id: each for id, each in found.items() if self.types[id].most is not None}
 
 
 def of_card(card: Card, supported: Mapping[int, Type], oddities: Oddities) -> Carried:

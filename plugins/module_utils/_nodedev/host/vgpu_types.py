@@ -94,28 +94,6 @@ def called(id: int, types: Mapping[int, str]) -> str:
     return f"{name} ({id})" if name else str(id)
 
 
-def room(wanted: Type, types: Mapping[int, Type], carried: Iterable[int], heterogeneous: bool) -> int | None:
-    """How many more of a type fit on a card that carries these; None where that cannot be told.
-
-    A card takes one framebuffer, of whatever letters, unless it is ``heterogeneous``: then what its memory has left.
-    """
-    used = [types.get(each, Type(each, "")).framebuffer for each in carried]
-    if wanted.most is None or wanted.framebuffer is None or None in used:
-        return None
-    sizes = [size for size in used if size is not None]
-    if heterogeneous:
-        whole = _memory(types.values())
-        return max((whole - sum(sizes)) // wanted.framebuffer, 0)
-    if any(size != wanted.framebuffer for size in sizes):
-        return 0
-    return max(wanted.most - len(sizes), 0)
-
-
-def _memory(types: Iterable[Type]) -> int:
-    """A card's memory for vGPUs, in MiB: the most that any of its types takes in all."""
-    return max((each.most * each.framebuffer for each in types if each.most and each.framebuffer), default=0)
-
-
 def names(types: Iterable[Type]) -> dict[int, str]:
     """The names of types by their ids."""
     return {each.id: each.name for each in types}

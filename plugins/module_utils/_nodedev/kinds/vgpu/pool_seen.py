@@ -17,7 +17,8 @@ from ...host.processes import Holder
 from ...host.vgpu_cards import Mode
 from ...host.vgpu_types import Type
 from ...host.vgpus import Vgpu
-from ...pools import members, record, selector
+from ...pools import capacity, members, record, selector
+from ...pools.capacity import Instance
 from ...pools.record import Record
 from ...pools.selector import Chosen, Selector
 from ...store.files import DamagedDefinition
@@ -127,10 +128,15 @@ class Observation:
             return 0
         known = self.supported.get(card) or self._remembered(card)
         carried = [each.type for each in self._on(card) if each.type and each.address not in gone]
-        if self.type.id not in known:
+        types = {
+            id: capacity.Type(id, each.framebuffer, each.most or 0) for id, each in known.items() if each.framebuffer
+        }
+        if not types.keys() >= {self.type.id, *carried} or known[self.type.id].most is None:
             return None
+        there = tuple(Instance(str(number), type) for number, type in enumerate(carried))
         mixed = mode.heterogeneous if mode is not None else None
-        return vgpu_types.room(known[self.type.id], known, carried, self.is_mixed(card) if mixed is None else mixed)
+        several = self.is_mixed(card) if mixed is None else mixed
+        return capacity.room(capacity.Card(card, types, there, several), self.type.id)
 
     def _on(self, card: str) -> list[Vgpu]:
         return [each for each in self.functions.values() if each.function.physical == card]
