@@ -95,11 +95,6 @@ class Fit:
     placed: tuple[Placed, ...]
     missing: Mapping[int, int] = field(default_factory=dict)
 
-    @property
-    def size(self) -> int:
-        """How many are placed."""
-        return len(self.placed)
-
 
 def room(card: Card, type: int) -> int:
     """How many more of a type fit on a card now."""
@@ -142,7 +137,7 @@ def fit(cards: Sequence[Card], mix: Mapping[int, int], gone: Collection[str] = (
         found = _plain([load.copy() for load in loads], order, wanted, way)
         if not found.missing:
             return found
-        best = found if best is None or found.size > best.size else best
+        best = found if best is None or len(found.placed) > len(best.placed) else best
     if len(order) == len(wanted) and all(
         sum(load.room(type) for load in loads) >= count for type, count in wanted.items()
     ):
@@ -217,7 +212,6 @@ class _Load:
             self.functions += 1
 
     def copy(self) -> _Load:
-        """Another one, on which other vGPUs may be placed."""
         other = object.__new__(_Load)
         other.card, other.functions, other.memory = self.card, self.functions, self.memory
         other.size, other.counts, other.taken = self.size, {**self.counts}, [*self.taken]
@@ -226,13 +220,11 @@ class _Load:
 
     @property
     def state(self) -> tuple[object, ...]:
-        """What two cards have in common on which the same can be placed."""
         types = tuple(self.card.types.values())
         own = (self.card.heterogeneous, self.functions, self.memory, self.size, self.places, self.closed)
         return (*own, types, tuple(sorted(self.counts.items())), tuple(sorted(self.taken)))
 
     def room(self, type: int) -> int:
-        """How many more of a type fit."""
         wanted = self.card.types.get(type)
         if wanted is None or self.functions <= 0 or type in self.closed:
             return 0
@@ -246,14 +238,12 @@ class _Load:
         return max(min(found, self.functions), 0)
 
     def take(self, type: int, count: int) -> list[int | None]:
-        """Place so many, for which there is room; where each stands, None where that is not known."""
         wanted = self.card.types[type]
         places = self._apart(wanted)[:count] if self.places and wanted.places else []
         self._add(wanted, count, places)
         return [*places, *([None] * (count - len(places)))]
 
     def put(self, type: int, place: int | None) -> None:
-        """Place one, at a place that is free for it, or None where places are not known."""
         self._add(self.card.types[type], 1, () if place is None else (place,))
 
     def choices(self, type: int) -> Sequence[int | None]:
@@ -271,7 +261,6 @@ class _Load:
         self.taken += [(place, place + wanted.extent) for place in places]
 
     def _free(self, wanted: Type) -> Iterator[int]:
-        """The places at which one can begin."""
         for place in sorted(wanted.places):
             if all(place + wanted.extent <= first or end <= place for first, end in self.taken):
                 yield place
@@ -295,7 +284,6 @@ _WAYS = (
 
 
 def _plain(loads: Sequence[_Load], order: Sequence[int], wanted: Mapping[int, int], way: Sequence[int]) -> Fit:
-    """Each type on the cards that come first in this way; what is there afterwards is on ``loads``."""
     placed: list[Placed] = []
     missing = {type: count for type, count in wanted.items() if type not in order}
     for type in order:
@@ -314,7 +302,6 @@ def _plain(loads: Sequence[_Load], order: Sequence[int], wanted: Mapping[int, in
 
 
 def _chosen(open_for_it: Sequence[tuple[_Load, int]], stage: int) -> list[tuple[_Load, int]]:
-    """The cards of a stage, in the order in which they are taken."""
     if stage == _SEVERAL:
         several = [each for each in open_for_it if each[0].card.heterogeneous]
         return sorted(several, key=lambda each: each[0].memory)

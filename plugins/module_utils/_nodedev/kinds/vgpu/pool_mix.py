@@ -27,8 +27,6 @@ from .pool_wish import WAIT, Wish
 
 @dataclass(frozen=True)
 class Mix:
-    """What a mix is to have, by the wish and what was seen."""
-
     wish: Wish
     seen: Observation
 
@@ -57,7 +55,6 @@ class Mix:
         return type
 
     def _order(self, ids: Collection[int]) -> list[int]:
-        """The largest first; what no card tells of comes last."""
         known = {id: type for card in self.seen.supported for id, type in self._types(card).items() if id in ids}
         first = capacity.in_order(known.values())
         rest = {id: vgpu_types.framebuffer(self.seen.types.get(id, "")) or 0 for id in ids if id not in first}
@@ -65,7 +62,6 @@ class Mix:
 
     @property
     def waits(self) -> bool:
-        """Whether what is in use and has to go is waited for."""
         return self.wish.in_use == WAIT
 
     def places(self, change: Change, ceilings: Mapping[str, int]) -> tuple[Recorded, ...]:
@@ -104,7 +100,6 @@ class Mix:
         return sorted(placed, key=lambda one: (order.index(one.type) if one.type in order else 0, one.index))
 
     def _is_awaited(self, cards: Sequence[Card], rest: Mapping[int, int], left: Sequence[Member]) -> bool:
-        """Whether all will fit once those are gone that are in use and have to go."""
         return self.waits and not capacity.fit(cards, rest, {each.id for each in left}).missing
 
     def _kept(self, cards: Sequence[Card], waiting: Sequence[Member]) -> list[Member]:
@@ -121,7 +116,6 @@ class Mix:
         return kept
 
     def _with(self, card: Card, kept: Sequence[Member]) -> Card:
-        """A card with these on it too."""
         own = [Instance(one.id, one.type or 0) for one in kept if self.seen.card_of(one.id) == card.id]
         functions = None if card.functions is None else card.functions - len(own)
         return replace(card, carried=(*card.carried, *own), functions=functions)
@@ -133,7 +127,6 @@ class Mix:
         return address in self.seen.usable and not taken and not self.seen.is_anothers(address)
 
     def _cards(self, change: Change, staying: Collection[str], ceilings: Mapping[str, int]) -> list[Card]:
-        """All cards with what is on them once those that go are gone."""
         gone = {each.id for each in change.go}
         return [self.card(each, gone, staying, ceilings) for each in self.addresses]
 
@@ -164,7 +157,6 @@ class Mix:
         return Card(address, types, tuple(carried), heterogeneous, most, frozenset(closed))
 
     def _carried(self, each: vgpus.Vgpu, gone: Collection[str], staying: Collection[str]) -> int | None:
-        """The type that a function has, or that is to have its room; None for none."""
         if each.address in gone:
             return None
         if each.type:
@@ -207,7 +199,6 @@ class Mix:
             yield Recorded(indexes[one.type].pop(0), address, address, one.type)
 
     def _refusal(self, cards: Sequence[Card], rest: Mapping[int, int], found: Fit, own: Collection[str]) -> NoFit:
-        """Why a mix does not fit, with what is free, and who would have to leave for it."""
         missing = ", ".join(f"{count} of {self._called(id)}" for id, count in found.missing.items())
         free = {card.id: {id: capacity.room(card, id) for id in self.counts} for card in cards}
         told = "; ".join(
