@@ -9,14 +9,11 @@ short_description: One NVIDIA vGPU that is a virtual function, there now and aft
 version_added: 0.2.0
 description:
   - Ensures that a virtual function of a GPU is a vGPU of a type, is only defined to be one, or is none.
-  - It is for hosts on which NVIDIA's driver makes vGPUs of virtual functions (vendor-specific VFIO), as it does on
-    kernels from about 6.8. Where it makes mediated devices, M(hostdev.nodedev.mdev) makes one;
-    M(hostdev.nodedev.vgpu_pool) makes either, whichever the host has.
+  - It is for hosts on which NVIDIA's driver makes vGPUs of virtual functions (vendor-specific VFIO).
+    M(hostdev.nodedev.mdev) makes mediated devices, M(hostdev.nodedev.vgpu_pool) either.
   - Nothing is written to a card that C(nvidia-smi) does not say to be in the mode C(SR-IOV), since that can disturb
     vGPUs that run. What can be made is read again right before it is made.
-  - The definition is kept in C(/etc/nodedev.d/vgpu), and of a vGPU that is not to outlast the boot a record in
-    C(/run/nodedev.d/vgpu). The role P(hostdev.nodedev.persistence#role) restores what is defined at boot, and when the
-    driver has been loaded anew.
+  - The role P(hostdev.nodedev.persistence#role) restores what is defined at boot, and when the driver is loaded anew.
 extends_documentation_fragment:
   - hostdev.nodedev.state
   - hostdev.nodedev.attributes
@@ -56,9 +53,7 @@ options:
         the function has become another's, and stays, with a warning.
   managed:
     description:
-      - Whether the vGPU comes and goes with its guest, as by O(hostdev.nodedev.mdev#module:managed). It is made when a
-        domain that names its function starts.
-      - Without this option, the definition stays as it is in this, and a new one is not managed.
+      - As O(hostdev.nodedev.mdev#module:managed), for a domain that names its function.
     type: bool
   force:
     description:
@@ -66,12 +61,6 @@ options:
         taken from it, since the driver does not let go of that.
     type: bool
     default: false
-  wait_timeout:
-    description:
-      - For how many seconds to wait at most for another run on the same card, for each answer of the driver, and for
-        the folder by which it makes a vGPU of a function, which comes some time after that. At most 86400, a day.
-    type: float
-    default: 30.0
 seealso:
   - module: hostdev.nodedev.vgpu_pool
   - module: hostdev.nodedev.vgpu_facts
@@ -114,24 +103,17 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-plan:
-  description: As RV(hostdev.nodedev.mdev#module:plan).
-  returned: success
-  type: list
-  elements: str
-  sample:
-    - define the vGPU of pci_0000_41_00_4 (0000:41:00.4) with type NVIDIA L40S-8Q (1152)
-    - create a vGPU of type NVIDIA L40S-8Q (1152) on pci_0000_41_00_4 (0000:41:00.4)
+plan: {description: As RV(hostdev.nodedev.mdev#module:plan)., returned: success, type: list, elements: str}
 diff: {description: As RV(hostdev.nodedev.mdev#module:diff)., returned: success, type: dict}
 vgpu:
   description: The vGPU afterwards, or else what it is defined as.
   returned: success
   type: dict
   contains:
-    name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str, sample: pci_0000_41_00_4}
-    address: {description: As RV(hostdev.nodedev.sriov#module:sriov.address)., type: str, sample: "0000:41:00.4"}
+    name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str}
+    address: {description: As RV(hostdev.nodedev.sriov#module:sriov.address)., type: str}
     index: {description: Which function of its card it is; null while that has none., type: int, sample: 0}
-    parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str, sample: pci_0000_41_00_0}
+    parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str}
     parent_addr: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent_addr)., type: str}
     type:
       description: The vendor's name of the type; null where it is not known, or there is no vGPU.
@@ -140,7 +122,7 @@ vgpu:
     type_id: {description: The id of the type; null where there is no vGPU., type: int, sample: 1152}
     params: {description: Its parameters., type: str, sample: frame_rate_limiter=0}
     placement_id: {description: Its place on the card; null where that is not told., type: int, sample: 8}
-    iommu_group: {description: As RV(hostdev.nodedev.mdev#module:mdev.iommu_group)., type: int, sample: 71}
+    iommu_group: {description: As RV(hostdev.nodedev.mdev#module:mdev.iommu_group)., type: int}
     active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
     persistent: {description: As RV(hostdev.nodedev.mdev#module:mdev.persistent)., type: bool}
     managed: {description: As RV(hostdev.nodedev.mdev#module:mdev.managed)., type: bool}

@@ -13,8 +13,6 @@ description:
   - Where the driver offers mediated devices, the pool is made of these, as by M(hostdev.nodedev.mdev_pool). Where
     virtual functions are the vGPUs (vendor-specific VFIO), it is made of functions, as by M(hostdev.nodedev.vgpu).
     Which of the two is seen by what is there; the result is the same.
-  - An instance that is a function keeps it. It is replaced by another one, with a warning, only when its function is
-    gone or has become another's.
   - What does not fit is refused before anything is written, with what is free on each card. A card takes one
     framebuffer at a time, of whatever letters, unless it is in heterogeneous mode.
   - Functions that are defined by M(hostdev.nodedev.vgpu), or belong to another pool, are never taken.
@@ -46,8 +44,8 @@ options:
         instances; those of other types go. A pool of one type becomes a mix by it.
       - The largest are made first. On homogeneous cards a framebuffer gets as few whole cards as will do; what fills
         none goes to heterogeneous ones where there are any. Instances that run stay where they are.
-      - Where it does not fit, the module fails with what is C(free) by card and type, and with C(leaving), the vGPUs
-        without which it would fit, each with its C(holders).
+      - Where it does not fit, the failure has what is C(free) by card and type, and C(leaving), the vGPUs without which
+        it would fit, with their C(holders).
     type: dict
   in_use:
     description:
@@ -146,39 +144,28 @@ instances:
     uuid: {description: As RV(hostdev.nodedev.mdev#module:mdev.uuid)., type: str, sample: null}
     address: {description: As RV(hostdev.nodedev.sriov#module:sriov.address)., type: str}
     name: {description: As RV(hostdev.nodedev.mdev#module:mdev.name)., type: str}
-    parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str, sample: pci_0000_06_00_0}
+    parent: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent)., type: str}
     parent_addr: {description: As RV(hostdev.nodedev.mdev#module:mdev.parent_addr)., type: str}
     type: {description: As RV(hostdev.nodedev.vgpu#module:vgpu.type)., type: str}
     type_id: {description: As RV(hostdev.nodedev.vgpu#module:vgpu.type_id)., type: int}
     device_api: {description: As RV(hostdev.nodedev.mdev#module:mdev.device_api)., type: str}
     active: {description: As RV(hostdev.nodedev.mdev#module:mdev.active)., type: bool}
     holders: {description: As RV(hostdev.nodedev.mdev#module:mdev.holders)., type: list, elements: dict}
-    hostdev_xml:
-      description: As RV(hostdev.nodedev.mdev_pool#module:instances[].hostdev_xml).
-      type: str
-      sample: |-
-        <hostdev mode="subsystem" type="pci" managed="no">
-          <source>
-            <address domain="0x0000" bus="0x06" slot="0x00" function="0x4" />
-          </source>
-        </hostdev>
+    hostdev_xml: {description: "As RV(hostdev.nodedev.mdev_pool#module:instances[].hostdev_xml).", type: str}
 capacity:
   description:
     - By card, how many vGPUs the pool and others have there (C(pool), C(others)), and how many more of the type fit
       (C(free)). Of a mix C(free) is null, and C(types) has how many of each fit.
   returned: success
   type: dict
-  sample:
-    pci_0000_06_00_0: {free: 3, pool: 1, others: 0}
+  sample: {pci_0000_06_00_0: {free: 3, pool: 1, others: 0}}
 waiting:
   description:
     - What a change of a mix still waits for, namely instances that C(go) once nobody has them, and by type how many
       C(come) then.
   returned: success
   type: dict
-  sample:
-    go: []
-    come: {}
+  sample: {go: [], come: {}}
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run

@@ -22,7 +22,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vgp
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.vgpu.pool_wish import Wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Record, Recorded
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_vgpu_pool import ALL, CARDS, HOLDER, TYPES, seen
 
@@ -274,6 +274,15 @@ def is_possible(there: Mapping[str, int], heterogeneous: bool) -> bool:
     st.booleans(),
     st.sampled_from(["refuse", "wait"]),
     st.sampled_from([{}, {"state": "inactive"}, {"managed": True}, {"persistent": False}, {"params": "a=1"}]),
+)
+# What is made first must not be in the way of what is to come when those in use are gone.
+@example(
+    {2: 3, 8: 3},
+    {ONE[0]: (2, "own"), ONE[1]: (4, "own"), ONE[2]: (2, "own"), TWO[1]: (4, "own")},
+    {ONE[0], ONE[1], TWO[1]},
+    True,
+    "wait",
+    {},
 )
 def test_nothing_is_left_to_do(
     types: dict[int, int],

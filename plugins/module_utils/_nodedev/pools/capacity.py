@@ -147,6 +147,18 @@ def fit(cards: Sequence[Card], mix: Mapping[int, int], gone: Collection[str] = (
     return best or Fit(())
 
 
+def possible(cards: Iterable[Card], placed: Iterable[Placed]) -> list[Placed]:
+    """Those of these that can be made now, one after the other, where they are placed."""
+    loads = {card.id: _Load(card) for card in cards}
+    found = []
+    for one in placed:
+        load = loads[one.card]
+        if load.room(one.type):
+            load.take(one.type, 1)
+            found.append(one)
+    return found
+
+
 def leaving(
     cards: Sequence[Card], mix: Mapping[int, int], staying: Collection[str] = ()
 ) -> tuple[Instance, ...] | None:
@@ -208,7 +220,7 @@ class _Load:
             if each.type not in card.types:
                 self.functions = 0
                 return
-            self._add(card.types[each.type], 1, () if each.place is None else (each.place,))
+            self.add(card.types[each.type], 1, () if each.place is None else (each.place,))
             self.functions += 1
 
     def copy(self) -> _Load:
@@ -240,11 +252,8 @@ class _Load:
     def take(self, type: int, count: int) -> list[int | None]:
         wanted = self.card.types[type]
         places = self._apart(wanted)[:count] if self.places and wanted.places else []
-        self._add(wanted, count, places)
+        self.add(wanted, count, places)
         return [*places, *([None] * (count - len(places)))]
-
-    def put(self, type: int, place: int | None) -> None:
-        self._add(self.card.types[type], 1, () if place is None else (place,))
 
     def choices(self, type: int) -> Sequence[int | None]:
         """Where one more of a type can stand; where places are not known, None for that there is room."""
@@ -253,7 +262,7 @@ class _Load:
             return ()
         return [*self._free(wanted)] if self.places and wanted.places else (None,)
 
-    def _add(self, wanted: Type, count: int, places: Iterable[int]) -> None:
+    def add(self, wanted: Type, count: int, places: Iterable[int]) -> None:
         self.functions -= count
         self.memory -= count * wanted.framebuffer
         self.size = None if self.card.heterogeneous else wanted.framebuffer
@@ -336,7 +345,7 @@ def _search(loads: Sequence[_Load], types: Sequence[int]) -> tuple[Placed, ...] 
                 if index == start[0] and where is not None and where < start[1]:
                     continue
                 now[index] = load.copy()
-                now[index].put(type, where)
+                now[index].add(load.card.types[type], 1, () if where is None else (where,))
                 placed.append(Placed(type, load.card.id, where))
                 same = number + 1 < len(types) and types[number + 1] == type
                 if place(number + 1, (index, where or 0) if same else (0, 0)):

@@ -18,7 +18,7 @@ from ...host import holders, vgpu_types, vgpus
 from ...host.vgpu_types import Type
 from ...names import called, device_name
 from ...pools import capacity
-from ...pools.capacity import Card, Fit, Instance
+from ...pools.capacity import Card, Fit, Instance, Placed
 from ...pools.members import Change, Member
 from ...pools.record import Recorded
 from .pool_seen import Observation, counts
@@ -57,8 +57,7 @@ class Mix:
     def _order(self, ids: Collection[int]) -> list[int]:
         known = {id: type for card in self.seen.supported for id, type in self._types(card).items() if id in ids}
         first = capacity.in_order(known.values())
-        rest = {id: vgpu_types.framebuffer(self.seen.types.get(id, "")) or 0 for id in ids if id not in first}
-        return [*first, *sorted(rest, key=lambda id: (-rest[id], id))]
+        return [*first, *sorted({*ids} - {*first})]
 
     @property
     def waits(self) -> bool:
@@ -87,8 +86,11 @@ class Mix:
         if found.missing and self.wish.state == "inactive":
             empty = [replace(card, carried=_only(card, staying), closed=frozenset()) for card in cards]
             found, kept = capacity.fit(empty, wanted), []
-        if found.missing and not self._is_awaited(pinned, rest, change.left):
-            raise self._refusal(pinned, rest, found, {each.id for each in (*staying, *kept)})
+        if found.missing:
+            now = self._now(pinned, rest, {each.id for each in change.left}) if self.waits else None
+            if now is None:
+                raise self._refusal(pinned, rest, found, {each.id for each in (*staying, *kept)})
+            found = Fit(tuple(now))
         done += [Recorded(each.index, each.id, each.id, each.type) for each in kept]
         ids = {each.id for each in kept}
         moving = [(each.index, each.type) for each in waiting if each.id not in ids]
@@ -99,8 +101,17 @@ class Mix:
         order = [*self.counts]
         return sorted(placed, key=lambda one: (order.index(one.type) if one.type in order else 0, one.index))
 
-    def _is_awaited(self, cards: Sequence[Card], rest: Mapping[int, int], left: Sequence[Member]) -> bool:
-        return self.waits and not capacity.fit(cards, rest, {each.id for each in left}).missing
+    def _now(self, cards: Sequence[Card], rest: Mapping[int, int], left: Collection[str]) -> list[Placed] | None:
+        """What can be made now without being in the way of the mix once these are gone; None where it never fits."""
+        placed: list[Placed] = []
+        while True:
+            more = [Instance(f"+{number}", one.type) for number, one in enumerate(placed)]
+            there = [_with(card, [own for own, one in zip(more, placed) if one.card == card.id]) for card in cards]
+            found = capacity.fit(there, Counter(rest) - Counter(one.type for one in placed), left)
+            now = [] if found.missing else capacity.possible(there, found.placed)
+            if not now:
+                return None if found.missing and not placed else placed
+            placed += now
 
     def _kept(self, cards: Sequence[Card], waiting: Sequence[Member]) -> list[Member]:
         """Those that do not run and can have their functions again, the largest first."""
@@ -116,9 +127,7 @@ class Mix:
         return kept
 
     def _with(self, card: Card, kept: Sequence[Member]) -> Card:
-        own = [Instance(one.id, one.type or 0) for one in kept if self.seen.card_of(one.id) == card.id]
-        functions = None if card.functions is None else card.functions - len(own)
-        return replace(card, carried=(*card.carried, *own), functions=functions)
+        return _with(card, [Instance(one.id, one.type or 0) for one in kept if self.seen.card_of(one.id) == card.id])
 
     def _is_open(self, address: str) -> bool:
         """Whether a vGPU of the pool can be made on a function, once what it carries of the pool's is gone."""
@@ -242,6 +251,11 @@ class Mix:
         }
 
 
+def _with(card: Card, own: Sequence[Instance]) -> Card:
+    functions = None if card.functions is None else card.functions - len(own)
+    return replace(card, carried=(*card.carried, *own), functions=functions)
+
+
 def _only(card: Card, staying: Sequence[Member]) -> tuple[Instance, ...]:
     ids = {each.id for each in staying}
     return tuple(each for each in card.carried if each.id in ids)
@@ -277,12 +291,7 @@ def waiting(wish: Wish, seen: Observation, own: Sequence[Member]) -> dict[str, A
         type = seen.type_of(each.id)
         if type is not None and surplus[type] > 0:
             surplus[type] -= 1
-            go.append(
-                {
-                    "index": each.index,
-                    "name": device_name("pci", each.id),
-                    "type": seen.types.get(type),
-                    "holders": [holder.document() for holder in seen.holders.get(each.id, ())],
-                }
-            )
+            held = [holder.document() for holder in seen.holders.get(each.id, ())]
+            name = device_name("pci", each.id)
+            go.append({"index": each.index, "name": name, "type": seen.types.get(type), "holders": held})
     return {"go": go, "come": {seen.types.get(id) or str(id): count for id, count in (wanted - there).items()}}
