@@ -56,7 +56,6 @@ def facts(parent: str | None = None, nvidia_smi: bool = True) -> dict[str, Any]:
 
 
 def _chosen(every: Collection[Card], parent: str | None, oddities: Oddities) -> list[Card]:
-    """The cards that are asked for."""
     if parent is None:
         return [*every]
     found = [card for card in every if parent == _name(card) or kernel_address(parent) == card.address]
@@ -88,7 +87,6 @@ def _asked(cards: Collection[Card], one: bool, allowed: bool, oddities: Oddities
 
 
 def _tool(told: Told, cards: Collection[Card]) -> list[Finding]:
-    """What is to be said of nvidia-smi itself, where there is a card that it can tell of."""
     if not cards:
         return []
     if told.untold is None:
@@ -131,7 +129,6 @@ def _titles(carried: Collection[Carried], oddities: Oddities) -> dict[int, str]:
 
 
 def _findings(card: Card, driver: Driver, told: Told, carried: Carried) -> list[Finding]:
-    """All that is to be said of a card, what it carries included."""
     found = vgpu_readiness.of_card(card, driver)
     if card.function.driver != vgpu_readiness.DRIVER:
         return found

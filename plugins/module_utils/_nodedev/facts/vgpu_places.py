@@ -134,7 +134,6 @@ def of_card(card: Card, supported: Mapping[int, Type], oddities: Oddities) -> Ca
 
 
 def _own(card: Card, supported: Mapping[int, Type], oddities: Oddities) -> Carried:
-    """Functions that are vGPUs, or may be."""
     places, offered = [], dict[int, int]()
     types = dict(supported)
     for index, function in _functions(card, oddities):
@@ -171,7 +170,6 @@ def _functions(card: Card, oddities: Oddities) -> Iterator[tuple[int, pci.Functi
 
 
 def _mediated(card: Card, oddities: Oddities) -> Carried:
-    """Mediated devices, on the card or on its functions."""
     parents = [(None, card.function)] if card.itself else [*_functions(card, oddities)]
     places: list[Place] = []
     types: dict[int, Type] = {}

@@ -184,7 +184,6 @@ def _sriov(card: Card) -> Iterator[Finding]:
 
 
 def _functions(card: Card, driver: Driver) -> Iterator[Finding]:
-    """Of a card with the right driver, how it makes vGPUs, or what of that is still missing."""
     bound, count = card.function.driver, len(card.function.functions)
     if card.itself:
         yield Finding("types", True, "which makes vGPUs as mediated devices")
@@ -203,7 +202,6 @@ def _functions(card: Card, driver: Driver) -> Iterator[Finding]:
 
 
 def _enabling(card: Card, driver: Driver) -> str | None:
-    """How the functions of a card are enabled."""
     if not card.is_nvidia:
         return None
     by = f", by {driver.tools[0]}" if len(driver.tools) == 1 else ""
@@ -211,7 +209,6 @@ def _enabling(card: Card, driver: Driver) -> str | None:
 
 
 def _typing(card: Card, driver: Driver) -> str:
-    """What to do where a driver offers no types."""
     if not card.is_nvidia or not driver.evidence:
         return "is it its vendor's driver for vGPU hosts?"
     return (
@@ -269,7 +266,6 @@ def why_none() -> list[str]:
 
 
 def _able(cards: Collection[Card], driver: Driver) -> Iterator[tuple[str, str]]:
-    """The GPUs that make vGPUs, by their addresses, and how they do."""
     for card in cards:
         yield from ((card.address, each.text) for each in of_card(card, driver) if each.what == "types" and each.ok)
 
@@ -288,7 +284,6 @@ def _lack(card: Card, driver: Driver) -> str | None:
 
 
 def _lacks(cards: Collection[Card], driver: Driver) -> list[str]:
-    """What the host lacks for these cards."""
     if not cards:
         return []
     nvidias = [card for card in cards if card.is_nvidia and card.function.driver == DRIVER]

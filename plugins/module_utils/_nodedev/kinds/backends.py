@@ -74,7 +74,6 @@ def ensure(
 
 
 def _kind_of(name: str) -> str | None:
-    """Of what kind the devices of a pool are that is recorded, as far as its record tells."""
     for path in record.RECORDS.paths(name):
         found = record.kind_said(path)
         if isinstance(found, str):
@@ -99,7 +98,6 @@ def _takes(chosen: Selector, places: Mapping[str, str | None]) -> bool:
 
 
 def _made_of(backend: str, former: str | None, there: Collection[str], wish: function_wish.Wish) -> str:
-    """The back end that a pool has, or is to have."""
     recorded = next((name for name, kind in KINDS.items() if kind == former), None)
     if former is not None and recorded is None:
         record.refuse_other_kind(wish.name, former, KIND)
@@ -132,7 +130,6 @@ def _refuse_unasked(wish: function_wish.Wish, migrate: bool) -> None:
 
 
 def _mdev_wish(wish: function_wish.Wish, options: Mapping[str, Any]) -> mdev_wish.Wish:
-    """The same wish for mediated devices."""
     attrs = None if wish.params is None else [{PARAMS: wish.params}] if wish.params else []
     type = None if wish.type is None else _mdev_type(wish.type)
     return mdev_wish.Wish.checked(**{**options, "type": type}, attrs=attrs)
@@ -182,7 +179,6 @@ class MdevPool:
 
 
 def _titles(seen: mdev_seen.Observation) -> dict[str, str | None]:
-    """The vendors' names of the types that the parents have that are used, by their ids."""
     paths = {parent.type: mdev_parents.path_of(parent.address) for parent in seen.choice.parents}
     return {type: mdev_parents.title(path, type) for type, path in paths.items() if path is not None}
 
@@ -299,13 +295,11 @@ class Migration:
 
 
 def _of_functions(planned: Plan[Both]) -> Plan[function_seen.Observation]:
-    """The same plan as far as functions are concerned."""
     then = planned.then.functions
     return Plan(planned.steps, then, planned.creates, planned.cards, planned.warnings, planned.also)
 
 
 def _carried(wish: Moved, former: Record | None) -> function_wish.Wish:
-    """The wish with what it leaves open taken from the pool of mediated devices."""
     if former is None:
         raise NodedevError(f"pool {wish.wish.name} is gone: somebody has removed it meanwhile")
     was = mdev_wish.kept(former)

@@ -285,11 +285,7 @@ class _Load:
 
 # Homogeneous cards that carry a framebuffer already, those that it fills, heterogeneous ones, empty ones for the rest.
 _CARRYING, _WHOLE, _SEVERAL, _REST = range(4)
-_WAYS = (
-    (_CARRYING, _WHOLE, _SEVERAL, _REST),
-    (_CARRYING, _WHOLE, _REST, _SEVERAL),
-    (_CARRYING, _SEVERAL, _WHOLE, _REST),
-)
+_WAYS = (_CARRYING, _WHOLE, _SEVERAL, _REST), (_CARRYING, _WHOLE, _REST, _SEVERAL)
 
 
 def _plain(loads: Sequence[_Load], order: Sequence[int], wanted: Mapping[int, int], way: Sequence[int]) -> Fit:

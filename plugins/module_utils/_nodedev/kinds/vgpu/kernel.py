@@ -93,7 +93,6 @@ def _taken_back(function: pci.Function, type: int, place: str | None) -> str:
 
 
 def _refusal(target: Definition, function: pci.Function, offers: Mapping[int, str]) -> str:
-    """Why a type cannot be made on a function now."""
     card = vgpus.functions(function.physical or function.address, Oddities())
     types = {**{id: name for each in card for id, name in each.offers.items()}, **offers}
     return vgpus.refusal(target.address, target.kind, offers, card, {**types, **target.titles})

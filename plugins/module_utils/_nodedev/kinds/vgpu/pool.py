@@ -105,7 +105,6 @@ class _Vgpus:
 
     @cached_property
     def _type(self) -> Type:
-        """The wished type; BadInput where no card tells of it."""
         if self.seen.type is None or (self.seen.supported and not self._is_supported(self.seen.type)):
             self._refuse_functions()
             told = vgpu_types.told(self.seen.types, vgpus.NAMED)
@@ -265,7 +264,6 @@ class _Vgpus:
         return Running(target.address, target.type, target.title, target.params)
 
     def _adjusted(self, running: Running, defined: Sequence[Definition]) -> Running:
-        """An instance that runs when it has been given its parameters."""
         params = next((each.params for each in defined), None)
         return running if params is None or self.seen.held_by(running.address) else replace(running, params=params)
 

@@ -114,7 +114,6 @@ class Mix:
             placed += now
 
     def _kept(self, cards: Sequence[Card], waiting: Sequence[Member]) -> list[Member]:
-        """Those that do not run and can have their functions again, the largest first."""
         by_name = {card.id: card for card in cards}
         order = [*self.counts]
         kept: list[Member] = []
@@ -177,7 +176,6 @@ class Mix:
         return None
 
     def _types(self, card: str) -> dict[int, capacity.Type]:
-        """What is known of a card's types: as its tool tells, or was met by the pool before."""
         told = self.seen.supported.get(card, {})
         remembered = self.wish.most_of.get(card, {})
         functions = sum(self.seen.card_of(each) == card for each in self.seen.functions)

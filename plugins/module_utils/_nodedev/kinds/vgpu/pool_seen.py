@@ -181,7 +181,6 @@ def _has_changed(late: list[str]) -> bool:
 
 
 def _lacks(wish: Wish, seen: Observation) -> bool:
-    """Whether functions are wanting for what is to be made; of as many as fit, for a new pool."""
     if wish.state != "present":
         return False
     if wish.count == members.MAX:
@@ -227,7 +226,6 @@ def _look(wish: Wish, is_new: bool) -> Observation:
 
 
 def _chosen(wish: Wish, oddities: Oddities) -> Chosen:
-    """The functions that the wish chooses, of all that have the files of vGPUs."""
     paths = {each: sysfs.target(f"{pci.DEVICES}/{each}") for each in vgpus.addresses()}
     there = {address: path for address, path in paths.items() if path is not None}
     return selector.choose(wish.parents or Selector(), there, vgpus.why_not, oddities)
@@ -244,7 +242,6 @@ def _type(wish: Wish, types: Mapping[int, str]) -> Type | None:
 
 
 def _mix(wish: Wish, types: Mapping[int, str]) -> dict[str, Type | None]:
-    """The wished types of a mix, by how they were told."""
     return {told: _named(told, wish.known_types.get(told), types) for told in wish.types or ()}
 
 
@@ -326,7 +323,6 @@ def _recorded(seen: Observation) -> int:
 
 
 def _with_cards(wish: Wish, seen: Observation) -> Observation:
-    """With what NVIDIA's tool tells of the cards: how they make vGPUs, and of which types."""
     oddities = Oddities()
     try:
         modes = nvidia_smi.modes() if seen.functions else {}
@@ -342,7 +338,6 @@ def _with_cards(wish: Wish, seen: Observation) -> Observation:
 
 
 def _told(type: Type | None, supported: Mapping[str, Mapping[int, Type]]) -> Type | None:
-    """A type with what the tool tells of it."""
     if type is None:
         return None
     told = next((card[type.id] for card in supported.values() if type.id in card), type)

@@ -84,7 +84,6 @@ class Wish:
         return replace(filled, known=was.known if same else None)
 
     def _mixed(self, was: Wish) -> Wish:
-        """The wish for a mix; BadInput where a mix is to be a pool of one type."""
         for option in ("type", "count"):
             value = getattr(self, option)
             if value is not None:
