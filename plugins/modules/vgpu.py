@@ -12,7 +12,7 @@ description:
   - It is for hosts on which NVIDIA's driver makes vGPUs of virtual functions (vendor-specific VFIO).
     M(hostdev.nodedev.mdev) makes mediated devices, M(hostdev.nodedev.vgpu_pool) either.
   - Nothing is written to a card that C(nvidia-smi) does not say to be in the mode C(SR-IOV), since that can disturb
-    vGPUs that run. What can be made is read again right before it is made.
+    vGPUs that run.
   - The role P(hostdev.nodedev.persistence#role) restores what is defined at boot, and when the driver is loaded anew.
 extends_documentation_fragment:
   - hostdev.nodedev.state

@@ -41,17 +41,16 @@ options:
   types:
     description:
       - A mix, instead of O(type), O(count) and O(placement), of virtual functions alone. Each type has its number of
-        instances; those of other types go. A pool of one type becomes a mix by it.
-      - The largest are made first. On homogeneous cards a framebuffer gets as few whole cards as will do; what fills
-        none goes to heterogeneous ones where there are any. Instances that run stay where they are.
+        instances; those of other types go.
+      - The largest are made first, each framebuffer on as few homogeneous cards as will do, and what fills none on
+        heterogeneous ones.
       - Where it does not fit, the failure has what is C(free) by card and type, and C(leaving), the vGPUs without which
         it would fit, with their C(holders).
     type: dict
   in_use:
     description:
       - What becomes of a change of a mix while instances that would have to go are in use. With V(refuse) nothing is
-        done. With V(wait) what can be is done, and a later run does the rest; RV(waiting) and a warning say what that
-        is.
+        done. With V(wait) what can be is done, and a later run does what is RV(waiting).
     type: str
     choices: [refuse, wait]
     default: refuse
@@ -74,7 +73,7 @@ options:
     description:
       - Whether a pool of mediated devices becomes one of functions, where a new kernel or driver makes vGPUs of these
         now. It is carried over by its type, with its size, parents, placement and parameters; its definitions of
-        mediated devices are removed. Without it, the module says so and fails.
+        mediated devices are removed.
     type: bool
     default: false
   force:
@@ -161,8 +160,8 @@ capacity:
   sample: {pci_0000_06_00_0: {free: 3, pool: 1, others: 0}}
 waiting:
   description:
-    - What a change of a mix still waits for, namely instances that C(go) once nobody has them, and by type how many
-      C(come) then.
+    - What a change of a mix waits for, by name the instances that C(go) once nobody has them, by type how many C(come)
+      then.
   returned: success
   type: dict
   sample: {go: [], come: {}}

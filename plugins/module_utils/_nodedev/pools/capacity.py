@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What GPUs have room for, by what is on them: for one type more, and for a mix of types over several cards.
 
-NVIDIA's vGPU user guide has the rules. A homogeneous card takes vGPUs of one framebuffer at a time, of whatever
-letters; a heterogeneous one what its memory has left, at the places that each type may have. Nothing is read here.
+NVIDIA's vGPU user guide has the rules. A homogeneous card takes one framebuffer at a time, of whatever letters.
 """
 
 from __future__ import annotations
@@ -69,9 +68,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Outlook:
-    """How many more of a type fit ``now``, once those that nobody has are gone (``released``), once all are gone
-    (``emptied``), and of each type after the next one of this type has been made (``then``), where any does.
-    """
+    """How many more of a type fit ``now``, without those that nobody has, without any, and by type after one more."""
 
     now: int
     released: int
@@ -90,7 +87,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Fit:
-    """A mix over cards, in the order in which it is to be made; ``missing`` is by type what has no room."""
+    """A mix in the order in which it is made; ``missing`` is by type what has no room."""
 
     placed: tuple[Placed, ...]
     missing: Mapping[int, int] = field(default_factory=dict)
@@ -125,8 +122,7 @@ def in_order(types: Iterable[Type]) -> list[int]:
 def fit(cards: Sequence[Card], mix: Mapping[int, int], gone: Collection[str] = ()) -> Fit:
     """Where so many more of each type go; what is ``gone``, by the ids of instances, is not counted.
 
-    On homogeneous cards a framebuffer gets whole cards, those first that carry it already. It is exact for what few
-    cards can take. For many, the search that comes after the plain ways ends at EFFORT, and room may be overlooked.
+    It is exact for what few cards can take. For many, the search ends at EFFORT, and room may be overlooked.
     """
     wanted = {type: count for type, count in mix.items() if count > 0}
     known = {type: each for card in cards for type, each in card.types.items() if type in wanted}
@@ -164,8 +160,7 @@ def leaving(
 ) -> tuple[Instance, ...] | None:
     """The instances that would have to leave so that the mix fits; None where it never does while some are ``staying``.
 
-    Cards with few that are held, and few at all, are given up first. None of them is named in vain, but where there are
-    so many cards that the tries for that end at TRIES.
+    Cards with few that are held are given up first. None is named in vain, as far as TRIES reach.
     """
     ranked = sorted(cards, key=lambda card: (sum(each.held for each in card.carried), len(card.carried)))
     concerned = [card for card in ranked if not mix.keys().isdisjoint(card.types)]

@@ -145,7 +145,7 @@ def mixed(pool: str, members: Sequence[Member], counts: Mapping[int, int], waits
     if late and not waits:
         raise InUse(
             f"pool {pool}: instances that are too many of their types are in use, {_named(late, means)}: stop that"
-            " first, or set in_use: wait to have them go, and what needs their room come, once that has ended",
+            " first, or set in_use: wait",
             _holders(late),
         )
     stay = tuple(member for member in ordered if member not in (*go, *late))

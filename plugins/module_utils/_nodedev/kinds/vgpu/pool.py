@@ -284,8 +284,7 @@ class _Vgpus:
     def document(self) -> dict[str, Any]:
         if self.mix is not None:
             known = {told: type for told, type in self.seen.mix.items() if type is not None}
-            most_of = pool_mix.remembered(self.wish, self.seen)
-            return replace(self.wish, known_types=known, most_of=most_of).document()
+            return replace(self.wish, known_types=known).document()
         id, supported = self._type.id, self.seen.supported.items()
         most = {card: number for card, types in supported if id in types and (number := types[id].most) is not None}
         none = {card: 0 for card, mode in self.seen.modes.items() if not mode.is_sriov}

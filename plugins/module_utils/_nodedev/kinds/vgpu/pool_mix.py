@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pool of vGPUs of several types: where each goes, and what is in the way where they do not fit.
-
-What cards have room for follows from what is on them and from what NVIDIA's tool tells of their types, by the rules of
-pools/capacity.py.
-"""
+"""A pool of vGPUs of several types: where each goes, and what is in the way where they do not fit."""
 
 from __future__ import annotations
 
@@ -66,8 +62,7 @@ class Mix:
     def places(self, change: Change, ceilings: Mapping[str, int]) -> tuple[Recorded, ...]:
         """Where every instance is to be, the largest first; NoFit where there is no room.
 
-        Those that are only defined keep their functions where there is room on these. Where what is in use is waited
-        for, those are left out that get its room.
+        Those that are only defined keep their functions where there is room on these.
         """
         staying = [each for each in change.stay if each.stays(self.wish.runs)]
         waiting = [each for each in change.stay if not each.stays(self.wish.runs)]
@@ -129,7 +124,6 @@ class Mix:
         return _with(card, [Instance(one.id, one.type or 0) for one in kept if self.seen.card_of(one.id) == card.id])
 
     def _is_open(self, address: str) -> bool:
-        """Whether a vGPU of the pool can be made on a function, once what it carries of the pool's is gone."""
         each = self.seen.functions.get(address)
         taken = each is None or each.hindrance is not None or (bool(each.type) and address not in self.seen.active)
         return address in self.seen.usable and not taken and not self.seen.is_anothers(address)
@@ -140,7 +134,6 @@ class Mix:
 
     @property
     def addresses(self) -> list[str]:
-        """The cards of the functions that are chosen, but for those in another mode."""
         cards = dict.fromkeys(map(self.seen.card_of, self.seen.usable))
         return [each for each in cards if (mode := self.seen.modes.get(each)) is None or mode.is_sriov]
 
@@ -177,21 +170,21 @@ class Mix:
 
     def _types(self, card: str) -> dict[int, capacity.Type]:
         told = self.seen.supported.get(card, {})
-        remembered = self.wish.most_of.get(card, {})
+        # What the record has of the wished ones; of others no more can be wished for.
+        known = {id: each.most for id, each in self.seen.wanted.items()}
         functions = sum(self.seen.card_of(each) == card for each in self.seen.functions)
         found = {}
         for id in (*told, *self.seen.types):
             own = told.get(id, Type(id, self.seen.types.get(id, "")))
             framebuffer = own.framebuffer or vgpu_types.framebuffer(own.name)
             if framebuffer is not None and (told == {} or id in told):
-                most = own.most if own.most is not None else remembered.get(id, functions)
-                found[id] = capacity.Type(id, framebuffer, most)
+                most = own.most if own.most is not None else known.get(id, 0)
+                found[id] = capacity.Type(id, framebuffer, functions if most is None else most)
         return found
 
     def _assigned(
         self, found: Fit, wanted: Sequence[tuple[int, int | None]], taken: Collection[str], change: Change
     ) -> Iterator[Recorded]:
-        """The function of each, on its card: the lowest that is free, and those that are given up last."""
         left = {each.id for each in change.left}
         gone = [each.id for each in change.go]
         open_for_more = [each for each in self.seen.usable if self._is_open(each) and each not in left]
@@ -208,10 +201,6 @@ class Mix:
     def _refusal(self, cards: Sequence[Card], rest: Mapping[int, int], found: Fit, own: Collection[str]) -> NoFit:
         missing = ", ".join(f"{count} of {self._called(id)}" for id, count in found.missing.items())
         free = {card.id: {id: capacity.room(card, id) for id in self.counts} for card in cards}
-        told = "; ".join(
-            f"on {called(card)}: {', '.join(f'{count} of {self._called(id)}' for id, count in own.items())}"
-            for card, own in free.items()
-        )
         leaving = capacity.leaving(cards, rest, own)
         if leaving is None:
             way = "beside those of the pool that stay, these cards never have"
@@ -220,7 +209,7 @@ class Mix:
         return NoFit(
             "types",
             dict(self.wish.types or {}),
-            f"pool {self.wish.name} has no room for {missing}; free are {told or 'no cards'}; {way}",
+            f"pool {self.wish.name} has no room for {missing}; {way}",
             {device_name("pci", card): {self._name(id): own[id] for id in own} for card, own in free.items()},
             [self._leaving(one) for one in leaving or ()],
         )
@@ -259,21 +248,10 @@ def _only(card: Card, staying: Sequence[Member]) -> tuple[Instance, ...]:
     return tuple(each for each in card.carried if each.id in ids)
 
 
-def remembered(wish: Wish, seen: Observation) -> dict[str, dict[int, int]]:
-    """How many of each wished type the cards take, as is known now, for runs that do not ask."""
-    found = {card: {**own} for card, own in wish.most_of.items()}
-    for card, types in seen.supported.items():
-        mode = seen.modes.get(card)
-        told = {id: each.most for id, each in types.items() if id in seen.wanted and each.most is not None}
-        if told and mode is not None:
-            found[card] = told if mode.is_sriov else dict.fromkeys(told, 0)
-    return found
-
-
 def told(pool: str, waiting: Mapping[str, Any]) -> Iterator[str]:
     """The warning that a change of a mix is not complete, and what it waits for."""
     if waiting["go"] or waiting["come"]:
-        go = ", ".join(f"{each['name']} of type {each['type']}" for each in waiting["go"]) or "none"
+        go = ", ".join(waiting["go"]) or "none"
         come = ", ".join(f"{count} of {name}" for name, count in waiting["come"].items()) or "none"
         yield f"pool {pool} is not complete: to go once nobody has them are {go}; to come then are {come}: run it again"
 
@@ -289,7 +267,5 @@ def waiting(wish: Wish, seen: Observation, own: Sequence[Member]) -> dict[str, A
         type = seen.type_of(each.id)
         if type is not None and surplus[type] > 0:
             surplus[type] -= 1
-            held = [holder.document() for holder in seen.holders.get(each.id, ())]
-            name = device_name("pci", each.id)
-            go.append({"index": each.index, "name": name, "type": seen.types.get(type), "holders": held})
+            go.append(device_name("pci", each.id))
     return {"go": go, "come": {seen.types.get(id) or str(id): count for id, count in (wanted - there).items()}}

@@ -341,4 +341,5 @@ def _told(type: Type | None, supported: Mapping[str, Mapping[int, Type]]) -> Typ
     if type is None:
         return None
     told = next((card[type.id] for card in supported.values() if type.id in card), type)
-    return replace(type, name=type.name or told.name, framebuffer=told.framebuffer or type.framebuffer)
+    framebuffer, most = told.framebuffer or type.framebuffer, told.most or type.most
+    return replace(type, name=type.name or told.name, framebuffer=framebuffer, most=most)

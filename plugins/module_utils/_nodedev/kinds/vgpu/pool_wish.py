@@ -32,7 +32,7 @@ class Wish:
     """What a person wants of a pool; what is None is as it was when the pool was made.
 
     ``known`` is the type as the record has it, by id and name, and ``most`` how many of it each card was found to take.
-    A mix has ``types`` and their counts instead, as they were told, with ``known_types`` and ``most_of`` by type.
+    A mix has ``types`` and their counts instead, as they were told, with ``known_types``.
     """
 
     name: str
@@ -52,7 +52,6 @@ class Wish:
     known: Type | None = None
     most: Mapping[str, int] = field(default_factory=dict)
     known_types: Mapping[str, Type] = field(default_factory=dict)
-    most_of: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
     @classmethod
     def checked(cls, **options: Any) -> Wish:
@@ -90,7 +89,7 @@ class Wish:
                 raise BadInput(option, value, f"pool {self.name} is a mix of types: say how many of each in types")
         filled = replace(self, **left_open(self, was, "known", "type", "count", "placement"))
         known = {told: type for told, type in was.known_types.items() if told in (filled.types or {})}
-        return replace(filled, known=was.known, known_types=known, most_of=was.most_of)
+        return replace(filled, known=was.known, known_types=known)
 
     @property
     def size(self) -> int | str | None:
@@ -121,14 +120,13 @@ class Wish:
         types = []
         for told, count in (self.types or {}).items():
             known = self.known_types.get(told)
-            one = {"type": told, "type_id": known.id if known else None, "title": known.name if known else None}
-            types.append({**{key: value for key, value in one.items() if value}, "count": count})
+            more = {"type_id": known.id, "title": known.name or None, "most": known.most} if known else {}
+            types.append({"type": told, "count": count, **{key: value for key, value in more.items() if value}})
         options = {
             "types": types,
             "parents": None if self.parents is None else self.parents.document(),
             "params": self.params,
             "managed": self.managed,
-            "most_of": {card: {str(id): own[id] for id in own} for card, own in self.most_of.items()} or None,
         }
         return {key: value for key, value in options.items() if value is not None}
 
@@ -182,12 +180,7 @@ def _kept_mix(recorded: Record, wish: Mapping[str, Any], parents: Selector | Non
         told = str(checked_type(fields.needed_text(one, "type", "types.")))
         types[told] = fields.number(one, "count", "types.") or 0
         type = _type(one)
-        known.update({} if type is None else {told: type})
-    most_of: dict[str, dict[int, int]] = {}
-    for card, own in (fields.mapping(wish, "most_of") or {}).items():
-        if not isinstance(own, dict) or not all(id.isascii() and id.isdecimal() for id in own):
-            raise BadInput("most_of", own, "it has numbers by the ids of types")
-        most_of[checked_function("most_of", card)] = {int(id): fields.number(own, id, "most_of.") or 0 for id in own}
+        known.update({} if type is None else {told: replace(type, most=fields.number(one, "most", "types."))})
     return Wish(
         name=recorded.name,
         types=checked_types(types),
@@ -195,7 +188,6 @@ def _kept_mix(recorded: Record, wish: Mapping[str, Any], parents: Selector | Non
         params=checked_params(fields.text(wish, "params")),
         managed=fields.flag(wish, "managed"),
         known_types=known,
-        most_of=most_of,
     )
 
 
