@@ -11,8 +11,7 @@ description:
   - Ensures that a virtual function of a GPU is a vGPU of a type, is only defined to be one, or is none.
   - It is for hosts on which NVIDIA's driver makes vGPUs of virtual functions (vendor-specific VFIO).
     M(hostdev.nodedev.mdev) makes mediated devices, M(hostdev.nodedev.vgpu_pool) either.
-  - Nothing is written to a card that C(nvidia-smi) does not say to be in the mode C(SR-IOV), since that can disturb
-    vGPUs that run.
+  - Nothing is written to a card that C(nvidia-smi) does not say to be in the mode C(SR-IOV).
   - The role P(hostdev.nodedev.persistence#role) restores what is defined at boot, and when the driver is loaded anew.
 extends_documentation_fragment:
   - hostdev.nodedev.state
@@ -90,11 +89,6 @@ EXAMPLES = r"""
     device: "0000:41:00.6"
     type: "1152"
     managed: true
-
-- name: Keep only its definition
-  hostdev.nodedev.vgpu:
-    device: pci_0000_41_00_4
-    state: inactive
 
 - name: None, now or later
   hostdev.nodedev.vgpu:

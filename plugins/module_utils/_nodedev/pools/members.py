@@ -128,10 +128,9 @@ def _grown(ordered: Sequence[Member], count: int) -> Change:
 
 
 def mixed(pool: str, members: Sequence[Member], counts: Mapping[int, int], waits: bool, means: str = "by") -> Change:
-    """So many of each type, which get their indexes in the order of ``counts``; of each type it is as in resized().
+    """So many of each type, in the order of ``counts``, each as by resized().
 
-    Raises InUse naming the holders of those that would have to go, unless the change ``waits`` for them: then they are
-    left.
+    Raises InUse naming the holders of those that have to go, unless it ``waits`` for them: then they are left.
     """
     ordered = sorted(members, key=lambda member: member.index)
     go: list[Member] = []

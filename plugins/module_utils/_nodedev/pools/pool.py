@@ -106,8 +106,7 @@ class Seen(Protocol[D_co]):
 class Mix(Protocol):
     """What a kind gives for a pool of several types.
 
-    ``counts`` are by type, in the order in which they are made; ``waits`` says whether what is in use and has to go is
-    waited for.
+    ``counts`` are by type, in the order in which they are made; ``waits`` is as for members.mixed().
     """
 
     @property
