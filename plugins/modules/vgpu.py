@@ -121,17 +121,7 @@ vgpu:
     persistent: {description: As RV(hostdev.nodedev.mdev#module:mdev.persistent)., type: bool}
     managed: {description: As RV(hostdev.nodedev.mdev#module:mdev.managed)., type: bool}
     holders: {description: As RV(hostdev.nodedev.mdev#module:mdev.holders)., type: list, elements: dict}
-    hostdev_xml:
-      description:
-        - As RV(hostdev.nodedev.mdev_pool#module:instances[].hostdev_xml).
-        - It says C(managed="no"), since the function stays with its vendor's driver and never goes to vfio-pci.
-      type: str
-      sample: |-
-        <hostdev mode="subsystem" type="pci" managed="no">
-          <source>
-            <address domain="0x0000" bus="0x41" slot="0x00" function="0x4" />
-          </source>
-        </hostdev>
+    hostdev_xml: {description: "As RV(hostdev.nodedev.mdev_pool#module:instances[].hostdev_xml).", type: str}
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run

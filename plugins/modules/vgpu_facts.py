@@ -125,15 +125,7 @@ ansible_facts:
               C(sriov), C(functions), C(types) and C(mode).
           type: list
           elements: dict
-          sample:
-            - {device: null, what: iommu, ok: true, found: the IOMMU is on, advice: null}
-            - device: pci_0000_41_00_0
-              what: functions
-              ok: false
-              found: with driver nvidia, and none of its 32 virtual functions is enabled
-              advice: >-
-                hostdev.nodedev.sriov with numvfs: max enables them, by /usr/lib/nvidia/sriov-manage; which vGPUs the
-                card makes is seen then
+          sample: [{device: null, what: iommu, ok: true, found: the IOMMU is on, advice: null}]
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run_facts
