@@ -89,11 +89,6 @@ EXAMPLES = r"""
     device: "0000:41:00.6"
     type: "1152"
     managed: true
-
-- name: None, now or later
-  hostdev.nodedev.vgpu:
-    device: pci_0000_41_00_4
-    state: absent
 """
 
 RETURN = r"""

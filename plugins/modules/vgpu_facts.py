@@ -11,8 +11,7 @@ description:
   - Tells which GPUs of NVIDIA's a host has, in which way each makes vGPUs, which types it has, how many more of each
     fit now, which vGPUs there are and who has them.
   - C(readiness) lists what vGPUs need of the host and of each card, with what was found and what to do.
-  - Reads files alone, and asks C(nvidia-smi) twice unless O(nvidia_smi=false). Nothing is opened that would keep a
-    guest out.
+  - Nothing is opened that would keep a guest out.
 extends_documentation_fragment:
   - hostdev.nodedev.attributes.facts
   - hostdev.nodedev.pages
@@ -104,7 +103,7 @@ ansible_facts:
                   type_id: 1152
                   params: frame_rate_limiter=0
                   placement_id: null
-                  holders: [{node: /dev/vfio/71, how: open by, by: qemu-system-x86, pid: 4711, domain: desk01}]
+                  holders: []
                   hindrance: null
               types:
                 - id: 1152
