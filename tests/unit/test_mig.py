@@ -280,8 +280,8 @@ REFUSED: list[tuple[str, Wish, list[Any], dict[str, Any], str]] = [
     ("no room", BY_NAME, [ON], {"details": FULL}, "has room for 1 more GPU instances 1g.18gb, and 2 are missing"),
     ("nothing said", wished(), [OFF], {}, "enabled is required: the MIG mode of"),
     ("not capable", wished(enabled=True), [Modes(None, None)], {}, "MIG cannot divide this card"),
-    ("not told", wished(enabled=True), [Modes(None, None)], {"untold": "it hangs"}, "it hangs"),
-    ("not told", wished(state="absent"), [Modes(None, None)], {"untold": "it hangs"}, "it hangs"),
+    ("not told", wished(enabled=True), [Modes(None, None)], {"untold": NodedevError("it hangs")}, "it hangs"),
+    ("not told", wished(state="absent"), [Modes(None, None)], {"untold": NodedevError("it hangs")}, "it hangs"),
     ("no card", wished(enabled=True), [OFF], {"function": None}, "there is no such device"),
     (
         "a function",

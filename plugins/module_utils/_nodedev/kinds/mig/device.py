@@ -68,7 +68,7 @@ class Observation:
     function: pci.Function | None = None
     modes: Modes = UNKNOWN
     instances: tuple[Instance, ...] = ()
-    untold: str | None = None
+    untold: NodedevError | None = None
     definition: Division | None = None
     damaged: DamagedDefinition | None = None
     details: Details = UNASKED
@@ -103,7 +103,7 @@ def observe(wish: Wish) -> Observation:
     try:
         return replace(seen, details=mig.details(seen.address), manager=mig.manager())
     except NodedevError as error:
-        return replace(seen, untold=str(error))
+        return replace(seen, untold=error)
 
 
 def look(wish: Wish) -> Observation:
@@ -122,7 +122,7 @@ def look(wish: Wish) -> Observation:
         modes = mig.modes(seen.address)
         return replace(seen, modes=modes, instances=mig.instances(seen.address) if modes.current else ())
     except NodedevError as error:
-        return replace(seen, untold=str(error))
+        return replace(seen, untold=error)
 
 
 def _is_card(function: pci.Function) -> bool:
@@ -230,14 +230,14 @@ def _refuse_unable(wish: Wish, seen: Observation) -> None:
             )
         return
     if seen.untold is not None:
-        raise NodedevError(seen.untold)
+        raise seen.untold
     if seen.modes.current is None:
         raise BadInput("device", called(seen.address), "MIG cannot divide this card")
 
 
 def _off(wish: Wish, seen: Observation) -> tuple[list[Step], Observation]:
     if seen.untold is not None:
-        raise NodedevError(seen.untold)
+        raise seen.untold
     if seen.modes.current is None or seen.modes.is_settled(False):
         return [], seen
     steps = _removals(seen, seen.instances)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import NodedevError
 from ...host import pci
 from ...names import device_name
 from ...resource import Hindrance, ensure
@@ -94,7 +93,7 @@ def facts(definition: Division) -> dict[str, Any]:
     """What definition_facts says of it."""
     seen = look(wish(definition))
     if seen.untold is not None:
-        raise NodedevError(seen.untold)
+        raise seen.untold
     return {
         "name": device_name("pci", definition.address),
         "address": definition.address,
