@@ -44,6 +44,7 @@ DECLARED: dict[str, str | None] = {
     "ap_mask": "these are queues: give a mediated device on the matrix, which has some of them",
     "driver": None,
     "mdev": None,
+    "mig": "this is a card that MIG divides: give a vGPU or a mediated device that is made on it",
     "sriov": "these are virtual functions: give one of them, such as sriov.functions[0]",
     "vgpu": None,
     "vhba": "this is a vHBA: give one of its luns, such as vhba.luns[0]",

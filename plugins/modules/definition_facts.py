@@ -10,7 +10,8 @@ version_added: 0.2.0
 description:
   - Tells which devices and pools are defined to be there after a boot, which of them run now, where what runs is unlike
     its definition, whose parent is missing, and which files cannot be understood.
-  - Reads the definitions and, of sysfs, the defined devices and their parents only.
+  - Reads the definitions and, of sysfs, the defined devices and their parents only; of cards that MIG divides, what
+    C(nvidia-smi) tells.
 extends_documentation_fragment:
   - hostdev.nodedev.attributes.facts
   - hostdev.nodedev.pages
@@ -22,6 +23,7 @@ options:
     choices:
       - driver
       - ap_mask
+      - mig
       - sriov
       - vgpu
       - mdev
@@ -32,6 +34,7 @@ seealso:
   - module: hostdev.nodedev.driver
   - module: hostdev.nodedev.mdev
   - module: hostdev.nodedev.mdev_pool
+  - module: hostdev.nodedev.mig
   - module: hostdev.nodedev.nodedev
   - module: hostdev.nodedev.sriov
   - module: hostdev.nodedev.vgpu
@@ -95,6 +98,22 @@ ansible_facts:
               adapters: [5, 6]
               domains: []
               queues: []
+              parent_missing: false
+              autostart: true
+              active: true
+              drift: []
+              pool: null
+        mig:
+          description:
+            - How cards are divided by MIG after a boot, by the card. C(drift) tells of another mode or of other GPU
+              instances than defined, while MIG is on.
+          type: list
+          elements: dict
+          sample:
+            - name: pci_0000_41_00_0
+              address: "0000:41:00.0"
+              enabled: true
+              instances: {1g.18gb: 3}
               parent_missing: false
               autostart: true
               active: true

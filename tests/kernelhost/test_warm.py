@@ -38,6 +38,7 @@ MODULES: dict[str, dict[str, Any]] = {
     "mdev": TEST,
     "mdev_pool": {"name": "warm", "type": "mtty-2", "count": 3},
     "mdev_types_facts": {},
+    "mig": {"device": "0000:ff:1f.7", "state": "absent"},
     "nodedev": {
         "xml": "<device><parent>mtty_mtty</parent><capability type='mdev'><type id='mtty-1'/></capability></device>"
     },

@@ -30,6 +30,7 @@ SCENARIOS = {
     **dict.fromkeys(("vgpu_facts", "vgpu_pool"), "nvidia-vfio-small"),
     "vgpu": "nvidia-vfio",
     "ap_mask": "ap",
+    "mig": "nvidia-mig",
 }
 # Of those whose examples are of devices of two hosts.
 MORE = {"mdev_pool": "nvidia-sriov"}

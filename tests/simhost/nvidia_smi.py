@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from simhost import nvidia_mig
 from simhost.drivers.nvidia_card import NO_PLACEMENT, NvidiaCard, VgpuType, cards
-from simhost.drivers.nvidia_vgpu import NvidiaVgpu
+from simhost.drivers.nvidia_vgpu import NO_INSTANCE, NvidiaVgpu
 
 if TYPE_CHECKING:
     from simhost.host import Host
@@ -82,7 +83,21 @@ def answer(host: Host, arguments: list[str]) -> Answer:
             return 0, _heading(len(there)) + "".join(_card(there.index(card), card) + "\n" for card in found)
         if options[:1] == ["vgpu"]:
             return _vgpu(found, options[1:])
+        return _mig(there, found, options) or _UNKNOWN
     return _UNKNOWN
+
+
+def _mig(there: list[NvidiaCard], found: list[NvidiaCard], options: list[str]) -> Answer | None:
+    """What concerns MIG; None for what else there may be."""
+    addresses = {card: long_address(card) for card in found}
+    if options == ["--query-gpu=mig.mode.current,mig.mode.pending", "--format=csv,noheader"]:
+        modes = [(nvidia_mig.WORDS[mode] for mode in (c.division.current, c.division.pending)) for c in found]
+        return 0, "".join(f"{', '.join(modes_of)}\n" for modes_of in modes).replace("N/A", "[N/A]")
+    if len(options) == 2 and options[0] == "-mig" and options[1] in ("0", "1"):
+        return nvidia_mig.set_mode(found, addresses, options[1] == "1")
+    if options == ["--gpu-reset"]:
+        return nvidia_mig.reset(found, addresses)
+    return nvidia_mig.answer(there, found, options[1:]) if options[:1] == ["mig"] and options[1:] else None
 
 
 def _without_choice(arguments: list[str]) -> tuple[list[str], str | None]:
@@ -124,7 +139,7 @@ def _card(index: int, card: NvidiaCard) -> str:
         (2, "Heterogeneous Time-Slice Sizes", capable),
         (1, "MIG Mode", None),
         (2, "Current", card.mig),
-        (2, "Pending", card.mig),
+        (2, "Pending", nvidia_mig.WORDS[card.division.pending]),
         (1, "GPU UUID", card.uuid),
         (1, "Minor Number", index),
         (1, "GPU Virtualization Mode", None),
@@ -139,7 +154,26 @@ def _card(index: int, card: NvidiaCard) -> str:
         (2, "Used", f"{used} MiB"),
         (2, "Free", f"{card.framebuffer - used} MiB"),
     ]
+    architecture = card.division.architecture
+    if architecture is not None:
+        fields.insert(3, (1, "Product Architecture", architecture))
+        fields += _processes(card)
     return _lines(fields, _WIDTH)
+
+
+def _processes(card: NvidiaCard) -> list[tuple[int, str, object]]:
+    found = card.division.processes
+    fields: list[tuple[int, str, object]] = [(1, "Processes", None if found else "None")]
+    for each in found:
+        fields += [
+            (2, "GPU instance ID", each.get("gpu_instance", "N/A")),
+            (2, "Compute instance ID", 0 if "gpu_instance" in each else "N/A"),
+            (2, "Process ID", each["pid"]),
+            (3, "Type", "C"),
+            (3, "Name", each["name"]),
+            (3, "Used GPU Memory", "97 MiB"),
+        ]
+    return fields
 
 
 def _vgpu(found: list[NvidiaCard], options: list[str]) -> Answer:
@@ -172,7 +206,7 @@ def _type_fields(card: NvidiaCard, each: VgpuType) -> str:
         (2, "GPU Instance Profile ID", "N/A" if each.profile is None else each.profile),
         (2, "Max Instances", each.most),
         (2, "Max Instances Per VM", 16 if class_ in ("Quadro", "Compute") else 1),
-        (2, "Max Instances Per GI", "N/A" if each.profile is None else 1),
+        (2, "Max Instances Per GI", "N/A" if each.profile is None else each.per_instance),
         (2, "Multi vGPU Exclusive", "False"),
         (2, "vGPU Exclusive Type", "False"),
         (2, "vGPU Exclusive Size", "False"),
@@ -206,7 +240,7 @@ def _instance(vgpu: NvidiaVgpu) -> str:
         (2, "vGPU Type", vgpu.type.number),
         (2, "Guest Driver Version", "N/A"),
         (2, "License Status", "N/A (Expiry: N/A)"),
-        (2, "GPU Instance ID", "N/A"),
+        (2, "GPU Instance ID", "N/A" if vgpu.instance == NO_INSTANCE else vgpu.instance),
         (2, "Placement ID", placement),
         (2, "FB Memory Usage", None),
         (3, "Total", f"{vgpu.type.framebuffer} MiB"),

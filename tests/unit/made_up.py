@@ -24,6 +24,7 @@ class MadeUp:
     place: Callable[[], Sequence[str]] = lambda: ("card",)
     concerns: Callable[[str], bool] = lambda _arrived: True
     hindrance: Callable[[], Hindrance | None] = lambda: None
+    prepare: Callable[[], object] = lambda: None
     autostart: bool = True
     rank: int = 0
 

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -405,3 +406,15 @@ def test_a_parent_that_no_earlier_kind_makes_is_missing(devices: Devices, rank: 
     missing = devices.define("device", "b", hindrance=lambda: MISSING, rank=rank)
     results = told([missing, devices.define("function", "a")], wait=FOREVER)
     assert results == {"function": (RESTORED, ""), "device": (FAILED, MISSING.reason)}
+
+
+def test_a_part_is_made_before_what_the_rest_waits_for(devices: Devices) -> None:
+    """What is restored in between needs it; the rest is made once that is there."""
+    part, between = devices.folder / "part", devices.folder / "between"
+    later = Hindrance("between is not there yet", passing=True)
+    both = replace(devices.define("both", hindrance=lambda: None if between.exists() else later), prepare=part.touch)
+    lacking = Hindrance("the part is not there", passing=False)
+    second = devices.define("between", hindrance=lambda: None if part.exists() else lacking, rank=1)
+    assert told([both, second], wait=FOREVER) == {"both": (RESTORED, ""), "between": (RESTORED, "")}
+    failing = replace(devices.define("failing"), prepare=lambda: int("no"))
+    assert told([failing])["failing"][0] == FAILED

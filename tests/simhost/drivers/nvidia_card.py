@@ -6,11 +6,14 @@ functions. Parameters: `framebuffer`, the card's memory in MiB; `types` maps num
 `max_instances` (by default what the memory has room for) and, of a type for a MIG instance, `gpu_instance_profile`;
 `mode` is the "Host VGPU Mode" that nvidia-smi tells of, `SR-IOV` (the default), `Non SR-IOV` or `N/A`; `heterogeneous`
 true: the card takes vGPUs of different sizes after the boot, false (the default): it can be told to, `N/A`: never;
-`mig` is `Enabled`, `Disabled` or `N/A` (the default); `product` and `uuid` are its names.
+`product` and `uuid` are its names. `mig` is `Enabled`, `Disabled` or `N/A` (the default) after the first boot;
+`architecture` (as `Ampere`), `resets`, `profiles` and `processes` are as in nvidia_mig.py: `profiles` maps numbers to
+`name`, `memory` and `compute` (slices), `gib` and `total`; `processes` are `pid`, `name` and `gpu_instance`; of a type
+with a profile, `max_per_instance` (1 by default) is how many one GPU instance has.
 
 As nvidia-smi's documents say of a card: a homogeneous one takes vGPUs of one size of memory at a time, whatever the
 letter of their type; a heterogeneous one what fits; the mode is lost with the driver. With MIG, a vGPU needs a GPU
-instance; there are none here.
+instance of its type's profile.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from simhost.devices import Device
 from simhost.drivers import Driver
+from simhost.nvidia_mig import WORDS, Mig
 
 if TYPE_CHECKING:
     from simhost.bus_drivers import BusDriver
@@ -33,18 +37,20 @@ NAME = "nvidia"
 NO_PLACEMENT = 0xFFFF
 PLACEMENT_MIB = 1024
 MODES = ("SR-IOV", "Non SR-IOV", "N/A")
-_MIG_MODES = ("Enabled", "Disabled", "N/A")
 
 
 @dataclass(frozen=True)
 class VgpuType:
-    """A type: `framebuffer` in MiB, `most` of them on a card, and the GPU instance profile of one for MIG."""
+    """A type: `framebuffer` in MiB, `most` of them on a card, and the GPU instance profile of one for MIG, with
+    how many of them one such instance has.
+    """
 
     number: int
     name: str
     framebuffer: int
     most: int
     profile: int | None = None
+    per_instance: int = 1
 
 
 def _type(number: Any, given: Mapping[str, Any], framebuffer: int) -> VgpuType:
@@ -52,13 +58,25 @@ def _type(number: Any, given: Mapping[str, Any], framebuffer: int) -> VgpuType:
     room = framebuffer // size
     profile = given.get("gpu_instance_profile")
     most = min(int(given.get("max_instances", room)), room)
-    return VgpuType(int(number), str(given["name"]), size, most, None if profile is None else int(profile))
+    return VgpuType(
+        int(number),
+        str(given["name"]),
+        size,
+        most,
+        None if profile is None else int(profile),
+        int(given.get("max_per_instance", 1)),
+    )
 
 
 class NvidiaCard(Driver):
     """One card. `vgpus` are its virtual functions that the driver has, in the order in which it got them."""
 
-    KEYS = frozenset({"framebuffer", "types", "mode", "heterogeneous", "mig", "product", "uuid"})
+    KEYS = frozenset({"framebuffer", "types", "mode", "heterogeneous", "mig", "product", "uuid"}) | {
+        "architecture",
+        "profiles",
+        "processes",
+        "resets",
+    }
 
     def attach(self) -> None:
         """Read the parameters: the function itself has no files of the card's."""
@@ -66,16 +84,22 @@ class NvidiaCard(Driver):
         self.framebuffer = int(given["framebuffer"])
         self.types = [_type(number, each, self.framebuffer) for number, each in given["types"].items()]
         self.mode = str(given.get("mode", "SR-IOV"))
-        self.mig = str(given.get("mig", "N/A"))
+        mig = str(given.get("mig", "N/A"))
+        self.division = Mig(self, given, mig)
         self.product = str(given.get("product", "NVIDIA L40S"))
         # The same after each boot.
         self.uuid = str(given.get("uuid", f"GPU-{uuid5(NAMESPACE_OID, self.device.name)}"))
         self.vgpus: list[NvidiaVgpu] = []
         self.switchable = given.get("heterogeneous") != "N/A" and self.mig != "Enabled" and self.mode == "SR-IOV"
         self.heterogeneous = self.switchable and bool(given.get("heterogeneous", False))
-        for value, values in ((self.mode, MODES), (self.mig, _MIG_MODES)):
+        for value, values in ((self.mode, MODES), (mig, tuple(WORDS.values()))):
             if value not in values:
                 raise ValueError(f"{self.device.path}: nvidia_card: {value!r} is not one of {', '.join(values)}")
+
+    @property
+    def mig(self) -> str:
+        """Whether MIG divides the card, in nvidia-smi's word."""
+        return WORDS[self.division.current]
 
     def refusal(self, function: Device, driver: BusDriver) -> int | None:
         """NVIDIA's driver refuses virtual functions while it does not have the card; a VFIO driver gets none."""
@@ -84,8 +108,9 @@ class NvidiaCard(Driver):
         return errno.ENODEV if driver.name == NAME and self.device.driver != NAME else None
 
     def unbound(self) -> None:
-        """The mode is the driver's: it goes with it."""
+        """The mode is the driver's: it goes with it, as GPU instances do."""
         self.heterogeneous = False
+        self.division.instances.clear()
 
     def supported(self) -> list[VgpuType]:
         """The types that the card has in its present mode, whatever is made."""
@@ -93,13 +118,15 @@ class NvidiaCard(Driver):
 
     def creatable(self) -> list[VgpuType]:
         """The types of which one more fits on the card now."""
-        return [each for each in self.supported() if each.profile is None and self._fits(each)]
+        return [each for each in self.supported() if self._fits(each)]
 
     def made(self) -> list[NvidiaVgpu]:
         """The functions that have a type."""
         return [each for each in self.vgpus if each.type is not None]
 
     def _fits(self, wanted: VgpuType) -> bool:
+        if wanted.profile is not None:
+            return self.division.place(wanted, None) is not None
         there = [each.type for each in self.made() if each.type is not None]
         if self.heterogeneous:
             return there.count(wanted) < wanted.most and self.place(wanted) is not None

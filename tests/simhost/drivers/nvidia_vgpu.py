@@ -139,6 +139,11 @@ class NvidiaVgpu(Driver):
             if place is None:
                 raise failure(errno.EIO, path)
             self.placement = place
+        if wanted.profile is not None:
+            instance = self.card.division.place(wanted, None if self.instance == NO_INSTANCE else self.instance)
+            if instance is None:
+                raise failure(errno.EIO, path)
+            self.instance = instance
         self.type = wanted
         self.host.binding.vfio.open(self.device)
 

@@ -224,6 +224,8 @@ def _tried(each: Defined, late: bool, may_come: bool, seconds: float) -> tuple[s
     ``may_come`` says that what it lacks may still be made by what is restored before it, for which it is never late.
     """
     try:
+        with within(seconds):
+            each.prepare()
         hindrance = each.hindrance()
         if hindrance is not None:
             return (LATER if may_come or (hindrance.passing and not late) else FAILED), hindrance.reason

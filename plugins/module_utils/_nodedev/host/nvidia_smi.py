@@ -52,7 +52,7 @@ def is_installed() -> bool:
 
 def modes(address: str | None = None) -> dict[str, Mode]:
     """The modes of all cards by the kernel's addresses, or of this one; raises NodedevError where they are not told."""
-    text = _answer(["-q"] if address is None else ["-q", "-i", address])
+    text = answer(["-q"] if address is None else ["-q", "-i", address])
     found = modes_of(text)
     if not found:
         raise NodedevError(f"{NAME} tells of no card; it said: {shown(text.strip() or 'nothing')}")
@@ -64,7 +64,7 @@ def supported(address: str | None = None) -> dict[str, dict[int, Type]]:
 
     A card that makes no vGPUs has none.
     """
-    text = _answer(["vgpu", "-s", "-v", *(() if address is None else ("-i", address))])
+    text = answer(["vgpu", "-s", "-v", *(() if address is None else ("-i", address))])
     return types_of(text)
 
 
@@ -78,7 +78,8 @@ def types_of(text: str) -> dict[str, dict[int, Type]]:
     return {card: {id: _type(id, fields) for id, fields in _types(lines)} for card, lines in _cards(text)}
 
 
-def _answer(arguments: list[str]) -> str:
+def answer(arguments: list[str]) -> str:
+    """What the tool says; its errors where it says nothing else. Raises NodedevError where it is not there or hangs."""
     program = programs.find(NAME)
     if program is None:
         raise NodedevError(f"{NAME} is not installed; it comes with NVIDIA's driver for vGPU hosts")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from .. import resource, wishes
 from ..errors import BadInput
@@ -25,6 +25,8 @@ from .mdev import document as mdev_document
 from .mdev import managed as mdev_managed
 from .mdev import pool_wish as mdev_pool
 from .mdev import restored as mdev_restored
+from .mig import device as mig_device
+from .mig import restored as mig_restored
 from .sriov import device as sriov_device
 from .sriov import restored as sriov_restored
 from .vgpu import device as vgpu_device
@@ -69,6 +71,14 @@ class Restorable(Protocol[D]):
 
     def facts(self, definition: D, /) -> dict[str, Any]:
         """What definition_facts says of it: always active, autostart, parent_missing and drift."""
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A kind of which a part has to be made before what is restored after it."""
+
+    def prepare(self, definition: Any, /) -> None:
+        """Make that part, if it is not there; NodedevError where it cannot be."""
 
 
 class Managed(Protocol[D]):
@@ -187,6 +197,11 @@ class Defined:
         """Why it cannot be made now, if so it is."""
         return self.kind.restorable.hindrance(self.definition)
 
+    def prepare(self) -> None:
+        """Make that part of it for which what is restored after it waits."""
+        if isinstance(self.kind.restorable, Preparing):
+            self.kind.restorable.prepare(self.definition)
+
     def facts(self) -> dict[str, Any]:
         """What definition_facts says of it."""
         return self.kind.restorable.facts(self.definition)
@@ -212,6 +227,8 @@ class Damaged:
 KINDS: dict[str, Kind] = {
     "driver": Kind(driver_device, driver_restored),
     "ap_mask": Kind(ap_mask_device, ap_mask_restored),
+    # Its mode comes before virtual functions, and the rest of it after them (Preparing).
+    "mig": Kind(mig_device, mig_restored),
     "sriov": Kind(sriov_device, sriov_restored),
     "vgpu": Kind(vgpu_device, vgpu_restored, pools=vgpu_pool, managed=vgpu_managed),
     "mdev": Kind(mdev_device, mdev_restored, mdev_document, mdev_pool, mdev_managed),
