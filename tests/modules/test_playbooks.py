@@ -185,6 +185,31 @@ def test_a_host_whose_functions_are_vgpus(start: Callable[..., Host], tmp_path: 
     assert vgpus(host) == 14
 
 
+GPU_INSTANCES = """
+- hosts: all
+  gather_facts: false
+  roles: [hostdev.nodedev.gpu_host]
+  vars:
+    nodedev_mig: [{device: pci_0000_41_00_0, instances: {1g.18gb: 1, 3g.71gb: 1}}]
+    nodedev_sriov: [{device: pci_0000_41_00_0, numvfs: max}]
+    nodedev_vgpu_pools: [{name: mix, types: {H200X-1-18C: 1, H200X-3-71C: 1}}]
+"""
+
+
+def test_a_card_that_is_divided_with_a_mix_on_it(start: Callable[..., Host], tmp_path: Path) -> None:
+    host = start("nvidia-mig")
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(GPU_INSTANCES)
+    quiet(play(host, playbook, tmp_path, "--check"))
+    quiet(play(host, playbook, tmp_path))
+    assert "changed=0" in quiet(play(host, playbook, tmp_path))
+    assert vgpus(host) == 2
+    host.reboot()
+    assert vgpus(host) == 0
+    assert restore(host).returncode == 0
+    assert vgpus(host) == 2
+
+
 def zoned(wwpn: str) -> dict[str, Any]:
     """The host with HBAs, with a machine-id by which the vHBA called database has a WWPN that storage is zoned for."""
     scenario = yaml.safe_load((FOLDER / "fc.yml").read_text().replace("5001a4a0000000a1", wwpn))
