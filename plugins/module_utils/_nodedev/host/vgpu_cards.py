@@ -58,6 +58,11 @@ class Mode:
     mig: bool | None = None
 
     @property
+    def is_shared(self) -> bool | None:
+        """Whether vGPUs of different framebuffers may share the card: MIG gives each an instance of its own."""
+        return True if self.mig else self.heterogeneous
+
+    @property
     def is_sriov(self) -> bool:
         return self.host == SRIOV
 

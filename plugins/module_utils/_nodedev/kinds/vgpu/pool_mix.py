@@ -153,7 +153,7 @@ class Mix:
         offered = {id for each in there if not each.type for id in each.offers}
         # What goes from the card changes what its functions offer.
         closed = frozenset[int]() if any(each.address in gone for each in there) else types.keys() - offered
-        told = mode.heterogeneous if mode is not None else None
+        told = mode.is_shared if mode is not None else None
         heterogeneous = self.seen.is_mixed(address) if told is None else told
         return Card(address, types, tuple(carried), heterogeneous, most, frozenset(closed))
 

@@ -134,7 +134,7 @@ class Observation:
         if not types.keys() >= {self.type.id, *carried} or known[self.type.id].most is None:
             return None
         there = tuple(Instance(str(number), type) for number, type in enumerate(carried))
-        mixed = mode.heterogeneous if mode is not None else None
+        mixed = mode.is_shared if mode is not None else None
         several = self.is_mixed(card) if mixed is None else mixed
         return capacity.room(capacity.Card(card, types, there, several), self.type.id)
 
