@@ -35,6 +35,13 @@ options:
         -lgip) lists it, V(1g.18gb) or V(1g.18gb+me), or by its id. An empty mapping means none.
       - Without this option, those that are defined, or else those that are there.
     type: dict
+  types:
+    description:
+      - In the place of O(instances), the vGPUs that are to be made on them, types with the number of each, named as
+        O(hostdev.nodedev.vgpu#module:type) has them. The GPU instances follow from that - for each profile and
+        framebuffer as few as take them all.
+      - The card may list these types only while MIG is on, for which O(enabled) is set alone first.
+    type: dict
   allow_reset:
     description:
       - Whether this card, and no other, may be reset where its mode changes in no other way, as on Ampere.
@@ -64,6 +71,11 @@ EXAMPLES = r"""
   hostdev.nodedev.mig:
     device: "0000:41:00.0"
     enabled: true
+
+- name: As many GPU instances as these vGPUs need
+  hostdev.nodedev.mig:
+    device: "0000:41:00.0"
+    types: {H200X-1-18C: 2, H200X-3-71C: 1}
 
 - name: A whole card again, which may be reset for that
   hostdev.nodedev.mig:
@@ -117,12 +129,17 @@ OPTIONS = {
     "device": {"type": "str", "required": True},
     "enabled": {"type": "bool"},
     "instances": {"type": "dict"},
+    "types": {"type": "dict"},
     "allow_reset": {"type": "bool", "default": False},
 }
 
 
 def main() -> None:
-    run(OPTIONS, lambda params, check_mode: ensure(device, device.Wish.checked(**params), check_mode))
+    run(
+        OPTIONS,
+        lambda params, check_mode: ensure(device, device.Wish.checked(**params), check_mode),
+        mutually_exclusive=[("instances", "types")],
+    )
 
 
 if __name__ == "__main__":

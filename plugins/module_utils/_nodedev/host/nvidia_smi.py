@@ -25,8 +25,15 @@ PATIENCE = 60.0
 CARD = re.compile(r"GPU ([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])\s*")
 FIELD = re.compile(r"(\s+)(\S.*?)\s*:\s?(.*)")
 # What it calls what it tells, MIG's by the heading and what stands below it.
-FIELDS = ("Host VGPU Mode", "vGPU Heterogeneous Mode", "MIG Mode/Current", "vGPU Type ID")
-HOST_MODE, HETEROGENEOUS, MIG, TYPE_ID = FIELDS
+FIELDS = (
+    "Host VGPU Mode",
+    "vGPU Heterogeneous Mode",
+    "MIG Mode/Current",
+    "vGPU Type ID",
+    "GPU Instance Profile ID",
+    "Max Instances Per GI",
+)
+HOST_MODE, HETEROGENEOUS, MIG, TYPE_ID, PROFILE_ID, PER_INSTANCE = FIELDS
 
 
 def refuse_other_mode(card: str, modes: Mapping[str, Mode], untold: NodedevError | None) -> None:
@@ -145,4 +152,6 @@ def _type(id: int, fields: dict[str, str]) -> Type:
         fields.get("Name", ""),
         integer(memory, 10) if unit == "MiB" else None,
         integer(fields.get("Max Instances", ""), 10),
+        integer(fields.get(PROFILE_ID, ""), 10),
+        integer(fields.get(PER_INSTANCE, ""), 10),
     )

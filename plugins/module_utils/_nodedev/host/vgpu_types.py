@@ -23,12 +23,18 @@ SMALLEST, GIGABYTE = 512, 1024
 
 @dataclass(frozen=True)
 class Type:
-    """A type as the driver's tool knows it; ``framebuffer`` is in MiB, ``most`` how many of it a card takes."""
+    """A type as the driver's tool knows it; ``framebuffer`` is in MiB, ``most`` how many of it a card takes.
+
+    ``profile`` is the id of the profile of the GPU instances that it is on, None of a type for a whole card, and
+    ``per_instance`` how many of it one of these takes.
+    """
 
     id: int
     name: str
     framebuffer: int | None = None
     most: int | None = None
+    profile: int | None = None
+    per_instance: int | None = None
 
 
 def listed(text: str) -> tuple[dict[int, str], list[str]]:

@@ -14,7 +14,7 @@ from typing import Any
 from ... import wishes
 from ...errors import BadInput, InUse, Missing, NodedevError
 from ...grammar import checked_function
-from ...host import mig, pci, sysfs, virtual_functions
+from ...host import mig, nvidia_smi, pci, sysfs, virtual_functions
 from ...host.mig import Details, Instance, Modes, Profile
 from ...host.numbers import integer
 from ...host.virtual_functions import Virtual
@@ -24,6 +24,7 @@ from ...resource import Plan
 from ...store.files import DamagedDefinition, removal
 from ...text import shown
 from . import definition as do
+from . import types as mig_types
 from .definition import DOCUMENTS, KIND, Division, declare, define, division_of, undefine
 
 SUBSYSTEM = "pci"
@@ -36,7 +37,10 @@ PLACE, NOWHERE = "nvidia/gpu_instance_id", 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class Wish:
-    """What a person wants of a card; ``mode_only`` has its instances left as they are, whatever is defined."""
+    """What a person wants of a card; ``types`` are vGPUs, from which the instances follow that they need.
+
+    ``mode_only`` has its instances left as they are, whatever is defined.
+    """
 
     division: Division
     state: str = "present"
@@ -45,13 +49,24 @@ class Wish:
     force: bool = False
     wait_timeout: float = 30
     mode_only: bool = False
+    types: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def checked(
-        cls, device: str, enabled: bool | None = None, instances: Mapping[str, Any] | None = None, **options: Any
+        cls,
+        device: str,
+        enabled: bool | None = None,
+        instances: Mapping[str, Any] | None = None,
+        types: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> Wish:
         """A wish whose every part fits its grammar; raises BadInput naming the option that does not."""
         wishes.check(options)
+        if types is not None:
+            options["types"] = mig_types.checked(types)
+            if enabled is False:
+                raise BadInput("enabled", False, "a card that MIG does not divide has no GPU instances")
+            enabled = True
         return cls(declare(checked_function("device", device), enabled, instances), **options)
 
 
@@ -120,7 +135,14 @@ def look(wish: Wish) -> Observation:
         return seen
     try:
         modes = mig.modes(seen.address)
-        return replace(seen, modes=modes, instances=mig.instances(seen.address) if modes.current else ())
+        seen = replace(seen, modes=modes, instances=mig.instances(seen.address) if modes.current else ())
+        if wish.types and wish.state == "present" and not wish.mode_only:
+            known = nvidia_smi.supported(seen.address).get(seen.address, {})
+            needed = mig_types.needed(wish.types, known, bool(modes.current))
+            seen = replace(seen, division=replace(seen.division, instances=needed))
+        return seen
+    except BadInput:
+        raise
     except NodedevError as error:
         return replace(seen, untold=error)
 
