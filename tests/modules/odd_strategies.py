@@ -34,7 +34,11 @@ CALLS: dict[str, list[Arguments]] = {
     "mdev_pool": [{"name": "x", "type": "nvidia-231", "count": "2"}, {"name": "x", "state": "absent"}],
     "ap_mask": [{"adapters": ["5", "0x6"], "domains": ["4-7"]}, {"state": "absent", "queues": ["05.0047"]}],
     "driver": [{"device": CARD, "driver": "vfio-pci"}, {"device": CARD, "state": "absent"}],
-    "mig": [{"device": CARD, "instances": {"1g.18gb": "3"}}, {"device": CARD, "enabled": False, "state": "inactive"}],
+    "mig": [
+        {"device": CARD, "instances": {"1g.18gb": "3"}},
+        {"device": CARD, "types": {"X-1-18C": 1}},
+        {"device": CARD, "enabled": False, "state": "inactive"},
+    ],
     "sriov": [
         {"device": NIC, "numvfs": "2", "vfs": [{"index": 0, "vlan": 5}]},
         {"device": "pci_0000_3b_00_0", "driver": "vfio-pci"},
