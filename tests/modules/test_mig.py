@@ -103,13 +103,17 @@ def test_its_life(host: Host) -> None:
 
 
 def test_the_instances_that_vgpus_need(host: Host) -> None:
+    host.run(["mkdir", "-p", "/run/nvidia/driver"])
     wish = {"types": {"H200X-1-18C": 2, "NVIDIA H200X-3-71C": "1"}}
     assert "it may list more once MIG is on: set enabled alone first" in refused(host, **wish)
     mig(host, enabled=True)
     foretold = mig(host, **wish, check_mode=True)
     done = mig(host, **wish)
     assert (foretold["plan"], counts(done)) == (done["plan"], {"1g.18gb": 2, "3g.71gb": 1})
-    assert mig(host, **wish)["plan"] == []
+    again = mig(host, **wish)
+    assert again["plan"] == []
+    # Who else has a card is named where it is changed.
+    assert ["is of the gpu-operator" in " ".join(warnings(each)) for each in (done, again)] == [True, False]
     assert counts(mig(host, types={"1382": 2})) == {"3g.71gb": 2}
     known = "the card's types for GPU instances are NVIDIA H200X-1-18C (1380), NVIDIA H200X-3-71C (1382)"
     assert known in refused(host, types={"H200X-35C": 1})

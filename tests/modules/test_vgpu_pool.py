@@ -339,3 +339,11 @@ def test_a_card_with_some_of_its_functions(start: Callable[..., Host]) -> None:
     assert addresses(pool(host, type="A16-2Q", count="max")) == FN[:2]
     assert "would take the card from under its vGPUs" in host.failed("sriov", device=CARD, numvfs="max", force=True)
     assert current(host, *FN[:2]) == ["709", "709"]
+
+
+def test_who_else_has_the_functions_is_named_where_something_changes(host: Host) -> None:
+    host.run(["mkdir", "-p", "/run/nvidia/driver"])
+    made, again = (pool(host, type=TYPE, count=2) for _time in range(2))
+    single = host.done("vgpu", device=FN[3], type=TYPE)
+    told = [" ".join(warnings(each)).count("is of the gpu-operator") for each in (made, again, single)]
+    assert told == [1, 0, 1]

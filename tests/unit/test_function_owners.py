@@ -122,6 +122,20 @@ def test_the_gpu_operator(root: Path) -> None:
     (root / "run/nvidia/driver").mkdir(parents=True)
     assert "/run/nvidia/driver is of the gpu-operator" in owners(root, GPU)
     assert owners(root) == ""
+    # Also for whoever makes vGPUs of the functions, once for each card.
+    told = function_owners.of_gpus([GPU.address, "0000:af:00.0"])
+    assert [each.partition(" made or removed")[0] for each in told] == [
+        "others have the virtual functions of pci_0000_3b_00_0 (0000:3b:00.0)",
+        "others have the virtual functions of pci_0000_af_00_0 (0000:af:00.0)",
+    ]
+
+
+def test_what_is_for_network_cards_is_for_no_gpu(root: Path) -> None:
+    """A GPU has no interface, as a network card has none while its driver is not there."""
+    write(root, f"{PROFILES}/a", SRIOV.format(""))
+    write(root, f"{NETWORK}/a.link", "[Match]\n[Link]\nSR-IOVVirtualFunctions=5\n")
+    assert owners(root, GPU) == ""
+    assert "NetworkManager" in owners(root, Card(GPU.address))
 
 
 def test_what_is_switched_off_is_no_owner(root: Path) -> None:

@@ -60,18 +60,28 @@ def card(address: str, interfaces: Sequence[str], driver: str | None, is_nvidia:
 def warnings(of: Card) -> list[str]:
     """One warning that names all others that own this card's functions, and one of what could not be read."""
     unread: list[str] = []
-    found = [*_network_manager(of, unread), *_networkd(of, unread), *_rules(of, unread), *_installed(of)]
-    named = [f"{shown(path)} {what}" for path, what in found[:NAMED]]
-    named += [f"and {len(found) - NAMED} more"] if len(found) > NAMED else []
-    told = []
-    if named:
-        told.append(
-            f"others have the virtual functions of {called(of.address)} made or removed too, and with them what is on"
-            f" them: {'; '.join(named)}: leave them to one"
-        )
+    # A GPU has no interface by which these could mean it.
+    found = [] if of.is_nvidia else [*_network_manager(of, unread), *_networkd(of, unread)]
+    told = _told(of.address, [*found, *_rules(of, unread), *_installed(of)])
     if unread:
         told.append(f"whether others own virtual functions could not be read in {', '.join(unread[:NAMED])}")
     return told
+
+
+def of_gpus(addresses: Collection[str]) -> list[str]:
+    """The same of these GPUs of NVIDIA's, as far as services that are installed for such own them."""
+    return [text for each in addresses for text in _told(each, [*_installed(Card(each, is_nvidia=True))])]
+
+
+def _told(address: str, found: Sequence[tuple[str, str]]) -> list[str]:
+    named = [f"{shown(path)} {what}" for path, what in found[:NAMED]]
+    named += [f"and {len(found) - NAMED} more"] if len(found) > NAMED else []
+    if not named:
+        return []
+    return [
+        f"others have the virtual functions of {called(address)} made or removed too, and with them what is on"
+        f" them: {'; '.join(named)}: leave them to one"
+    ]
 
 
 def sections(text: str) -> list[Section]:

@@ -419,8 +419,17 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
             "active": bool(after.modes.current),
             "persistent": after.definition is not None,
         },
-        "warnings": [*planned.warnings],
+        "warnings": [*planned.warnings, *_other_owners(planned.steps, after.address)],
     }
+
+
+def _other_owners(steps: Sequence[Step], address: str) -> list[str]:
+    """The warning that names who else has the card's functions made, with which its instances go."""
+    if not steps:
+        return []
+    from ...host import function_owners
+
+    return function_owners.of_gpus([address])
 
 
 def _described(each: Instance) -> dict[str, Any]:

@@ -479,7 +479,8 @@ def state(seen: Observation) -> dict[str, Any]:
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
     """The vGPU afterwards."""
-    return {KIND: _described(after), "warnings": [*before.warnings, *planned.warnings]}
+    owners = do.other_owners(planned.steps, [after.card_address])
+    return {KIND: _described(after), "warnings": [*before.warnings, *planned.warnings, *owners]}
 
 
 def _described(seen: Observation) -> dict[str, Any]:

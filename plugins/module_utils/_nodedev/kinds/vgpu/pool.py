@@ -364,11 +364,12 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
     own = members_of(after)
     filled = wish.filled(before.record)
     waiting = pool_mix.waiting(filled, after, own)
+    owners = do.other_owners(planned.steps, sorted({after.card_of(member.id) for member in own}))
     return {
         "instances": [_instance(member, after) for member in own],
         "capacity": {device_name("pci", card): found for card, found in _capacity(filled, after).items()},
         "waiting": waiting,
-        "warnings": [*after.oddities, *planned.warnings, *pool_mix.told(wish.name, waiting)],
+        "warnings": [*after.oddities, *planned.warnings, *pool_mix.told(wish.name, waiting), *owners],
     }
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from ...names import called
@@ -10,6 +11,15 @@ from ...plan import Step
 from ...text import shown
 from . import kernel
 from .definition import Definition
+
+
+def other_owners(steps: Sequence[Step], cards: Collection[str]) -> list[str]:
+    """The warnings that name who else owns the functions of these cards, for a plan that changes something."""
+    if not steps:
+        return []
+    from ...host import function_owners
+
+    return function_owners.of_gpus(cards)
 
 
 def create(target: Definition, seconds: float) -> list[Step]:
