@@ -188,14 +188,16 @@ class Mix:
         left = {each.id for each in change.left}
         gone = [each.id for each in change.go]
         open_for_more = [each for each in self.seen.usable if self._is_open(each) and each not in left]
-        free = [each for each in open_for_more if each not in taken and each not in gone]
-        free += [each for each in open_for_more if each not in taken and each in gone]
+        # Those that are free now come before those that become free.
+        free: dict[str, list[str]] = {}
+        for each in sorted(open_for_more, key=lambda address: address in gone):
+            if each not in taken:
+                free.setdefault(self.seen.card_of(each), []).append(each)
         indexes: dict[int | None, list[int]] = {}
         for index, type in wanted:
             indexes.setdefault(type, []).append(index)
         for one in found.placed:
-            address = next(each for each in free if self.seen.card_of(each) == one.card)
-            free.remove(address)
+            address = free[one.card].pop(0)
             yield Recorded(indexes[one.type].pop(0), address, address, one.type)
 
     def _refusal(self, cards: Sequence[Card], rest: Mapping[int, int], found: Fit, own: Collection[str]) -> NoFit:
