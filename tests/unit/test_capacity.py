@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Optional
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools import capacity
@@ -34,7 +35,7 @@ TYPES = {
 # As a heterogeneous card has them, by GiB from its start; a 2Q does not stand everywhere.
 PLACES = {Q2: (0, 2, 4, 6, 8), Q3: (0, 3, 6, 9), Q4: (0, 4, 8), A4: (0, 4, 8), Q6: (0, 6), Q12: (0,)}
 PLACED = {id: replace(each, places=PLACES[id], extent=each.framebuffer // GIB) for id, each in TYPES.items()}
-There = tuple[tuple[int, int | None], ...]
+There = tuple[tuple[int, Optional[int]], ...]
 
 
 def may(card: Card, there: There, type: int, place: int | None) -> bool:
@@ -47,7 +48,7 @@ def may(card: Card, there: There, type: int, place: int | None) -> bool:
         return len(there) < wanted.most and all(each.framebuffer == wanted.framebuffer for each in types)
     if sum(each.framebuffer for each in types) + wanted.framebuffer > 12 * GIB or types.count(wanted) >= wanted.most:
         return False
-    taken = [range(at, at + each.extent) for each, (_type, at) in zip(types, there, strict=True) if at is not None]
+    taken = [range(at, at + each.extent) for each, (_type, at) in zip(types, there) if at is not None]
     return place is None or not any({*own} & {*range(place, place + wanted.extent)} for own in taken)
 
 

@@ -22,10 +22,10 @@ from ansible_collections.hostdev.nodedev.plugins.filter import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 from lxml import etree
-from test_card_config import DEVICES as GPUS
-from test_card_config import MIX, migs, pool, vgpus
-from test_consumer_config import DEVICES, by_id, function, mediated
 from test_filters import BOUND, FUNCTION, PCI, RESULT, UNIT, USB, VF, VGPU, VHBA, facts, mdev
+from test_filters_card_config import DEVICES as GPUS
+from test_filters_card_config import MIX, migs, pool, vgpus
+from test_filters_consumer import DEVICES, by_id, function, mediated
 from test_filters_storage import LUN
 from test_filters_storage import VHBA as POOL
 

@@ -176,6 +176,42 @@ def test_one_instance_each_and_who_has_it(machine: Machine, playbooks: Playbooks
     assert all(re.search(r"process \d+ \(python3\)", each) for each in held), held
 
 
+def test_what_chzdev_keeps(machine: Machine, playbooks: Playbooks) -> None:
+    """Its rule is found, and nothing done against it; taken over through chzdev itself, and given back to it."""
+    device, rule = DEVICES[0], f"/etc/udev/rules.d/41-generic-ccw-{DEVICES[0]}.rules"
+    kept = f"chzdev --{{}} --persistent generic-ccw {device}"
+    look = f"lszdev generic-ccw --all && cat {rule}"
+    machine.run(kept.format("enable"))
+    before = machine.run(look).stdout
+    assert re.search(rf"{device} +yes +yes", before)
+    bind = {"device": CHANNELS[0], "driver": "vfio_ccw"}
+    playbooks.tasks(
+        [
+            {"hostdev.nodedev.driver": bind, "register": "refused", "failed_when": "refused is not failed"},
+            {
+                "assert": {
+                    "that": [f"'{rule}, a rule of chzdev' in refused.msg", f"'{kept.format('disable')}' in refused.msg"]
+                }
+            },
+            {"hostdev.nodedev.driver": {**bind, "take_over": True}, "register": "bound"},
+            {"command": "lszdev generic-ccw --all", "register": "said"},
+            {"stat": {"path": rule}, "register": "file"},
+            {
+                "assert": {
+                    "that": [
+                        "bound.device.driver == 'vfio_ccw'",
+                        f"'{device}' not in said.stdout",
+                        "not file.stat.exists",
+                    ]
+                }
+            },
+            {"hostdev.nodedev.driver": {"device": CHANNELS[0], "state": "absent"}},
+        ]
+    )
+    assert machine.run(look).stdout == before
+    machine.run(kept.format("disable"))
+
+
 def test_again_and_again(machine: Machine, playbooks: Playbooks) -> None:
     playbooks.tasks([{"hostdev.nodedev.boot_engine": {}}])
     assert machine.run(f"python3 - {CHANNELS[1]}", stdin=CYCLES).stdout.strip() == "io_subchannel"
