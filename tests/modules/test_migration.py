@@ -63,7 +63,7 @@ def adopt(controller: Controller, host: str) -> dict[str, Any]:
 
 def nothing(but: str) -> dict[str, list[Any]]:
     """What is adopted of a host on which there is nothing but of this kind."""
-    kinds = ("drivers", "function_drivers", "ap_masks", "sriov", "vgpus", "mdevs", "vhbas")
+    kinds = ("drivers", "function_drivers", "ap_masks", "mig", "sriov", "vgpus", "mdevs", "vhbas")
     return {f"{kind}{boot}": [] for kind in kinds if kind != but for boot in ("", "_of_this_boot")}
 
 
