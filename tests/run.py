@@ -347,7 +347,9 @@ def failed_tests(outcome: Outcome) -> Iterator[str]:
         for kind in ("failure", "error", "skipped"):
             found = case.find(kind)
             if found is not None:
-                why = " ".join((found.get("message") or "").split())
+                # Where a test failed, pytest's message is cut: the lines that it marks have all of it.
+                marked = [line[1:] for line in (found.text or "").splitlines() if line.startswith("E ")]
+                why = " ".join((" ".join(marked) or found.get("message") or "").split())
                 yield f"{outcome.check.name}: {case.get('classname')}.{case.get('name')}: {why}"
 
 

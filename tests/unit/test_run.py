@@ -207,3 +207,14 @@ def test_nothing_outlives_a_runner_that_is_killed(interrupted: subprocess.Popen[
 )
 def test_what_is_long_is_shown_without_its_middle(text: str, shown: str) -> None:
     assert run.shortened(text, 18) == shown
+
+
+def test_why_a_test_failed_is_told_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "LOGS", tmp_path)
+    journal = [f"restored: device {number}" for number in range(60)]
+    test = tmp_path / "test_long.py"
+    test.write_text("def test_long():\n    assert 'failed' == '', {!r}\n".format("\n".join(journal)))
+    check = Check("one", ("true",))
+    subprocess.run([sys.executable, "-m", "pytest", f"--junit-xml={check.junit}", test], cwd=tmp_path, check=False)
+    [told] = run.failed_tests(Outcome("unit", check, 1, 1, 1, 1))
+    assert all(each in told for each in journal)
