@@ -18,11 +18,10 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.sri
     declare,
     decode,
 )
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.sriov.device import (
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.sriov.device import plan, state
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.sriov.seen import (
     Observation,
     Wish,
-    plan,
-    state,
     takes_away,
 )
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import called

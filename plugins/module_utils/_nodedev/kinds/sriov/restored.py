@@ -11,7 +11,7 @@ from ...resource import Hindrance
 from ...store.documents import name_of
 from ...store.files import DamagedDefinition
 from .declared import DOCUMENTS, Declared, functions_of
-from .device import Observation, Wish, look
+from .seen import Observation, Wish, look
 
 
 def defined(arrived: str | None) -> tuple[list[Declared], list[DamagedDefinition]]:
