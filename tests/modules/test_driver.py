@@ -322,13 +322,21 @@ FAULTS = {
 @pytest.mark.parametrize(("path", "errno", "text"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_at_every_step(machine: Host, path: str, errno: str, text: str) -> None:
     machine.done("driver", device=DATA, driver="vfio-pci")
-    machine.fault(path, op="write", errno=errno, nth=1)
+    machine.fault(path, op="write", errno=errno)
     message = refused(machine)
     assert text in message
     assert message.endswith("; it is bound to nvme again")
     machine.clear_faults()
     assert bound(machine, DISK) == ("nvme", "(null)\n")
     changed(machine, driver="vfio-pci")
+
+
+@pytest.mark.parametrize("errno", ["ENOENT", "ENODEV"])
+def test_a_driver_that_looks_at_the_device_again(machine: Host, errno: str) -> None:
+    """While a driver looks at a device that shows as its driver; at boot one did so twice."""
+    machine.fault("/sys/bus/pci/drivers/nvme/unbind", op="write", errno=errno, nth=1)
+    changed(machine, driver="vfio-pci")
+    assert bound(machine, DISK) == ("vfio-pci", "vfio-pci\n")
 
 
 def test_a_definition_that_cannot_be_written(machine: Host) -> None:

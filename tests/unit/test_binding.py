@@ -42,6 +42,24 @@ def test_a_driver_from_which_another_has_taken_it(device: Path) -> None:
     assert taken.driver == "vfio-pci"
 
 
+class Looking(binding.Target):
+    """A device at which its driver has looked in vain, and looks again: the one that is asked for is then there."""
+
+    @property
+    def driver(self) -> str | None:
+        looks, unbind = Path(self.path, "looks"), Path(self.path, "driver", "unbind")
+        if looks.exists():
+            unbind.touch()
+        looks.touch()
+        return "driver-gone"
+
+
+def test_a_driver_that_looks_at_it_again(device: Path) -> None:
+    (device / "driver").symlink_to("../driver-gone")
+    binding.unbind(Looking("pci", ADDRESS, str(device)), 5)
+    assert (device / "driver" / "unbind").read_text() == f"{ADDRESS}\n"
+
+
 def test_a_driver_that_stays(device: Path) -> None:
     (device / "driver").symlink_to(device.parent / "driver-gone")
     with pytest.raises(sysfs.SysfsError, match=r"driver/unbind failed with ENOENT"):

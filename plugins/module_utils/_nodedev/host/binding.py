@@ -8,7 +8,6 @@ Documentation/ABI/testing/sysfs-bus-pci (driver_override) and Documentation/driv
 from __future__ import annotations
 
 import errno
-import os
 from dataclasses import dataclass
 
 from .. import programs
@@ -24,6 +23,8 @@ NONE = "none"
 LOADING = 60.0
 # Seconds in which a driver that was asked shows that it has the device: it has answered by then.
 SETTLING = 2.0
+# How often a device is taken from a driver that comes to it again: one may have chosen it before the override was set.
+ATTEMPTS = 5
 
 OVERRIDE_MEANINGS = {errno.EINVAL: "the name is too long", errno.ENOENT: "devices of this bus have no override"}
 # From Linux 6.19 a crypto queue has one while no mask of its bus is in use.
@@ -88,16 +89,26 @@ def bind(target: Target, driver: str, seconds: float) -> None:
     former, before = target.driver, override(target.path)
     try:
         set_override(target, driver, seconds)
-        # From here on no other takes it; one whose module was just loaded may have done so until now.
-        holding = target.driver
-        if holding not in (None, driver):
-            unbind(target, seconds)
-            holding = target.driver
-        if driver not in (NONE, holding):
-            probe(target, seconds)
-        _verify(target, None if driver == NONE else driver, seconds)
+        _take(target, driver, seconds)
     except BaseException as error:
         raise NodedevError(f"{error}; {_taken_back(target, before, former)}") from error
+
+
+def _take(target: Target, driver: str, seconds: float) -> None:
+    """Bind a device whose override is set: from here on no other driver chooses it.
+
+    One whose module was just loaded may have chosen it before, and have it only after it was unbound.
+    """
+    for _attempt in range(ATTEMPTS):
+        if target.driver not in (None, driver):
+            unbind(target, seconds)
+        if driver not in (NONE, target.driver):
+            probe(target, seconds)
+        if _has(target, driver, seconds):
+            return
+        if target.driver is None:
+            break
+    raise _unlike(target, driver)
 
 
 def give_back(target: Target, seconds: float) -> None:
@@ -138,7 +149,8 @@ def put_back(target: Target, before: str | None, former: str | None, seconds: fl
         sysfs.write(
             f"{sysfs.SYS}/bus/{target.bus}/drivers/{former}/bind", f"{target.address}\n", seconds, PROBE_MEANINGS
         )
-        _verify(target, former, seconds)
+        if not _has(target, former, seconds):
+            raise _unlike(target, former)
 
 
 def _taken_back(target: Target, before: str | None, former: str | None) -> str:
@@ -162,15 +174,21 @@ def set_override(target: Target, driver: str | None, seconds: float) -> None:
 def unbind(target: Target, seconds: float) -> None:
     """Take the device from its driver.
 
-    That may have left it by itself, since one that looks at a device shows as its driver, or driverctl has taken the
-    device from it at the same time, which it does at boot.
+    That may have left it by itself, since one that looks at a device shows as its driver, and may look again; or
+    driverctl has taken the device from it at the same time, which it does at boot.
     """
     holding = target.driver
-    try:
-        sysfs.write(f"{target.path}/driver/unbind", f"{target.address}\n", seconds, UNBIND_MEANINGS)
-    except sysfs.SysfsError as error:
-        if error.errno not in (errno.ENOENT, errno.ENODEV) or (holding is not None and target.driver == holding):
-            raise
+    for attempt in range(ATTEMPTS):
+        try:
+            sysfs.write(f"{target.path}/driver/unbind", f"{target.address}\n", seconds, UNBIND_MEANINGS)
+            return
+        except sysfs.SysfsError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
+            if holding is None or wait_for(lambda: target.driver != holding, SETTLING / ATTEMPTS):
+                return
+            if attempt == ATTEMPTS - 1:
+                raise
 
 
 def probe(target: Target, seconds: float) -> None:
@@ -178,13 +196,13 @@ def probe(target: Target, seconds: float) -> None:
     sysfs.write(f"{sysfs.SYS}/bus/{target.bus}/drivers_probe", f"{target.address}\n", seconds, PROBE_MEANINGS)
 
 
-def _verify(target: Target, driver: str | None, seconds: float) -> None:
-    """Raise NodedevError unless the device has this driver, which may take a moment where others deal with it too."""
-    if wait_for(lambda: target.driver == driver, min(seconds, SETTLING)):
-        return
+def _has(target: Target, driver: str, seconds: float) -> bool:
+    """Whether the device has this driver, or for ``NONE`` none, which may take a moment where others deal with it."""
+    return wait_for(lambda: (target.driver or NONE) == driver, min(seconds, SETTLING))
+
+
+def _unlike(target: Target, driver: str) -> NodedevError:
     found = target.driver
     has = f"is bound to {found}" if found else "has no driver"
-    raise NodedevError(
-        f"{os.path.join(target.path, 'driver')}: the device {has}, and not {driver or 'without one'}: "
-        "look at the kernel log"
-    )
+    wanted = "without one" if driver == NONE else driver
+    return NodedevError(f"{target.path}/driver: the device {has}, and not {wanted}: look at the kernel log")
