@@ -40,8 +40,8 @@ options:
     type: str
   types:
     description:
-      - A mix, instead of O(type), O(count) and O(placement), of virtual functions alone. Each type has its number of
-        instances; those of other types go.
+      - A mix, instead of O(type), O(count) and O(placement). Each type has its number of instances; those of other
+        types go.
       - The largest are made first, each framebuffer on as few homogeneous cards as will do, and what fills none on
         heterogeneous ones.
       - Where it does not fit, the failure has what is C(free) by card and type, and C(leaving), the vGPUs without which
@@ -72,7 +72,7 @@ options:
   migrate:
     description:
       - Whether a pool of mediated devices becomes one of functions, where a new kernel or driver makes vGPUs of these
-        now. It is carried over by its type, with its size, parents, placement and parameters; its definitions of
+        now. It is carried over by its types, with its size, parents, placement and parameters; its definitions of
         mediated devices are removed.
     type: bool
     default: false

@@ -146,13 +146,6 @@ def test_a_pool_of_one_type_becomes_a_mix(host: Host) -> None:
     assert addresses(done)[0] == FN[0]
 
 
-def test_mediated_devices_are_no_mix(start: Callable[..., Host]) -> None:
-    host = start("nvidia-sriov")
-    told = refused(host, types={HALF: 1})
-    assert "pool desktops is one of mediated devices, which are of one type each: make a pool for each type" in told
-    assert pool(host, type=HALF, count=1)["waiting"] == {"go": [], "come": {}}
-
-
 FORMER, CHANGED = {HALF: 3}, {BIG: 1, SMALL: 3}
 # The writes that the change makes, of clearing and of making.
 WRITES = [(f"*{each}/nvidia/current_vgpu_type", nth) for each in FN[:3] for nth in (1, 2)]

@@ -22,6 +22,7 @@ from .oddities import Oddities
 BUS = "/sys/class/mdev_bus"
 PCI = "/sys/bus/pci/devices"
 MOST = re.compile(r"\bmax_instance=([0-9]+)\b")
+FRAMEBUFFER = re.compile(r"\bframebuffer=([0-9]+)M\b")
 # The parent of devices that have crypto queues, their type, and the bus that queues are on.
 MATRIX, CRYPTO, AP = "matrix", "vfio_ap-passthrough", "ap"
 # What the kernel says of a device that is near to no memory in particular.
@@ -93,6 +94,12 @@ def most_on_card(path: str, kind: str) -> int | None:
 def most_of(description: str | None) -> int | None:
     """The same by the type's description, None where it has none."""
     match = MOST.search(description or "")
+    return integer(match[1], 10) if match else None
+
+
+def framebuffer_of(description: str | None) -> int | None:
+    """The memory that an instance takes, in MiB, by the description of its type; None where that does not tell."""
+    match = FRAMEBUFFER.search(description or "")
     return integer(match[1], 10) if match else None
 
 

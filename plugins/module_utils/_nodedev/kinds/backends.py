@@ -17,7 +17,7 @@ from ..host import mdev_parents, pci, sysfs, vgpu_types, vgpus
 from ..host.oddities import Oddities
 from ..names import device_name
 from ..plan import Step
-from ..pools import record, selector
+from ..pools import mixes, record, selector
 from ..pools.pool import members_of
 from ..pools.record import Record
 from ..pools.selector import Selector
@@ -26,6 +26,7 @@ from ..waiting import wait_for
 from .mdev import pool as mdevs
 from .mdev import pool_seen as mdev_seen
 from .mdev import pool_wish as mdev_wish
+from .mdev.pool_mix import Mix
 from .vgpu import pool as functions
 from .vgpu import pool_seen as function_seen
 from .vgpu import pool_wish as function_wish
@@ -45,7 +46,7 @@ def ensure(
     params: str | None,
     check_mode: bool,
     types: Mapping[str, int] | None = None,
-    in_use: str = function_wish.REFUSE,
+    in_use: str = mixes.REFUSE,
     **options: Any,
 ) -> dict[str, Any]:
     """Make the pool as wished by the back end that the host has; the result in Ansible's shape, alike for both."""
@@ -59,12 +60,6 @@ def ensure(
         wait_for(lambda: not vgpus.late(), wish.wait_timeout)
         there = _there(wish.parents or Selector())
     made_of = _made_of(backend, former, there, wish)
-    if wish.types is not None and MDEV in (made_of, next((name for name in KINDS if KINDS[name] == former), None)):
-        raise BadInput(
-            "types",
-            dict(wish.types),
-            f"pool {wish.name} is one of mediated devices, which are of one type each: make a pool for each type",
-        )
     if made_of == MDEV:
         return resource.ensure(MdevPool, _mdev_wish(wish, options), check_mode)
     if former != KINDS[MDEV]:
@@ -132,7 +127,8 @@ def _refuse_unasked(wish: function_wish.Wish, migrate: bool) -> None:
 def _mdev_wish(wish: function_wish.Wish, options: Mapping[str, Any]) -> mdev_wish.Wish:
     attrs = None if wish.params is None else [{PARAMS: wish.params}] if wish.params else []
     type = None if wish.type is None else _mdev_type(wish.type)
-    return mdev_wish.Wish.checked(**{**options, "type": type}, attrs=attrs)
+    more = {"type": type, "attrs": attrs, "types": wish.types, "in_use": wish.in_use}
+    return mdev_wish.Wish.checked(**{**options, **more})
 
 
 def _mdev_type(wanted: str) -> str:
@@ -173,9 +169,11 @@ class MdevPool:
         found = mdevs.described(wish, before, planned, after)
         titles = _titles(after)
         instances = [_instance(each, titles) for each in found["instances"]]
-        nothing: dict[str, Any] = {"go": [], "come": {}}
-        capacity = _capacity(after)
-        return {"instances": instances, "capacity": capacity, "waiting": nothing, "warnings": found["warnings"]}
+        filled = wish.filled(before.record)
+        mix = None if filled.types is None else Mix(filled, after)
+        waiting: dict[str, Any] = {"go": [], "come": {}} if mix is None else mix.waiting()
+        warnings = [*found["warnings"], *mixes.told(wish.name, waiting)]
+        return {"instances": instances, "capacity": _capacity(after, mix), "waiting": waiting, "warnings": warnings}
 
 
 def _titles(seen: mdev_seen.Observation) -> dict[str, str | None]:
@@ -189,14 +187,18 @@ def _instance(told: Mapping[str, Any], titles: Mapping[str, str | None]) -> dict
     return {**told, **types, "address": None}
 
 
-def _capacity(seen: mdev_seen.Observation) -> dict[str, dict[str, int]]:
-    """By card: how many more of the type fit, and how many vGPUs the pool and others have there."""
+def _capacity(seen: mdev_seen.Observation, mix: Mix | None) -> dict[str, dict[str, Any]]:
+    """By card: how many more of the type fit, or of each, and how many vGPUs the pool and others have there."""
     own = {member.id for member in members_of(seen)}
-    found: dict[str, dict[str, int]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for card in dict.fromkeys(parent.card for parent in seen.choice.parents):
         parents = [parent for parent in seen.choice.parents if parent.card == card]
         there = [each for each in seen.active.values() if mdev_parents.card_of(each.parent) == card]
         mine = sum(each.uuid in own for each in there)
+        if mix is not None:
+            counted = {"free": None, "pool": mine, "others": len(there) - mine}
+            found[mix.name(card)] = {**counted, "types": mix.free(card)}
+            continue
         free = sum(parent.free for parent in parents)
         most = parents[0].most
         same = sum(each.type == parents[0].type for each in there)
@@ -303,17 +305,22 @@ def _carried(wish: Moved, former: Record | None) -> function_wish.Wish:
     if former is None:
         raise NodedevError(f"pool {wish.wish.name} is gone: somebody has removed it meanwhile")
     was = mdev_wish.kept(former)
-    size = was.count if was.count is not None else len(was.uuids or ())
-    params = next((value.strip() for name, value in was.attrs or () if name == PARAMS), None)
     new = wish.wish
-    return replace(
+    params = next((value.strip() for name, value in was.attrs or () if name == PARAMS), None)
+    common = replace(
         new,
-        type=was.type if new.type is None else new.type,
-        count=size if new.count is None else new.count,
-        placement=was.placement if new.placement is None else new.placement,
         params=params if new.params is None else new.params,
         managed=was.managed if new.managed is None else new.managed,
         parents=was.parents if new.parents is None else new.parents,
+    )
+    if new.types is not None or was.types is not None:
+        return common.as_mix(was.types)
+    size = was.count if was.count is not None else len(was.uuids or ())
+    return replace(
+        common,
+        type=was.type if new.type is None else new.type,
+        count=size if new.count is None else new.count,
+        placement=was.placement if new.placement is None else new.placement,
     )
 
 

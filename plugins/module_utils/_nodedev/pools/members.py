@@ -127,7 +127,15 @@ def _grown(ordered: Sequence[Member], count: int) -> Change:
     return Change(tuple(ordered), (), tuple(free[: count - len(ordered)]))
 
 
-def mixed(pool: str, members: Sequence[Member], counts: Mapping[int, int], waits: bool, means: str = "by") -> Change:
+def mixed(
+    pool: str,
+    members: Sequence[Member],
+    counts: Mapping[int, int],
+    waits: bool,
+    force: bool = False,
+    means: str = "by",
+    effect: str = "",
+) -> Change:
     """So many of each type, in the order of ``counts``, each as by resized().
 
     Raises InUse naming the holders of those that have to go, unless it ``waits`` for them: then they are left.
@@ -139,12 +147,12 @@ def mixed(pool: str, members: Sequence[Member], counts: Mapping[int, int], waits
         own = [member for member in ordered[::-1] if member.type == type]
         surplus = max(len(own) - (counts.get(type, 0) if type is not None else 0), 0)
         leaving = sorted(own, key=lambda member: bool(member.held_by))[:surplus]
-        go += [member for member in leaving if not member.held_by]
-        late += [member for member in leaving if member.held_by]
+        go += [member for member in leaving if force or not member.held_by]
+        late += [member for member in leaving if member.held_by and not force]
     if late and not waits:
         raise InUse(
-            f"pool {pool}: instances that are too many of their types are in use, {_named(late, means)}: stop that"
-            " first, or set in_use: wait",
+            f"pool {pool}: instances that are too many of their types are in use, {_named(late, means)}"
+            f"{_way_out(effect)}, or set in_use: wait",
             _holders(late),
         )
     stay = tuple(member for member in ordered if member not in (*go, *late))

@@ -347,7 +347,7 @@ def is_lent(wish: Wish) -> bool:
 def _change(kind: Poolable[S, D], every: list[Member], runs: bool, ceilings: Mapping[str, int]) -> Change:
     wish = kind.wish
     if kind.mix is not None:
-        return members.mixed(wish.name, every, kind.mix.counts, kind.mix.waits, kind.HELD[0])
+        return members.mixed(wish.name, every, kind.mix.counts, kind.mix.waits, wish.force, *kind.HELD)
     if kind.listed is not None:
         return members.listed(wish.name, every, kind.listed, wish.force)
     if isinstance(wish.count, int):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The parents of mediated devices that a pool may use: those that a selector chooses and that have its type."""
+"""The parents of mediated devices that a pool may use: those that a selector chooses and that have its types."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ...errors import BadInput
-from ...host import mdev_parents, sysfs
+from ...host import mdev_parents, sysfs, vgpu_types
 from ...host.oddities import Oddities
 from ...names import called
 from ...pools import selector as selectors
@@ -18,7 +18,8 @@ from ...pools.selector import Candidate, Chosen, Selector
 class Parent:
     """A parent that can be used; ``type`` is the kernel's id there of the type that is wished.
 
-    ``free`` is what it says it can take now, ``most`` what its whole card can take, None where that is not told.
+    ``free`` is what it says it can take now, ``most`` what its whole card can take, None where that is not told. For a
+    mix, ``title`` is the type's name, and ``framebuffer`` the memory that one takes, in MiB.
     """
 
     address: str
@@ -28,6 +29,8 @@ class Parent:
     device_api: str | None
     free: int
     most: int | None = None
+    title: str | None = None
+    framebuffer: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,7 @@ def choose(selector: Selector, wanted: str | None) -> Choice:
     offers: dict[str, dict[str, str | None]] = {}
     titles: dict[str, str | None] = {}
     oddities = Oddities()
-    paths = {address: mdev_parents.path_of(address) for address in mdev_parents.addresses()}
-    registered = {address: path for address, path in paths.items() if path is not None}
-    chosen = selectors.choose(selector, registered, mdev_parents.why_not, oddities)
+    registered, chosen = _chosen(selector, oddities)
     for parent in chosen.candidates:
         kinds = mdev_parents.kinds(parent.path)
         kind = wanted if wanted in kinds else _called(wanted, parent.address, parent.path, kinds, titles)
@@ -64,6 +65,52 @@ def choose(selector: Selector, wanted: str | None) -> Choice:
             offers[parent.address] = {kind: titles.get(kind) for kind in kinds}
         else:
             parents.append(_parent(parent, kind))
+    return _choice(parents, offers, registered, chosen, oddities)
+
+
+def every_type(selector: Selector) -> Choice:
+    """The registered parents that the selector takes, each once for each of its types that has a number."""
+    parents: list[Parent] = []
+    offers: dict[str, dict[str, str | None]] = {}
+    # What the parents of one card have alike.
+    alike: dict[tuple[str, str], Parent] = {}
+    oddities = Oddities()
+    registered, chosen = _chosen(selector, oddities)
+    for candidate in chosen.candidates:
+        path, kinds = candidate.path, mdev_parents.kinds(candidate.path)
+        numbered = [kind for kind in kinds if vgpu_types.number(kind) is not None]
+        if not numbered:
+            offers[candidate.address] = {kind: mdev_parents.title(path, kind) for kind in kinds}
+        for kind in numbered:
+            key = candidate.card, kind
+            if key not in alike:
+                alike[key] = _with_memory(_parent(candidate, kind), path)
+            free = mdev_parents.free(path, kind, candidate.oddities) or 0
+            parents.append(replace(alike[key], address=candidate.address, name=candidate.name, free=free))
+    return _choice(parents, offers, registered, chosen, oddities)
+
+
+def _with_memory(parent: Parent, path: str) -> Parent:
+    folder = f"{path}/mdev_supported_types/{parent.type}"
+    title, description = sysfs.read(f"{folder}/name"), sysfs.read(f"{folder}/description")
+    framebuffer = mdev_parents.framebuffer_of(description) or vgpu_types.framebuffer(title or "")
+    return replace(parent, title=title, framebuffer=framebuffer, most=mdev_parents.most_of(description))
+
+
+def _chosen(selector: Selector, oddities: Oddities) -> tuple[dict[str, str], Chosen]:
+    """The folders of all registered parents, and those that are chosen."""
+    paths = {address: mdev_parents.path_of(address) for address in mdev_parents.addresses()}
+    registered = {address: path for address, path in paths.items() if path is not None}
+    return registered, selectors.choose(selector, registered, mdev_parents.why_not, oddities)
+
+
+def _choice(
+    parents: Iterable[Parent],
+    offers: Mapping[str, Mapping[str, str | None]],
+    registered: Mapping[str, str],
+    chosen: Chosen,
+    oddities: Oddities,
+) -> Choice:
     return Choice(
         parents=tuple(parents),
         offers=offers,

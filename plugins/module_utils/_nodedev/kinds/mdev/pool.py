@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from ...errors import BadInput, Missing, NodedevError
-from ...host import machine, mdev_parents
+from ...host import machine, mdev_parents, vgpu_types
 from ...host.machine import pool_uuid
 from ...host.mdevs import Mdev
 from ...libvirt import domain
@@ -30,9 +30,9 @@ from ...store import mdevctl
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs, Definition
 from ...store.scripts import Refused
-from . import leaving, pool_wish, steps
+from . import leaving, pool_mix, pool_seen, pool_wish, steps
 from .parents import Parent
-from .pool_seen import Observation, cards, chosen, observe
+from .pool_seen import Observation, cards, chosen
 from .pool_wish import Wish
 
 __all__ = [
@@ -71,12 +71,15 @@ class _Mdevs:
     NOUN, NAMES = "mdev", "UUIDs"
     HELD = ("by", members.RELEASE)
     STOPPED = "are to run no longer"
-    mix = None
     understood = staticmethod(pool_wish.kept)
 
     @property
     def listed(self) -> tuple[str, ...] | None:
         return self.wish.uuids
+
+    @cached_property
+    def mix(self) -> pool_mix.Mix | None:
+        return None if self.wish.types is None else pool_mix.Mix(self.wish, self.seen)
 
     @cached_property
     def _terms(self) -> steps.Terms:
@@ -105,6 +108,11 @@ class _Mdevs:
             raise BadInput("autostart", True, told)
         if wish.managed and not wish.persistent:
             raise BadInput("persistent", False, f"pool {wish.name} is managed, and its instances made from definitions")
+        if self.mix is not None:
+            if None in self.seen.mix.values() and not self.seen.choice.parents:
+                self._refuse_parents()
+            own = [replace(member, type=self.seen.type_of(member.id)) for member in own]
+            return [replace(member, rests=self._rests(member)) for member in own]
         if wish.type is None:
             if not self.seen.choice.offers:
                 self._refuse_parents()
@@ -170,7 +178,8 @@ class _Mdevs:
         if self._parents:
             return
         if choice.offers:
-            raise BadInput("type", wish.type, self._offers())
+            option, value = ("type", wish.type) if wish.types is None else ("types", dict(wish.types))
+            raise BadInput(option, value, self._offers())
         refusal = choice.chosen.refusal(wish.parents or Selector())
         if refusal is not None:
             raise refusal
@@ -179,6 +188,9 @@ class _Mdevs:
     def refuse_change(self, stay: Sequence[Member], grows: bool) -> None:
         if grows:
             self._refuse_parents()
+        if self.mix is not None:
+            self.mix.refuse_outside(stay)
+            return
         runs, parents, own = self.wish.runs, self._parents, self._own
         for member in stay:
             parent, there = parents.get(member.parent or ""), called(str(member.parent))
@@ -273,8 +285,10 @@ class _Mdevs:
         return id
 
     def target(self, one: Recorded) -> Definition:
-        uuid, parent = one.id, one.parent
-        definitions = sorted(self.seen.defined(uuid), key=lambda each: each.parent != parent)
+        uuid, parent, kind = one.id, one.parent, self._kind(one)
+        # In a mix, an index may become that of an instance of another type.
+        same = [each for each in self.seen.defined(uuid) if one.type is None or each.type == kind]
+        definitions = sorted(same, key=lambda each: each.parent != parent)
         if uuid not in self._own and definitions and uuid not in self.seen.active and definitions[0].parent != parent:
             raise NodedevError(
                 f"mdev {uuid} is defined on {called(definitions[0].parent)}, which has no room for it now: make room"
@@ -288,13 +302,15 @@ class _Mdevs:
             starts = definitions[0].autostart if kept else starts
         elif self.wish.attrs is None:
             attrs = self._script_attrs(uuid)
-        return Definition(uuid, parent, self._kind(uuid, parent), starts and not managed, attrs, managed=managed)
+        return Definition(uuid, parent, kind, starts and not managed, attrs, managed=managed)
 
-    def _kind(self, uuid: str, parent: str) -> str:
+    def _kind(self, one: Recorded) -> str:
         """The kernel's id of the type there; of one that stays defined on a parent that does not tell, what it has."""
-        if parent in self._parents:
-            return self._parents[parent].type
-        return self.seen.defined(uuid)[0].type
+        if one.type is not None:
+            return f"{vgpu_types.MDEV}{one.type}"
+        if one.parent in self._parents:
+            return self._parents[one.parent].type
+        return self.seen.defined(one.id)[0].type
 
     def _script_attrs(self, uuid: str) -> Attrs:
         attrs = self.seen.script_attrs.get(uuid, ())
@@ -304,9 +320,10 @@ class _Mdevs:
 
     def make(self, creates: Collection[str], targets: Mapping[str, Definition]) -> tuple[list[Step], tuple[str, ...]]:
         made = [step for uuid in creates for step in steps.create(targets[uuid], self._terms)]
-        unfinished = [target for target in targets.values() if self._is_unfinished(target)]
+        there = {uuid: target for uuid, target in targets.items() if uuid not in creates}
+        unfinished = [target for target in there.values() if self._is_unfinished(target)]
         made += [step for each in unfinished for step in steps.set_attributes(each, self.wish.wait_timeout)]
-        late = [uuid for uuid, target in targets.items() if target not in unfinished and self._is_outdated(target)]
+        late = [uuid for uuid, target in there.items() if target not in unfinished and self._is_outdated(target)]
         warning = f"the new attrs take effect when these instances are started next: {', '.join(late)}"
         return made, (warning,) if late else ()
 
@@ -355,12 +372,16 @@ class _Mdevs:
         return steps.undefine(definition, self._terms)
 
     def document(self) -> dict[str, Any]:
-        return self.wish.document()
+        return (self.wish if self.mix is None else self.mix.known).document()
 
     def then(
         self, kept: Record | None, active: Mapping[str, Mdev], definitions: Mapping[str, tuple[Definition, ...]]
     ) -> Observation:
         seen = self.seen
+        more: dict[str, Any] = {"record": kept, "active": active, "definitions": definitions}
+        more.update(derived={}, damaged_records=())
+        if self.mix is not None:
+            return self.mix.then(replace(seen, **more))
 
         def free(parent: Parent) -> int:
             devices = (each.values() for each in (seen.active, active))
@@ -368,8 +389,13 @@ class _Mdevs:
             return max(parent.free + now - then, 0)
 
         choice = replace(seen.choice, parents=tuple(replace(each, free=free(each)) for each in seen.choice.parents))
-        more: dict[str, Any] = {"derived": {}, "damaged_records": ()}
-        return replace(seen, choice=choice, record=kept, active=active, definitions=definitions, **more)
+        return replace(seen, choice=choice, **more)
+
+
+def observe(wish: Wish) -> Observation:
+    """Read what the wish touches: the record, the parents, all that runs and is defined, and who uses members."""
+    seen = pool_seen.observe(wish)
+    return pool_mix.observed(wish.filled(seen.record), seen)
 
 
 def comes_with_guest(seen: Observation) -> bool:
@@ -430,11 +456,9 @@ def _capacity(seen: Observation) -> dict[str, dict[str, dict[str, int]]]:
     found: dict[str, dict[str, dict[str, int]]] = {}
     for parent in seen.choice.parents:
         devices = [device for device in seen.active.values() if device.parent == parent.address]
-        found[parent.name] = {
-            parent.type: {
-                "free": parent.free,
-                "pool": sum(device.uuid in own for device in devices if device.type == parent.type),
-                "others": sum(device.uuid not in own for device in devices if device.type == parent.type),
-            }
+        found.setdefault(parent.name, {})[parent.type] = {
+            "free": parent.free,
+            "pool": sum(device.uuid in own for device in devices if device.type == parent.type),
+            "others": sum(device.uuid not in own for device in devices if device.type == parent.type),
         }
     return found

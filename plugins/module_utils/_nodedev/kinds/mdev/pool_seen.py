@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ...host import holders, machine, mdev_parents, mdevs, starting
+from ...host import holders, machine, mdev_parents, mdevs, starting, vgpu_types
 from ...host.machine import pool_uuid
 from ...host.mdevs import Mdev
 from ...host.processes import Holder
+from ...host.vgpu_cards import Mode
 from ...pools import members, record
 from ...pools.record import Record
 from ...pools.selector import Selector
@@ -21,7 +22,7 @@ from ...store.mdevctl import Attrs, Definition
 from ...store.scripts import Refused, Scripts, scripts_of_host
 from . import leaving as mdev_leaving
 from .leaving import Leaving
-from .parents import Choice, choose
+from .parents import Choice, choose, every_type
 from .pool_wish import KIND, Wish, kept
 
 
@@ -35,7 +36,9 @@ class Observation:
     on. ``owners`` are the other pools by their instances. ``active`` and ``definitions`` are all of the host, by their
     UUIDs; ``holders`` are those of members. ``leaving`` are members that are still being removed, ``damaged_records``
     the pool's own that cannot be understood. ``callouts`` are mdevctl's scripts, None where there are none;
-    ``script_attrs`` are by UUID the attributes that they tell of instances that run undefined, or why they do not.
+    ``script_attrs`` are by UUID the attributes that they tell of instances that run undefined, or why they do not. In a
+    mix, ``choice`` has the parents with all their types, ``mix`` the numbers of the wished ones by how they were told,
+    and ``modes`` are by card, where something changes; ``holders`` are then those of others' instances too.
     """
 
     machine: str | None
@@ -53,10 +56,19 @@ class Observation:
     leaving: tuple[Leaving, ...] = ()
     damaged_records: tuple[DamagedDefinition, ...] = ()
     script_attrs: Mapping[str, Attrs | Refused] = field(default_factory=dict)
+    mix: Mapping[str, int | None] = field(default_factory=dict)
+    modes: Mapping[str, Mode] = field(default_factory=dict)
 
     def defined(self, uuid: str) -> tuple[Definition, ...]:
         """The definitions of a UUID, under whatever parents."""
         return self.definitions.get(uuid, ())
+
+    def type_of(self, uuid: str) -> int | None:
+        """The number of an instance's type: what it is, else what it is recorded to be; None where it has none."""
+        if uuid in self.active:
+            return vgpu_types.number(self.active[uuid].type)
+        recorded = {one.id: one.type for one in self.record.instances}.get(uuid) if self.record else None
+        return recorded or next((vgpu_types.number(each.type) for each in self.defined(uuid)), None)
 
     def held_by(self, uuid: str) -> str:
         return holders.named(self.holders.get(uuid, ()))
@@ -103,7 +115,8 @@ def observe(wish: Wish) -> Observation:
 
 def chosen(wish: Wish) -> Choice:
     """The parents that the wish chooses, with the room that they say they have now."""
-    return choose(wish.parents or Selector(), wish.type)
+    selector = wish.parents or Selector()
+    return choose(selector, wish.type) if wish.types is None else every_type(selector)
 
 
 def _leaving(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...host import mdev_parents, mdevs, pci, sysfs
+from ...host import mdev_parents, mdevs, pci, sysfs, vgpu_types
 from ...host.mdevs import Mdev
 from ...names import called, mdev_name
 from ...resource import Hindrance
@@ -18,8 +18,26 @@ from .seen import Wish
 
 
 def defined(arrived: str | None) -> tuple[list[Definition], list[DamagedDefinition]]:
-    """The definitions by parent and UUID: of all parents, or of the one that has arrived."""
-    return mdevctl.all_defined(_folder_of(arrived))
+    """The definitions by parent and UUID: of all parents, or of the one that has arrived; the largest vGPUs first.
+
+    The driver chooses where these stand on a card of several sizes, and would leave gaps otherwise.
+    """
+    definitions, damaged = mdevctl.all_defined(_folder_of(arrived))
+    vgpus = [each for each in definitions if each.type.startswith(vgpu_types.MDEV)]
+    memory: dict[str, int] = {}
+    for each in vgpus if len({each.type for each in vgpus}) > 1 else ():
+        memory[each.type] = memory.get(each.type) or _memory(each.parent, each.type)
+    return sorted(definitions, key=lambda each: -memory.get(each.type, 0)), damaged
+
+
+def _memory(parent: str, kind: str) -> int:
+    """The memory that a vGPU of a type takes, in MiB, 0 where its parent does not tell: it is not made then either."""
+    path = mdev_parents.path_of(parent)
+    try:
+        title = mdev_parents.title(path, kind) if path is not None else None
+    except sysfs.SysfsError:
+        return 0
+    return vgpu_types.framebuffer(title or "") or 0
 
 
 def _folder_of(arrived: str | None) -> str | None:

@@ -20,7 +20,7 @@ from ...host.vgpu_types import Type
 from ...libvirt import domain
 from ...names import called, device_name
 from ...plan import Step
-from ...pools import pool, record
+from ...pools import mixes, pool, record
 from ...pools.members import Member
 from ...pools.pool import members_of, starts
 from ...pools.record import Record, Recorded
@@ -369,7 +369,7 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
         "instances": [_instance(member, after) for member in own],
         "capacity": {device_name("pci", card): found for card, found in _capacity(filled, after).items()},
         "waiting": waiting,
-        "warnings": [*after.oddities, *planned.warnings, *pool_mix.told(wish.name, waiting), *owners],
+        "warnings": [*after.oddities, *planned.warnings, *mixes.told(wish.name, waiting), *owners],
     }
 
 

@@ -13,12 +13,12 @@ from ...errors import BadInput, NoFit
 from ...host import holders, vgpu_types, vgpus
 from ...host.vgpu_types import Type
 from ...names import called, device_name
-from ...pools import capacity
-from ...pools.capacity import Card, Fit, Instance, Placed
+from ...pools import capacity, mixes
+from ...pools.capacity import Card, Fit, Instance
 from ...pools.members import Change, Member
 from ...pools.record import Recorded
 from .pool_seen import Observation, counts
-from .pool_wish import WAIT, Wish
+from .pool_wish import Wish
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Mix:
 
     @property
     def waits(self) -> bool:
-        return self.wish.in_use == WAIT
+        return self.wish.in_use == mixes.WAIT
 
     def places(self, change: Change, ceilings: Mapping[str, int]) -> tuple[Recorded, ...]:
         """Where every instance is to be, the largest first; NoFit where there is no room.
@@ -82,7 +82,7 @@ class Mix:
             empty = [replace(card, carried=_only(card, staying), closed=frozenset()) for card in cards]
             found, kept = capacity.fit(empty, wanted), []
         if found.missing:
-            now = self._now(pinned, rest, {each.id for each in change.left}) if self.waits else None
+            now = mixes.now(pinned, rest, {each.id for each in change.left}) if self.waits else None
             if now is None:
                 raise self._refusal(pinned, rest, found, {each.id for each in (*staying, *kept)})
             found = Fit(tuple(now))
@@ -95,18 +95,6 @@ class Mix:
     def _sorted(self, placed: Sequence[Recorded]) -> list[Recorded]:
         order = [*self.counts]
         return sorted(placed, key=lambda one: (order.index(one.type) if one.type in order else 0, one.index))
-
-    def _now(self, cards: Sequence[Card], rest: Mapping[int, int], left: Collection[str]) -> list[Placed] | None:
-        """What can be made now without being in the way of the mix once these are gone; None where it never fits."""
-        placed: list[Placed] = []
-        while True:
-            more = [Instance(f"+{number}", one.type) for number, one in enumerate(placed)]
-            there = [_with(card, [own for own, one in zip(more, placed) if one.card == card.id]) for card in cards]
-            found = capacity.fit(there, Counter(rest) - Counter(one.type for one in placed), left)
-            now = [] if found.missing else capacity.possible(there, found.placed)
-            if not now:
-                return None if found.missing and not placed else placed
-            placed += now
 
     def _kept(self, cards: Sequence[Card], waiting: Sequence[Member]) -> list[Member]:
         by_name = {card.id: card for card in cards}
@@ -121,7 +109,9 @@ class Mix:
         return kept
 
     def _with(self, card: Card, kept: Sequence[Member]) -> Card:
-        return _with(card, [Instance(one.id, one.type or 0) for one in kept if self.seen.card_of(one.id) == card.id])
+        return mixes.with_instances(
+            card, [Instance(one.id, one.type or 0) for one in kept if self.seen.card_of(one.id) == card.id]
+        )
 
     def _is_open(self, address: str) -> bool:
         each = self.seen.functions.get(address)
@@ -240,34 +230,19 @@ class Mix:
         }
 
 
-def _with(card: Card, own: Sequence[Instance]) -> Card:
-    functions = None if card.functions is None else card.functions - len(own)
-    return replace(card, carried=(*card.carried, *own), functions=functions)
-
-
 def _only(card: Card, staying: Sequence[Member]) -> tuple[Instance, ...]:
     ids = {each.id for each in staying}
     return tuple(each for each in card.carried if each.id in ids)
-
-
-def told(pool: str, waiting: Mapping[str, Any]) -> Iterator[str]:
-    """The warning that a change of a mix is not complete, and what it waits for."""
-    if waiting["go"] or waiting["come"]:
-        go = ", ".join(waiting["go"]) or "none"
-        come = ", ".join(f"{count} of {name}" for name, count in waiting["come"].items()) or "none"
-        yield f"pool {pool} is not complete: to go once nobody has them are {go}; to come then are {come}: run it again"
 
 
 def waiting(wish: Wish, seen: Observation, own: Sequence[Member]) -> dict[str, Any]:
     """What a change of a mix still waits for: instances that go once nobody has them, and by type what comes then."""
     if wish.types is None or wish.state == "absent":
         return {"go": [], "come": {}}
-    wanted, there = counts(wish, seen), Counter(filter(None, (seen.type_of(each.id) for each in own)))
-    surplus = there - wanted
-    go = []
-    for each in sorted(own, key=lambda one: (not one.held_by, -one.index)):
-        type = seen.type_of(each.id)
-        if type is not None and surplus[type] > 0:
-            surplus[type] -= 1
-            go.append(device_name("pci", each.id))
-    return {"go": go, "come": {seen.types.get(id) or str(id): count for id, count in (wanted - there).items()}}
+    typed = [replace(each, type=seen.type_of(each.id)) for each in own]
+    return mixes.waiting(
+        typed,
+        counts(wish, seen),
+        lambda each: device_name("pci", each.id),
+        lambda id: seen.types.get(id) or str(id),
+    )

@@ -12,7 +12,7 @@ from ...errors import BadInput
 from ...grammar import checked_function, checked_type
 from ...host import vgpu_types
 from ...host.vgpu_types import Type
-from ...pools import fields, members, placement, record
+from ...pools import fields, members, mixes, placement, record
 from ...pools.options import checked, left_open
 from ...pools.record import Record
 from ...pools.selector import Selector
@@ -22,9 +22,6 @@ from .definition import HIGHEST_TYPE, KIND, checked_params
 # What holds for new instances of a pool that was not told otherwise, and what the parent of one is told as.
 DEFAULTS = {"parents": {}, "placement": placement.SPREAD, "params": "", "managed": False}
 PARENT = "address"
-# What becomes of a change of a mix when somebody has an instance that would have to go.
-IN_USE = REFUSE, WAIT = "refuse", "wait"
-ALLOWED = f"it has a type or several, each with a number of instances, up to {members.MOST} in all"
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Wish:
     type: str | None = None
     count: int | str | None = None
     types: Mapping[str, int] | None = None
-    in_use: str = REFUSE
+    in_use: str = mixes.REFUSE
     parents: Selector | None = None
     placement: str | None = None
     params: str | None = None
@@ -61,7 +58,7 @@ class Wish:
         checked_params(options.get("params"))
         wishes.check_managed(options)
         if options.get("types") is not None:
-            options["types"] = checked_types(options["types"])
+            options["types"] = mixes.checked_types(options["types"])
         if options.get("parents") is not None:
             options["parents"] = Selector.checked(options["parents"])
         return cls(**options)
@@ -82,12 +79,17 @@ class Wish:
         same = self.type in (None, was.type) or (was.known is not None and self._means(was.known))
         return replace(filled, known=was.known if same else None)
 
-    def _mixed(self, was: Wish) -> Wish:
+    def as_mix(self, types: Mapping[str, int] | None) -> Wish:
+        """The wish as that for a mix, of these types unless it says others; BadInput where it is told of one type."""
         for option in ("type", "count"):
             value = getattr(self, option)
             if value is not None:
                 raise BadInput(option, value, f"pool {self.name} is a mix of types: say how many of each in types")
-        filled = replace(self, **left_open(self, was, "known", "type", "count", "placement"))
+        return replace(self, types=types) if self.types is None else self
+
+    def _mixed(self, was: Wish) -> Wish:
+        asked = self.as_mix(was.types)
+        filled = replace(asked, **left_open(asked, was, "known", "type", "count", "placement"))
         known = {told: type for told, type in was.known_types.items() if told in (filled.types or {})}
         return replace(filled, known=was.known, known_types=known)
 
@@ -117,34 +119,13 @@ class Wish:
         return {key: value for key, value in options.items() if value is not None}
 
     def _mix_document(self) -> dict[str, Any]:
-        types = []
-        for told, count in (self.types or {}).items():
-            known = self.known_types.get(told)
-            more = {"type_id": known.id, "title": known.name or None, "most": known.most} if known else {}
-            types.append({"type": told, "count": count, **{key: value for key, value in more.items() if value}})
         options = {
-            "types": types,
+            "types": mixes.documents(self.types or {}, self.known_types),
             "parents": None if self.parents is None else self.parents.document(),
             "params": self.params,
             "managed": self.managed,
         }
         return {key: value for key, value in options.items() if value is not None}
-
-
-def checked_types(value: object) -> dict[str, int]:
-    """How many of each type a mix has; else BadInput."""
-    found: dict[str, int] = {}
-    for told, count in value.items() if isinstance(value, Mapping) else ():
-        try:
-            number = members.checked_count(count)
-        except BadInput as error:
-            raise BadInput("types", value, ALLOWED) from error
-        if not isinstance(number, int):
-            raise BadInput("types", value, ALLOWED)
-        found[str(checked_type(str(told)))] = number
-    if not found or sum(found.values()) > members.MOST:
-        raise BadInput("types", value, ALLOWED)
-    return found
 
 
 def kept(recorded: Record) -> Wish:
@@ -174,21 +155,20 @@ def kept(recorded: Record) -> Wish:
 
 
 def _kept_mix(recorded: Record, wish: Mapping[str, Any], parents: Selector | None) -> Wish:
-    types: dict[str, int] = {}
-    known: dict[str, Type] = {}
-    for one in fields.mappings(wish, "types") or ():
-        told = str(checked_type(fields.needed_text(one, "type", "types.")))
-        types[told] = fields.number(one, "count", "types.") or 0
-        type = _type(one)
-        known.update({} if type is None else {told: replace(type, most=fields.number(one, "most", "types."))})
+    types, known = mixes.kept(wish, _type_of_mix)
     return Wish(
         name=recorded.name,
-        types=checked_types(types),
+        types=types,
         parents=parents,
         params=checked_params(fields.text(wish, "params")),
         managed=fields.flag(wish, "managed"),
         known_types=known,
     )
+
+
+def _type_of_mix(one: Mapping[str, Any]) -> Type | None:
+    type = _type(one)
+    return None if type is None else replace(type, most=fields.number(one, "most", "types."))
 
 
 def _type(wish: Mapping[str, Any]) -> Type | None:
