@@ -154,6 +154,16 @@ def test_a_card_of_several_sizes(start: Callable[..., Host], several: dict[str, 
     assert pool(host)["plan"] == []
 
 
+def test_one_odd_value_is_one_warning(start: Callable[..., Host]) -> None:
+    """Of a type that is not wished nothing is needed; of one that is, its name tells its size too."""
+    host = start()
+    host.fault(f"*/{A}/mdev_supported_types/nvidia-230/name", op="read", errno="EIO")
+    host.fault(f"*/{B}/mdev_supported_types/nvidia-232/description", op="read", content="-1\n")
+    done = pool(host, types={HALF: 3, BIG: 1})
+    assert there(host) == {(A, "233"): 1, (B, "232"): 3}
+    assert sum("nvidia-230" in each or "nvidia-232" in each for each in warnings(done)) == 1
+
+
 def test_on_functions_a_pool_of_one_type_becomes_a_mix(start: Callable[..., Host]) -> None:
     host = start("nvidia-sriov")
     former = pool(host, type="NVIDIA A16-4Q", count=2)

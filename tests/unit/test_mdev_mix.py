@@ -334,6 +334,14 @@ def test_a_pool_of_one_type_becomes_a_mix_and_keeps_its_uuids() -> None:
     assert "nvidia-708" in rig.take(planned).seen(wish).defined(IDS[1])[0].type
 
 
+def test_what_a_killed_run_has_made_gets_its_attributes() -> None:
+    """The definition under its UUID is still that of another type, which had the same ones."""
+    rig = Rig().with_own((A, 8))
+    rig.defined = {(IDS[0], A): 4}
+    wish = wished(None, attrs=[{"b": "2"}])
+    assert [each.partition(" mdev")[0] for each in steps(wish, rig)][1:] == ["set b=2 on", "change the definition of"]
+
+
 def test_a_lost_record_is_made_up_for() -> None:
     """By the UUIDs, and what runs and is defined under them."""
     rig = Rig().with_own((A, 8), (B, 4))

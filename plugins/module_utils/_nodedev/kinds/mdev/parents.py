@@ -84,17 +84,29 @@ def every_type(selector: Selector) -> Choice:
         for kind in numbered:
             key = candidate.card, kind
             if key not in alike:
-                alike[key] = _with_memory(_parent(candidate, kind), path)
-            free = mdev_parents.free(path, kind, candidate.oddities) or 0
+                alike[key] = _with_memory(candidate, kind)
+            free = candidate.oddities.number(f"{path}/mdev_supported_types/{kind}/available_instances") or 0
             parents.append(replace(alike[key], address=candidate.address, name=candidate.name, free=free))
     return _choice(parents, offers, registered, chosen, oddities)
 
 
-def _with_memory(parent: Parent, path: str) -> Parent:
-    folder = f"{path}/mdev_supported_types/{parent.type}"
-    title, description = sysfs.read(f"{folder}/name"), sysfs.read(f"{folder}/description")
-    framebuffer = mdev_parents.framebuffer_of(description) or vgpu_types.framebuffer(title or "")
-    return replace(parent, title=title, framebuffer=framebuffer, most=mdev_parents.most_of(description))
+def _with_memory(candidate: Candidate, kind: str) -> Parent:
+    """A parent with one of its types, as far as that can be read: of others in the way, no more is needed."""
+    folder = f"{candidate.path}/mdev_supported_types/{kind}"
+    title, api, description = (
+        candidate.oddities.text(f"{folder}/{file}") for file in ("name", "device_api", "description")
+    )
+    return Parent(
+        address=candidate.address,
+        name=candidate.name,
+        card=candidate.card,
+        type=kind,
+        device_api=api,
+        free=0,
+        most=mdev_parents.most_of(description),
+        title=title,
+        framebuffer=mdev_parents.framebuffer_of(description) or vgpu_types.framebuffer(title or ""),
+    )
 
 
 def _chosen(selector: Selector, oddities: Oddities) -> tuple[dict[str, str], Chosen]:

@@ -334,13 +334,16 @@ class _Mdevs:
     def _is_unfinished(self, target: Definition) -> bool:
         """Whether a run that was killed has made it, and perhaps not yet given it its attributes.
 
-        They are defined last, so those are meant that run without a definition; not where a guest has one by now, and
-        not those of others, who may have set what they want.
+        They are defined last, so those are meant that run without a definition of their type; not where a guest has one
+        by now, and not those of others, who may have set what they want.
         """
         uuid, seen = target.uuid, self.seen
         idle = uuid in seen.active and uuid in self._own and not seen.held_by(uuid)
         return (
-            self.wish.persistent and idle and not seen.defined(uuid) and target.attrs != seen.script_attrs.get(uuid, ())
+            self.wish.persistent
+            and idle
+            and not any(each.type == target.type for each in seen.defined(uuid))
+            and target.attrs != seen.script_attrs.get(uuid, ())
         )
 
     def _is_outdated(self, target: Definition) -> bool:

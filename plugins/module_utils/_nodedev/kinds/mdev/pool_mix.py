@@ -222,8 +222,16 @@ class Mix:
 
     def _is_open(self, parent: str, gone: Collection[str]) -> bool:
         """Whether nothing is on a virtual function but what goes."""
-        return not any(each.parent == parent for uuid, each in self._there().items() if uuid not in gone)
+        return self._on_parents.get(parent, set()).issubset(gone)
 
+    @cached_property
+    def _on_parents(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for uuid, each in self._there.items():
+            found.setdefault(each.parent, set()).add(uuid)
+        return found
+
+    @cached_property
     def _there(self) -> dict[str, Any]:
         """By UUID what runs, and what is promised to guests of others where room is kept for those of the pool."""
         return {**self._promised, **self.seen.active}
@@ -278,7 +286,7 @@ class Mix:
         """What runs on a card, and what else has its place there."""
         carried: list[Instance] = []
         resting: list[Instance] = []
-        for uuid, each in self._there().items():
+        for uuid, each in self._there.items():
             if uuid in gone or self._card_of(each) != address:
                 continue
             instance = Instance(uuid, vgpu_types.number(each.type) or 0, None, bool(self.seen.holders.get(uuid)))
@@ -417,13 +425,13 @@ class Mix:
         return vgpu_types.called(number, self._titles)
 
     def _named(self, one: Instance) -> str:
-        parent, held = self._there()[one.id].parent, self.seen.holders.get(one.id, ())
+        parent, held = self._there[one.id].parent, self.seen.holders.get(one.id, ())
         what = f"mdev {one.id} of type {self._called(one.type)} on {called(parent)}"
         return f"{what}, in use by {holders.named(held)}" if held else what
 
     def _leaving(self, one: Instance) -> dict[str, Any]:
         return {
-            "name": mdev_name(one.id, self._there()[one.id].parent),
+            "name": mdev_name(one.id, self._there[one.id].parent),
             "uuid": one.id,
             "address": None,
             "type": self._titles.get(one.type),
