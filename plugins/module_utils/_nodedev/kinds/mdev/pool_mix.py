@@ -99,9 +99,9 @@ class Mix:
         return {number: wanted[number] for number in self._order(numbers)}
 
     def _known(self, told: str, number: int | None) -> int:
-        if number is None or (self._titles and number not in self._titles and (self.wish.types or {})[told]):
-            types = vgpu_types.told(self._titles, vgpus.NAMED)
-            question = vgpu_types.suggested(told, self._titles)
+        offered = titles(self.seen)
+        if number is None or (offered and number not in offered and (self.wish.types or {})[told]):
+            types, question = vgpu_types.told(offered, vgpus.NAMED), vgpu_types.suggested(told, offered)
             raise BadInput("types", told, f"{question}the types of this host's cards are: {types}")
         return number
 
@@ -112,7 +112,9 @@ class Mix:
 
     @cached_property
     def _titles(self) -> dict[int, str]:
-        return titles(self.seen)
+        """The names of types that parents offer, and of those that the record has."""
+        recorded = {type.id: type.name for type in self.wish.known_types.values()}
+        return {**recorded, **titles(self.seen)}
 
     @property
     def waits(self) -> bool:
@@ -121,10 +123,8 @@ class Mix:
     @property
     def known(self) -> Wish:
         """The wish with what is known of its types."""
-        names = {type.id: type.name for type in self.wish.known_types.values()}
-        found = {told: number for told, number in self.seen.mix.items() if number is not None}
-        known = {told: Type(id, self._titles.get(id) or names.get(id, "")) for told, id in found.items()}
-        return replace(self.wish, known_types=known)
+        found = {told: Type(id, self._titles.get(id, "")) for told, id in self.seen.mix.items() if id is not None}
+        return replace(self.wish, known_types=found)
 
     @cached_property
     def cards(self) -> list[str]:
@@ -168,16 +168,17 @@ class Mix:
         # As they are where something leaves them, be it later.
         loose = [self.card(each, gone, staying, ceilings, leaves=True) for each in self.cards]
         kept = self._kept(cards, waiting, gone, staying)
-        pinned = [self._with(card, kept) for card in cards]
+        pinned, loose = ([self._with(card, kept) for card in every] for every in (cards, loose))
         rest = wanted - Counter(each.type for each in kept if each.type is not None)
         found = capacity.fit(pinned, rest)
         if found.missing and kept:
             anew = capacity.fit(cards, wanted)
             found, kept = (found, kept) if anew.missing else (anew, [])
         if found.missing and self.wish.state == "inactive":
-            found, kept = capacity.fit([self._emptied(each, staying) for each in cards], wanted), []
+            others = self._there.keys() - {each.id for each in staying}
+            emptied = (self.card(each, others, staying, {}, leaves=True) for each in self.cards)
+            found, kept = capacity.fit([replace(each, closed=frozenset()) for each in emptied], wanted), []
         if found.missing:
-            loose = [self._with(card, kept) for card in loose]
             now = mixes.now(loose, rest, {each.id for each in change.left}) if self.waits else None
             if now is None:
                 free = {card.id: {id: capacity.room(card, id) for id in self.counts} for card in pinned}
@@ -332,19 +333,6 @@ class Mix:
             found[number] = capacity.Type(number, size, memory // size if most is None else most)
         return found
 
-    def _emptied(self, card: Card, staying: Sequence[Member]) -> Card:
-        """A card as it is once nobody else has anything there."""
-        own = [each for each in staying if self.seen.cards.get(each.parent or "") == card.id]
-        taken = {each.parent for each in own}
-        whole = self._is_whole(card.id)
-        return replace(
-            card,
-            types=self._types(card.id),
-            carried=tuple(Instance(each.id, each.type or 0) for each in own),
-            closed=frozenset(),
-            functions=None if whole else sum(each not in taken for each in self._by_card[card.id]),
-        )
-
     def _assigned(
         self, found: Fit, wanted: Sequence[tuple[int, str, int | None]], taken: Collection[str], change: Change
     ) -> Iterator[Recorded]:
@@ -371,16 +359,11 @@ class Mix:
     def free(self, address: str) -> dict[str, int]:
         """How many more of each wished type fit on a card now, by its name."""
         card = self.card(address, (), (), {})
-        return {self.title(number): capacity.room(card, number) for number in self._wished}
-
-    @property
-    def _wished(self) -> list[int]:
-        return [number for number in self.seen.mix.values() if number is not None]
+        return {self.title(number): capacity.room(card, number) for number in self.seen.mix.values() if number}
 
     def title(self, number: int) -> str:
         """A type's name, or its number."""
-        names = {type.id: type.name for type in self.wish.known_types.values()}
-        return self._titles.get(number) or names.get(number) or str(number)
+        return self._titles.get(number) or str(number)
 
     def waiting(self) -> dict[str, Any]:
         """What a change still waits for, as mixes.waiting() has it."""
