@@ -19,7 +19,7 @@ COMMAND, HOOK = (ROOT / "roles" / "persistence" / "files" / name for name in ("n
 KINDS = "kinds."
 REGISTRY = "kinds.registry"
 # What deals with several kinds, and is none.
-ABOVE = (REGISTRY, "kinds.backends")
+ABOVE = (REGISTRY, "kinds.backends", "kinds.derived")
 FLOORS: tuple[Mapping[str, str], ...] = (
     {"text": "text from outside"},
     {"errors": "what a person reads", "waiting": "with a limit"},
@@ -38,6 +38,7 @@ FLOORS: tuple[Mapping[str, str], ...] = (
     {"resource": "ensure()"},
     {"pools": "counted sets"},
     {KINDS: "can be declared"},
+    {"kinds.derived": "vGPUs, GPU instances"},
     {REGISTRY: "all kinds, in order", "kinds.backends": "whichever a host has"},
     {"facts": "answers that only look"},
     {"boot": "what is defined, made"},

@@ -54,6 +54,14 @@ options:
     type: str
     choices: [refuse, wait]
     default: refuse
+  mig:
+    description:
+      - Whether GPU instances that MIG-backed vGPUs need and do not find are made with them (V(derive)) or have to be
+        there (V(keep)). They are defined as by M(hostdev.nodedev.mig), which makes them at boot. A pool removes none.
+      - Of virtual functions alone, on cards for which MIG is on.
+    type: str
+    choices: [keep, derive]
+    default: keep
   params:
     description:
       - Parameters of the vGPUs, as O(hostdev.nodedev.vgpu#module:params).
@@ -86,6 +94,7 @@ seealso:
   - module: hostdev.nodedev.vgpu
   - module: hostdev.nodedev.mdev_pool
   - module: hostdev.nodedev.sriov
+  - module: hostdev.nodedev.mig
 """
 
 EXAMPLES = r"""
@@ -165,6 +174,11 @@ waiting:
   returned: success
   type: dict
   sample: {go: [], come: {}}
+derived:
+  description: By card, the GPU instances that were made, by their profiles.
+  returned: with O(mig=derive)
+  type: dict
+  sample: {pci_0000_41_00_0: {1g.18gb: 2}}
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import STATE_OPTIONS, run
@@ -184,6 +198,7 @@ OPTIONS = {
     "identity": {"type": "str"},
     "backend": {"type": "str", "choices": ["auto", "mdev", "vfio"], "default": "auto"},
     "migrate": {"type": "bool", "default": False},
+    "mig": {"type": "str", "choices": ["keep", "derive"], "default": "keep"},
 }
 
 

@@ -35,6 +35,8 @@ from .vgpu.definition import KIND
 AUTO, MDEV, VFIO = BACKENDS = ("auto", "mdev", "vfio")
 # By the back end, the kind of its devices, as records of pools have it.
 KINDS = {MDEV: mdev_wish.KIND, VFIO: KIND}
+# Whether GPU instances that MIG-backed vGPUs need are made with them.
+KEEP, DERIVE = "keep", "derive"
 # What mediated devices have the parameters in.
 PARAMS = vgpus.PARAMS
 MdevPlan = Plan[mdev_seen.Observation]
@@ -47,6 +49,7 @@ def ensure(
     check_mode: bool,
     types: Mapping[str, int] | None = None,
     in_use: str = mixes.REFUSE,
+    mig: str = KEEP,
     **options: Any,
 ) -> dict[str, Any]:
     """Make the pool as wished by the back end that the host has; the result in Ansible's shape, alike for both."""
@@ -60,6 +63,18 @@ def ensure(
         wait_for(lambda: not vgpus.late(), wish.wait_timeout)
         there = _there(wish.parents or Selector())
     made_of = _made_of(backend, former, there, wish)
+    if mig == DERIVE and wish.state == "present":
+        if MDEV in (made_of, next((name for name in KINDS if KINDS[name] == former), None)):
+            raise BadInput(
+                "mig",
+                mig,
+                f"pool {wish.name} is one of mediated devices: make their GPU instances first, by hostdev.nodedev.mig"
+                " with types",
+            )
+        # Who wants no GPU instances does not wait for the import.
+        from . import derived
+
+        return resource.ensure(derived, wish, check_mode)
     if made_of == MDEV:
         return resource.ensure(MdevPool, _mdev_wish(wish, options), check_mode)
     if former != KINDS[MDEV]:

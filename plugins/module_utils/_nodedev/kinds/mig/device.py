@@ -109,7 +109,12 @@ def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
 def observe(wish: Wish) -> Observation:
     """Read what the wish touches: the card and the definition, and who works on the card where that is to change."""
     seen = look(wish)
-    if seen.function is None or seen.modes.current is None or not _changes(wish, seen):
+    return with_uses(seen) if seen.modes.current is not None and _changes(wish, seen) else seen
+
+
+def with_uses(seen: Observation) -> Observation:
+    """With what counts where a card is to change: its profiles, its functions, and who works on it."""
+    if seen.function is None:
         return seen
     functions = virtual_functions.of(seen.function)
     carrying = [each for each in functions if each.vgpu]
