@@ -57,7 +57,8 @@ options:
   mig:
     description:
       - Whether GPU instances that MIG-backed vGPUs need and do not find are made with them (V(derive)) or have to be
-        there (V(keep)). They are defined as by M(hostdev.nodedev.mig), which makes them at boot. A pool removes none.
+        there (V(keep)). They are defined as by M(hostdev.nodedev.mig), which makes them at boot. A pool removes none,
+        and warns of those that no vGPU needs any more.
       - Of virtual functions alone, on cards for which MIG is on.
     type: str
     choices: [keep, derive]

@@ -35,8 +35,6 @@ from .vgpu.definition import KIND
 AUTO, MDEV, VFIO = BACKENDS = ("auto", "mdev", "vfio")
 # By the back end, the kind of its devices, as records of pools have it.
 KINDS = {MDEV: mdev_wish.KIND, VFIO: KIND}
-# Whether GPU instances that MIG-backed vGPUs need are made with them.
-KEEP, DERIVE = "keep", "derive"
 # What mediated devices have the parameters in.
 PARAMS = vgpus.PARAMS
 MdevPlan = Plan[mdev_seen.Observation]
@@ -49,13 +47,13 @@ def ensure(
     check_mode: bool,
     types: Mapping[str, int] | None = None,
     in_use: str = mixes.REFUSE,
-    mig: str = KEEP,
+    mig: str = function_wish.KEEP,
     **options: Any,
 ) -> dict[str, Any]:
     """Make the pool as wished by the back end that the host has; the result in Ansible's shape, alike for both."""
     # Of functions nothing follows from who the host is.
     checked = function_wish.Wish.checked(params=params, types=types, in_use=in_use, **options)
-    wish = replace(checked, identity=None)
+    wish = replace(checked, identity=None, mig=mig)
     former = _kind_of(wish.name)
     there = _there(wish.parents or Selector())
     if not there and wish.state == "present":
@@ -63,8 +61,9 @@ def ensure(
         wait_for(lambda: not vgpus.late(), wish.wait_timeout)
         there = _there(wish.parents or Selector())
     made_of = _made_of(backend, former, there, wish)
-    if mig == DERIVE and wish.state == "present":
-        if MDEV in (made_of, next((name for name in KINDS if KINDS[name] == former), None)):
+    of_mdevs = MDEV in (made_of, next((name for name in KINDS if KINDS[name] == former), None))
+    if mig == function_wish.DERIVE and (wish.state == "present" or not of_mdevs):
+        if of_mdevs:
             raise BadInput(
                 "mig",
                 mig,

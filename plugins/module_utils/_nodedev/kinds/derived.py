@@ -19,12 +19,13 @@ from ..names import called, device_name
 from ..plan import Step
 from ..pools import capacity, members, placement
 from ..resource import Plan
+from ..store.files import DamagedDefinition
 from .mig import definition as division
 from .mig import device as mig
 from .mig import types as mig_types
 from .mig.definition import Division
 from .vgpu import pool
-from .vgpu.pool_seen import Observation, counts
+from .vgpu.pool_seen import Observation, counts, with_cards
 from .vgpu.pool_wish import Wish
 
 SUBSYSTEM, PEER = pool.SUBSYSTEM, pool.PEER
@@ -47,11 +48,25 @@ def locks(wish: Wish, seen: Both | None = None) -> set[str]:
 def observe(wish: Wish) -> Both:
     """The pool, and the GPU instances of its cards where it lacks vGPUs, with who works on them."""
     seen = pool.observe(wish)
-    if not _lacking(wish.filled(seen.record), seen) and not _is_untold(wish, seen):
+    filled = wish.filled(seen.record)
+    own = dict.fromkeys(seen.card_of(one.id) for one in seen.record.instances) if seen.record else {}
+    lasts = wish.state == "present" and wish.persistent
+    if not seen.modes and seen.untold is None and lasts and not all(map(_is_defined, own)):
+        seen = with_cards(filled, seen)
+    if not seen.modes and not _lacking(filled, seen) and not _is_untold(wish, seen):
         return Both(seen)
-    cards = dict.fromkeys(map(seen.card_of, seen.usable))
+    cards = {**dict.fromkeys(map(seen.card_of, seen.usable)), **own}
     looks = {card: mig.look(mig.Wish(Division(card), persistent=False)) for card in cards}
     return Both(seen, {card: mig.with_uses(each) for card, each in looks.items() if each.modes.current})
+
+
+def _is_defined(card: str) -> bool:
+    """Whether GPU instances of a card are defined; what is damaged has to be looked at."""
+    try:
+        found = division.DOCUMENTS.find(card)
+    except DamagedDefinition:
+        return False
+    return found is not None and bool(found.instances)
 
 
 def _is_untold(wish: Wish, seen: Observation) -> bool:
@@ -61,7 +76,7 @@ def _is_untold(wish: Wish, seen: Observation) -> bool:
 
 def _lacking(wish: Wish, seen: Observation) -> Counter[int]:
     """How many vGPUs of each type are to be made, of a managed pool once guests want them."""
-    if wish.count == members.MAX:
+    if wish.count == members.MAX and wish.state == "present":
         raise BadInput("count", wish.count, "GPU instances are derived from a number: say one, or leave mig out")
     if wish.types is None:
         size = wish.size if isinstance(wish.size, int) else 0
@@ -88,6 +103,9 @@ class _Card:
         self.instances: list[tuple[int, list[int]]] = []
         for each in card.instances:
             on_it = [one.type for one in here if one.type and card.places.get(one.address) == each.id]
+            if not on_it and any(place == each.id for _client, place in card.details.clients):
+                # Processes have it.
+                continue
             self.instances.append((each.profile, [self._size(type) for type in on_it]))
         self.carried = Counter(each.type for each in here if each.type)
         self.fresh: Counter[int] = Counter()
@@ -139,7 +157,9 @@ def plan(wish: Wish, seen: Both, ceilings: Mapping[str, int]) -> Plan[Both]:
     most = {card: sum(share.vgpus.values()) for card, share in shares.items()}
     made = pool.plan(wish, _foretold(seen.pool, shares), {**most, **ceilings})
     _refuse_elsewhere(wish.name, shares, made)
-    defined = {card: _definition(each, made.then, seen.pool) for card, each in seen.cards.items() if wish.persistent}
+    there = {card: divided[card].then.counts if card in divided else each.counts for card, each in seen.cards.items()}
+    lasting = [each for each in seen.cards.values() if wish.persistent and wish.state == "present" and not each.manager]
+    defined = {each.address: _definition(each, made.then, seen.pool, there[each.address]) for each in lasting}
     kept = {card: step for card, (step, _target) in defined.items() if step is not None}
     steps = [step for each in divided.values() for step in each.steps]
     then = {card: divided[card].then if card in divided else each for card, each in seen.cards.items()}
@@ -150,7 +170,7 @@ def plan(wish: Wish, seen: Both, ceilings: Mapping[str, int]) -> Plan[Both]:
         Both(made.then, then),
         made.creates,
         made.cards,
-        made.warnings,
+        (*made.warnings, *_spare(seen, made.then)),
         {**made.also, "derived": derived},
     )
 
@@ -251,8 +271,31 @@ def _refuse_elsewhere(name: str, shares: Mapping[str, _Card], made: Plan[Observa
         raise BadInput("mig", "derive", f"the vGPUs of pool {name} do not go over these cards so: choose fewer parents")
 
 
-def _definition(card: mig.Observation, then: Observation, seen: Observation) -> tuple[Step | None, Division | None]:
-    """The step that has a card divided so at boot as the vGPUs need that are defined on it, and how that is."""
+def _spare(seen: Both, then: Observation) -> Iterator[str]:
+    """The warning that GPU instances stay which no vGPU needs any more, where the pool has fewer of these now."""
+    before, after = (Counter(map(each.card_of, each.active)) for each in (seen.pool, then))
+    spare = []
+    for card in before - after:
+        types, each = seen.pool.supported.get(card, {}), seen.cards.get(card)
+        here = [one.type for one in then.functions.values() if one.type and then.card_of(one.address) == card]
+        backed = Counter(str(id) for id in here if id in types and types[id].profile is not None)
+        needed = Counter(mig_types.needed(backed, types, True))
+        if each is not None and Counter(str(one.profile) for one in each.instances) - needed:
+            spare.append(called(card))
+    if spare:
+        yield (
+            f"GPU instances that no vGPU needs now stay on {', '.join(spare)}, since others may want them:"
+            " hostdev.nodedev.mig removes them"
+        )
+
+
+def _definition(
+    card: mig.Observation, then: Observation, seen: Observation, there: Mapping[str, int]
+) -> tuple[Step | None, Division | None]:
+    """The step that has a card divided so at boot as the vGPUs need that are defined on it, and how that is.
+
+    Where none are defined, those that are ``there`` are too: they would be removed as too many when it is restored.
+    """
     types = seen.supported.get(card.address, {})
     defined = [each for own in then.definitions.values() for each in own if each.lasts]
     here = Counter(each.type for each in defined if then.card_of(each.address) == card.address)
@@ -261,7 +304,8 @@ def _definition(card: mig.Observation, then: Observation, seen: Observation) -> 
         return None, card.definition
     if card.damaged:
         raise card.damaged
-    instances = dict(card.definition.instances or {}) if card.definition else {}
+    former = card.definition.instances if card.definition else None
+    instances = dict(there if former is None else former)
     for id, count in mig_types.needed(wanted, types, True).items():
         name = next((each.name for each in card.details.profiles if str(each.id) == id), id)
         key = id if id in instances else name

@@ -222,7 +222,7 @@ def _look(wish: Wish, is_new: bool) -> Observation:
     seen = replace(seen, holders=_held(wish, seen))
     if not _changes(wish, seen):
         return seen
-    return _with_cards(wish, seen if wish.types is None else replace(seen, others=_others_held(seen)))
+    return with_cards(wish, seen if wish.types is None else replace(seen, others=_others_held(seen)))
 
 
 def _chosen(wish: Wish, oddities: Oddities) -> Chosen:
@@ -322,7 +322,8 @@ def _recorded(seen: Observation) -> int:
     return len(seen.record.instances) if seen.record else 0
 
 
-def _with_cards(wish: Wish, seen: Observation) -> Observation:
+def with_cards(wish: Wish, seen: Observation) -> Observation:
+    """The same with what the cards and their tool tell of modes and types."""
     oddities = Oddities()
     try:
         modes = nvidia_smi.modes() if seen.functions else {}

@@ -22,6 +22,8 @@ from .definition import HIGHEST_TYPE, KIND, checked_params
 # What holds for new instances of a pool that was not told otherwise, and what the parent of one is told as.
 DEFAULTS = {"parents": {}, "placement": placement.SPREAD, "params": "", "managed": False}
 PARENT = "address"
+# Whether GPU instances that MIG-backed vGPUs need are made with them.
+MIG = KEEP, DERIVE = "keep", "derive"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Wish:
     wait_timeout: float = 30
     known: Type | None = None
     most: Mapping[str, int] = field(default_factory=dict)
+    mig: str | None = None
     known_types: Mapping[str, Type] = field(default_factory=dict)
 
     @classmethod
@@ -114,6 +117,7 @@ class Wish:
             "placement": self.placement,
             "params": self.params,
             "managed": self.managed,
+            "mig": DERIVE if self.mig == DERIVE else None,
             "most": dict(self.most) or None,
         }
         return {key: value for key, value in options.items() if value is not None}
@@ -124,6 +128,7 @@ class Wish:
             "parents": None if self.parents is None else self.parents.document(),
             "params": self.params,
             "managed": self.managed,
+            "mig": DERIVE if self.mig == DERIVE else None,
         }
         return {key: value for key, value in options.items() if value is not None}
 
@@ -147,6 +152,7 @@ def kept(recorded: Record) -> Wish:
             placement=fields.choice(wish, "placement", placement.WAYS),
             params=checked_params(fields.text(wish, "params")),
             managed=fields.flag(wish, "managed"),
+            mig=fields.choice(wish, "mig", MIG),
             known=_type(wish),
             most={checked_function("most", card): fields.number(most, card, "most.") or 0 for card in most},
         )
@@ -162,6 +168,7 @@ def _kept_mix(recorded: Record, wish: Mapping[str, Any], parents: Selector | Non
         parents=parents,
         params=checked_params(fields.text(wish, "params")),
         managed=fields.flag(wish, "managed"),
+        mig=fields.choice(wish, "mig", MIG),
         known_types=known,
     )
 
