@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -81,7 +83,7 @@ def test_where_the_library_tells_no_places_the_driver_chooses_them(host: Host) -
         (SUPPORTED, "0 4 4000000000 0 1", "nvmlDeviceGetVgpuTypeSupportedPlacements returned 7: Unknown Error"),
         (SUPPORTED, "0 4 1 70000", ": 1 places are told, the first of which are [70000]"),
         (CREATABLE, "0 4 1 3", " slots at (0, "),
-        (CREATABLE, "0 4294967295 60000 1", " and now of 4294967295 at (0, 1)"),
+        (CREATABLE, "0 4294967295 2 0", " and now of 4294967295 at (0,)"),
     ]
     for path, content, told in cases:
         host.fault(path, content=content)
@@ -111,6 +113,30 @@ def test_where_the_library_tells_no_places_the_driver_chooses_them(host: Host) -
     assert ": there is no library to ask: libnvidia-ml.so.1: cannot open shared object file" in warnings(done)[0]
     assert current(host, *FN) == ["712", "711", "0", "709"]
     assert pool(host)["plan"] == []
+
+
+def test_what_is_lost_is_made_where_it_was(start: Callable[..., Host]) -> None:
+    """A definition, as of a run that was killed; and the card's mode, which a boot ends."""
+    host = start(changed(lambda card, vf: None))
+    mode = ["nvidia-smi", "vgpu", "-shm", "1", "-i", CARD]
+    host.run(mode)
+    install(host)
+    pool(host, types=MIX)
+    kept = f"/etc/nodedev.d/vgpu/{FN[0]}.json"
+    before = host.read(kept)
+    host.run(["rm", kept])
+    assert [step.partition(" ")[0] for step in pool(host)["plan"]] == ["define"]
+    assert host.read(kept) == before
+    host.reboot()
+    told = restore(host, "--wait", "0").stderr
+    assert "failed with EINVAL (Invalid argument): there is no such place on the card, or it has none" in told
+    assert current(host, *FN) == ["0"] * 4
+    with ThreadPoolExecutor(1) as beside:
+        run = beside.submit(restore, host, "--wait", "20")
+        time.sleep(1.5)
+        host.run(mode)
+        assert "2 restored" in run.result().stdout
+    assert places(host)[:2] == ["0", "8"]
 
 
 def test_a_driver_that_refuses_the_place_has_nothing_done(host: Host) -> None:

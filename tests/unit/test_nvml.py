@@ -32,6 +32,7 @@ ANSWERS: list[tuple[str, Any, dict[int, Places], str]] = [
     ("places", places(SUPPORTED, CREATABLE), KNOWN, ""),
     ("a full card", places(SUPPORTED, (0, 0, [])), {7: Places(4, (0, 4, 8), ())}, ""),
     ("more told than given", places((4, 9000000, [0, 4]), CREATABLE), {}, "9000000 places are told, the first of"),
+    ("too many", places((1, 257, [*range(257)]), CREATABLE), {}, "257 places are told, the first of which are [0, 1,"),
     ("no place", places((4, 1, [65535]), CREATABLE), {}, "1 places are told, the first of which are [65535]"),
     ("no size", places((0, 1, [0]), (0, 1, [0])), {}, "it tells of 0 slots at (0,), and now of 0 at (0,)"),
     ("two sizes", places((4, 1, [0]), (2, 1, [0])), {}, "it tells of 4 slots at (0,), and now of 2 at (0,)"),

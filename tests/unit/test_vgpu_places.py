@@ -137,6 +137,14 @@ def test_what_is_only_defined_has_a_place_too(options: dict[str, Any]) -> None:
     assert kept(wish, host(wish, there={ONE[3]: (4, 12)})) == {ONE[0]: (8, 0), ONE[1]: (4, 8)}
 
 
+def test_what_a_killed_run_has_made_is_defined_where_it_stands() -> None:
+    """No card is asked for it."""
+    wish = wished({4: 1})
+    seen = host(wish, own={ONE[0]: (4, 8)}, known=())
+    assert kept(wish, replace(seen, definitions={})) == {ONE[0]: (4, 8)}
+    assert kept(wish, seen) == {ONE[0]: (4, None)}
+
+
 def test_the_steps_say_the_place() -> None:
     wish = wished({8: 1})
     steps = [step.description for step in plan(wish, host(wish, there={ONE[3]: (4, 0)})).steps]

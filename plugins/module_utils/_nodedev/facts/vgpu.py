@@ -86,7 +86,8 @@ def _asked(cards: Collection[Card], one: bool, allowed: bool, oddities: Oddities
         oddities.add(error)
         return Told(untold=str(error), failed=True)
     types = oddities.attempt(partial(tool.supported, address)) or {}
-    shared = {card.address for card in cards if (mode := modes.get(card.address)) and mode.heterogeneous}
+    own = [card.address for card in cards if card.framework == vgpu_cards.VFIO]
+    shared = {card for card in own if (mode := modes.get(card)) and mode.heterogeneous}
     asked = {card: [id for id, each in own.items() if each.profile is None] for card, own in types.items()}
     places = nvml.places({card: asked[card] for card in sorted(shared & asked.keys())}, oddities)
     return Told(modes, types, places=places)

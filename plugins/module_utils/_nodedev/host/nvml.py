@@ -26,8 +26,8 @@ from .oddities import Oddities
 PATIENCE = 60.0
 # The highest place that there can be.
 HIGHEST = 65534
-# How many of odd ones a message names.
-NAMED = 4
+# How many places a type may have, more than cards have functions, and how many of odd ones a message names.
+MOST, NAMED = 256, 4
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def places(cards: Mapping[str, Collection[int]], oddities: Oddities) -> dict[str
     try:
         # Without the settings of whoever runs it, and nothing but what belongs to Python itself. What comes after it
         # has as much time.
-        answer = programs.run([sys.executable, "-I", "-S", "-"], left(PATIENCE) / 2, text)
+        answer = programs.run([sys.executable or "", "-I", "-S", "-"], left(PATIENCE) / 2, text)
     except NodedevError as error:
         oddities.add(_warning(named([*cards]), error))
         return {card: {} for card in cards}
@@ -143,6 +143,6 @@ def _places(told: Any) -> Places:
 
 
 def _ids_of(slots: int, count: int, ids: list[int]) -> tuple[int, ...]:
-    if count != len(ids) or not all(is_number(each) and 0 <= each <= HIGHEST for each in ids):
+    if count != len(ids) or count > MOST or not all(is_number(each) and 0 <= each <= HIGHEST for each in ids):
         raise NodedevError(f"{count} places are told, the first of which are {shown(ids[:NAMED])}")
     return tuple(sorted({*ids}))

@@ -70,6 +70,7 @@ class Mix:
         staying = [each for each in change.stay if each.stays(self.wish.runs)]
         waiting = [each for each in change.stay if not each.stays(self.wish.runs)]
         done = [Recorded(each.index, each.id, each.id, each.type) for each in staying]
+        done = [one if self.seen.defined(one.id) else self._standing(one) for one in done]
         if not waiting and not change.new:
             return tuple(self._sorted(done))
         wanted = Counter(each.type for each in waiting if each.type is not None) + Counter(change.types.values())

@@ -24,7 +24,7 @@ from ...pools.record import Record
 from ...pools.selector import Chosen, Selector
 from ...store.files import DamagedDefinition
 from ...waiting import left, wait_for
-from .definition import DOCUMENTS, KIND, Definition
+from .definition import DOCUMENTS, HIGHEST_PLACEMENT, KIND, Definition
 from .pool_wish import Wish, kept
 
 
@@ -58,7 +58,7 @@ class Observation:
     instances. Where something may change, ``modes`` are by card, ``untold`` says why they are not known, and
     ``supported`` are by card all types that it knows. ``instead`` is what is there where no function is a vGPU's.
     Where a mix changes, ``slots`` are the places of types on heterogeneous cards that tell them, and ``places`` where
-    the vGPUs there are.
+    the vGPUs there are; of instances that are not defined they are known always.
     """
 
     record: Record | None
@@ -224,7 +224,12 @@ def _look(wish: Wish, is_new: bool) -> Observation:
         damaged_records=tuple(broken),
         instead=() if functions else tuple(oddities.attempt(vgpu_readiness.why_none) or ()),
     )
-    seen = replace(seen, active=_active(wish, seen, own), oddities=tuple(oddities.warnings))
+    seen = replace(seen, active=_active(wish, seen, own))
+    # What a killed run has made stands where it was planned, of which nothing but the driver knows.
+    made = [each for each in seen.active if wish.types is not None and not seen.defined(each)]
+    places = {each: oddities.attempt(partial(vgpus.placement, seen.functions[each].function.path)) for each in made}
+    known = {each: place for each, place in places.items() if place is not None and place <= HIGHEST_PLACEMENT}
+    seen = replace(seen, places=known, oddities=tuple(oddities.warnings))
     seen = replace(seen, holders=_held(wish, seen))
     if not _changes(wish, seen):
         return seen
@@ -348,18 +353,22 @@ def _with_places(seen: Observation) -> Observation:
     """The same with what is told of places on those heterogeneous cards on which more of the mix may be made."""
     asked = {}
     for card in dict.fromkeys(map(seen.card_of, seen.usable)):
-        mode, own = seen.modes.get(card, Mode()), seen.on(card)
-        if not (mode.is_sriov and mode.heterogeneous) or mode.mig or not all(map(_has_places, own)):
+        mode, there = seen.modes.get(card, Mode()), seen.on(card)
+        if not (mode.is_sriov and mode.heterogeneous) or mode.mig or not all(map(_has_places, there)):
             continue
-        defined = [each.type for one in own for each in seen.defined(one.address)]
-        types = {*seen.wanted, *defined, *(each.type for each in own if each.type)}
+        defined = [each.type for one in there for each in seen.defined(one.address)]
+        types = {*seen.wanted, *defined, *(each.type for each in there if each.type)}
         asked[card] = types & seen.supported.get(card, {}).keys()
     oddities = Oddities()
     told = nvml.places({card: types for card, types in asked.items() if types & seen.wanted.keys()}, oddities)
     # Beside what stands nobody knows where, no place is known to be free.
     slots = {card: types for card, types in told.items() if types.keys() == asked[card]}
-    there = {each.address: vgpus.placement(each.function.path) for card in slots for each in seen.on(card) if each.type}
-    places = {address: place for address, place in there.items() if place is not None}
+    places = {**seen.places}
+    for card, own in slots.items():
+        for each in seen.on(card):
+            place = oddities.attempt(partial(vgpus.placement, each.function.path)) if each.type else None
+            if place is not None and each.type in own and place in own[each.type].supported:
+                places[each.address] = place
     return replace(seen, slots=slots, places=places, oddities=(*seen.oddities, *oddities.warnings))
 
 
