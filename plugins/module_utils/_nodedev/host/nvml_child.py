@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -114,5 +115,6 @@ def answer(cards: Mapping[str, Iterable[int]]) -> dict[str, Any]:
 
 def main(cards: Mapping[str, Iterable[int]]) -> None:
     # What the library itself prints is on the lines before, and at its end it prints nothing any more.
-    print("\n" + json.dumps(answer(cards)), flush=True)
+    sys.stdout.write(f"\n{json.dumps(answer(cards))}\n")
+    sys.stdout.flush()
     os._exit(0)
