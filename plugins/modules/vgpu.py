@@ -43,6 +43,7 @@ options:
   placement_id:
     description:
       - Its place on a card in heterogeneous mode. Without this option, as it is defined, or else as the driver chooses.
+        M(hostdev.nodedev.vgpu_facts) has those that are free as C(placement_ids).
     type: int
   state:
     description:

@@ -78,6 +78,8 @@ ansible_facts:
             - C(free_released) is how many of a type would fit once the vGPUs that nobody has were gone,
               C(free_emptied) once all were, and C(free_then) by type what would fit after one more of it. They are not
               known of a card with MIG, or in another mode.
+            - C(placement_ids) are the places on a heterogeneous card at which one of a type can begin now, for
+              O(hostdev.nodedev.vgpu#module:placement_id); null of another card, and where NVML does not tell them.
           type: dict
           sample:
             pci_0000_41_00_0:
@@ -115,6 +117,7 @@ ansible_facts:
                   free_released: 5
                   free_emptied: 6
                   free_then: {NVIDIA L40S-8Q: 4, NVIDIA L40S-8A: 4}
+                  placement_ids: null
         readiness:
           description:
             - What vGPUs need, first of the host, with C(device) null, then of each card, by libvirt's name. C(ok) is

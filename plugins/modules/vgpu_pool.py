@@ -43,7 +43,8 @@ options:
       - A mix, instead of O(type), O(count) and O(placement). Each type has its number of instances; those of other
         types go.
       - The largest are made first, each framebuffer on as few homogeneous cards as will do, and what fills none on
-        heterogeneous ones.
+        heterogeneous ones. There their places are chosen and kept, where the driver's library NVML tells which there
+        are; else the driver chooses.
       - Where it does not fit, the failure has what is C(free) by card and type, and C(leaving), the vGPUs without which
         it would fit, with their C(holders).
     type: dict

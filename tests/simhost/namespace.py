@@ -17,7 +17,7 @@ import socket
 import struct
 from pathlib import Path
 
-from simhost import linux
+from simhost import linux, nvml
 from simhost.places import STAGE
 from simhost.programs import modules_folder
 from simhost.scenario import Scenario
@@ -137,6 +137,8 @@ def _own_programs(folder: Path, plan: Scenario) -> None:
         path = Path("/usr/bin/nvidia-smi")
         path.unlink(missing_ok=True)
         _stand_in(folder, path)
+        shutil.copyfile(nvml.compiled(), nvml.LIBRARY)
+        os.symlink(folder, nvml.LINK)
     write_sriov_manage(folder, plan)
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from simhost import nvidia_smi
+from simhost import nvidia_smi, nvml
 from simhost.drivers.nvidia_card import cards
 from simhost.programs import Outcome
 
@@ -55,4 +55,8 @@ def sriov_manage(host: Host, arguments: list[str]) -> Outcome:
     return Outcome(_GO_ON)
 
 
-PROGRAMS: dict[str, Callable[[Host, list[str]], Outcome]] = {"nvidia-smi": smi, "sriov-manage": sriov_manage}
+PROGRAMS: dict[str, Callable[[Host, list[str]], Outcome]] = {
+    "nvidia-smi": smi,
+    "nvml": nvml.answer,
+    "sriov-manage": sriov_manage,
+}

@@ -71,6 +71,10 @@ class InUse(NodedevError):
         self.holders = [*holders]
 
 
+class NotYet(NodedevError):
+    """Somebody else has to do something first, who may be about to: at boot it is tried again."""
+
+
 class NoRoom(NodedevError):
     """A parent took no further device when it came to it, ``device`` being the one; others may have taken the room."""
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..errors import NodedevError
+from ..errors import NodedevError, NotYet
 from ..host.sysfs import SysfsError
 from ..kinds.registry import Defined
 from ..programs import NoAnswer
@@ -252,7 +252,7 @@ def _may_pass(error: BaseException | None) -> bool:
     A failed plan has what it was as its cause.
     """
     while error is not None:
-        if isinstance(error, NoAnswer) or (isinstance(error, SysfsError) and error.errno in PASSING):
+        if isinstance(error, (NoAnswer, NotYet)) or (isinstance(error, SysfsError) and error.errno in PASSING):
             return True
         error = error.__cause__
     return False

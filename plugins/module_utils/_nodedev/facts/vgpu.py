@@ -10,8 +10,9 @@ from typing import Any
 
 from ..errors import NodedevError
 from ..grammar import kernel_address
-from ..host import mdev_parents, pci_ids, vgpu_cards, vgpu_readiness
+from ..host import mdev_parents, nvml, pci_ids, vgpu_cards, vgpu_readiness
 from ..host import nvidia_smi as tool
+from ..host.nvml import Places
 from ..host.oddities import Oddities
 from ..host.vgpu_cards import Card, Mode
 from ..host.vgpu_readiness import Driver, Finding
@@ -27,13 +28,14 @@ from .vgpu_places import Carried
 class Told:
     """What nvidia-smi tells of cards by their addresses; ``untold`` says why it does not, None where it does.
 
-    ``failed`` says that it was asked.
+    ``failed`` says that it was asked. ``places`` are those of types on heterogeneous cards, of which NVML tells.
     """
 
     modes: Mapping[str, Mode] = field(default_factory=dict)
     types: Mapping[str, Mapping[int, Type]] = field(default_factory=dict)
     untold: str | None = None
     failed: bool = False
+    places: Mapping[str, Mapping[int, Places]] = field(default_factory=dict)
 
 
 def facts(parent: str | None = None, nvidia_smi: bool = True) -> dict[str, Any]:
@@ -83,7 +85,12 @@ def _asked(cards: Collection[Card], one: bool, allowed: bool, oddities: Oddities
     except NodedevError as error:
         oddities.add(error)
         return Told(untold=str(error), failed=True)
-    return Told(modes, oddities.attempt(partial(tool.supported, address)) or {})
+    types = oddities.attempt(partial(tool.supported, address)) or {}
+    own = [card.address for card in cards if card.framework == vgpu_cards.VFIO]
+    shared = {card for card in own if (mode := modes.get(card)) and mode.heterogeneous}
+    asked = {card: [id for id, each in own.items() if each.profile is None] for card, own in types.items()}
+    places = nvml.places({card: asked[card] for card in sorted(shared & asked.keys())}, oddities)
+    return Told(modes, types, places=places)
 
 
 def _tool(told: Told, cards: Collection[Card]) -> list[Finding]:
@@ -165,11 +172,14 @@ def _card(card: Card, told: Told, carried: Carried, findings: list[Finding], odd
         "mig": mode.mig,
         "total": card.total,
         "functions": [each.document(carried.types) for each in carried.places],
-        "types": [_type(each, carried, outlooks) for _id, each in sorted(carried.types.items())],
+        "types": [
+            _type(each, carried, outlooks, told.places.get(card.address, {}).get(id))
+            for id, each in sorted(carried.types.items())
+        ],
     }
 
 
-def _type(type: Type, carried: Carried, outlooks: Mapping[int, Outlook]) -> dict[str, Any]:
+def _type(type: Type, carried: Carried, outlooks: Mapping[int, Outlook], places: Places | None) -> dict[str, Any]:
     outlook = outlooks.get(type.id)
     free = carried.free(type, outlook.now if outlook else None)
     then = outlook.then if outlook and free else {}
@@ -183,4 +193,5 @@ def _type(type: Type, carried: Carried, outlooks: Mapping[int, Outlook]) -> dict
         "free_released": outlook.released if outlook else None,
         "free_emptied": outlook.emptied if outlook else None,
         "free_then": {carried.types[id].name or str(id): count for id, count in then.items()},
+        "placement_ids": None if places is None else [*places.creatable],
     }

@@ -50,7 +50,8 @@ class Card:
 
     ``functions`` is how many more vGPUs it can have, whatever their types, besides what it carries; None where that is
     not bounded. A card that carries a type which it does not know takes no more. Types that are ``closed`` are offered
-    by none of its functions as long as nothing leaves it.
+    by none of its functions as long as nothing leaves it; so ``open`` are by type the places that it offers, where
+    that is told.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Card:
     heterogeneous: bool = False
     functions: int | None = None
     closed: frozenset[int] = frozenset()
+    open: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def memory(self) -> int:
@@ -143,14 +145,19 @@ def fit(cards: Sequence[Card], mix: Mapping[int, int], gone: Collection[str] = (
     return best or Fit(())
 
 
+def choices(card: Card, type: int) -> Sequence[int | None]:
+    """Where one more of a type can stand on a card now; where places are not known, None for that there is room."""
+    return _Load(card).choices(type)
+
+
 def possible(cards: Iterable[Card], placed: Iterable[Placed]) -> list[Placed]:
     """Those of these that can be made now, one after the other, where they are placed."""
     loads = {card.id: _Load(card) for card in cards}
     found = []
     for one in placed:
         load = loads[one.card]
-        if load.room(one.type):
-            load.take(one.type, 1)
+        if one.place in load.choices(one.type):
+            load.add(load.card.types[one.type], 1, () if one.place is None else (one.place,))
             found.append(one)
     return found
 
@@ -196,13 +203,14 @@ def _least(fits: Callable[[int], bool], most: int) -> int:
 class _Load:
     """What is on a card while vGPUs are placed on it one by one."""
 
-    __slots__ = ("card", "closed", "counts", "functions", "memory", "places", "size", "taken")
+    __slots__ = ("card", "closed", "counts", "functions", "memory", "open", "places", "size", "taken")
 
     def __init__(self, card: Card, gone: Collection[str] = ()) -> None:
         self.card = card
         freed = sum(each.id in gone for each in card.carried)
         self.functions = UNCOUNTED if card.functions is None else card.functions + freed
         self.closed = frozenset() if freed else card.closed
+        self.open: Mapping[int, tuple[int, ...]] = {} if freed else card.open
         self.memory = card.memory
         # Of a homogeneous card, the framebuffer that it has taken.
         self.size: int | None = None
@@ -222,13 +230,14 @@ class _Load:
         other = object.__new__(_Load)
         other.card, other.functions, other.memory = self.card, self.functions, self.memory
         other.size, other.counts, other.taken = self.size, {**self.counts}, [*self.taken]
-        other.places, other.closed = self.places, self.closed
+        other.places, other.closed, other.open = self.places, self.closed, self.open
         return other
 
     @property
     def state(self) -> tuple[object, ...]:
         types = tuple(self.card.types.values())
-        own = (self.card.heterogeneous, self.functions, self.memory, self.size, self.places, self.closed)
+        own: tuple[object, ...] = (self.card.heterogeneous, self.functions, self.memory, self.size, self.places)
+        own = (*own, self.closed, tuple(sorted(self.open.items())))
         return (*own, types, tuple(sorted(self.counts.items())), tuple(sorted(self.taken)))
 
     def room(self, type: int) -> int:
@@ -251,7 +260,6 @@ class _Load:
         return [*places, *([None] * (count - len(places)))]
 
     def choices(self, type: int) -> Sequence[int | None]:
-        """Where one more of a type can stand; where places are not known, None for that there is room."""
         wanted = self.card.types.get(type)
         if wanted is None or not self.room(type):
             return ()
@@ -265,7 +273,7 @@ class _Load:
         self.taken += [(place, place + wanted.extent) for place in places]
 
     def _free(self, wanted: Type) -> Iterator[int]:
-        for place in sorted(wanted.places):
+        for place in sorted({*wanted.places} & {*self.open.get(wanted.id, wanted.places)}):
             if all(place + wanted.extent <= first or end <= place for first, end in self.taken):
                 yield place
 

@@ -64,7 +64,7 @@ def now(cards: Sequence[Card], rest: Mapping[int, int], left: Collection[str]) -
     """What can be made now without being in the way of the mix once these are gone; None where it never fits."""
     placed: list[Placed] = []
     while True:
-        more = [Instance(f"+{number}", one.type) for number, one in enumerate(placed)]
+        more = [Instance(f"+{number}", one.type, one.place) for number, one in enumerate(placed)]
         there = [with_instances(card, [own for own, one in zip(more, placed) if one.card == card.id]) for card in cards]
         found = capacity.fit(there, Counter(rest) - Counter(one.type for one in placed), left)
         now = [] if found.missing else capacity.possible(there, found.placed)

@@ -12,7 +12,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import wishes
@@ -30,12 +30,16 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True)
 class Recorded:
-    """One instance as the record has it; ``type`` is the number of its type in a pool of several."""
+    """One instance as the record has it; ``type`` is the number of its type in a pool of several.
+
+    ``place`` is where on its card it is to be made, of which no record knows.
+    """
 
     index: int
     id: str
     parent: str
     type: int | None = None
+    place: int | None = field(default=None, compare=False)
 
     def document(self) -> files.Document:
         """It as it is written."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 
-from ...errors import InUse, NodedevError, NoRoom
+from ...errors import InUse, NodedevError, NoRoom, NotYet
 from ...host import pci, sysfs, vgpus
 from ...host.oddities import Oddities
 from ...names import called
@@ -70,7 +70,13 @@ def _write_type(function: pci.Function, type: int, seconds: float) -> None:
 
 
 def _write_placement(function: pci.Function, place: str, seconds: float) -> None:
-    sysfs.write(f"{function.path}/{vgpus.PLACEMENT}", f"{place}\n", seconds, PLACEMENT_MEANINGS)
+    try:
+        sysfs.write(f"{function.path}/{vgpus.PLACEMENT}", f"{place}\n", seconds, PLACEMENT_MEANINGS)
+    except sysfs.SysfsError as error:
+        if error.errno in (errno.EINVAL, errno.EPERM):
+            # A boot ends the mode in which the card has places, and somebody may set it late.
+            raise NotYet(str(error)) from error
+        raise
 
 
 def _taken_back(function: pci.Function, type: int, place: str | None) -> str:

@@ -240,7 +240,7 @@ class _Vgpus:
         lasts = self.wish.persistent or (former is not None and former.lasts)
         managed = bool(self.wish.managed)
         root = files.STORE if lasts else files.RUNTIME
-        place = former.placement if former is not None else None
+        place = former.placement if one.place is None and former is not None else one.place
         return Definition(one.id, kind.id, kind.name or None, params, place, managed, root)
 
     def make(self, creates: Collection[str], targets: Mapping[str, Definition]) -> tuple[list[Step], tuple[str, ...]]:
@@ -314,6 +314,9 @@ class _Vgpus:
             definitions=definitions,
             holders=holders_then,
             damaged_records=(),
+            # They are those before the steps.
+            slots={},
+            places={},
         )
 
 

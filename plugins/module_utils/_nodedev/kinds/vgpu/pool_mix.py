@@ -20,6 +20,9 @@ from ...pools.record import Recorded
 from .pool_seen import Observation, counts
 from .pool_wish import Wish
 
+# An instance that keeps its function, with where it will stand on its card.
+Kept = tuple[Member, Instance]
+
 
 @dataclass(frozen=True)
 class Mix:
@@ -67,27 +70,31 @@ class Mix:
         staying = [each for each in change.stay if each.stays(self.wish.runs)]
         waiting = [each for each in change.stay if not each.stays(self.wish.runs)]
         done = [Recorded(each.index, each.id, each.id, each.type) for each in staying]
+        done = [one if self.seen.defined(one.id) else self._standing(one) for one in done]
         if not waiting and not change.new:
             return tuple(self._sorted(done))
         wanted = Counter(each.type for each in waiting if each.type is not None) + Counter(change.types.values())
         cards = self._cards(change, {each.id for each in staying}, ceilings)
         kept = self._kept(cards, waiting)
         pinned = [self._with(card, kept) for card in cards]
-        rest = wanted - Counter(each.type for each in kept if each.type is not None)
+        rest = wanted - Counter(one.type for _each, one in kept)
         found = capacity.fit(pinned, rest)
         if found.missing and kept:
             anew = capacity.fit(cards, wanted)
             found, kept = (found, kept) if anew.missing else (anew, [])
         if found.missing and self.wish.state == "inactive":
-            empty = [replace(card, carried=_only(card, staying), closed=frozenset()) for card in cards]
+            empty = [replace(card, carried=_only(card, staying), closed=frozenset(), open={}) for card in cards]
             found, kept = capacity.fit(empty, wanted), []
         if found.missing:
             now = mixes.now(pinned, rest, {each.id for each in change.left}) if self.waits else None
             if now is None:
-                raise self._refusal(pinned, rest, found, {each.id for each in (*staying, *kept)})
+                raise self._refusal(pinned, rest, found, {each.id for each in (*staying, *(own for own, _one in kept))})
             found = Fit(tuple(now))
-        done += [Recorded(each.index, each.id, each.id, each.type) for each in kept]
-        ids = {each.id for each in kept}
+        placed = {one.card for one in found.placed if one.place is not None}
+        placed |= {self.seen.card_of(one.id) for _each, one in kept if one.place is not None}
+        done = [self._standing(one) if self.seen.card_of(one.id) in placed else one for one in done]
+        done += [Recorded(each.index, each.id, each.id, each.type, one.place) for each, one in kept]
+        ids = {each.id for each, _one in kept}
         moving = [(each.index, each.type) for each in waiting if each.id not in ids]
         done += self._assigned(found, [*moving, *change.types.items()], {one.id for one in done}, change)
         return tuple(self._sorted(done))
@@ -96,22 +103,33 @@ class Mix:
         order = [*self.counts]
         return sorted(placed, key=lambda one: (order.index(one.type) if one.type in order else 0, one.index))
 
-    def _kept(self, cards: Sequence[Card], waiting: Sequence[Member]) -> list[Member]:
+    def _kept(self, cards: Sequence[Card], waiting: Sequence[Member]) -> list[Kept]:
+        """Those that can stay on their functions, at their own places where these are free, with where they stand."""
         by_name = {card.id: card for card in cards}
         order = [*self.counts]
-        kept: list[Member] = []
-        for each in sorted(waiting, key=lambda one: order.index(one.type) if one.type in order else len(order)):
+        kept: list[Kept] = []
+        ranked = sorted(waiting, key=lambda one: order.index(one.type) if one.type in order else len(order))
+        for each in sorted(ranked, key=lambda one: self._defined_place(one.id) is None):
             card = by_name.get(self.seen.card_of(each.id))
             if card is not None and each.type is not None and self._is_open(each.id):
-                own = [one for one in kept if self.seen.card_of(one.id) == card.id]
-                if capacity.room(self._with(card, own), each.type):
-                    kept.append(each)
+                choices, own = capacity.choices(self._with(card, kept), each.type), self._defined_place(each.id)
+                if choices:
+                    place = own if own in choices else choices[0]
+                    kept.append((each, Instance(each.id, each.type, place)))
         return kept
 
-    def _with(self, card: Card, kept: Sequence[Member]) -> Card:
-        return mixes.with_instances(
-            card, [Instance(one.id, one.type or 0) for one in kept if self.seen.card_of(one.id) == card.id]
-        )
+    def _with(self, card: Card, kept: Sequence[Kept]) -> Card:
+        return mixes.with_instances(card, [one for _each, one in kept if self.seen.card_of(one.id) == card.id])
+
+    def _defined_place(self, address: str) -> int | None:
+        """The place that its definition has for a function, on a card whose places are told."""
+        slots = self.seen.slots.get(self.seen.card_of(address))
+        return next((each.placement for each in self.seen.defined(address)), None) if slots else None
+
+    def _standing(self, one: Recorded) -> Recorded:
+        """An instance that stays on a card on which places are chosen: its own is written down, if it has none yet."""
+        known = self._defined_place(one.id)
+        return one if known is not None else replace(one, place=self.seen.places.get(one.id))
 
     def _is_open(self, address: str) -> bool:
         each = self.seen.functions.get(address)
@@ -135,17 +153,21 @@ class Mix:
             type = self._carried(each, gone, staying)
             if type:
                 held = self.seen.holders.get(each.address) or self.seen.others.get(each.address)
-                carried.append(Instance(each.address, type, None, bool(held)))
+                place = self.seen.places.get(each.address) if each.type else self._defined_place(each.address)
+                carried.append(Instance(each.address, type, place, bool(held)))
         taken = {each.id for each in carried}
         free = [each.address for each in there if each.address not in taken and self._is_open(each.address)]
         most = min(len(free), ceilings.get(address, len(free)))
         types, mode = self._types(address), self.seen.modes.get(address)
         offered = {id for each in there if not each.type for id in each.offers}
         # What goes from the card changes what its functions offer.
-        closed = frozenset[int]() if any(each.address in gone for each in there) else types.keys() - offered
+        changes = any(each.address in gone for each in there)
+        closed = frozenset[int]() if changes else types.keys() - offered
+        slots = {} if changes else self.seen.slots.get(address, {})
+        places = {id: each.creatable for id, each in slots.items()}
         told = mode.is_shared if mode is not None else None
         heterogeneous = self.seen.is_mixed(address) if told is None else told
-        return Card(address, types, tuple(carried), heterogeneous, most, frozenset(closed))
+        return Card(address, types, tuple(carried), heterogeneous, most, frozenset(closed), places)
 
     def _carried(self, each: vgpus.Vgpu, gone: Collection[str], staying: Collection[str]) -> int | None:
         if each.address in gone:
@@ -163,13 +185,15 @@ class Mix:
         # What the record has of the wished ones; of others no more can be wished for.
         known = {id: each.most for id, each in self.seen.wanted.items()}
         functions = sum(self.seen.card_of(each) == card for each in self.seen.functions)
-        found = {}
+        slots, found = self.seen.slots.get(card, {}), {}
         for id in (*told, *self.seen.types):
             own = told.get(id, Type(id, self.seen.types.get(id, "")))
             framebuffer = own.framebuffer or vgpu_types.framebuffer(own.name)
             if framebuffer is not None and (told == {} or id in told):
                 most = own.most if own.most is not None else known.get(id, 0)
                 found[id] = capacity.Type(id, framebuffer, functions if most is None else most)
+                if id in slots:
+                    found[id] = replace(found[id], places=slots[id].supported, extent=slots[id].slots)
         return found
 
     def _assigned(
@@ -188,7 +212,7 @@ class Mix:
             indexes.setdefault(type, []).append(index)
         for one in found.placed:
             address = free[one.card].pop(0)
-            yield Recorded(indexes[one.type].pop(0), address, address, one.type)
+            yield Recorded(indexes[one.type].pop(0), address, address, one.type, one.place)
 
     def _refusal(self, cards: Sequence[Card], rest: Mapping[int, int], found: Fit, own: Collection[str]) -> NoFit:
         missing = ", ".join(f"{count} of {self._called(id)}" for id, count in found.missing.items())

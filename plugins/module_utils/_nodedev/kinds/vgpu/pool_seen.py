@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from ...errors import NodedevError
-from ...host import holders, nvidia_smi, pci, starting, sysfs, vfio, vgpu_readiness, vgpu_types, vgpus
+from ...host import holders, nvidia_smi, nvml, pci, starting, sysfs, vfio, vgpu_readiness, vgpu_types, vgpus
+from ...host.nvml import Places
 from ...host.oddities import Oddities
 from ...host.processes import Holder
 from ...host.vgpu_cards import Mode
@@ -23,7 +24,7 @@ from ...pools.record import Record
 from ...pools.selector import Chosen, Selector
 from ...store.files import DamagedDefinition
 from ...waiting import left, wait_for
-from .definition import DOCUMENTS, KIND, Definition
+from .definition import DOCUMENTS, HIGHEST_PLACEMENT, KIND, Definition
 from .pool_wish import Wish, kept
 
 
@@ -56,6 +57,8 @@ class Observation:
     the pool's instances that run, and have the type that is recorded of them; ``owners`` the other pools by their
     instances. Where something may change, ``modes`` are by card, ``untold`` says why they are not known, and
     ``supported`` are by card all types that it knows. ``instead`` is what is there where no function is a vGPU's.
+    Where a mix changes, ``slots`` are the places of types on heterogeneous cards that tell them, and ``places`` where
+    the vGPUs there are; of instances that are not defined they are known always.
     """
 
     record: Record | None
@@ -77,6 +80,8 @@ class Observation:
     oddities: tuple[str, ...] = ()
     mix: Mapping[str, Type | None] = field(default_factory=dict)
     others: Mapping[str, tuple[Holder, ...]] = field(default_factory=dict)
+    slots: Mapping[str, Mapping[int, Places]] = field(default_factory=dict)
+    places: Mapping[str, int] = field(default_factory=dict)
 
     # Nothing of an instance follows from the pool's name.
     machine = None
@@ -127,7 +132,7 @@ class Observation:
         if mode is not None and not mode.is_sriov:
             return 0
         known = self.supported.get(card) or self._remembered(card)
-        carried = [each.type for each in self._on(card) if each.type and each.address not in gone]
+        carried = [each.type for each in self.on(card) if each.type and each.address not in gone]
         types = {
             id: capacity.Type(id, each.framebuffer, each.most or 0) for id, each in known.items() if each.framebuffer
         }
@@ -138,7 +143,8 @@ class Observation:
         several = self.is_mixed(card) if mixed is None else mixed
         return capacity.room(capacity.Card(card, types, there, several), self.type.id)
 
-    def _on(self, card: str) -> list[Vgpu]:
+    def on(self, card: str) -> list[Vgpu]:
+        """All functions of a card."""
         return [each for each in self.functions.values() if each.function.physical == card]
 
     def _remembered(self, card: str) -> dict[int, Type]:
@@ -151,8 +157,8 @@ class Observation:
 
     def is_mixed(self, card: str) -> bool:
         """Whether a card offers what has another framebuffer than what it carries, and so takes several."""
-        carried = {vgpu_types.framebuffer(self.types.get(each.type or 0, "")) for each in self._on(card) if each.type}
-        offered = {vgpu_types.framebuffer(name) for each in self._on(card) for name in each.offers.values()}
+        carried = {vgpu_types.framebuffer(self.types.get(each.type or 0, "")) for each in self.on(card) if each.type}
+        offered = {vgpu_types.framebuffer(name) for each in self.on(card) for name in each.offers.values()}
         return bool(carried) and bool(offered - carried)
 
     def card_of(self, address: str) -> str:
@@ -218,7 +224,12 @@ def _look(wish: Wish, is_new: bool) -> Observation:
         damaged_records=tuple(broken),
         instead=() if functions else tuple(oddities.attempt(vgpu_readiness.why_none) or ()),
     )
-    seen = replace(seen, active=_active(wish, seen, own), oddities=tuple(oddities.warnings))
+    seen = replace(seen, active=_active(wish, seen, own))
+    # What a killed run has made stands where it was planned, of which nothing but the driver knows.
+    made = [each for each in seen.active if wish.types is not None and not seen.defined(each)]
+    places = {each: oddities.attempt(partial(vgpus.placement, seen.functions[each].function.path)) for each in made}
+    known = {each: place for each, place in places.items() if place is not None and place <= HIGHEST_PLACEMENT}
+    seen = replace(seen, places=known, oddities=tuple(oddities.warnings))
     seen = replace(seen, holders=_held(wish, seen))
     if not _changes(wish, seen):
         return seen
@@ -335,7 +346,35 @@ def with_cards(wish: Wish, seen: Observation) -> Observation:
     type = _told(_type(wish, types), supported)
     mix = {told: _told(each, supported) for told, each in _mix(wish, types).items()}
     warnings = (*seen.oddities, *oddities.warnings)
-    return replace(seen, modes=modes, supported=supported, types=types, type=type, mix=mix, oddities=warnings)
+    found = replace(seen, modes=modes, supported=supported, types=types, type=type, mix=mix, oddities=warnings)
+    return found if wish.types is None or wish.state == "absent" else _with_places(found)
+
+
+def _with_places(seen: Observation) -> Observation:
+    """The same with what is told of places on those heterogeneous cards on which more of the mix may be made."""
+    asked = {}
+    for card in dict.fromkeys(map(seen.card_of, seen.usable)):
+        mode, there = seen.modes.get(card, Mode()), seen.on(card)
+        if not (mode.is_sriov and mode.heterogeneous) or mode.mig or not all(map(_has_places, there)):
+            continue
+        defined = [each.type for one in there for each in seen.defined(one.address)]
+        types = {*seen.wanted, *defined, *(each.type for each in there if each.type)}
+        asked[card] = types & seen.supported.get(card, {}).keys()
+    oddities = Oddities()
+    told = nvml.places({card: types for card, types in asked.items() if types & seen.wanted.keys()}, oddities)
+    # Beside what stands nobody knows where, no place is known to be free.
+    slots = {card: types for card, types in told.items() if types.keys() == asked[card]}
+    places = {**seen.places}
+    for card, own in slots.items():
+        for each in seen.on(card):
+            place = oddities.attempt(partial(vgpus.placement, each.function.path)) if each.type else None
+            if place is not None and each.type in own and place in own[each.type].supported:
+                places[each.address] = place
+    return replace(seen, slots=slots, places=places, oddities=(*seen.oddities, *oddities.warnings))
+
+
+def _has_places(each: Vgpu) -> bool:
+    return each.hindrance is not None or sysfs.exists(f"{each.function.path}/{vgpus.PLACEMENT}")
 
 
 def _told(type: Type | None, supported: Mapping[str, Mapping[int, Type]]) -> Type | None:

@@ -20,13 +20,18 @@ WAIT = 30.0
 
 
 def defined(arrived: str | None) -> tuple[list[Definition], list[DamagedDefinition]]:
-    """All definitions, the largest first; records of what is not to last are none.
+    """All definitions, those with a place first, then the largest; records of what is not to last are none.
 
-    The driver chooses where they stand on a card of several sizes, and would leave gaps otherwise.
+    The driver chooses where the others stand on a card of several sizes: at the places of those that have one, and with
+    gaps otherwise.
     """
     definitions, damaged = DOCUMENTS.all()
     lasting = [each for each in definitions if each.lasts]
-    return sorted(lasting, key=lambda each: -(vgpu_types.framebuffer(each.title or "") or 0)), damaged
+    return sorted(lasting, key=_order), damaged
+
+
+def _order(each: Definition) -> tuple[bool, int]:
+    return each.placement is None, -(vgpu_types.framebuffer(each.title or "") or 0)
 
 
 def summary(definition: Definition) -> tuple[str, str, bool]:
