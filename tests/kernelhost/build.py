@@ -72,6 +72,8 @@ MASKED_UNITS = (
 )
 # Where the guest's Python looks for modules, whichever Python 3 it is.
 GUEST_PYTHON = "usr/lib/python3/dist-packages"
+# What the guest's nvidia-smi says of MIG, as the simulated host's does.
+MIG = paths.REPOSITORY / "tests/simhost/nvidia_mig.py"
 # What the root disk needs before it can be mounted. ext4 asks for the checksum by a name that no dependency shows.
 INITRD_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
 DISK_SIZE = "3G"
@@ -156,11 +158,12 @@ def _install_modules(kernel: Kernel, root: Path, log: Path) -> None:
 
 
 def _configure(root: Path, log: Path) -> None:
-    """Lay the files of guest/ over `root`, add the fabric's program, and choose what starts at boot."""
+    """Lay the files of guest/ over `root`, add the programs that are shared, and choose what starts at boot."""
     lay_over(paths.PACKAGE / "guest", root)
     (root / GUEST_PYTHON / "fcf").mkdir()
     for path in (paths.PACKAGE / "fcf").glob("*.py"):
         shutil.copyfile(path, root / GUEST_PYTHON / "fcf" / path.name)
+    shutil.copyfile(MIG, root / "usr/lib/nvidia" / MIG.name)
     # A host has one machine-id over all its boots; an empty one would be made anew at each `up`.
     (root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n", encoding="ascii")
     (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)

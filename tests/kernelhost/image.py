@@ -16,9 +16,11 @@ from .s390x import build as s390x
 
 # Everything in the package that decides what is in an image, which has the packages that the mirror had at the time.
 COMMON = ("build.py", "debian.py", "image.py", "unpacked.py")
+# What the guest's nvidia-smi shares with the simulated host's.
+MIG = "../simhost/nvidia_mig.py"
 # By architecture: who builds it, and what else decides.
 BUILDERS = {
-    "amd64": (build_image, ("initrd-init.sh", "kernel.py", "fcf/*.py", "guest/**/*", "modules/*")),
+    "amd64": (build_image, ("initrd-init.sh", "kernel.py", "fcf/*.py", "guest/**/*", "modules/*", MIG)),
     "s390x": (s390x.build_image, ("s390x/build.py", "s390x/kernel.*", "s390x/guest/**/*")),
 }
 HASH_LENGTH = 16

@@ -173,6 +173,47 @@ seen["after"] = [said("/usr/lib/nvidia/sriov-manage", "-d", "ALL")[0], mode()]
 print(json.dumps(seen))
 """
 
+DIVIDED = r"""
+INSTANCE, MIG = "gpu_instance_id", DEVICES + CARD + "/nvidiasim/mig"
+
+def mig(text):
+    return attempt(MIG, text)
+
+def shown():
+    with open(MIG) as file:
+        return file.read().splitlines()
+
+def smi(*words):
+    return said("nvidia-smi", *words, "-i", "0")
+
+seen = {"off": [shown(), smi("mig", "-lgi")]}
+seen["on"] = [smi("-mig", "1"), shown()]
+seen["made"] = [smi("mig", "-cgi", "9", "-C")[0], shown()]
+seen["lost"] = [said("/usr/lib/nvidia/sriov-manage", "-e", CARD)[0], shown()]
+appeared()
+seen["without instances"] = [creatable(0), write(0, TYPE, "31\n"), write(0, TYPE, "11\n")]
+seen["divided"] = [mig("1\n1 9 0 4 3 1\n2 19 4 1 1 1\n"), creatable(0)]
+verbose = smi("vgpu", "-s", "-v")[1].splitlines()
+seen["told"] = [line.split(":")[1].strip() for line in verbose if "GPU Instance Profile" in line or "Per GI" in line]
+seen["first"] = [write(0, TYPE, "32\n"), read(0, INSTANCE)]
+seen["one size"] = [creatable(1), write(1, TYPE, "33\n")]
+seen["full"] = [write(1, TYPE, "32\n"), creatable(2), write(2, TYPE, "32\n")]
+seen["wanted"] = [write(2, INSTANCE, "1\n"), write(2, TYPE, "31\n"), write(2, INSTANCE, "2\n"), write(2, TYPE, "31\n")]
+seen["of a type"] = [read(2, INSTANCE), write(2, INSTANCE, "1\n"), write(3, INSTANCE, "7\n")]
+seen["in use"] = [smi("mig", "-dci", "-gi", "1")[0], mig("1\n2 19 4 1 1 1\n"), mig("0\n"), smi("-mig", "0")]
+one = "1\n1 9 0 4 3 1"
+wrong = ["2\n", "1\n1 9 0 4 3\n", one + " 1\n", "1\n1 9 6 4 3 1\n", one + "\n2 9 2 4 3 1\n", one + "\n1 19 4 1 1 1\n"]
+seen["malformed"] = [mig(text) for text in [*wrong, one[1:], "1\n1 9 0 4 8 1\n", "0" + one[1:], "1\n-1 9 0 4 3 1\n"]]
+seen["kept"] = shown()
+seen["cleared"] = [write(2, TYPE, "0\n"), read(2, INSTANCE), mig("1\n1 9 0 4 3 1\n"), shown()]
+seen["mixed sizes"] = said("nvidia-smi", "vgpu", "-shm", "1", "-i", "0")[0]
+seen["disabled"] = [said("/usr/lib/nvidia/sriov-manage", "-d", CARD)[0], shown()]
+said("rmmod", "nvidiasim")
+said("modprobe", "nvidiasim")
+seen["reloaded"] = shown()
+print(json.dumps(seen))
+"""
+
 TOOLS = r"""
 seen = {"creatable": said("nvidia-smi", "vgpu", "-c")[1].splitlines()}
 said("/usr/lib/nvidia/sriov-manage", "-e", CARD)
@@ -253,6 +294,11 @@ def rules(machine: Machine) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def heterogeneous(machine: Machine) -> dict[str, Any]:
     return observe(machine, HETEROGENEOUS)
+
+
+@pytest.fixture(scope="module")
+def divided(machine: Machine) -> dict[str, Any]:
+    return observe(machine, DIVIDED)
 
 
 @pytest.fixture(scope="module")
@@ -342,6 +388,37 @@ PLACEMENTS: dict[str, Any] = {
 @pytest.mark.parametrize("what", PLACEMENTS)
 def test_a_heterogeneous_card(heterogeneous: dict[str, Any], what: str) -> None:
     assert heterogeneous[what] == PLACEMENTS[what]
+
+
+SHARE, PART, HALF = "31    : SIM V100-1-1Q", "32    : SIM V100-3-2Q", "33    : SIM V100-3-4Q"
+# By their names in DIVIDED.
+DIVISION: dict[str, Any] = {
+    "off": [["0"], [0, "No MIG-enabled devices found."]],
+    "on": [[0, f"Enabled MIG Mode for GPU 0000{CARD}\nAll done."], ["1"]],
+    "made": [0, ["1", "1 9 0 4 3 1"]],
+    # The mode outlasts that the card leaves its driver for its functions, instances do not.
+    "lost": [0, ["1"]],
+    "without instances": [[HEADER], "EIO", "EIO"],
+    "divided": ["ok", [HEADER, SHARE, PART, HALF]],
+    "told": ["19", "1", "9", "2", "9", "1"],
+    "first": ["ok", "1\n"],
+    "one size": [[HEADER, SHARE, PART], "EIO"],
+    "full": ["ok", [HEADER, SHARE], "EIO"],
+    "wanted": ["ok", "EIO", "ok", "ok"],
+    "of a type": ["2\n", "EIO", "EIO"],
+    "in use": [19, "EBUSY", "EBUSY", [19, f"Unable to change MIG of GPU 0000{CARD}: In use by another client"]],
+    "malformed": ["EINVAL"] * 10,
+    "kept": ["1", "1 9 0 4 3 1", "2 19 4 1 1 1"],
+    "cleared": ["ok", "4294967295\n", "ok", ["1", "1 9 0 4 3 1"]],
+    "mixed sizes": 19,
+    "disabled": [0, ["1"]],
+    "reloaded": ["0"],
+}
+
+
+@pytest.mark.parametrize("what", DIVISION)
+def test_a_card_that_mig_divides(divided: dict[str, Any], what: str) -> None:
+    assert divided[what] == DIVISION[what]
 
 
 GPU = f"GPU 0000{CARD}"

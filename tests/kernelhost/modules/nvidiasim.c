@@ -6,7 +6,8 @@
  * shows of cards with the vendor-specific VFIO framework: below a virtual
  * function the folder nvidia/ appears some time after the driver has bound it.
  * Writing the id of a type to current_vgpu_type makes the function a VFIO device
- * for a guest, 0 ends that. The functions of a card share its framebuffer.
+ * for a guest, 0 ends that. The functions of a card share its framebuffer, or
+ * with MIG each of its GPU instances is shared by those that are on it.
  *
  * The parameter "card" is the address of one physical function, which the module
  * gives the ids of an NVIDIA card, and so its virtual functions: in the kernel's
@@ -14,7 +15,8 @@
  * the driver takes any other.
  *
  * The folder nvidiasim/ of a physical function has what no real card has there:
- * what the tests' nvidia-smi asks and sets.
+ * what the tests' nvidia-smi asks and sets. The kernel's log tells what came
+ * after what.
  */
 
 #include <linux/atomic.h>
@@ -44,6 +46,11 @@
 #define NVIDIASIM_NUMBER_SIZE	16
 #define NVIDIASIM_NO_PLACEMENT	65535
 #define NVIDIASIM_NO_INSTANCE	U32_MAX
+/* With MIG: slices of memory and of compute of a card, and the most instances that it can have. */
+#define NVIDIASIM_MEMORY	8
+#define NVIDIASIM_COMPUTE	7
+#define NVIDIASIM_INSTANCES	7
+#define NVIDIASIM_INSTANCE_IDS	16
 /* Of the disguise: the device id of an L40S, and its class, 3D controller. */
 #define NVIDIASIM_DEVICE_ID	0x26b9
 #define NVIDIASIM_CLASS		(PCI_CLASS_DISPLAY_3D << 8)
@@ -56,15 +63,38 @@ static unsigned int delay = 2000;
 module_param(delay, uint, 0644);
 MODULE_PARM_DESC(delay, "milliseconds from the binding of a virtual function to its folder nvidia/");
 
-/* The names are vgpusim's, so that one wish fits both. */
+/* The names are vgpusim's, so that one wish fits both; below are those that only MIG has, on GPU instances. */
 static const struct nvidiasim_type {
 	u32 id;
 	const char *name;
 	unsigned int units;
+	unsigned int most;		/* on a card */
+	u32 profile;			/* of the GPU instances that it is on, 0 for none */
+	unsigned int per_instance;
 } nvidiasim_types[] = {
-	{ .id = 11, .name = "SIM V100-1Q", .units = 1 },
-	{ .id = 12, .name = "SIM V100-4Q", .units = 4 },
-	{ .id = 13, .name = "SIM V100-8Q", .units = 8 },
+	{ .id = 11, .name = "SIM V100-1Q", .units = 1, .most = 8 },
+	{ .id = 12, .name = "SIM V100-4Q", .units = 4, .most = 2 },
+	{ .id = 13, .name = "SIM V100-8Q", .units = 8, .most = 1 },
+	{ .id = 31, .name = "SIM V100-1-1Q", .units = 1, .most = 7, .profile = 19, .per_instance = 1 },
+	{ .id = 32, .name = "SIM V100-3-2Q", .units = 2, .most = 4, .profile = 9, .per_instance = 2 },
+	{ .id = 33, .name = "SIM V100-3-4Q", .units = 4, .most = 2, .profile = 9, .per_instance = 1 },
+};
+
+/*
+ * Whether MIG divides the cards. It outlasts a card's unbinding, not the module
+ * or a reboot, as of a Hopper. Written with the lock of a card, of which a
+ * machine has one.
+ */
+static bool nvidiasim_mig;
+
+/* A GPU instance. Its slices of memory lie where the tool had it; "computes" counts its compute instances. */
+struct nvidiasim_instance {
+	u32 id;
+	u32 profile;
+	unsigned int start;
+	unsigned int memory;
+	unsigned int compute;
+	unsigned int computes;
 };
 
 /* A physical function. */
@@ -72,6 +102,8 @@ struct nvidiasim_card {
 	struct mutex lock;		/* protects all here, and what its functions have */
 	struct list_head functions;
 	bool heterogeneous;		/* types of several sizes at the same time */
+	unsigned int count;		/* of the instances */
+	struct nvidiasim_instance instances[NVIDIASIM_INSTANCES];
 };
 
 /* What a virtual function with a type is for VFIO; vfio_alloc_device() wants "core" first. */
@@ -91,6 +123,7 @@ struct nvidiasim_function {
 	struct nvidiasim_vfio *vfio;	/* there if type is */
 	unsigned int start;		/* the first unit that the type takes */
 	u32 wanted;			/* what was written to placement_id */
+	u32 instance;			/* what was written to gpu_instance_id, or where the type is */
 	char params[NVIDIASIM_PARAMS_SIZE];
 };
 
@@ -136,6 +169,51 @@ static int nvidiasim_place(struct nvidiasim_card *card, const struct nvidiasim_t
 			return start;
 	}
 	return -EIO;
+}
+
+/*
+ * The id of a GPU instance with room for one more of this type, or -EIO. An
+ * instance has types of one size, and as many as the type says.
+ */
+static int nvidiasim_find_instance(struct nvidiasim_card *card, const struct nvidiasim_type *type, u32 wanted)
+{
+	unsigned int i;
+
+	for (i = 0; i < card->count; i++) {
+		const struct nvidiasim_instance *instance = &card->instances[i];
+		struct nvidiasim_function *function;
+		unsigned int there = 0;
+		bool alike = true;
+
+		if (instance->profile != type->profile || (wanted != NVIDIASIM_NO_INSTANCE && wanted != instance->id))
+			continue;
+		list_for_each_entry(function, &card->functions, node) {
+			if (!function->type || function->instance != instance->id)
+				continue;
+			there++;
+			if (function->type->units != type->units)
+				alike = false;
+		}
+		if (alike && there < type->per_instance)
+			return instance->id;
+	}
+	return -EIO;
+}
+
+/* Whether the card has this type in its present mode, whatever it carries. */
+static bool nvidiasim_has_type(const struct nvidiasim_type *type)
+{
+	return (type->profile != 0) == nvidiasim_mig;
+}
+
+/* Whether one more of this type fits now. */
+static bool nvidiasim_fits(struct nvidiasim_card *card, const struct nvidiasim_type *type)
+{
+	if (!nvidiasim_has_type(type))
+		return false;
+	if (type->profile)
+		return nvidiasim_find_instance(card, type, NVIDIASIM_NO_INSTANCE) >= 0;
+	return nvidiasim_place(card, type, NVIDIASIM_NO_PLACEMENT) >= 0;
 }
 
 /* VFIO */
@@ -252,7 +330,7 @@ static ssize_t creatable_vgpu_types_show(struct kobject *kobj, struct kobj_attri
 	for (i = 0; i < ARRAY_SIZE(nvidiasim_types) && !function->type; i++) {
 		const struct nvidiasim_type *type = &nvidiasim_types[i];
 
-		if (nvidiasim_place(function->card, type, NVIDIASIM_NO_PLACEMENT) >= 0)
+		if (nvidiasim_fits(function->card, type))
 			len += sysfs_emit_at(buf, len, "%-5u : %s\n", type->id, type->name);
 	}
 	mutex_unlock(&function->card->lock);
@@ -273,18 +351,25 @@ static ssize_t current_vgpu_type_show(struct kobject *kobj, struct kobj_attribut
 static int nvidiasim_set_type(struct nvidiasim_function *function, u32 id)
 {
 	const struct nvidiasim_type *type = nvidiasim_find_type(id);
-	int start, ret;
+	int place, ret;
 
-	if (!type || function->type)
+	if (!type || function->type || !nvidiasim_has_type(type))
 		return -EIO;
-	start = nvidiasim_place(function->card, type, function->wanted);
-	if (start < 0)
-		return start;
+	if (type->profile)
+		place = nvidiasim_find_instance(function->card, type, function->instance);
+	else
+		place = nvidiasim_place(function->card, type, function->wanted);
+	if (place < 0)
+		return place;
 	ret = nvidiasim_register(function);
 	if (ret)
 		return ret;
 	function->type = type;
-	function->start = start;
+	pci_info(function->pdev, "type %u\n", id);
+	if (type->profile)
+		function->instance = place;
+	else
+		function->start = place;
 	return 0;
 }
 
@@ -298,6 +383,7 @@ static int nvidiasim_clear_type(struct nvidiasim_function *function)
 	}
 	function->type = NULL;
 	function->wanted = NVIDIASIM_NO_PLACEMENT;
+	function->instance = NVIDIASIM_NO_INSTANCE;
 	function->params[0] = '\0';
 	return 0;
 }
@@ -384,19 +470,47 @@ static ssize_t placement_id_store(struct kobject *kobj, struct kobj_attribute *a
 
 static ssize_t gpu_instance_id_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", NVIDIASIM_NO_INSTANCE);
+	struct nvidiasim_function *function = to_nvidiasim_function(kobj);
+	u32 id;
+
+	mutex_lock(&function->card->lock);
+	id = function->instance;
+	mutex_unlock(&function->card->lock);
+	return sysfs_emit(buf, "%u\n", id);
+}
+
+static const struct nvidiasim_instance *nvidiasim_instance_of(const struct nvidiasim_instance *instances,
+							      unsigned int count, u32 id)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		if (instances[i].id == id)
+			return &instances[i];
+	}
+	return NULL;
 }
 
 static ssize_t gpu_instance_id_store(struct kobject *kobj, struct kobj_attribute *attr, const char *buf, size_t count)
 {
+	struct nvidiasim_function *function = to_nvidiasim_function(kobj);
+	struct nvidiasim_card *card = function->card;
 	u32 id;
 	int ret;
 
 	ret = nvidiasim_number(buf, &id);
 	if (ret)
 		return ret;
-	/* The card has no GPU instances. */
-	return id == NVIDIASIM_NO_INSTANCE ? count : -EIO;
+	mutex_lock(&card->lock);
+	if (nvidiasim_in_use(function))
+		ret = -EPERM;
+	else if (function->type ||
+		 (id != NVIDIASIM_NO_INSTANCE && !nvidiasim_instance_of(card->instances, card->count, id)))
+		ret = -EIO;
+	else
+		function->instance = id;
+	mutex_unlock(&card->lock);
+	return ret ?: count;
 }
 
 static ssize_t warm_update_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
@@ -473,6 +587,8 @@ static ssize_t heterogeneous_store(struct device *dev, struct device_attribute *
 		if (function->type)
 			ret = -EBUSY;
 	}
+	if (nvidiasim_mig && heterogeneous)
+		ret = -EBUSY;
 	if (!ret)
 		WRITE_ONCE(card->heterogeneous, heterogeneous);
 	mutex_unlock(&card->lock);
@@ -480,7 +596,10 @@ static ssize_t heterogeneous_store(struct device *dev, struct device_attribute *
 }
 static DEVICE_ATTR_RW(heterogeneous);
 
-/* A line a type: id, MiB, the most that a card takes, whether one more fits now, name. */
+/*
+ * A line for each type that the mode has: id, MiB, the most that a card takes, whether one more
+ * fits now, the profile of its GPU instances or 0, the most on one instance, name.
+ */
 static ssize_t types_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	struct nvidiasim_card *card = dev_get_drvdata(dev);
@@ -491,9 +610,11 @@ static ssize_t types_show(struct device *dev, struct device_attribute *attr, cha
 	for (i = 0; i < ARRAY_SIZE(nvidiasim_types); i++) {
 		const struct nvidiasim_type *type = &nvidiasim_types[i];
 
-		len += sysfs_emit_at(buf, len, "%u %u %u %d %s\n", type->id, type->units * NVIDIASIM_UNIT_MIB,
-				     NVIDIASIM_CAPACITY / type->units,
-				     nvidiasim_place(card, type, NVIDIASIM_NO_PLACEMENT) >= 0, type->name);
+		if (!nvidiasim_has_type(type))
+			continue;
+		len += sysfs_emit_at(buf, len, "%u %u %u %d %u %u %s\n", type->id,
+				     type->units * NVIDIASIM_UNIT_MIB, type->most, nvidiasim_fits(card, type),
+				     type->profile, type->per_instance, type->name);
 	}
 	mutex_unlock(&card->lock);
 	return len;
@@ -517,10 +638,123 @@ static ssize_t active_show(struct device *dev, struct device_attribute *attr, ch
 }
 static DEVICE_ATTR_RO(active);
 
+/* A line for the mode, 0 or 1, then one for each GPU instance: id, profile, start, memory, compute, computes. */
+static ssize_t mig_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	struct nvidiasim_card *card = dev_get_drvdata(dev);
+	unsigned int i;
+	int len;
+
+	mutex_lock(&card->lock);
+	len = sysfs_emit(buf, "%d\n", nvidiasim_mig);
+	for (i = 0; i < card->count; i++) {
+		const struct nvidiasim_instance *each = &card->instances[i];
+
+		len += sysfs_emit_at(buf, len, "%u %u %u %u %u %u\n", each->id, each->profile, each->start,
+				     each->memory, each->compute, each->computes);
+	}
+	mutex_unlock(&card->lock);
+	return len;
+}
+
+/* The GPU instances that these lines say, how many; -EINVAL where no card could have them. */
+static int nvidiasim_parse_instances(char *lines, struct nvidiasim_instance *instances)
+{
+	unsigned int count = 0, compute = 0;
+	unsigned long taken = 0;
+	char *line;
+
+	while ((line = strsep(&lines, "\n"))) {
+		struct nvidiasim_instance each;
+		unsigned long slices;
+		int end = 0;
+
+		if (!*line)
+			continue;
+		if (count == NVIDIASIM_INSTANCES)
+			return -EINVAL;
+		if (sscanf(line, "%u %u %u %u %u %u%n", &each.id, &each.profile, &each.start, &each.memory,
+			   &each.compute, &each.computes, &end) != 6 || line[end])
+			return -EINVAL;
+		if (!each.profile || each.id >= NVIDIASIM_INSTANCE_IDS || !each.memory ||
+		    each.memory > NVIDIASIM_MEMORY || each.start > NVIDIASIM_MEMORY - each.memory ||
+		    each.compute > NVIDIASIM_COMPUTE - compute)
+			return -EINVAL;
+		slices = GENMASK(each.start + each.memory - 1, each.start);
+		if ((taken & slices) || nvidiasim_instance_of(instances, count, each.id))
+			return -EINVAL;
+		taken |= slices;
+		compute += each.compute;
+		instances[count++] = each;
+	}
+	return count;
+}
+
+/* Whether a vGPU is on an instance that would not be there any more, or would not be if the mode changed. */
+static bool nvidiasim_mig_in_use(struct nvidiasim_card *card, bool mig, const struct nvidiasim_instance *instances,
+				 unsigned int count)
+{
+	struct nvidiasim_function *function;
+
+	list_for_each_entry(function, &card->functions, node) {
+		const struct nvidiasim_instance *instance;
+
+		if (!function->type)
+			continue;
+		if (mig != nvidiasim_mig)
+			return true;
+		if (!function->type->profile)
+			continue;
+		instance = nvidiasim_instance_of(instances, count, function->instance);
+		if (!instance || instance->profile != function->type->profile)
+			return true;
+	}
+	return false;
+}
+
+/* All of what the file shows at once, in one write. */
+static ssize_t mig_store(struct device *dev, struct device_attribute *attr, const char *buf, size_t count)
+{
+	struct nvidiasim_instance instances[NVIDIASIM_INSTANCES];
+	struct nvidiasim_card *card = dev_get_drvdata(dev);
+	char *text, *lines;
+	bool mig;
+	int found;
+
+	text = kstrndup(buf, count, GFP_KERNEL);
+	if (!text)
+		return -ENOMEM;
+	lines = text;
+	found = kstrtobool(strsep(&lines, "\n"), &mig);
+	if (!found)
+		found = nvidiasim_parse_instances(lines, instances);
+	kfree(text);
+	if (found < 0)
+		return found;
+	if (found && !mig)
+		return -EINVAL;
+	mutex_lock(&card->lock);
+	if (nvidiasim_mig_in_use(card, mig, instances, found)) {
+		mutex_unlock(&card->lock);
+		return -EBUSY;
+	}
+	nvidiasim_mig = mig;
+	/* A divided card is not heterogeneous. */
+	if (mig)
+		WRITE_ONCE(card->heterogeneous, false);
+	memcpy(card->instances, instances, found * sizeof(*instances));
+	card->count = found;
+	pci_info(to_pci_dev(dev), "MIG is %s, GPU instances: %d\n", mig ? "on" : "off", found);
+	mutex_unlock(&card->lock);
+	return count;
+}
+static DEVICE_ATTR_RW(mig);
+
 static struct attribute *nvidiasim_card_attrs[] = {
 	&dev_attr_heterogeneous.attr,
 	&dev_attr_types.attr,
 	&dev_attr_active.attr,
+	&dev_attr_mig.attr,
 	NULL,
 };
 
@@ -547,6 +781,7 @@ static int nvidiasim_probe_card(struct pci_dev *pdev)
 	mutex_init(&card->lock);
 	INIT_LIST_HEAD(&card->functions);
 	pci_set_drvdata(pdev, card);
+	pci_info(pdev, "virtual functions: %d\n", pci_num_vf(pdev));
 	return sysfs_create_group(&pdev->dev.kobj, &nvidiasim_card_group);
 }
 
@@ -564,6 +799,7 @@ static int nvidiasim_probe_function(struct pci_dev *pdev)
 	function->card = card;
 	function->pdev = pdev;
 	function->wanted = NVIDIASIM_NO_PLACEMENT;
+	function->instance = NVIDIASIM_NO_INSTANCE;
 	INIT_DELAYED_WORK(&function->appearance, nvidiasim_appear);
 	mutex_lock(&card->lock);
 	list_add_tail(&function->node, &card->functions);
