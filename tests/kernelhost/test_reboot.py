@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Functions, vGPUs and vHBAs of one host are back after one boot, with a reloaded driver, when a card comes anew.
+"""MIG, functions, vGPUs and vHBAs of one host are back after one boot, with a reloaded driver, when a card comes anew.
 
 Mediated devices, and what is damaged or late, are in test_boot.py.
 """
@@ -22,6 +22,34 @@ FIRST, SECOND, THIRD, FOURTH = FUNCTIONS
 DRIVERS = {FIRST: "igbvf", SECOND: "vfio-pci", THIRD: "vgpusim", FOURTH: "igbvf"}
 MEDIATED = {"uuid": UUID, "parent": THIRD, "type": "vgpusim-11"}
 FIBRE = "fibre"
+# Of the graphics card, which MIG divides at the boot, and not any more when it is plugged in anew.
+GRAPHICS = f"{DEVICES}/{test_vgpus.CARD}"
+INSTANCES, SHARE, PARAMS = {"1g.1gb": 3}, "SIM V100-1-1Q", "frame_rate_limiter=0"
+
+
+def mig(**wish: Any) -> dict[str, Any]:
+    return {"hostdev.nodedev.mig": {"device": test_vgpus.CARD, **wish}, "register": "divided"}
+
+
+DIVIDED: list[dict[str, Any]] = [
+    mig(enabled=True),
+    test_vgpus.FUNCTIONS,
+    mig(instances=INSTANCES),
+    pool("vfio", type=SHARE, parents={"names": [NAMES["vfio"]]}, count=3, params=PARAMS),
+]
+UNDIVIDED: list[dict[str, Any]] = [pool("vfio", state="absent"), mig(state="absent")]
+SHARED: list[dict[str, Any]] = [
+    chosen("vfio", count=3, params=PARAMS),
+    {"assert": {"that": "made.instances | map(attribute='address') | first == '0000:04:10.0'"}},
+]
+# What the module for tests has written to the kernel's log, once all is there: what came after what.
+CAME = [
+    "virtual functions: 0",
+    "MIG is on, GPU instances: 0",
+    "virtual functions: 8",
+    *(f"MIG is on, GPU instances: {count}" for count in (1, 2, 3)),
+    *["type 31"] * 3,
+]
 # As nodedev-restore --list has them: what makes the functions comes before what is on them.
 ORDER = "listed.stdout_lines | map('regex_replace', '[: ].*', '') | list == ['the', 'driver', 'driver', 'mdev']"
 DEFINED: list[dict[str, Any]] = [
@@ -32,9 +60,7 @@ DEFINED: list[dict[str, Any]] = [
     {"hostdev.nodedev.mdev": MEDIATED},
     {"command": "nodedev-restore --list", "register": "listed"},
     {"assert": {"that": ORDER}},
-    test_vgpus.FUNCTIONS,
-    chosen("vfio", count=3, params="frame_rate_limiter=0"),
-    {"assert": {"that": "made.instances | map(attribute='address') | first == '0000:04:10.0'"}},
+    *DIVIDED,
     chosen("mdev", count=2),
     *(vhba(wwnn=wwnn, wwpn=wwpn) for wwnn, wwpn in PAIRS),
     # The pool's come after the single ones, and are restored between and before them.
@@ -52,7 +78,8 @@ GONE: list[dict[str, Any]] = [
     driver(SECOND, state="absent"),
     driver(THIRD, state="absent"),
     sriov(state="absent", force=True),
-    *(pool(each, state="absent") for each in NAMES),
+    *UNDIVIDED,
+    pool("mdev", state="absent"),
     test_vgpus.NO_FUNCTIONS,
     *(vhba(wwnn=wwnn, wwpn=wwpn, state="absent") for wwnn, wwpn in PAIRS),
     {"hostdev.nodedev.vhba_pool": {"name": FIBRE, "state": "absent"}},
@@ -102,17 +129,39 @@ def test_functions_with_their_drivers_and_what_is_on_one(machine: Machine, befor
     assert (seen["functions"], UUID in seen["mdevs"], len(seen["mdevs"])) == (DRIVERS, True, 3), seen["journal"]
 
 
-def test_pools_of_both_frameworks(machine: Machine, before: dict[str, Any]) -> None:
-    """Functions first, by the vendor's tool, then their types, some time later; the same when the card comes anew."""
-    found = [
-        test_vgpus.observe(machine, 3, 2),
-        test_vgpus.observe(machine, 3, 2, "rmmod nvidiasim && modprobe nvidiasim"),
+def came(machine: Machine) -> list[str]:
+    """What the module for tests has written to the kernel's log of this boot, oldest first."""
+    lines = machine.run("dmesg --notime").stdout.splitlines()
+    return [line.partition(": ")[2] for line in lines if line.startswith("nvidia 0000:04:")]
+
+
+def test_a_divided_card_and_pools_of_both_frameworks(
+    machine: Machine, playbooks: Playbooks, before: dict[str, Any]
+) -> None:
+    """MIG's mode, functions by the vendor's tool, GPU instances, then types; of a card that comes anew without MIG."""
+    found = [test_vgpus.observe(machine, 3, 2)]
+    lines = came(machine)
+    found.append(test_vgpus.observe(machine, 3, 2, "rmmod nvidiasim && modprobe nvidiasim"))
+    assert lines == CAME, found[0]["journal"]
+    assert came(machine)[len(lines) :] == CAME, found[1]["journal"]
+    instances = "".join(f"{number} 19 {number - 1} 1 1 1\n" for number in (1, 2, 3))
+    assert machine.run(f"cat {GRAPHICS}/nvidiasim/mig").stdout == f"1\n{instances}"
+    places = machine.run(f"cat {GRAPHICS}/virtfn[012]/nvidia/gpu_instance_id").stdout.split()
+    assert sorted(places) == ["1", "2", "3"]
+    # Those that the driver's events ask for find all there already.
+    journal = [line.partition(" of pci_0000_04_") for line in found[0]["journal"].splitlines()]
+    assert [what for what, card, _rest in journal if card and what.startswith("restored: ")] == [
+        "restored: the virtual functions",
+        "restored: the MIG mode",
+        *["restored: the vGPU"] * 3,
     ]
+    again = [{**task, "register": "again", "failed_when": "again is failed or again is changed"} for task in DIVIDED]
+    playbooks.tasks([*again, *UNDIVIDED, *SHARED])
     unplug(machine, qemu.GRAPHICS_CARD, test_vgpus.CARD)
     found.append(test_vgpus.observe(machine, 3, 2))
-    for seen in found:
-        assert seen["vgpus"] == ["11"] * 3 + ["0"] * 5, seen["journal"]
-        assert (seen["params"], seen["mdevs"], seen["failed"]) == ("frame_rate_limiter=0", 2, ""), seen["journal"]
+    for seen, type in zip(found, ("31", "31", "11")):
+        assert seen["vgpus"] == [type] * 3 + ["0"] * 5, seen["journal"]
+        assert (seen["params"], seen["mdevs"], seen["failed"]) == (PARAMS, 2, ""), seen["journal"]
 
 
 def test_vhbas_with_a_fabric_that_comes_later(machine: Machine, before: dict[str, Any]) -> None:
