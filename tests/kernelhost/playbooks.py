@@ -35,7 +35,7 @@ class Playbooks:
                 *options,
                 str(playbook),
             ],
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "tests" / "ansible.cfg")},
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -105,7 +105,7 @@ def reached(hosts: Mapping[str, Host], folder: Path, variables: Mapping[str, Map
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
             "HOME": str(own),
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_CONFIG": str(ROOT / "tests" / "ansible.cfg"),
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks" / "collections"),
             "ANSIBLE_SSH_ARGS": CLIENT.format(known=own / "known"),
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(own / "cp"),

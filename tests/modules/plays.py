@@ -40,7 +40,7 @@ def play_all(hosts: Mapping[str, Host], playbook: Path, folder: Path, *options: 
 
 def run_playbook(folder: Path, *arguments: str) -> str:
     """What ansible-playbook prints with these arguments in a folder, warnings too; it must succeed."""
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "tests" / "ansible.cfg")}
     return printed([*ANSIBLE_PLAYBOOK, *arguments], folder, environment)
 
 
