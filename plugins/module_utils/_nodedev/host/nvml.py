@@ -7,6 +7,7 @@ for its program: a driver that blocks is left behind, and a library that crashes
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -47,7 +48,8 @@ def places(cards: Mapping[str, Collection[int]], oddities: Oddities) -> dict[str
     if not cards:
         return {}
     question = {card: sorted(types) for card, types in cards.items()}
-    text = f"{_source()}\nmain({question!r})\n"
+    # Its source is found in the archive that Ansible sends, too.
+    text = f"{inspect.getsource(nvml_child)}\nmain({question!r})\n"
     try:
         # Without the settings of whoever runs it, and nothing but what belongs to Python itself. What comes after it
         # has as much time.
@@ -91,12 +93,6 @@ def _told(answer: Answer) -> Mapping[str, Any]:
     _refuse(found)
     told = found.get("cards")
     return told if isinstance(told, dict) else {}
-
-
-def _source() -> str:
-    """The child's program: also from within the archive that Ansible sends."""
-    spec = nvml_child.__spec__
-    return bytes(spec.loader.get_data(spec.origin)).decode()  # type: ignore[union-attr]
 
 
 def _refuse(told: Mapping[str, Any]) -> None:

@@ -19,7 +19,6 @@ from ..names import called, device_name
 from ..plan import Step
 from ..pools import capacity, members, placement
 from ..resource import Plan
-from ..store.files import DamagedDefinition
 from .mig import definition as division
 from .mig import device as mig
 from .mig import types as mig_types
@@ -62,10 +61,7 @@ def observe(wish: Wish) -> Both:
 
 def _is_defined(card: str) -> bool:
     """Whether GPU instances of a card are defined; what is damaged has to be looked at."""
-    try:
-        found = division.DOCUMENTS.find(card)
-    except DamagedDefinition:
-        return False
+    found, _damaged = division.DOCUMENTS.look(card)
     return found is not None and bool(found.instances)
 
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..errors import BadInput
+from ..errors import BadInput, NoFit
 from ..grammar import checked_type
+from ..host import vgpu_types, vgpus
 from ..host.vgpu_types import Type
 from . import capacity, fields, members
 from .capacity import Card, Instance, Placed
@@ -58,6 +59,31 @@ def kept(
         type = read(one)
         known.update({} if type is None else {told: type})
     return checked_types(types), known
+
+
+def unknown(told: str, names: Mapping[int, str]) -> BadInput:
+    """That no card of the host tells of a type; ``names`` are those of the types that they have."""
+    types, question = vgpu_types.told(names, vgpus.NAMED), vgpu_types.suggested(told, names)
+    return BadInput("types", told, f"{question}the types of this host's cards are: {types}")
+
+
+def no_room(
+    pool: str,
+    types: Mapping[str, int],
+    missing: Iterable[str],
+    free: Mapping[str, Mapping[str, int]],
+    leaving: Sequence[tuple[str, Mapping[str, Any]]] | None,
+) -> NoFit:
+    """That a mix does not fit: what is ``missing``, and who would have to leave, in words and as data; None for never.
+
+    ``free`` are by the names of cards how many of each type fit now.
+    """
+    if leaving is None:
+        way = "beside those of the pool that stay, these cards never have"
+    else:
+        way = f"it would fit without {', '.join(named for named, _told in leaving)}"
+    told = f"pool {pool} has no room for {', '.join(missing)}; {way}"
+    return NoFit("types", dict(types), told, free, [each for _named, each in leaving or ()])
 
 
 def now(cards: Sequence[Card], rest: Mapping[int, int], left: Collection[str]) -> list[Placed] | None:

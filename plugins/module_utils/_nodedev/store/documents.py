@@ -62,6 +62,13 @@ class Documents(Generic[D]):
         """The document of this name, the first where there are several. Raises DamagedDefinition."""
         return next((found for found in map(self.read, self.paths(name)) if found is not None), None)
 
+    def look(self, name: str) -> tuple[D | None, DamagedDefinition | None]:
+        """The same, or what cannot be understood of it."""
+        try:
+            return self.find(name), None
+        except DamagedDefinition as error:
+            return None, error
+
     def all(self) -> tuple[list[D], list[DamagedDefinition]]:
         """All of them by name, and the files that cannot be understood."""
         found: list[D] = []

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from ...errors import BadInput, NodedevError, NoFit
-from ...host import holders, machine, nvidia_smi, vgpu_types, vgpus
+from ...host import holders, machine, nvidia_smi, vgpu_types
 from ...host.machine import pool_uuid
 from ...host.oddities import Oddities
 from ...host.vgpu_types import Type
@@ -101,8 +101,7 @@ class Mix:
     def _known(self, told: str, number: int | None) -> int:
         offered = titles(self.seen)
         if number is None or (offered and number not in offered and (self.wish.types or {})[told]):
-            types, question = vgpu_types.told(offered, vgpus.NAMED), vgpu_types.suggested(told, offered)
-            raise BadInput("types", told, f"{question}the types of this host's cards are: {types}")
+            raise mixes.unknown(told, offered)
         return number
 
     def _order(self, numbers: Collection[int]) -> list[int]:
@@ -391,17 +390,12 @@ class Mix:
         return replace(after, choice=replace(after.choice, parents=tuple(parents)))
 
     def _refusal(self, found: Fit, free: Mapping[str, Mapping[int, int]], leaving: Sequence[Instance] | None) -> NoFit:
-        missing = ", ".join(f"{count} of {self._called(id)}" for id, count in found.missing.items())
-        if leaving is None:
-            way = "beside those of the pool that stay, these cards never have"
-        else:
-            way = f"it would fit without {', '.join(map(self._named, leaving))}"
-        return NoFit(
-            "types",
-            dict(self.wish.types or {}),
-            f"pool {self.wish.name} has no room for {missing}; {way}",
+        return mixes.no_room(
+            self.wish.name,
+            self.wish.types or {},
+            (f"{count} of {self._called(id)}" for id, count in found.missing.items()),
             {self.name(card): {self.title(id): room for id, room in each.items()} for card, each in free.items()},
-            [self._leaving(one) for one in leaving or ()],
+            None if leaving is None else [(self._named(one), self._leaving(one)) for one in leaving],
         )
 
     def _called(self, number: int) -> str:

@@ -128,11 +128,7 @@ def with_uses(seen: Observation) -> Observation:
 
 def look(wish: Wish) -> Observation:
     """The same without what is for whoever changes something."""
-    definition, damaged = None, None
-    try:
-        definition = DOCUMENTS.find(wish.division.address)
-    except DamagedDefinition as error:
-        damaged = error
+    definition, damaged = DOCUMENTS.look(wish.division.address)
     seen = Observation(wish.division.over(definition), definition=definition, damaged=damaged)
     function = pci.find(seen.address)
     seen = replace(seen, function=function)

@@ -129,11 +129,7 @@ def takes_away(wish: Wish, seen: Observation) -> bool:
 
 def look(wish: Wish) -> Observation:
     """The same without who uses the functions, and without what is for whoever changes something."""
-    definition, damaged = None, None
-    try:
-        definition = DOCUMENTS.find(wish.declared.address)
-    except DamagedDefinition as error:
-        damaged = error
+    definition, damaged = DOCUMENTS.look(wish.declared.address)
     seen = Observation(wish.declared.over(definition), definition=definition, damaged=damaged)
     function = pci.find(seen.address)
     if function is None:

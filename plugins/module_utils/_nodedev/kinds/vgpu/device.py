@@ -174,10 +174,8 @@ def look(wish: Wish) -> Observation:
     seen = Observation(card, address)
     if address is None:
         return seen
-    try:
-        seen = replace(seen, definition=DOCUMENTS.find(address))
-    except DamagedDefinition as error:
-        seen = replace(seen, damaged=error)
+    definition, damaged = DOCUMENTS.look(address)
+    seen = replace(seen, definition=definition, damaged=damaged)
     if seen.definition is not None and seen.definition.title is not None:
         seen = replace(seen, types={seen.definition.type: seen.definition.title})
     function = pci.find(address)

@@ -48,9 +48,7 @@ class Mix:
     def _known(self, told: str, type: Type | None) -> Type:
         there = {id for card in self.seen.supported.values() for id in card} | self.seen.types.keys()
         if type is None or (self.seen.supported and type.id not in there):
-            names = vgpu_types.told(self.seen.types, vgpus.NAMED)
-            question = vgpu_types.suggested(told, self.seen.types)
-            raise BadInput("types", told, f"{question}the types of this host's cards are: {names}")
+            raise mixes.unknown(told, self.seen.types)
         return type
 
     def _order(self, ids: Collection[int]) -> list[int]:
@@ -215,19 +213,14 @@ class Mix:
             yield Recorded(indexes[one.type].pop(0), address, address, one.type, one.place)
 
     def _refusal(self, cards: Sequence[Card], rest: Mapping[int, int], found: Fit, own: Collection[str]) -> NoFit:
-        missing = ", ".join(f"{count} of {self._called(id)}" for id, count in found.missing.items())
         free = {card.id: {id: capacity.room(card, id) for id in self.counts} for card in cards}
         leaving = capacity.leaving(cards, rest, own)
-        if leaving is None:
-            way = "beside those of the pool that stay, these cards never have"
-        else:
-            way = f"it would fit without {', '.join(self._named(one) for one in leaving)}"
-        return NoFit(
-            "types",
-            dict(self.wish.types or {}),
-            f"pool {self.wish.name} has no room for {missing}; {way}",
+        return mixes.no_room(
+            self.wish.name,
+            self.wish.types or {},
+            (f"{count} of {self._called(id)}" for id, count in found.missing.items()),
             {device_name("pci", card): {self._name(id): own[id] for id in own} for card, own in free.items()},
-            [self._leaving(one) for one in leaving or ()],
+            None if leaving is None else [(self._named(one), self._leaving(one)) for one in leaving],
         )
 
     def _called(self, id: int) -> str:

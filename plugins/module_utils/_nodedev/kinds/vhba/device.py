@@ -149,12 +149,7 @@ def _look(wish: Wish) -> Observation:
     wwnn, wwpn = names_of(wish)
     ports = tuple(fc_port.ports())
     active = next((port for port in ports if port.vport and (port.wwnn, port.wwpn) == (wwnn, wwpn)), None)
-    found, damaged = None, None
-    try:
-        found = definition.DOCUMENTS.find(wwpn)
-    except DamagedDefinition as error:
-        damaged = error
-    return Observation(wwnn, wwpn, ports, active, found, damaged)
+    return Observation(wwnn, wwpn, ports, active, *definition.DOCUMENTS.look(wwpn))
 
 
 def names_of(wish: Wish) -> tuple[str, str]:
