@@ -51,7 +51,7 @@ bench: setup ## Measure the inventory, pools, idle tasks and a fleet, and write 
 	@PYTHONPATH=tests .venv/bin/python tests/bench/inventory.py
 	@PYTHONPATH=tests .venv/bin/python tests/bench/pools.py
 	@PYTHONPATH=tests .venv/bin/python tests/bench/tasks.py
-	@PYTHONPATH=tests:tests/modules:playbooks/collections .venv/bin/python tests/bench/scale.py
+	@PYTHONPATH=tests/modules:tests:playbooks/collections .venv/bin/python tests/bench/scale.py
 
 conformance: setup ## Compare the inventory with those of real libvirtds, device by device
 	@$(RUN) conformance

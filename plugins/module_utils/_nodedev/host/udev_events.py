@@ -41,6 +41,17 @@ def has_named(interface: str) -> bool:
     return index is not None and (not os.path.exists(CONTROL) or os.path.exists(f"{DATABASE}/n{index}"))
 
 
+def tags(subsystem: str, name: str) -> list[str] | None:
+    """What udev's rules have tagged a device without a node with, ever; None while udev has not dealt with it."""
+    if not os.path.exists(CONTROL):
+        return []
+    try:
+        with open(f"{DATABASE}/+{subsystem}:{name}", encoding="utf-8", errors="replace") as file:
+            return [line[2:].rstrip("\n") for line in file if line.startswith("G:")]
+    except OSError:
+        return None
+
+
 def needed_pyudev() -> Any:
     """The library; raises MissingLibrary where it is not installed."""
     # Here, so that those who only look at devices do without it: its import takes longer than many a subset.

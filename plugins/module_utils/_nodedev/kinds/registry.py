@@ -75,10 +75,10 @@ class Restorable(Protocol[D]):
 
 @runtime_checkable
 class Preparing(Protocol):
-    """A kind of which a part has to be made before what is restored after it."""
+    """A kind of which a part has to be made before what is restored after it, or which somebody else restores too."""
 
     def prepare(self, definition: Any, /) -> None:
-        """Make that part, if it is not there; NodedevError where it cannot be."""
+        """Make that part, if it is not there, or let the other one be through; NodedevError where it cannot be."""
 
 
 class Managed(Protocol[D]):
@@ -198,7 +198,7 @@ class Defined:
         return self.kind.restorable.hindrance(self.definition)
 
     def prepare(self) -> None:
-        """Make that part of it for which what is restored after it waits."""
+        """Make that part of it for which what is restored after it waits, or wait for who else restores it."""
         if isinstance(self.kind.restorable, Preparing):
             self.kind.restorable.prepare(self.definition)
 
