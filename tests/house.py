@@ -21,7 +21,7 @@ REGISTRY = "kinds.registry"
 # What deals with several kinds, and is none.
 ABOVE = (REGISTRY, "kinds.backends", "kinds.derived")
 FLOORS: tuple[Mapping[str, str], ...] = (
-    {"text": "text from outside"},
+    {"text": "text from outside", "archive": "what Ansible sends"},
     {"errors": "what a person reads", "waiting": "with a limit"},
     {
         "names": "libvirt's names",

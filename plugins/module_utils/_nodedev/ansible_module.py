@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from .archive import import_each_once
 from .errors import InUse, MissingLibrary, NodedevError, NoFit
 from .text import as_json, cleaned, shown
 from .waiting import within
@@ -29,6 +30,7 @@ Answer = Callable[[dict[str, Any], bool], dict[str, Any]]
 
 # A module ends soon. Nothing that it makes is garbage before that, its imports least of all, however long one looks.
 gc.disable()
+import_each_once()
 
 
 def run(options: dict[str, Any], answer: Answer, libraries: Iterable[str] = (), **rules: Any) -> None:
