@@ -27,12 +27,13 @@ from ..plan import Step, apply, describe
 from ..store import callouts, files
 from ..store.files import explained
 from ..text import shown
-from . import forward, guests, lending, metrics, restore
+from . import compiled, forward, guests, lending, metrics, restore
 from .prefix import PACKAGE, RELEASE, command_folder, library
 
 # What the role's commands import, and what that imports in its turn when it is needed.
 ENTRIES = (
     restore,
+    compiled,
     guests,
     lending,
     forward,
@@ -52,7 +53,7 @@ FILE_MODE, FOLDER_MODE = 0o644, 0o755
 ROOT = (0, 0)
 LOCK = "boot engine"
 # What installs it is not of it, nor Ansible's side.
-INSTALLERS = ("boot.install", "boot.engine", "boot.prefix", "ansible_module")
+INSTALLERS = ("boot.install", "boot.engine", "boot.prefix", "ansible_module", "archive")
 # Seconds for another run that installs it.
 WAIT = 60.0
 # Faults that are told of one by one.
