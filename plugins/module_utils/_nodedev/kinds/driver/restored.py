@@ -21,7 +21,7 @@ from .device import PEER
 from .seen import Wish, place_of
 
 # Seconds for driverctl's turn with a device, on a busy host, and for systemd to say how far that is.
-TURN, ANSWER = 20.0, 5.0
+TURN, ANSWER = 60.0, 5.0
 # What driverctl's unit is in before that and meanwhile.
 COMING = {"ActiveState=inactive", "ActiveState=activating"}
 
