@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pools of several types, of whatever kind: what a person may say, what a record keeps, and what a change waits for."""
+"""Pools of several types, of whatever kind: what a person may say, what a record keeps, and what is made first."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..errors import BadInput, NoFit
+from ..errors import BadInput
 from ..grammar import checked_type
 from ..host import vgpu_types, vgpus
 from ..host.vgpu_types import Type
 from . import capacity, fields, members
 from .capacity import Card, Instance, Placed
-from .members import Member
 
 # What becomes of a change of a mix when somebody has an instance that would have to go.
 REFUSE, WAIT = "refuse", "wait"
@@ -67,25 +66,6 @@ def unknown(told: str, names: Mapping[int, str]) -> BadInput:
     return BadInput("types", told, f"{question}the types of this host's cards are: {types}")
 
 
-def no_room(
-    pool: str,
-    types: Mapping[str, int],
-    missing: Iterable[str],
-    free: Mapping[str, Mapping[str, int]],
-    leaving: Sequence[tuple[str, Mapping[str, Any]]] | None,
-) -> NoFit:
-    """That a mix does not fit: what is ``missing``, and who would have to leave, in words and as data; None for never.
-
-    ``free`` are by the names of cards how many of each type fit now.
-    """
-    if leaving is None:
-        way = "beside those of the pool that stay, these cards never have"
-    else:
-        way = f"it would fit without {', '.join(named for named, _told in leaving)}"
-    told = f"pool {pool} has no room for {', '.join(missing)}; {way}"
-    return NoFit("types", dict(types), told, free, [each for _named, each in leaving or ()])
-
-
 def now(cards: Sequence[Card], rest: Mapping[int, int], left: Collection[str]) -> list[Placed] | None:
     """What can be made now without being in the way of the mix once these are gone; None where it never fits."""
     placed: list[Placed] = []
@@ -103,23 +83,6 @@ def with_instances(card: Card, own: Sequence[Instance]) -> Card:
     """A card with these besides what it carries."""
     functions = None if card.functions is None else card.functions - len(own)
     return replace(card, carried=(*card.carried, *own), functions=functions)
-
-
-def waiting(
-    own: Sequence[Member], wanted: Mapping[int, int], name: Callable[[Member], str], title: Callable[[int], str]
-) -> dict[str, Any]:
-    """What a change still waits for: instances that go once nobody has them, and by type what comes then.
-
-    ``own`` have their types; ``name`` is that of an instance in results, ``title`` that of a type.
-    """
-    there = Counter(each.type for each in own if each.type is not None)
-    surplus = there - Counter(wanted)
-    go = []
-    for each in sorted(own, key=lambda one: (not one.held_by, -one.index)):
-        if each.type is not None and surplus[each.type] > 0:
-            surplus[each.type] -= 1
-            go.append(name(each))
-    return {"go": go, "come": {title(id): count for id, count in (Counter(wanted) - there).items()}}
 
 
 def told(pool: str, waiting: Mapping[str, Any]) -> Iterator[str]:

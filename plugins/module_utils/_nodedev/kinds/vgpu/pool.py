@@ -366,11 +366,12 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
     """The instances afterwards, and what the cards have room for."""
     own = members_of(after)
     filled = wish.filled(before.record)
-    waiting = pool_mix.waiting(filled, after, own)
+    mix = None if filled.types is None else pool_mix.Mix(filled, after)
+    waiting: dict[str, Any] = {"go": [], "come": {}} if mix is None else mix.waiting()
     owners = do.other_owners(planned.steps, sorted({after.card_of(member.id) for member in own}))
     return {
         "instances": [_instance(member, after) for member in own],
-        "capacity": {device_name("pci", card): found for card, found in _capacity(filled, after).items()},
+        "capacity": {device_name("pci", card): found for card, found in _capacity(mix, after).items()},
         "waiting": waiting,
         "warnings": [*after.oddities, *planned.warnings, *mixes.told(wish.name, waiting), *owners],
     }
@@ -396,10 +397,9 @@ def _instance(member: Member, seen: Observation) -> dict[str, Any]:
     }
 
 
-def _capacity(wish: Wish, seen: Observation) -> dict[str, dict[str, Any]]:
+def _capacity(mix: pool_mix.Mix | None, seen: Observation) -> dict[str, dict[str, Any]]:
     """By card: how many more of the type fit, or of each, and how many vGPUs the pool and others have there."""
     found: dict[str, dict[str, Any]] = {}
-    mix = None if wish.types is None else pool_mix.Mix(wish, seen)
     for card in dict.fromkeys(map(seen.card_of, seen.usable if seen.wanted else ())):
         there = [each for each in seen.functions.values() if seen.card_of(each.address) == card]
         own = sum(each.address in seen.active for each in there)

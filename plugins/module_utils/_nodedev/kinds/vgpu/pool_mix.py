@@ -3,121 +3,59 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ...errors import BadInput, NoFit
-from ...host import holders, vgpu_types, vgpus
+from ...host import vgpu_types, vgpus
 from ...host.vgpu_types import Type
 from ...names import called, device_name
-from ...pools import capacity, mixes
-from ...pools.capacity import Card, Fit, Instance
+from ...pools import capacity, mix, mixes
+from ...pools.capacity import Card, Instance
 from ...pools.members import Change, Member
 from ...pools.record import Recorded
 from .pool_seen import Observation, counts
 from .pool_wish import Wish
 
-# An instance that keeps its function, with where it will stand on its card.
-Kept = tuple[Member, Instance]
 
+class Mix(mix.Mix[Wish, Observation]):
+    """A mix of vGPUs, of which each is the function that it is on."""
 
-@dataclass(frozen=True)
-class Mix:
-    wish: Wish
-    seen: Observation
+    @property
+    def titles(self) -> Mapping[int, str]:
+        return self.seen.types
 
-    @cached_property
-    def counts(self) -> Mapping[int, int]:
-        """How many of each type there are to be, in the order in which they are made; BadInput for an unknown one."""
-        told = {name: self._known(name, type) for name, type in self.seen.mix.items()}
-        if len({type.id for type in told.values()}) < len(told):
-            raise BadInput("types", dict(self.wish.types or {}), "two of these names are of one type")
-        wanted = counts(self.wish, self.seen)
-        return {id: wanted[id] for id in self._order({type.id for type in told.values()})}
+    @property
+    def _wanted(self) -> Mapping[int, int]:
+        return counts(self.wish, self.seen)
 
-    def free(self, card: str) -> dict[str, int]:
-        """How many more of each wished type fit on a card now, by its name."""
-        if card not in self.addresses:
-            return dict.fromkeys(map(self._name, self.seen.wanted), 0)
-        there = self.card(card, (), (), {})
-        return {self._name(id): capacity.room(there, id) for id in self.seen.wanted}
-
-    def _known(self, told: str, type: Type | None) -> Type:
+    def _known(self, told: str) -> int:
+        type = self.seen.mix[told]
         there = {id for card in self.seen.supported.values() for id in card} | self.seen.types.keys()
         if type is None or (self.seen.supported and type.id not in there):
             raise mixes.unknown(told, self.seen.types)
-        return type
-
-    def _order(self, ids: Collection[int]) -> list[int]:
-        known = {id: type for card in self.seen.supported for id, type in self._types(card).items() if id in ids}
-        first = capacity.in_order(known.values())
-        return [*first, *sorted({*ids} - {*first})]
+        return type.id
 
     @property
-    def waits(self) -> bool:
-        return self.wish.in_use == mixes.WAIT
+    def _sizes(self) -> Mapping[int, capacity.Type]:
+        return {id: type for card in self.seen.supported for id, type in self._types(card).items()}
 
-    def places(self, change: Change, ceilings: Mapping[str, int]) -> tuple[Recorded, ...]:
-        """Where every instance is to be, the largest first; NoFit where there is no room.
+    def _emptied(self, card: Card, staying: Sequence[Member]) -> Card:
+        ids = {each.id for each in staying}
+        own = tuple(each for each in card.carried if each.id in ids)
+        return replace(card, carried=own, closed=frozenset(), open={})
 
-        Those that are only defined keep their functions where there is room on these.
-        """
-        staying = [each for each in change.stay if each.stays(self.wish.runs)]
-        waiting = [each for each in change.stay if not each.stays(self.wish.runs)]
-        done = [Recorded(each.index, each.id, each.id, each.type) for each in staying]
-        done = [one if self.seen.defined(one.id) else self._standing(one) for one in done]
-        if not waiting and not change.new:
-            return tuple(self._sorted(done))
-        wanted = Counter(each.type for each in waiting if each.type is not None) + Counter(change.types.values())
-        cards = self._cards(change, {each.id for each in staying}, ceilings)
-        kept = self._kept(cards, waiting)
-        pinned = [self._with(card, kept) for card in cards]
-        rest = wanted - Counter(one.type for _each, one in kept)
-        found = capacity.fit(pinned, rest)
-        if found.missing and kept:
-            anew = capacity.fit(cards, wanted)
-            found, kept = (found, kept) if anew.missing else (anew, [])
-        if found.missing and self.wish.state == "inactive":
-            empty = [replace(card, carried=_only(card, staying), closed=frozenset(), open={}) for card in cards]
-            found, kept = capacity.fit(empty, wanted), []
-        if found.missing:
-            now = mixes.now(pinned, rest, {each.id for each in change.left}) if self.waits else None
-            if now is None:
-                raise self._refusal(pinned, rest, found, {each.id for each in (*staying, *(own for own, _one in kept))})
-            found = Fit(tuple(now))
-        placed = {one.card for one in found.placed if one.place is not None}
-        placed |= {self.seen.card_of(one.id) for _each, one in kept if one.place is not None}
-        done = [self._standing(one) if self.seen.card_of(one.id) in placed else one for one in done]
-        done += [Recorded(each.index, each.id, each.id, each.type, one.place) for each, one in kept]
-        ids = {each.id for each, _one in kept}
-        moving = [(each.index, each.type) for each in waiting if each.id not in ids]
-        done += self._assigned(found, [*moving, *change.types.items()], {one.id for one in done}, change)
-        return tuple(self._sorted(done))
+    def card_of(self, parent: str) -> str:
+        return self.seen.card_of(parent)
 
-    def _sorted(self, placed: Sequence[Recorded]) -> list[Recorded]:
-        order = [*self.counts]
-        return sorted(placed, key=lambda one: (order.index(one.type) if one.type in order else 0, one.index))
+    def _parent(self, member: Member) -> str:
+        return member.id
 
-    def _kept(self, cards: Sequence[Card], waiting: Sequence[Member]) -> list[Kept]:
-        """Those that can stay on their functions, at their own places where these are free, with where they stand."""
-        by_name = {card.id: card for card in cards}
-        order = [*self.counts]
-        kept: list[Kept] = []
-        ranked = sorted(waiting, key=lambda one: order.index(one.type) if one.type in order else len(order))
-        for each in sorted(ranked, key=lambda one: self._defined_place(one.id) is None):
-            card = by_name.get(self.seen.card_of(each.id))
-            if card is not None and each.type is not None and self._is_open(each.id):
-                choices, own = capacity.choices(self._with(card, kept), each.type), self._defined_place(each.id)
-                if choices:
-                    place = own if own in choices else choices[0]
-                    kept.append((each, Instance(each.id, each.type, place)))
-        return kept
+    def _identity(self, index: int, former: str = "") -> str:
+        return ""
 
-    def _with(self, card: Card, kept: Sequence[Kept]) -> Card:
-        return mixes.with_instances(card, [one for _each, one in kept if self.seen.card_of(one.id) == card.id])
+    def _can_stay(self, parent: str, taken: Collection[str], gone: Collection[str]) -> bool:
+        return self._is_open(parent)
 
     def _defined_place(self, address: str) -> int | None:
         """The place that its definition has for a function, on a card whose places are told."""
@@ -134,25 +72,23 @@ class Mix:
         taken = each is None or each.hindrance is not None or (bool(each.type) and address not in self.seen.active)
         return address in self.seen.usable and not taken and not self.seen.is_anothers(address)
 
-    def _cards(self, change: Change, staying: Collection[str], ceilings: Mapping[str, int]) -> list[Card]:
-        gone = {each.id for each in change.go}
-        return [self.card(each, gone, staying, ceilings) for each in self.addresses]
-
     @property
-    def addresses(self) -> list[str]:
+    def cards(self) -> list[str]:
         cards = dict.fromkeys(map(self.seen.card_of, self.seen.usable))
         return [each for each in cards if (mode := self.seen.modes.get(each)) is None or mode.is_sriov]
 
-    def card(self, address: str, gone: Collection[str], staying: Collection[str], ceilings: Mapping[str, int]) -> Card:
-        """A card without what is ``gone``; of those that are ``staying`` some may not run."""
+    def card(
+        self, address: str, gone: Collection[str], staying: Sequence[Member], ceilings: Mapping[str, int], leaves: bool
+    ) -> Card:
+        """A card without what is ``gone``, whatever ``leaves`` it later; of ``staying`` some may not run."""
+        ids = {each.id for each in staying}
         there = [each for each in self.seen.functions.values() if self.seen.card_of(each.address) == address]
         carried = []
         for each in there:
-            type = self._carried(each, gone, staying)
+            type = self._carried(each, gone, ids)
             if type:
-                held = self.seen.holders.get(each.address) or self.seen.others.get(each.address)
                 place = self.seen.places.get(each.address) if each.type else self._defined_place(each.address)
-                carried.append(Instance(each.address, type, place, bool(held)))
+                carried.append(Instance(each.address, type, place, bool(self._holders(each.address))))
         taken = {each.id for each in carried}
         free = [each.address for each in there if each.address not in taken and self._is_open(each.address)]
         most = min(len(free), ceilings.get(address, len(free)))
@@ -194,72 +130,23 @@ class Mix:
                     found[id] = replace(found[id], places=slots[id].supported, extent=slots[id].slots)
         return found
 
-    def _assigned(
-        self, found: Fit, wanted: Sequence[tuple[int, int | None]], taken: Collection[str], change: Change
-    ) -> Iterator[Recorded]:
-        left = {each.id for each in change.left}
-        gone = [each.id for each in change.go]
-        open_for_more = [each for each in self.seen.usable if self._is_open(each) and each not in left]
+    def _free(self, taken: Collection[str], change: Change) -> dict[str, list[str]]:
+        left, gone = {each.id for each in change.left}, {each.id for each in change.go}
+        rested = [each for each in self.seen.usable if self._is_open(each) and each not in left and each not in taken]
         # Those that are free now come before those that become free.
         free: dict[str, list[str]] = {}
-        for each in sorted(open_for_more, key=lambda address: address in gone):
-            if each not in taken:
-                free.setdefault(self.seen.card_of(each), []).append(each)
-        indexes: dict[int | None, list[int]] = {}
-        for index, type in wanted:
-            indexes.setdefault(type, []).append(index)
-        for one in found.placed:
-            address = free[one.card].pop(0)
-            yield Recorded(indexes[one.type].pop(0), address, address, one.type, one.place)
+        for each in sorted(rested, key=lambda address: address in gone):
+            free.setdefault(self.seen.card_of(each), []).append(each)
+        return free
 
-    def _refusal(self, cards: Sequence[Card], rest: Mapping[int, int], found: Fit, own: Collection[str]) -> NoFit:
-        free = {card.id: {id: capacity.room(card, id) for id in self.counts} for card in cards}
-        leaving = capacity.leaving(cards, rest, own)
-        return mixes.no_room(
-            self.wish.name,
-            self.wish.types or {},
-            (f"{count} of {self._called(id)}" for id, count in found.missing.items()),
-            {device_name("pci", card): {self._name(id): own[id] for id in own} for card, own in free.items()},
-            None if leaving is None else [(self._named(one), self._leaving(one)) for one in leaving],
-        )
+    def _holders(self, id: str) -> Sequence[Any]:
+        return self.seen.holders.get(id) or self.seen.others.get(id) or ()
 
-    def _called(self, id: int) -> str:
-        return vgpu_types.called(id, self.seen.types)
+    def _name(self, member: Member) -> str:
+        return device_name("pci", member.id)
 
-    def _name(self, id: int) -> str:
-        return self.seen.types.get(id) or str(id)
+    def _said(self, one: Instance) -> str:
+        return f"{self._called(one.type)} on {called(one.id)}"
 
-    def _named(self, one: Instance) -> str:
-        what, held = f"{self._called(one.type)} on {called(one.id)}", self._held(one)
-        return f"{what}, in use by {holders.named(held)}" if held else what
-
-    def _held(self, one: Instance) -> Sequence[Any]:
-        return self.seen.holders.get(one.id) or self.seen.others.get(one.id) or ()
-
-    def _leaving(self, one: Instance) -> dict[str, Any]:
-        return {
-            "name": device_name("pci", one.id),
-            "address": one.id,
-            "type": self.seen.types.get(one.type),
-            "type_id": one.type,
-            "pool": self.seen.owners.get(one.id),
-            "holders": [each.document() for each in self._held(one)],
-        }
-
-
-def _only(card: Card, staying: Sequence[Member]) -> tuple[Instance, ...]:
-    ids = {each.id for each in staying}
-    return tuple(each for each in card.carried if each.id in ids)
-
-
-def waiting(wish: Wish, seen: Observation, own: Sequence[Member]) -> dict[str, Any]:
-    """What a change of a mix still waits for: instances that go once nobody has them, and by type what comes then."""
-    if wish.types is None or wish.state == "absent":
-        return {"go": [], "come": {}}
-    typed = [replace(each, type=seen.type_of(each.id)) for each in own]
-    return mixes.waiting(
-        typed,
-        counts(wish, seen),
-        lambda each: device_name("pci", each.id),
-        lambda id: seen.types.get(id) or str(id),
-    )
+    def _ids(self, one: Instance) -> dict[str, Any]:
+        return {"name": device_name("pci", one.id), "address": one.id}
