@@ -22,9 +22,10 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.vgpu
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import pool_wish
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.parents import Choice, Parent
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool import plan
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_mix import Mix
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_mix import Cards
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_seen import Observation
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev.pool_wish import Wish
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.mix import Mix
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.pools.record import Record, Recorded
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
@@ -355,7 +356,7 @@ def test_a_change_that_waits() -> None:
     wish = wished({4: 6}, in_use="wait")
     planned = plan(wish, rig.seen(wish))
     after = rig.take(planned)
-    told = Mix(wish.filled(after.record), after.seen(wish)).waiting()
+    told = Mix(Cards(wish.filled(after.record), after.seen(wish))).waiting()
     assert told == {"go": [f"mdev_{IDS[0].replace('-', '_')}_0000_41_00_0"], "come": {name(4): 2}}
     assert plan(wish, after.seen(wish)).steps == ()
     done = after.take(plan(wish, replace(after, held=frozenset()).seen(wish)))
@@ -432,6 +433,7 @@ def hosted(there: list[tuple[int, int, str]], held: set[int], heterogeneous: boo
     st.sampled_from([{}, {}, {"state": "inactive"}, {"managed": True}, {"persistent": False}]),
 )
 @example({8: 2, 4: 2}, [(0, 4, "own")] * 4, set(), False, False, "refuse", {})
+@example({2: 1, 8: 1}, [(0, 8, "others"), (4, 4, "idle")], set(), False, True, "refuse", {"managed": True})
 def test_wherever_it_is_killed_the_next_run_ends_in_the_wish(
     types: dict[int, int],
     there: list[tuple[int, int, str]],

@@ -18,6 +18,7 @@ from ..host.oddities import Oddities
 from ..names import device_name
 from ..plan import Step
 from ..pools import mixes, record, selector
+from ..pools.mix import Mix
 from ..pools.pool import members_of
 from ..pools.record import Record
 from ..pools.selector import Selector
@@ -26,7 +27,7 @@ from ..waiting import wait_for
 from .mdev import pool as mdevs
 from .mdev import pool_seen as mdev_seen
 from .mdev import pool_wish as mdev_wish
-from .mdev.pool_mix import Mix
+from .mdev.pool_mix import Cards
 from .vgpu import pool as functions
 from .vgpu import pool_seen as function_seen
 from .vgpu import pool_wish as function_wish
@@ -184,7 +185,7 @@ class MdevPool:
         titles = _titles(after)
         instances = [_instance(each, titles) for each in found["instances"]]
         filled = wish.filled(before.record)
-        mix = None if filled.types is None else Mix(filled, after)
+        mix = None if filled.types is None else Mix(Cards(filled, after))
         waiting: dict[str, Any] = {"go": [], "come": {}} if mix is None else mix.waiting()
         warnings = [*found["warnings"], *mixes.told(wish.name, waiting)]
         return {"instances": instances, "capacity": _capacity(after, mix), "waiting": waiting, "warnings": warnings}
@@ -201,7 +202,7 @@ def _instance(told: Mapping[str, Any], titles: Mapping[str, str | None]) -> dict
     return {**told, **types, "address": None}
 
 
-def _capacity(seen: mdev_seen.Observation, mix: Mix | None) -> dict[str, dict[str, Any]]:
+def _capacity(seen: mdev_seen.Observation, mix: Mix[Cards] | None) -> dict[str, dict[str, Any]]:
     """By card: how many more of the type fit, or of each, and how many vGPUs the pool and others have there."""
     own = {member.id for member in members_of(seen)}
     found: dict[str, dict[str, Any]] = {}
@@ -211,7 +212,7 @@ def _capacity(seen: mdev_seen.Observation, mix: Mix | None) -> dict[str, dict[st
         mine = sum(each.uuid in own for each in there)
         if mix is not None:
             counted = {"free": None, "pool": mine, "others": len(there) - mine}
-            found[mix.name(card)] = {**counted, "types": mix.free(card)}
+            found[mix.cards.name(card)] = {**counted, "types": mix.free(card)}
             continue
         free = sum(parent.free for parent in parents)
         most = parents[0].most

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import BadInput, NoFit
 from ..host import holders, vgpu_types
-from ..names import device_name
 from . import capacity, mixes, pool
 from .capacity import Card, Fit, Instance
 from .members import Change, Member
@@ -48,153 +46,149 @@ class Seen(pool.Seen[Any], Protocol):
         """The number of an instance's type."""
 
 
-W = TypeVar("W", bound=Wish)
-S = TypeVar("S", bound=Seen)
+class Cards(Protocol):
+    """What a kind gives: the cards that a mix is on, and what its instances are there.
 
-
-@dataclass(frozen=True)
-class Mix(ABC, Generic[W, S]):
-    """What the plan for a pool asks of a mix; ``wish`` is filled with what the record has.
-
-    Of its kind it has the ``cards`` on which instances can be, the ``titles`` of types, the ``_sizes`` that cards tell,
-    and how many of each type are ``_wanted``, as far as they are known.
+    ``wish`` is filled with what the record has. ``addresses`` are the cards on which instances can be, ``titles`` the
+    names of types, ``sizes`` the types as cards tell them, and ``wanted`` how many there are to be of each, as far as
+    they are known.
     """
 
-    wish: W
-    seen: S
-
     @property
-    @abstractmethod
-    def cards(self) -> Collection[str]: ...
+    def wish(self) -> Wish: ...
     @property
-    @abstractmethod
+    def seen(self) -> Seen: ...
+    @property
+    def addresses(self) -> Collection[str]: ...
+    @property
     def titles(self) -> Mapping[int, str]: ...
     @property
-    @abstractmethod
-    def _sizes(self) -> Mapping[int, capacity.Type]: ...
+    def sizes(self) -> Mapping[int, capacity.Type]: ...
     @property
-    @abstractmethod
-    def _wanted(self) -> Mapping[int, int]: ...
-    @abstractmethod
-    def _known(self, told: str) -> int:
+    def wanted(self) -> Mapping[int, int]: ...
+    def known(self, told: str, /) -> int:
         """The number of a wished type; BadInput where no card knows it."""
 
-    @abstractmethod
     def card(
-        self, address: str, gone: Collection[str], staying: Sequence[Member], ceilings: Mapping[str, int], leaves: bool
+        self,
+        address: str,
+        gone: Collection[str],
+        staying: Sequence[Member],
+        ceilings: Mapping[str, int],
+        leaves: bool,
+        /,
     ) -> Card:
         """A card without what is ``gone``, be it that something ``leaves`` it besides; of ``staying`` some may rest."""
 
-    @abstractmethod
-    def _emptied(self, card: Card, staying: Sequence[Member]) -> Card:
+    def emptied(self, card: Card, staying: Sequence[Member], /) -> Card:
         """A card with nothing but those that are ``staying``."""
 
-    @abstractmethod
-    def card_of(self, parent: str) -> str:
+    def name(self, card: str, /) -> str:
+        """libvirt's name of a card."""
+
+    def card_of(self, parent: str, /) -> str:
         """The card of a parent."""
 
-    @abstractmethod
-    def _can_stay(self, parent: str, taken: Collection[str], gone: Collection[str]) -> bool:
+    def can_stay(self, parent: str, taken: Collection[str], gone: Collection[str], /) -> bool:
         """Whether a parent can have an instance again that rests on it, beside those on parents that are ``taken``."""
 
-    @abstractmethod
-    def _free(self, taken: Collection[str], change: Change) -> dict[str, list[str]]:
+    def free(self, taken: Collection[str], change: Change, /) -> dict[str, list[str]]:
         """By card the parents that take one new instance each, in their order; no card that is a parent itself."""
 
-    @abstractmethod
-    def _identity(self, index: int, former: str = "") -> str:
+    def parent(self, member: Member, /) -> str:
+        """The parent of an instance."""
+
+    def identity(self, index: int, former: str, /) -> str:
         """The id of an instance that is placed anew, or new; nothing where it is that of its parent."""
 
-    @abstractmethod
-    def _name(self, member: Member) -> str:
+    def defined_place(self, id: str, /) -> int | None:
+        """The place on its card that an instance's definition has, where places are chosen."""
+
+    def standing(self, one: Recorded, /) -> Recorded:
+        """An instance that stays on a card on which places are chosen, with what is to be written down of its own."""
+
+    def holders(self, id: str, /) -> Sequence[Any]:
+        """Who has an instance."""
+
+    def told(self, member: Member, /) -> str:
         """The name of an instance in results."""
 
-    @abstractmethod
-    def _said(self, one: Instance) -> str:
+    def said(self, one: Instance, /) -> str:
         """An instance on a card, in words."""
 
-    @abstractmethod
-    def _ids(self, one: Instance) -> dict[str, Any]:
+    def ids(self, one: Instance, /) -> dict[str, Any]:
         """By what an instance on a card is known, as data."""
 
-    def _parent(self, member: Member) -> str:
-        return member.parent or ""
 
-    def _holders(self, id: str) -> Sequence[Any]:
-        return self.seen.holders.get(id, ())
+C = TypeVar("C", bound=Cards)
 
-    def _defined_place(self, id: str) -> int | None:
-        """The place on its card that an instance's definition has, where places are chosen."""
-        return None
 
-    def _standing(self, one: Recorded) -> Recorded:
-        """An instance that stays on a card on which places are chosen, with what is to be written down of its own."""
-        return one
+@dataclass(frozen=True)
+class Mix(Generic[C]):
+    """What the plan for a pool asks of a mix."""
 
-    def name(self, card: str) -> str:
-        """libvirt's name of a card."""
-        return device_name("pci", card)
+    cards: C
 
     def title(self, number: int) -> str:
         """A type's name, or its number."""
-        return self.titles.get(number) or str(number)
-
-    def _called(self, number: int) -> str:
-        return vgpu_types.called(number, self.titles)
+        return self.cards.titles.get(number) or str(number)
 
     @property
     def waits(self) -> bool:
-        return self.wish.in_use == mixes.WAIT
+        return self.cards.wish.in_use == mixes.WAIT
 
     @cached_property
     def counts(self) -> Mapping[int, int]:
         """How many of each type there are to be, in the order in which they are made; BadInput for an unknown one."""
-        numbers = [self._known(told) for told in self.seen.mix]
+        numbers = [self.cards.known(told) for told in self.cards.seen.mix]
         if len({*numbers}) < len(numbers):
-            raise BadInput("types", dict(self.wish.types or {}), "two of these names are of one type")
-        first = capacity.in_order(type for id, type in self._sizes.items() if id in numbers)
-        return {id: self._wanted.get(id, 0) for id in (*first, *sorted({*numbers} - {*first}))}
+            raise BadInput("types", dict(self.cards.wish.types or {}), "two of these names are of one type")
+        first = capacity.in_order(type for id, type in self.cards.sizes.items() if id in numbers)
+        return {id: self.cards.wanted.get(id, 0) for id in (*first, *sorted({*numbers} - {*first}))}
 
     def places(self, change: Change, ceilings: Mapping[str, int]) -> tuple[Recorded, ...]:
         """Where every instance is to be, the largest first; NoFit where there is no room.
 
         Those that are only defined keep their parents where there is room on these.
         """
-        staying = [each for each in change.stay if each.stays(self.wish.runs)]
-        waiting = [each for each in change.stay if not each.stays(self.wish.runs)]
-        done = [Recorded(each.index, each.id, self._parent(each), each.type) for each in staying]
-        done = [one if self.seen.defined(one.id) else self._standing(one) for one in done]
+        staying = [each for each in change.stay if each.stays(self.cards.wish.runs)]
+        waiting = [each for each in change.stay if not each.stays(self.cards.wish.runs)]
+        done = [Recorded(each.index, each.id, self.cards.parent(each), each.type) for each in staying]
+        done = [one if self.cards.seen.defined(one.id) else self.cards.standing(one) for one in done]
         if not waiting and not change.new:
             return self._sorted(done)
         wanted = Counter(each.type for each in waiting if each.type is not None) + Counter(change.types.values())
         gone = {each.id for each in change.go}
-        cards = [self.card(each, gone, staying, ceilings, False) for each in self.cards]
-        kept = keeping = self._kept(cards, waiting, {self._parent(each) for each in staying}, gone)
+        cards = [self.cards.card(each, gone, staying, ceilings, False) for each in self.cards.addresses]
+        kept = keeping = self._kept(cards, waiting, {self.cards.parent(each) for each in staying}, gone)
         pinned = [self._with(card, keeping) for card in cards]
         rest = wanted - Counter(one.type for _each, one in keeping)
         found = capacity.fit(pinned, rest)
         if found.missing and kept:
             anew = capacity.fit(cards, wanted)
             found, kept = (found, kept) if anew.missing else (anew, [])
-        if found.missing and self.wish.state == "inactive":
-            found, kept = capacity.fit([self._emptied(card, staying) for card in cards], wanted), []
+        if found.missing and self.cards.wish.state == "inactive":
+            found, kept = capacity.fit([self.cards.emptied(card, staying) for card in cards], wanted), []
         if found.missing:
             # As they are where something leaves them, be it later.
-            loose = [self._with(self.card(each, gone, staying, ceilings, True), keeping) for each in self.cards]
+            loose = [
+                self._with(self.cards.card(each, gone, staying, ceilings, True), keeping)
+                for each in self.cards.addresses
+            ]
             now = mixes.now(loose, rest, {each.id for each in change.left}) if self.waits else None
             if now is None:
                 own = {each.id for each in (*staying, *(each for each, _one in kept))}
                 raise self._refusal(found, pinned, capacity.leaving(loose, rest, own))
             found = Fit(tuple(now))
         placed = {one.card for one in found.placed if one.place is not None}
-        placed |= {self.card_of(self._parent(each)) for each, one in kept if one.place is not None}
-        done = [self._standing(one) if self.card_of(one.parent) in placed else one for one in done]
-        done += [Recorded(each.index, each.id, self._parent(each), each.type, one.place) for each, one in kept]
+        placed |= {self.cards.card_of(self.cards.parent(each)) for each, one in kept if one.place is not None}
+        done = [self.cards.standing(one) if self.cards.card_of(one.parent) in placed else one for one in done]
+        done += [Recorded(each.index, each.id, self.cards.parent(each), each.type, one.place) for each, one in kept]
         ids = {each.id for each, _one in kept}
         rested = [each for each in waiting if each.id not in ids]
-        moving = [(each.index, self._identity(each.index, each.id), each.type) for each in rested]
-        new = [(index, self._identity(index), type) for index, type in change.types.items()]
-        done += self._assigned(found, [*moving, *new], self._free({one.parent for one in done}, change))
+        moving = [(each.index, self.cards.identity(each.index, each.id), each.type) for each in rested]
+        new = [(index, self.cards.identity(index, ""), type) for index, type in change.types.items()]
+        done += self._assigned(found, [*moving, *new], self.cards.free({one.parent for one in done}, change))
         return self._sorted(done)
 
     def _sorted(self, placed: Sequence[Recorded]) -> tuple[Recorded, ...]:
@@ -209,18 +203,18 @@ class Mix(ABC, Generic[W, S]):
         order = [*self.counts]
         kept: list[Kept] = []
         ranked = sorted(waiting, key=lambda one: order.index(one.type) if one.type in order else len(order))
-        for each in sorted(ranked, key=lambda one: self._defined_place(one.id) is None):
-            parent = self._parent(each)
-            card = by_name.get(self.card_of(parent))
-            beside = {*taken, *(self._parent(one) for one, _there in kept)}
-            if card is not None and each.type is not None and self._can_stay(parent, beside, gone):
-                choices, own = capacity.choices(self._with(card, kept), each.type), self._defined_place(each.id)
+        for each in sorted(ranked, key=lambda one: self.cards.defined_place(one.id) is None):
+            parent = self.cards.parent(each)
+            card = by_name.get(self.cards.card_of(parent))
+            beside = {*taken, *(self.cards.parent(one) for one, _there in kept)}
+            if card is not None and each.type is not None and self.cards.can_stay(parent, beside, gone):
+                choices, own = capacity.choices(self._with(card, kept), each.type), self.cards.defined_place(each.id)
                 if choices:
                     kept.append((each, Instance(each.id, each.type, own if own in choices else choices[0])))
         return kept
 
     def _with(self, card: Card, kept: Sequence[Kept]) -> Card:
-        own = [one for each, one in kept if self.card_of(self._parent(each)) == card.id]
+        own = [one for each, one in kept if self.cards.card_of(self.cards.parent(each)) == card.id]
         return mixes.with_instances(card, own)
 
     def _assigned(
@@ -240,39 +234,42 @@ class Mix(ABC, Generic[W, S]):
             way = "beside those of the pool that stay, these cards never have"
         else:
             way = f"it would fit without {', '.join(map(self._named, leaving))}"
-        missing = ", ".join(f"{count} of {self._called(id)}" for id, count in found.missing.items())
-        told = f"pool {self.wish.name} has no room for {missing}; {way}"
-        free = {self.name(card.id): {self.title(id): capacity.room(card, id) for id in self.counts} for card in cards}
-        return NoFit("types", dict(self.wish.types or {}), told, free, [*map(self._leaving, leaving or ())])
+        titles = self.cards.titles
+        missing = ", ".join(f"{count} of {vgpu_types.called(id, titles)}" for id, count in found.missing.items())
+        told = f"pool {self.cards.wish.name} has no room for {missing}; {way}"
+        free = {}
+        for card in cards:
+            free[self.cards.name(card.id)] = {self.title(id): capacity.room(card, id) for id in self.counts}
+        return NoFit("types", dict(self.cards.wish.types or {}), told, free, [*map(self._leaving, leaving or ())])
 
     def _named(self, one: Instance) -> str:
-        what, held = self._said(one), self._holders(one.id)
+        what, held = self.cards.said(one), self.cards.holders(one.id)
         return f"{what}, in use by {holders.named(held)}" if held else what
 
     def _leaving(self, one: Instance) -> dict[str, Any]:
         return {
-            **self._ids(one),
-            "type": self.titles.get(one.type),
+            **self.cards.ids(one),
+            "type": self.cards.titles.get(one.type),
             "type_id": one.type,
-            "pool": self.seen.owners.get(one.id),
-            "holders": [each.document() for each in self._holders(one.id)],
+            "pool": self.cards.seen.owners.get(one.id),
+            "holders": [each.document() for each in self.cards.holders(one.id)],
         }
 
     def free(self, card: str) -> dict[str, int]:
         """How many more of each wished type fit on a card now, by its name."""
-        there = self.card(card, (), (), {}, False) if card in self.cards else Card(card, {})
-        return {self.title(id): capacity.room(there, id) for id in self._wanted}
+        there = self.cards.card(card, (), (), {}, False) if card in self.cards.addresses else Card(card, {})
+        return {self.title(id): capacity.room(there, id) for id in self.cards.wanted}
 
     def waiting(self) -> dict[str, Any]:
         """What a change still waits for: instances that go once nobody has them, and by type what comes then."""
-        if self.wish.state == "absent":
+        if self.cards.wish.state == "absent":
             return {"go": [], "come": {}}
-        own = [replace(each, type=self.seen.type_of(each.id)) for each in pool.members_of(self.seen)]
-        there, wanted = Counter(each.type for each in own if each.type is not None), Counter(self._wanted)
+        own = [replace(each, type=self.cards.seen.type_of(each.id)) for each in pool.members_of(self.cards.seen)]
+        there, wanted = Counter(each.type for each in own if each.type is not None), Counter(self.cards.wanted)
         surplus = there - wanted
         go = []
         for each in sorted(own, key=lambda one: (not one.held_by, -one.index)):
             if each.type is not None and surplus[each.type] > 0:
                 surplus[each.type] -= 1
-                go.append(self._name(each))
+                go.append(self.cards.told(each))
         return {"go": go, "come": {self.title(id): count for id, count in (wanted - there).items()}}

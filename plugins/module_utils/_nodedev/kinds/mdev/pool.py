@@ -21,6 +21,7 @@ from ...names import called, mdev_name
 from ...plan import Step
 from ...pools import members, pool, record
 from ...pools.members import Member
+from ...pools.mix import Mix
 from ...pools.pool import members_of, starts, state
 from ...pools.record import Record, Recorded
 from ...pools.selector import Selector
@@ -78,8 +79,8 @@ class _Mdevs:
         return self.wish.uuids
 
     @cached_property
-    def mix(self) -> pool_mix.Mix | None:
-        return None if self.wish.types is None else pool_mix.Mix(self.wish, self.seen)
+    def mix(self) -> Mix[pool_mix.Cards] | None:
+        return None if self.wish.types is None else Mix(pool_mix.Cards(self.wish, self.seen))
 
     @cached_property
     def _terms(self) -> steps.Terms:
@@ -132,7 +133,11 @@ class _Mdevs:
 
     def _rests(self, member: Member) -> bool:
         """Whether an instance can stay defined where it is, be its parent full, without the type, or gone."""
-        if member.parent is None or not (member.active or self.seen.defined(member.id)):
+        defined = self.seen.defined(member.id)
+        if member.parent is None or not (member.active or defined):
+            return False
+        if self.mix is not None and not member.active and vgpu_types.number(defined[0].type) != member.type:
+            # A run that was to make another type of it was killed, and its place is still the former one's.
             return False
         if member.parent in self.seen.registered:
             return member.parent in self._parents or member.parent in self.seen.choice.offers
@@ -189,7 +194,7 @@ class _Mdevs:
         if grows:
             self._refuse_parents()
         if self.mix is not None:
-            self.mix.refuse_outside(stay)
+            self.mix.cards.refuse_outside(stay)
             return
         runs, parents, own = self.wish.runs, self._parents, self._own
         for member in stay:
@@ -375,7 +380,7 @@ class _Mdevs:
         return steps.undefine(definition, self._terms)
 
     def document(self) -> dict[str, Any]:
-        return (self.wish if self.mix is None else self.mix.known).document()
+        return (self.wish if self.mix is None else self.mix.cards.filled).document()
 
     def then(
         self, kept: Record | None, active: Mapping[str, Mdev], definitions: Mapping[str, tuple[Definition, ...]]
@@ -384,7 +389,7 @@ class _Mdevs:
         more: dict[str, Any] = {"record": kept, "active": active, "definitions": definitions}
         more.update(derived={}, damaged_records=())
         if self.mix is not None:
-            return self.mix.then(replace(seen, **more))
+            return self.mix.cards.then(replace(seen, **more))
 
         def free(parent: Parent) -> int:
             devices = (each.values() for each in (seen.active, active))

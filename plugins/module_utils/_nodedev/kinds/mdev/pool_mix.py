@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,10 +19,11 @@ from ...host.machine import pool_uuid
 from ...host.oddities import Oddities
 from ...host.vgpu_types import Type
 from ...names import called, device_name, mdev_name
-from ...pools import capacity, mix, mixes, pool
+from ...pools import capacity, mixes, pool
 from ...pools.capacity import Card, Instance
 from ...pools.members import Change, Member
 from ...pools.pool import members_of
+from ...pools.record import Recorded
 from .parents import Parent
 from .pool_seen import Observation
 from .pool_wish import Wish
@@ -81,23 +82,27 @@ def _held(seen: Observation, own: Sequence[str], stops: bool) -> dict[str, Any]:
     return {**found, **{uuid: held.get(uuid) or seen.holders.get(uuid, ()) for uuid in mine}}
 
 
-class Mix(mix.Mix[Wish, Observation]):
-    """A mix of mediated devices; which they are follows from the pool's name."""
+@dataclass(frozen=True)
+class Cards:
+    """The cards as a mix of mediated devices sees them; which these are follows from the pool's name."""
+
+    wish: Wish
+    seen: Observation
 
     @property
-    def _wanted(self) -> Mapping[int, int]:
+    def wanted(self) -> Mapping[int, int]:
         told = self.wish.types or {}
         return {number: told.get(each, 0) for each, number in self.seen.mix.items() if number is not None}
 
-    def _known(self, told: str) -> int:
+    def known(self, told: str) -> int:
         number, offered = self.seen.mix[told], titles(self.seen)
         if number is None or (offered and number not in offered and (self.wish.types or {})[told]):
             raise mixes.unknown(told, offered)
         return number
 
     @property
-    def _sizes(self) -> Mapping[int, capacity.Type]:
-        return {id: type for card in self.cards for id, type in self._types(card).items()}
+    def sizes(self) -> Mapping[int, capacity.Type]:
+        return {id: type for card in self.addresses for id, type in self._types(card).items()}
 
     @cached_property
     def titles(self) -> Mapping[int, str]:
@@ -106,13 +111,13 @@ class Mix(mix.Mix[Wish, Observation]):
         return {**recorded, **titles(self.seen)}
 
     @property
-    def known(self) -> Wish:
+    def filled(self) -> Wish:
         """The wish with what is known of its types."""
         found = {told: Type(id, self.titles.get(id, "")) for told, id in self.seen.mix.items() if id is not None}
         return replace(self.wish, known_types=found)
 
     @cached_property
-    def cards(self) -> list[str]:
+    def addresses(self) -> list[str]:
         """The cards of the chosen parents."""
         return [*dict.fromkeys(each.card for each in self.seen.choice.parents)]
 
@@ -137,14 +142,14 @@ class Mix(mix.Mix[Wish, Observation]):
                     " the parents that are chosen: choose it too, or remove the pool first with state: absent"
                 )
 
-    def _emptied(self, card: Card, staying: Sequence[Member]) -> Card:
+    def emptied(self, card: Card, staying: Sequence[Member]) -> Card:
         others = self._there.keys() - {each.id for each in staying}
         return replace(self.card(card.id, others, staying, {}, True), closed=frozenset())
 
-    def _identity(self, index: int, former: str = "") -> str:
+    def identity(self, index: int, former: str) -> str:
         return former or pool_uuid(machine.needed_id(self.seen.machine), self.wish.name, index)
 
-    def _can_stay(self, parent: str, taken: Collection[str], gone: Collection[str]) -> bool:
+    def can_stay(self, parent: str, taken: Collection[str], gone: Collection[str]) -> bool:
         card = self.card_of(parent)
         if parent not in self._by_card[card]:
             return False
@@ -257,10 +262,10 @@ class Mix(mix.Mix[Wish, Observation]):
             found[number] = capacity.Type(number, size, memory // size if most is None else most)
         return found
 
-    def _free(self, taken: Collection[str], change: Change) -> dict[str, list[str]]:
+    def free(self, taken: Collection[str], change: Change) -> dict[str, list[str]]:
         gone = {each.id for each in change.go}
         free: dict[str, list[str]] = {}
-        for card in self.cards:
+        for card in self.addresses:
             if not self._is_whole(card):
                 rested = [each for each in self._by_card[card] if each not in taken]
                 # Those that are free now come before those that become free, and those that others have come last.
@@ -275,9 +280,9 @@ class Mix(mix.Mix[Wish, Observation]):
 
     def then(self, after: Observation) -> Observation:
         """The host with the room that is left on those cards that carry something else than before."""
-        changed = {card for card in self.cards if _on(self.seen, card) != _on(after, card)}
+        changed = {card for card in self.addresses if _on(self.seen, card) != _on(after, card)}
         several = {card: self.is_heterogeneous(card) for card in changed}
-        later = Mix(self.wish, after)
+        later = Cards(self.wish, after)
         parents = []
         for each in after.choice.parents:
             if each.card in changed:
@@ -290,13 +295,26 @@ class Mix(mix.Mix[Wish, Observation]):
             parents.append(each)
         return replace(after, choice=replace(after.choice, parents=tuple(parents)))
 
-    def _name(self, member: Member) -> str:
+    def parent(self, member: Member) -> str:
+        return member.parent or ""
+
+    def defined_place(self, id: str) -> int | None:
+        return None
+
+    def standing(self, one: Recorded) -> Recorded:
+        return one
+
+    def holders(self, id: str) -> Sequence[Any]:
+        return self.seen.holders.get(id, ())
+
+    def told(self, member: Member) -> str:
         return mdev_name(member.id, member.parent or "")
 
-    def _said(self, one: Instance) -> str:
-        return f"mdev {one.id} of type {self._called(one.type)} on {called(self._there[one.id].parent)}"
+    def said(self, one: Instance) -> str:
+        what = vgpu_types.called(one.type, self.titles)
+        return f"mdev {one.id} of type {what} on {called(self._there[one.id].parent)}"
 
-    def _ids(self, one: Instance) -> dict[str, Any]:
+    def ids(self, one: Instance) -> dict[str, Any]:
         return {"name": mdev_name(one.id, self._there[one.id].parent), "uuid": one.id, "address": None}
 
 

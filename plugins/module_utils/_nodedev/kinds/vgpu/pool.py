@@ -22,6 +22,7 @@ from ...names import called, device_name
 from ...plan import Step
 from ...pools import mixes, pool, record
 from ...pools.members import Member
+from ...pools.mix import Mix
 from ...pools.pool import members_of, starts
 from ...pools.record import Record, Recorded
 from ...pools.selector import Selector
@@ -96,8 +97,8 @@ class _Vgpus:
     understood = staticmethod(pool_wish.kept)
 
     @cached_property
-    def mix(self) -> pool_mix.Mix | None:
-        return None if self.wish.types is None else pool_mix.Mix(self.wish, self.seen)
+    def mix(self) -> Mix[pool_mix.Cards] | None:
+        return None if self.wish.types is None else Mix(pool_mix.Cards(self.wish, self.seen))
 
     @cached_property
     def _own(self) -> set[str]:
@@ -366,7 +367,7 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
     """The instances afterwards, and what the cards have room for."""
     own = members_of(after)
     filled = wish.filled(before.record)
-    mix = None if filled.types is None else pool_mix.Mix(filled, after)
+    mix = None if filled.types is None else Mix(pool_mix.Cards(filled, after))
     waiting: dict[str, Any] = {"go": [], "come": {}} if mix is None else mix.waiting()
     owners = do.other_owners(planned.steps, sorted({after.card_of(member.id) for member in own}))
     return {
@@ -397,7 +398,7 @@ def _instance(member: Member, seen: Observation) -> dict[str, Any]:
     }
 
 
-def _capacity(mix: pool_mix.Mix | None, seen: Observation) -> dict[str, dict[str, Any]]:
+def _capacity(mix: Mix[pool_mix.Cards] | None, seen: Observation) -> dict[str, dict[str, Any]]:
     """By card: how many more of the type fit, or of each, and how many vGPUs the pool and others have there."""
     found: dict[str, dict[str, Any]] = {}
     for card in dict.fromkeys(map(seen.card_of, seen.usable if seen.wanted else ())):

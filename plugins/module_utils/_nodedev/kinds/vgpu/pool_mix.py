@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...host import vgpu_types, vgpus
 from ...host.vgpu_types import Type
 from ...names import called, device_name
-from ...pools import capacity, mix, mixes
+from ...pools import capacity, mixes
 from ...pools.capacity import Card, Instance
 from ...pools.members import Change, Member
 from ...pools.record import Recorded
@@ -18,18 +18,22 @@ from .pool_seen import Observation, counts
 from .pool_wish import Wish
 
 
-class Mix(mix.Mix[Wish, Observation]):
-    """A mix of vGPUs, of which each is the function that it is on."""
+@dataclass(frozen=True)
+class Cards:
+    """The cards as a mix of vGPUs sees them, of which each is the function that it is on."""
+
+    wish: Wish
+    seen: Observation
 
     @property
     def titles(self) -> Mapping[int, str]:
         return self.seen.types
 
     @property
-    def _wanted(self) -> Mapping[int, int]:
+    def wanted(self) -> Mapping[int, int]:
         return counts(self.wish, self.seen)
 
-    def _known(self, told: str) -> int:
+    def known(self, told: str) -> int:
         type = self.seen.mix[told]
         there = {id for card in self.seen.supported.values() for id in card} | self.seen.types.keys()
         if type is None or (self.seen.supported and type.id not in there):
@@ -37,10 +41,10 @@ class Mix(mix.Mix[Wish, Observation]):
         return type.id
 
     @property
-    def _sizes(self) -> Mapping[int, capacity.Type]:
+    def sizes(self) -> Mapping[int, capacity.Type]:
         return {id: type for card in self.seen.supported for id, type in self._types(card).items()}
 
-    def _emptied(self, card: Card, staying: Sequence[Member]) -> Card:
+    def emptied(self, card: Card, staying: Sequence[Member]) -> Card:
         ids = {each.id for each in staying}
         own = tuple(each for each in card.carried if each.id in ids)
         return replace(card, carried=own, closed=frozenset(), open={})
@@ -48,23 +52,23 @@ class Mix(mix.Mix[Wish, Observation]):
     def card_of(self, parent: str) -> str:
         return self.seen.card_of(parent)
 
-    def _parent(self, member: Member) -> str:
+    def parent(self, member: Member) -> str:
         return member.id
 
-    def _identity(self, index: int, former: str = "") -> str:
+    def identity(self, index: int, former: str) -> str:
         return ""
 
-    def _can_stay(self, parent: str, taken: Collection[str], gone: Collection[str]) -> bool:
+    def can_stay(self, parent: str, taken: Collection[str], gone: Collection[str]) -> bool:
         return self._is_open(parent)
 
-    def _defined_place(self, address: str) -> int | None:
+    def defined_place(self, address: str) -> int | None:
         """The place that its definition has for a function, on a card whose places are told."""
         slots = self.seen.slots.get(self.seen.card_of(address))
         return next((each.placement for each in self.seen.defined(address)), None) if slots else None
 
-    def _standing(self, one: Recorded) -> Recorded:
+    def standing(self, one: Recorded) -> Recorded:
         """An instance that stays on a card on which places are chosen: its own is written down, if it has none yet."""
-        known = self._defined_place(one.id)
+        known = self.defined_place(one.id)
         return one if known is not None else replace(one, place=self.seen.places.get(one.id))
 
     def _is_open(self, address: str) -> bool:
@@ -73,7 +77,7 @@ class Mix(mix.Mix[Wish, Observation]):
         return address in self.seen.usable and not taken and not self.seen.is_anothers(address)
 
     @property
-    def cards(self) -> list[str]:
+    def addresses(self) -> list[str]:
         cards = dict.fromkeys(map(self.seen.card_of, self.seen.usable))
         return [each for each in cards if (mode := self.seen.modes.get(each)) is None or mode.is_sriov]
 
@@ -87,8 +91,8 @@ class Mix(mix.Mix[Wish, Observation]):
         for each in there:
             type = self._carried(each, gone, ids)
             if type:
-                place = self.seen.places.get(each.address) if each.type else self._defined_place(each.address)
-                carried.append(Instance(each.address, type, place, bool(self._holders(each.address))))
+                place = self.seen.places.get(each.address) if each.type else self.defined_place(each.address)
+                carried.append(Instance(each.address, type, place, bool(self.holders(each.address))))
         taken = {each.id for each in carried}
         free = [each.address for each in there if each.address not in taken and self._is_open(each.address)]
         most = min(len(free), ceilings.get(address, len(free)))
@@ -130,7 +134,7 @@ class Mix(mix.Mix[Wish, Observation]):
                     found[id] = replace(found[id], places=slots[id].supported, extent=slots[id].slots)
         return found
 
-    def _free(self, taken: Collection[str], change: Change) -> dict[str, list[str]]:
+    def free(self, taken: Collection[str], change: Change) -> dict[str, list[str]]:
         left, gone = {each.id for each in change.left}, {each.id for each in change.go}
         rested = [each for each in self.seen.usable if self._is_open(each) and each not in left and each not in taken]
         # Those that are free now come before those that become free.
@@ -139,14 +143,17 @@ class Mix(mix.Mix[Wish, Observation]):
             free.setdefault(self.seen.card_of(each), []).append(each)
         return free
 
-    def _holders(self, id: str) -> Sequence[Any]:
+    def holders(self, id: str) -> Sequence[Any]:
         return self.seen.holders.get(id) or self.seen.others.get(id) or ()
 
-    def _name(self, member: Member) -> str:
+    def name(self, card: str) -> str:
+        return device_name("pci", card)
+
+    def told(self, member: Member) -> str:
         return device_name("pci", member.id)
 
-    def _said(self, one: Instance) -> str:
-        return f"{self._called(one.type)} on {called(one.id)}"
+    def said(self, one: Instance) -> str:
+        return f"{vgpu_types.called(one.type, self.titles)} on {called(one.id)}"
 
-    def _ids(self, one: Instance) -> dict[str, Any]:
+    def ids(self, one: Instance) -> dict[str, Any]:
         return {"name": device_name("pci", one.id), "address": one.id}
