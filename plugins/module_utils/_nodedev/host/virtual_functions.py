@@ -10,6 +10,7 @@ from ..errors import InUse, NodedevError
 from ..names import called, named
 from ..waiting import wait_for
 from . import binding, mdevs, pci, pci_users, sriov, sysfs, udev_events, vgpu_cards
+from .driverctl_turn import await_turn
 from .pci_users import Use
 
 # Drivers that give a function to guests or to programs and make no network interface: vfio-pci and its variants, uio.
@@ -162,14 +163,16 @@ def why_unusable(each: Virtual, is_network: bool, probed: bool) -> str | None:
 def bind(function: pci.Function, index: int, driver: str, seconds: float) -> None:
     """Have a driver have the function of this index, binding.NONE none, and an empty name the kernel's choice.
 
-    The driver's module is loaded where it is not there.
+    The driver's module is loaded where it is not there; what is defined for driverctl too is left to that first.
     """
+    target = _target(function, index)
+    await_turn(target.bus, target.address)
     if not driver:
-        binding.give_back(_target(function, index), seconds)
+        binding.give_back(target, seconds)
         return
     if driver != binding.NONE and not binding.is_loaded("pci", driver):
         binding.load("pci", driver)
-    binding.bind(_target(function, index), driver, seconds)
+    binding.bind(target, driver, seconds)
 
 
 def probe(function: pci.Function, seconds: float) -> None:

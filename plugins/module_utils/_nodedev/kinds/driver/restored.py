@@ -3,27 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from ... import programs
-from ...errors import NodedevError
-from ...host import pci, sysfs, udev_events
+from ...host import pci, sysfs
 from ...host.binding import NONE
+from ...host.driverctl_turn import await_turn
 from ...names import called, device_name
 from ...resource import Hindrance
-from ...store import driverctl, restorers
+from ...store import driverctl
 from ...store.driverctl import Definition
 from ...store.files import DamagedDefinition
-from ...waiting import wait_for
-from .device import PEER
 from .seen import Wish, place_of
-
-# Seconds for driverctl's turn with a device, on a busy host, and for systemd to say how far that is.
-TURN, ANSWER = 60.0, 5.0
-# What driverctl's unit is in before that and meanwhile.
-COMING = {"ActiveState=inactive", "ActiveState=activating"}
 
 
 def defined(arrived: str | None) -> tuple[list[Definition], list[DamagedDefinition]]:
@@ -59,29 +50,8 @@ def wish(definition: Definition) -> Wish:
 
 
 def prepare(definition: Definition) -> None:
-    """Let driverctl have its turn first, where its rule has systemd start it.
-
-    It takes the device from whatever driver that has, with all that was made there since, and fails where somebody else
-    does so at the same time.
-    """
-    if restorers.broken_rule(PEER) is None:
-        wait_for(lambda: not _is_driverctls_turn(definition), TURN)
-
-
-def _is_driverctls_turn(definition: Definition) -> bool:
-    """Whether driverctl deals with the device, or will once udev and systemd have dealt with its arrival."""
-    if not sysfs.exists(place_of(definition.bus, definition.address)):
-        return False
-    tags = udev_events.tags(definition.bus, definition.address)
-    systemctl = programs.find("systemctl")
-    if tags is None or "systemd" not in tags or systemctl is None:
-        return tags is None
-    unit = f"driverctl@{definition.bus}-{definition.address}.service"
-    with contextlib.suppress(NodedevError):
-        answer = programs.run([systemctl, "show", "--property=LoadState,ActiveState", unit], ANSWER)
-        said = set(answer.output.split())
-        return "LoadState=loaded" in said and not said.isdisjoint(COMING)
-    return False
+    """Let driverctl have its turn, after which what is made on the device stays."""
+    await_turn(definition.bus, definition.address)
 
 
 def hindrance(definition: Definition) -> Hindrance | None:
