@@ -66,6 +66,7 @@ class Cards(Protocol):
     def sizes(self) -> Mapping[int, capacity.Type]: ...
     @property
     def wanted(self) -> Mapping[int, int]: ...
+
     def known(self, told: str, /) -> int:
         """The number of a wished type; BadInput where no card knows it."""
 
