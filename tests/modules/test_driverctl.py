@@ -50,7 +50,6 @@ TURNS = {
 def defined(machine: Host) -> Host:
     """A host after a boot, with a definition and driverctl's own rule."""
     machine.done("driver", device=DISK, driver="vfio-pci")
-    machine.run(["modprobe", "vfio-pci"])
     machine.reboot()
     machine.write("/etc/udev/rules.d/05-driverctl.rules", RULE)
     for path, text in (("/usr/sbin/driverctl", "#!/bin/sh\n"), ("/usr/bin/systemctl", SYSTEMCTL)):
