@@ -30,8 +30,8 @@ options:
     default: false
   wait_timeout:
     description:
-      - For how many seconds to wait at most for another run on the same parent, for the kernel and udev to finish
-        a new device, and for a forced removal, each by itself. At most 86400, a day.
+      - For how many seconds the task waits at most, in all; for another run on the same parent, for the kernel, for
+        udev and for the tools that it asks. What it has begun by then is undone. At most 86400, a day.
     type: float
     default: 30.0
 """

@@ -80,9 +80,9 @@ options:
     default: false
   wait_timeout:
     description:
-      - For how many seconds to wait at most for another run on the same card, for the driver of the card, and for what
-        comes later than a new function does, its IOMMU group, its driver, its network interface; each by itself. At
-        most 86400, a day.
+      - For how many seconds the task waits at most, in all; for another run on the same card, for the driver of the
+        card, and for what comes later than a new function does, its IOMMU group, its driver, its network interface.
+        What it has begun by then is undone. At most 86400, a day.
     type: float
     default: 30.0
 seealso:

@@ -180,7 +180,7 @@ def test_what_does_not_fit_is_told_before_or_undone(host: Host) -> None:
     )
     mig(host, state="absent")
     message = refused(host, instances={"3g.71gb": 2, "1g.18gb": 2})
-    assert "GPU instance 1 of 2 of profile 19 is not there with a compute instance" in message
+    assert "0 of 2 GPU instances of profile 19 are there with a compute instance" in message
     assert "Insufficient Resources" in message
     assert "undone: create 2 GPU instances 3g.71gb" in message
 
@@ -310,6 +310,16 @@ def test_a_fault_at_each_call_of_the_tool_leaves_what_was_there(host: Host, wish
     assert failures > len(plan)
     mig(host, **wish)
     assert mig(host, **wish)["plan"] == []
+
+
+def test_each_instance_costs_few_calls_of_the_tool(host: Host) -> None:
+    """One of them takes seconds where it wakes the card, and a task has 30."""
+    for wish, most in (({"instances": {"1g.18gb": 7}}, 12), ({"state": "absent"}, 7 * 3 + 8)):
+        host.fault(SMI, op="read", delay=0)
+        mig(host, **wish)
+        (calls,) = [each["hits"] for each in host.faults()]
+        host.clear_faults()
+        assert 7 < calls <= most, wish
 
 
 def kinds_of(host: Host) -> tuple[str, list[str], str]:

@@ -195,7 +195,7 @@ def answer(there: list[NvidiaCard], found: list[NvidiaCard], options: list[str])
     if others:
         return None
     if set(flags) in ({"-cgi"}, {"-cgi", "-C"}):
-        return _create(card, index, flags["-cgi"], "-C" in flags)
+        return _create_all(card, index, flags["-cgi"].split(","), "-C" in flags)
     if not flags.get("-gi", "").isdecimal():
         return None
     instance = card.division.find(int(flags["-gi"]))
@@ -266,6 +266,17 @@ def _compute_instances(places: Mapping[NvidiaCard, int]) -> Answer:
         "         ID",
     )
     return (0, _table(68, head, rows)) if rows else _NO_COMPUTE
+
+
+def _create_all(card: NvidiaCard, index: int, wanted: Iterable[str], complete: bool) -> Answer:
+    """One after the other, until one fails; those before it stay."""
+    said = ""
+    for each in wanted:
+        status, told = _create(card, index, each, complete)
+        said += told
+        if status:
+            return status, said
+    return 0, said
 
 
 def _create(card: NvidiaCard, index: int, wanted: str, complete: bool) -> Answer:

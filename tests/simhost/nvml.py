@@ -9,8 +9,8 @@ numbers after it.
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +35,8 @@ def compiled() -> Path:
     path = CACHE / f"libnvidia-ml-{digest}.so"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        own = CACHE / f".{os.getpid()}-{path.name}"
+        # Not by the process's id: that of each simulated host's first process is the same.
+        own = Path(tempfile.mkdtemp(dir=CACHE)) / path.name
         command = ["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(own), str(SOURCE)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
@@ -43,6 +44,7 @@ def compiled() -> Path:
             said = getattr(error, "stderr", "") or error
             raise RuntimeError(f"{SOURCE.name} was not compiled, which needs gcc and libc6-dev: {said}") from error
         own.rename(path)
+        own.parent.rmdir()
     return path
 
 

@@ -227,16 +227,15 @@ def create(address: str, profile: int, count: int) -> list[int]:
     Raises NodedevError where they are not all there then, and removes those that are.
     """
     before = frozenset(each.id for each in instances(address))
-    fresh: list[Instance] = []
     try:
-        for number in range(1, count + 1):
-            said = nvidia_smi.answer(["mig", "-cgi", str(profile), "-C", "-i", address])
-            fresh = _fresh(address, before)
-            if len(fresh) != number or not all(each.compute for each in fresh):
-                raise NodedevError(
-                    f"GPU instance {number} of {count} of profile {profile} is not there with a compute instance;"
-                    f" nvidia-smi said: {_told(said)}"
-                )
+        said = nvidia_smi.answer(["mig", "-cgi", ",".join([str(profile)] * count), "-C", "-i", address])
+        fresh = _fresh(address, before)
+        whole = sum(bool(each.compute) for each in fresh)
+        if (len(fresh), whole) != (count, count):
+            raise NodedevError(
+                f"{whole} of {count} GPU instances of profile {profile} are there with a compute instance;"
+                f" nvidia-smi said: {_told(said)}"
+            )
     except NodedevError as error:
         left = _taken_back(address, before)
         if left:
@@ -261,30 +260,32 @@ def _taken_back(address: str, before: Collection[int | None]) -> str:
 
 def complete(address: str, instance: Instance) -> None:
     """Make the compute instance of a GPU instance; NodedevError where it has none then."""
-    there, said = _told_of(address, "-cci", instance)
-    if there is None or not there.compute:
+    said = _told_to(address, "-cci", instance)
+    if not _compute_of(address, instance):
         raise _failure(address, instance, "has got no compute instance", said)
 
 
 def strip(address: str, instance: Instance) -> None:
     """Remove the compute instances of a GPU instance; NodedevError where it has any then."""
-    there, said = _told_of(address, "-dci", instance)
-    if there is not None and there.compute:
+    said = _told_to(address, "-dci", instance)
+    if _compute_of(address, instance):
         raise _failure(address, instance, "has kept its compute instances", said)
 
 
 def destroy(address: str, instance: Instance) -> None:
     """Remove a GPU instance, after its compute instances; NodedevError where it is there then."""
-    if instance.compute:
-        strip(address, instance)
-    there, said = _told_of(address, "-dgi", instance)
-    if there is not None:
+    said = _told_to(address, "-dci", instance) if instance.compute else ""
+    said += _told_to(address, "-dgi", instance)
+    if any(int(row[4]) == instance.id for row in _rows(_asked(address, "-lgi"), "-lgi", INSTANCE, address)):
         raise _failure(address, instance, "is still there", said)
 
 
-def _told_of(address: str, option: str, instance: Instance) -> tuple[Instance | None, str]:
-    said = nvidia_smi.answer(["mig", option, "-gi", str(instance.id), "-i", address])
-    return next((each for each in instances(address) if each.id == instance.id), None), said
+def _told_to(address: str, option: str, instance: Instance) -> str:
+    return nvidia_smi.answer(["mig", option, "-gi", str(instance.id), "-i", address])
+
+
+def _compute_of(address: str, instance: Instance) -> tuple[int, ...]:
+    return next((each.compute for each in instances(address) if each.id == instance.id), ())
 
 
 def _failure(address: str, instance: Instance, what: str, said: str) -> NodedevError:
