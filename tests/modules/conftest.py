@@ -26,8 +26,9 @@ HERE, THERE = f"pci_0000_3d_00_0 ({CARD})", f"pci_0000_af_00_0 ({OTHER_CARD})"
 UUID, OTHER = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002"
 
 LIBRARY = "ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev"
-# What it installs is what it has imported.
-ALONE = "boot_engine"
+# What a module may have imported before it runs: the boot engine's installs what it has imported, and is by itself.
+BASIC = "ansible.module_utils.basic"
+IMPORTED = {"boot_engine": (BASIC, f"{LIBRARY}.ansible_module", f"{LIBRARY}.boot.engine")}
 _REQUEST_BYTES, _REQUEST_SECONDS = 65536, 60
 
 Result = dict[str, Any]
@@ -102,10 +103,11 @@ class Host(SimHost):
         internal = {f"_ansible_{key}": arguments.pop(key) for key in ("check_mode", "diff") if key in arguments}
         script = str(ROOT / "plugins" / "modules" / f"{name}.py")
         text = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **internal}})
-        if self.user or not self.prepares or name == ALONE:
+        if self.user or not self.prepares:
             done = self.run([*self.user, self.python, script], input=text, check=False, env=self.environment)
         else:
-            listening = self.prepared("modules", self.environment, "ansible.module_utils.basic", LIBRARY)
+            apart = name if name in IMPORTED else "modules"
+            listening = self.prepared(apart, self.environment, *IMPORTED.get(name, (BASIC, LIBRARY)))
             done = self.ask(listening, [self.python, script], input=text, env=self.environment)
         assert done.stdout, done.stderr
         result: Result = json.loads(done.stdout)

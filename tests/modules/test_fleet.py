@@ -74,8 +74,15 @@ def provision(host: Host, **lists: Any) -> None:
 
 
 def test_the_role_names_each_option_of_the_modules() -> None:
-    tasks = yaml.safe_load((ROLE / "tasks" / "ensure.yml").read_text())
-    given = {task["loop"]: (name, {*task[name]}) for task in tasks for name in task if name.startswith("hostdev.")}
+    files = {file.stem: file for file in (ROLE / "tasks" / "ensure").glob("*.yml")}
+    assert {*files} == {*VARIABLES["nodedev_steps"]}
+    given = {}
+    for step, variable in VARIABLES["nodedev_steps"].items():
+        (task,) = yaml.safe_load(files[step].read_text())
+        (name,) = (name for name in task if name.startswith("hostdev."))
+        assert task["register"] == f"nodedev_done_{step}"
+        if variable in VARIABLES["nodedev_lists"]:
+            given[task["loop"]] = name, {*task[name]}
     for variable, module in VARIABLES["nodedev_lists"].items():
         names = {*importlib.import_module(f"ansible_collections.hostdev.nodedev.plugins.modules.{module}").OPTIONS}
         assert given.pop(f"{{{{ {variable} }}}}") == (f"hostdev.nodedev.{module}", names)
