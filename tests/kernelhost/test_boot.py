@@ -181,6 +181,15 @@ def test_a_driver_that_is_reloaded_while_its_devices_are_restored(
     assert after["failed"] == ""
 
 
+def test_a_unit_with_nothing_to_do_is_skipped(machine: Machine, provisioned: dict[str, list[str]]) -> None:
+    """Once, and that is no failure; by hand it runs as ever."""
+    start = "systemctl start nodedev-restore@mtty && systemctl show --property Result --value nodedev-restore@mtty"
+    machine.run("mkdir -p /run/nodedev/dealt-with && touch /run/nodedev/dealt-with/mtty")
+    results = [machine.run(start).stdout for _time in range(2)]
+    assert results == ["exec-condition\n", "success\n"]
+    assert observe(machine, list(provisioned))["failed"] == ""
+
+
 @dataclass(frozen=True)
 class Boot:
     """A boot with one definition damaged, one whose parent appears later and one whose parent is gone."""

@@ -28,6 +28,10 @@ class MadeUp:
     autostart: bool = True
     rank: int = 0
 
+    @property
+    def id(self) -> str:
+        return self.name
+
 
 class Making:
     """Its resource: what is wished is made in one step."""

@@ -25,7 +25,7 @@ from ..host import mdev_parents, sysfs
 from ..kinds import registry
 from ..kinds.registry import Damaged, Defined
 from ..text import shown
-from . import children, outcomes, restoring
+from . import arrivals, children, outcomes, restoring
 from .restoring import FAILED, RESTORED, THERE, in_words
 
 # Seconds for which a parent is waited for that is there but not ready: vendors' services take tens of them.
@@ -111,7 +111,12 @@ def _carried_out(options: argparse.Namespace) -> int:
         hindrance = None if options.dry_run else sysfs.why_not_writable()
         if wanted and hindrance:
             raise NodedevError(hindrance)
-        failed = _foretell(wanted) if options.dry_run else _restore(wanted, options.wait, options.limit, parent)
+        if options.dry_run:
+            failed = _foretell(wanted)
+        elif parent is not None:
+            failed = _restore(wanted, options.wait, options.limit, parent)
+        else:
+            failed = _restore_all(wanted, options.wait, options.limit, bool(damaged))
     if failed and parent is not None and not mdev_parents.device_exists(parent):
         # It may have been there a moment ago.
         return NO_PARENT
@@ -182,6 +187,22 @@ def _write_metrics(path: str, limit: float) -> int:
     for reason in reasons:
         _fail(reason)
     return NOT_ALL if reasons else 0
+
+
+def _restore_all(wanted: Sequence[Defined], wait: float, limit: float, damaged: bool) -> int:
+    """The same, after which what has arrived has nothing to do, where all is there and nothing is ``damaged``."""
+    end = time.monotonic() + restoring.longest(wait, limit)
+    arrived = arrivals.take()
+    failed = _restore(wanted, wait, limit, None)
+    # What was made here, as virtual functions, has arrived since. Another look, if a device's limit leaves time for it.
+    late = [] if failed or damaged or time.monotonic() + restoring.longest(0, limit) > end else arrivals.take()
+    results = [*restoring.restore(wanted, 0, limit)] if late else []
+    for result in results:
+        if result.how == RESTORED:
+            _say(f"{result.how}: {result.defined.name}")
+    are_there = not (failed or damaged or any(result.how == FAILED for result in results))
+    (arrivals.deal_with if are_there else arrivals.give_back)([*arrived, *late])
+    return failed
 
 
 def _restore(wanted: Sequence[Defined], wait: float, limit: float, parent: str | None) -> int:
