@@ -88,6 +88,13 @@ superseded:
   type: list
   elements: str
   sample: []
+idle:
+  description:
+    - Why nothing is restored at a boot of this host, such as a unit that is not enabled; null where it is.
+    - Units and commands are of the role P(hostdev.nodedev.persistence#role).
+  returned: success
+  type: str
+  sample: null
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run

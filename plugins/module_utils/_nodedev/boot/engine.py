@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from .. import locks
 from ..errors import NodedevError
 from ..host.udev_events import needed_pyudev
 from ..plan import apply, describe
+from ..store import restorers
 from ..text import shown
 from . import prefix as prefixes
 from .install import LOCK, WAIT, Sources, install, installed, plan, removal, sources
@@ -26,8 +28,11 @@ def ensure(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     asked = prefixes.given(params["prefix"])
     known = prefixes.places(asked)
     wanted = sources()
-    if params["state"] == "absent":
-        return _removed(known, wanted, check_mode)
+    done = _removed if params["state"] == "absent" else partial(_installed, asked)
+    return {**done(known, wanted, check_mode), "idle": restorers.idle_engine()}
+
+
+def _installed(asked: str | None, known: Mapping[str, Place], wanted: Sources, check_mode: bool) -> dict[str, Any]:
     # The engine itself will need it, at a boot where nobody looks.
     needed_pyudev()
     prefix = prefixes.chosen(asked, known, lambda each: not plan(wanted, installed(wanted, each)).steps)
