@@ -189,22 +189,6 @@ def _write_metrics(path: str, limit: float) -> int:
     return NOT_ALL if reasons else 0
 
 
-def _restore_all(wanted: Sequence[Defined], wait: float, limit: float, damaged: bool) -> int:
-    """The same, after which what has arrived has nothing to do, where all is there and nothing is ``damaged``."""
-    end = time.monotonic() + restoring.longest(wait, limit)
-    arrived = arrivals.take()
-    failed = _restore(wanted, wait, limit, None)
-    # What was made here, as virtual functions, has arrived since. Another look, if a device's limit leaves time for it.
-    late = [] if failed or damaged or time.monotonic() + restoring.longest(0, limit) > end else arrivals.take()
-    results = [*restoring.restore(wanted, 0, limit)] if late else []
-    for result in results:
-        if result.how == RESTORED:
-            _say(f"{result.how}: {result.defined.name}")
-    are_there = not (failed or damaged or any(result.how == FAILED for result in results))
-    (arrivals.deal_with if are_there else arrivals.give_back)([*arrived, *late])
-    return failed
-
-
 def _restore(wanted: Sequence[Defined], wait: float, limit: float, parent: str | None) -> int:
     """Make what is missing; returns how many failed."""
     count: Counter[str] = Counter()
@@ -221,6 +205,30 @@ def _restore(wanted: Sequence[Defined], wait: float, limit: float, parent: str |
     with contextlib.suppress(NodedevError):
         outcomes.keep(parent, outcomes.Outcome(time.time(), frozenset(map(_key, wanted)), frozenset(failed)))
     return count[FAILED]
+
+
+def _restore_all(wanted: Sequence[Defined], wait: float, limit: float, damaged: bool) -> int:
+    """The same at boot; the units of what has arrived have nothing to do then, unless something is not as it should be.
+
+    ``damaged`` says that something cannot be understood.
+    """
+    end = time.monotonic() + restoring.longest(wait, limit)
+    arrived = arrivals.take()
+    failed = _restore(wanted, wait, limit, None)
+    are_there = not failed and not damaged
+    # What was made here has arrived since, as virtual functions have: another look, where that has its time.
+    if are_there and time.monotonic() + restoring.longest(0, limit) <= end and (late := arrivals.take()):
+        arrived += late
+        results = [*restoring.restore(wanted, 0, limit)]
+        for each in results:
+            if each.how == RESTORED:
+                _say(f"{each.how}: {each.defined.name}")
+        are_there = all(each.how != FAILED for each in results)
+    if are_there:
+        arrivals.deal_with(arrived)
+    else:
+        arrivals.give_back(arrived)
+    return failed
 
 
 def _key(each: Defined) -> outcomes.Key:
