@@ -190,7 +190,7 @@ def test_a_unit_with_nothing_to_do_is_skipped(machine: Machine, provisioned: dic
     assert [each["failed"] for each in seen] == ["", ""]
     runs = [each["journal"].count(" restored, ") for each in seen]
     assert runs[1] == runs[0] + 1
-    assert "exec-condition" in seen[0]["journal"].splitlines()[-1]
+    assert "being skipped" in seen[0]["journal"].splitlines()[-1]
 
 
 @dataclass(frozen=True)
