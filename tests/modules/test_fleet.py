@@ -319,6 +319,26 @@ def test_a_host_of_another_sort_is_refused(host: Host, tmp_path: Path, role: str
     assert host.state() == before
 
 
+def test_the_role_more_than_once(host: Host, tmp_path: Path) -> None:
+    """Each time of what it is given then, also where a tag chooses that; what was done before is not told again."""
+    role = {"name": "hostdev.nodedev.nodedev"}
+    tasks = [
+        {"import_role": role, "vars": {"nodedev_mdevs": GPU["nodedev_mdevs"]}, "tags": "first"},
+        {"import_role": role, "vars": {"nodedev_mdev_pools": GPU["nodedev_mdev_pools"]}, "tags": "second"},
+    ]
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    tags = "--tags", "first,second", "--skip-tags", "persistence"
+    both = play(host, playbook, tmp_path, *tags)
+    assert len(running(host)) == 4
+    first, second = (each.partition("]")[0] for each in both.split('"msg": [')[1:])
+    assert (f"create mdev {UUID}" in first, f"create mdev {UUID}" in second) == (True, False)
+    assert ("record pool desktops" in first, "record pool desktops" in second) == (False, True)
+    host.done("mdev_pool", name="desktops", state="absent")
+    assert "changed=1 " in play(host, playbook, tmp_path, "--tags", "second", "--skip-tags", "persistence")
+    assert len(running(host)) == 4
+
+
 def test_an_option_that_no_module_has_is_refused(host: Host, tmp_path: Path) -> None:
     before = host.state()
     mdev = {"uuid": UUID, "type": "nvidia-232", "parent": CARD, "persistant": False}
