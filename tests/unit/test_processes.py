@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -53,6 +54,44 @@ def test_all_that_have_it_open_by_number(proc: Proc) -> None:
     (proc.folder / "self").symlink_to("7")
     (proc.folder / "not a process").mkdir()
     assert proc.opened() == Look((Opened(7, "/dev/x"), Opened(20, "/dev/x")), None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "uses"),
+    [(os.O_RDONLY, True), (os.O_RDWR | os.O_NONBLOCK, True), (os.O_PATH, False), (os.O_PATH | os.O_NOFOLLOW, False)],
+)
+def test_whoever_has_only_its_place_does_not_use_it(tmp_path: Path, flags: int, uses: bool) -> None:
+    """As udev has a node while it sets whose it is."""
+    node = tmp_path / "node"
+    node.touch()
+    handle = os.open(node, flags)
+    try:
+        found = Opened(os.getpid(), "/dev/x") in processes.opened({nodes.of_path(str(node)): "/dev/x"}).opened
+    finally:
+        os.close(handle)
+    assert found == uses
+
+
+@pytest.mark.parametrize(
+    ("information", "uses"),
+    [
+        (f"pos:\t0\nflags:\t{os.O_PATH:08o}\nmnt_id:\t9\n", False),
+        (f"pos:\t0\nflags:\t0{os.O_PATH | os.O_CLOEXEC:o}\nmnt_id:\t9\n", False),
+        ("pos:\t0\nflags:\t02100002\nmnt_id:\t9\n", True),
+        # What is not told may be a use.
+        ("", True),
+        ("flags:\n", True),
+        ("flags:\todd\n", True),
+        ("pos:\t010000000\n", True),
+        (None, True),
+    ],
+)
+def test_how_a_process_has_it_open(proc: Proc, information: str | None, uses: bool) -> None:
+    folder = proc.process("7", opened={"9": "x"})
+    if information is not None:
+        (folder / "fdinfo").mkdir()
+        (folder / "fdinfo" / "9").write_text(information)
+    assert proc.opened() == Look((Opened(7, "/dev/x"),) if uses else (), None)
 
 
 def test_processes_that_end_meanwhile(proc: Proc) -> None:

@@ -17,6 +17,8 @@ PROC = "/proc"
 # What a process answers that has ended, or a descriptor that was closed meanwhile.
 GONE = (errno.ENOENT, errno.ESRCH)
 ESCAPED = re.compile(r"\\([0-7]{3})")
+# How a file is open (proc_pid_fdinfo(5)).
+FLAGS = re.compile(rb"^flags:[ \t]*([0-7]{1,12})$", re.MULTILINE)
 GUEST = "guest="
 # Bytes of a command line that are looked at.
 LONGEST = 1 << 20
@@ -117,7 +119,7 @@ def opened(wanted: Mapping[Identity, str]) -> Look:
                 if not _is_no_device(handle, error):
                     unread.add(pid, error)
                 continue
-            if identity in wanted:
+            if identity in wanted and not _has_only_its_place(handle):
                 names.add(wanted[identity])
         found += [Opened(pid, name) for name in sorted(names)]
     return Look(tuple(found), hidden or unread.described("open files"))
@@ -197,6 +199,17 @@ def _listed(folder: str, pid: int, unread: _Unread) -> list[str]:
     except OSError as error:
         unread.add(pid, error)
         return []
+
+
+def _has_only_its_place(handle: str) -> bool:
+    """Whether a file is open as a place alone (O_PATH), as udev has a node to set its owner: no driver knows of it."""
+    folder, number = os.path.split(handle)
+    try:
+        with open(f"{folder}info/{number}", "rb") as file:
+            flags = FLAGS.search(file.read())
+    except OSError:
+        return False
+    return flags is not None and bool(int(flags[1], 8) & os.O_PATH)
 
 
 def _is_no_device(handle: str, error: OSError) -> bool:
