@@ -94,7 +94,7 @@ idle:
     - Units and commands are of the role P(hostdev.nodedev.persistence#role).
   returned: success
   type: str
-  sample: null
+  sample: the boot engine is installed, and nodedev-restore.service is not enabled
 """
 
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.ansible_module import run
