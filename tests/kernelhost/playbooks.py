@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from ansible_playbook import printed
 
 from .machine import Machine
 
@@ -25,25 +24,8 @@ class Playbooks:
 
     def run(self, playbook: Path, *options: str, **variables: Any) -> str:
         """Run a playbook file with these options and variables; returns what it prints."""
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "ansible", "playbook"),
-                "--inventory",
-                str(self.inventory),
-                "--extra-vars",
-                json.dumps(variables),
-                *options,
-                str(playbook),
-            ],
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "tests" / "ansible.cfg")},
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-        return done.stdout
+        inventory = ("--inventory", str(self.inventory))
+        return printed(ROOT, *inventory, "--extra-vars", json.dumps(variables), *options, str(playbook))
 
     def tasks(self, tasks: list[dict[str, Any]]) -> str:
         """Run these tasks as a playbook of one play; returns what it prints."""

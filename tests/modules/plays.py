@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT, Host
+import ansible_playbook
+from conftest import Host
 from pages import Controller
-from programs import printed
 from simhost.api import python_wrapper
 from simhost.client import ANOTHER
 
@@ -35,13 +34,7 @@ def play_all(hosts: Mapping[str, Host], playbook: Path, folder: Path, *options: 
     inventory = folder / "inventory.yml"
     groups = {name: {"hosts": {f"host-{name}": connection(host, folder / name)}} for name, host in hosts.items()}
     inventory.write_text(json.dumps({"all": {"children": groups}}))
-    return run_playbook(folder, "-i", str(inventory), "-e", json.dumps(variables), *options, str(playbook))
-
-
-def run_playbook(folder: Path, *arguments: str) -> str:
-    """What ansible-playbook prints with these arguments in a folder, warnings too; it must succeed."""
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "tests" / "ansible.cfg")}
-    return printed([*ANSIBLE_PLAYBOOK, *arguments], folder, environment)
+    return ansible_playbook.printed(folder, "-i", str(inventory), "-e", json.dumps(variables), *options, str(playbook))
 
 
 def prepared(host: Host) -> str:

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ansible_playbook
 import pytest
 import yaml
 from ansible_collections.hostdev.nodedev.plugins.filter.fleet_report import fleet_report
 from chromium import Page, chromium
 from conftest import CARD, OTHER, OTHER_CARD, ROOT, Host
 from jinja2 import Environment
-from plays import connection, run_playbook
+from plays import connection
 from simhost.scenario import FOLDER
 
 REPORT = ROOT / "playbooks" / "report.yml"
@@ -106,7 +107,7 @@ def gathered(hosts: dict[str, Host], folder: Path) -> None:
         "broken": {"ansible_connection": "local", "ansible_python_interpreter": str(broken)},
     }
     (folder / "inventory.yml").write_text(json.dumps({"all": {"hosts": inventory}}))
-    (folder / "output").write_text(run_playbook(folder, "-i", "inventory.yml", str(REPORT)))
+    (folder / "output").write_text(ansible_playbook.printed(folder, "-i", "inventory.yml", str(REPORT)))
 
 
 @pytest.fixture(scope="module")
