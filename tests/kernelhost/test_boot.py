@@ -21,6 +21,8 @@ pytestmark = pytest.mark.every_release
 
 PROVISION = ROOT / "playbooks" / "provision_vgpu_pools.yml"
 VGPU, VF, GONE = "0000:02:00.0", "0000:01:00.1", "0000:99:00.0"
+# A card whose functions are vGPUs; nobody has asked for those.
+GRAPHICS = "0000:04:00.0"
 POOLS = [
     {"name": "desktops", "type": "vgpusim-11", "count": 4, "attrs": [{"vendor/params": "frame_rate_limiter=0"}]},
     {"name": "serial", "type": "mtty-2", "count": 3},
@@ -201,6 +203,7 @@ class Boot:
     file: str
     late: str
     lost: str
+    passing: str
     seen: dict[str, Any]
 
 
@@ -208,15 +211,17 @@ class Boot:
 def damaged(machine: Machine, provisioned: dict[str, list[str]]) -> Iterator[Boot]:
     """One reboot for all that is asked after it; mended, all runs again."""
     name = min(name for name, said in provisioned.items() if said[0] == "mtty")
-    file, late, lost = f"/etc/mdevctl.d/mtty/{name}", str(uuid.uuid4()), str(uuid.uuid4())
+    file, (late, lost, passing) = f"/etc/mdevctl.d/mtty/{name}", (str(uuid.uuid4()) for _ in range(3))
     define = "mdevctl define --auto --uuid"
     machine.run(
         f"cp {file} /root/intact && echo '{{' > {file}"
         f" && {define} {late} --parent {VF} --type vgpusim-12 && {define} {lost} --parent {GONE} --type vgpusim-12"
+        f" && echo {passing} > /sys/class/mdev_bus/{VGPU}/mdev_supported_types/vgpusim-12/create"
+        f" && /usr/lib/nvidia/sriov-manage -e {GRAPHICS} > /dev/null"
     )
     machine.reboot()
     others = {other: said for other, said in provisioned.items() if other != name}
-    yield Boot(others, file, late, lost, observe(machine, list(others)))
+    yield Boot(others, file, late, lost, passing, observe(machine, list(others)))
     mend = (
         f"mv /root/intact {file} && mdevctl undefine --uuid {lost} && systemctl restart 'nodedev-restore*'"
         f" && mdevctl stop --uuid {late} && mdevctl undefine --uuid {late}"
@@ -229,6 +234,13 @@ def damaged(machine: Machine, provisioned: dict[str, list[str]]) -> Iterator[Boo
 
 def test_after_a_damaged_boot_all_others_are_back(damaged: Boot) -> None:
     assert damaged.seen["running"] == damaged.others
+
+
+def test_after_a_boot_what_nobody_has_defined_is_gone(machine: Machine, damaged: Boot) -> None:
+    """That is the kernel's part, which the boot engine is there for."""
+    assert damaged.passing not in damaged.seen["running"]
+    look = f"cd /sys/bus/pci/devices/{GRAPHICS} && cat vendor class sriov_numvfs && basename $(readlink driver)"
+    assert machine.run(look).stdout.split() == ["0x10de", "0x030200", "0", "nvidia"]
 
 
 def test_after_a_damaged_boot_the_unit_says_what_is_not_and_why(machine: Machine, damaged: Boot) -> None:
