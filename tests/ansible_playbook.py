@@ -12,13 +12,13 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-CONFIGURATION = Path(__file__).with_name("ansible.cfg")
+CONFIGURATION = str(Path(__file__).with_name("ansible.cfg"))
 IMPORTED = [
     "ansible.cli.playbook",
     "ansible.executor.powershell.module_manifest",
@@ -33,16 +33,22 @@ _FORKS.set_forkserver_preload(IMPORTED)
 
 def printed(folder: Path, *arguments: str) -> str:
     """What ansible-playbook prints with these arguments in a folder, warnings too; it must succeed."""
+    status, said = ended(folder, {}, *arguments)
+    assert status == 0, f"ansible-playbook {shlex.join(arguments)}\n{said}"
+    return said
+
+
+def ended(folder: Path, environment: Mapping[str, str], *arguments: str) -> tuple[int | None, str]:
+    """The same, whether it succeeds or not, with its status; ``environment`` is added to this process's own."""
     with tempfile.TemporaryFile() as output:
         # The first run starts the process that has imported Ansible, which reads its settings then.
-        with mock.patch.dict(os.environ, ANSIBLE_CONFIG=str(CONFIGURATION)):
-            run = _FORKS.Process(target=_become, args=(dict(os.environ), folder, DupFd(output.fileno()), arguments))
+        with mock.patch.dict(os.environ, ANSIBLE_CONFIG=CONFIGURATION):
+            own = {**os.environ, **environment}
+            run = _FORKS.Process(target=_become, args=(own, folder, DupFd(output.fileno()), arguments))
             run.start()
         run.join()
         output.seek(0)
-        said = output.read().decode(errors="replace")
-    assert run.exitcode == 0, f"ansible-playbook {shlex.join(arguments)}\n{said}"
-    return said
+        return run.exitcode, output.read().decode(errors="replace")
 
 
 def _become(environment: dict[str, str], folder: Path, output: Any, arguments: Sequence[str]) -> None:

@@ -14,14 +14,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ansible_playbook
 from conftest import ROOT, Host
-from plays import ANSIBLE_PLAYBOOK, prepared
+from plays import prepared
 
 # Of the host's own: its keys, and root's home there.
 FOLDER = "/etc/fleet"
@@ -35,7 +36,7 @@ CLIENT = "-F none -o BatchMode=yes -o UserKnownHostsFile={known} -o ControlMaste
 class Played:
     """What a playbook said, and how it ended."""
 
-    status: int
+    status: int | None
     output: str
 
     @property
@@ -58,11 +59,10 @@ class Fleet:
 
     def start(self, playbook: str, *options: str, **variables: Any) -> subprocess.Popen[str]:
         """Start a playbook, by its path or by its name in the collection; all that it says is on its output."""
-        command = [*ANSIBLE_PLAYBOOK, "-i", "inventory.yml", "-e", json.dumps(variables), *options, playbook]
         return subprocess.Popen(
-            command,
+            [sys.executable, "-m", "ansible", "playbook", *self._arguments(playbook, options, variables)],
             cwd=self.folder,
-            env=self.environment,
+            env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -71,12 +71,15 @@ class Fleet:
 
     def play(self, playbook: str, *options: str, warns: str | None = None, **variables: Any) -> Played:
         """Run a playbook to its end; nothing in it warns, but once of what ``warns`` says."""
-        with self.start(playbook, *options, **variables) as process:
-            output, _errors = process.communicate()
+        arguments = self._arguments(playbook, options, variables)
+        status, output = ansible_playbook.ended(self.folder, self.environment, *arguments)
         said = [line for line in output.splitlines() if "WARNING]" in line]
         assert len(said) == (warns is not None), output
         assert all(str(warns) in line for line in said), output
-        return Played(process.returncode, output)
+        return Played(status, output)
+
+    def _arguments(self, playbook: str, options: Sequence[str], variables: Mapping[str, Any]) -> list[str]:
+        return ["-i", "inventory.yml", "-e", json.dumps(variables), *options, playbook]
 
     def done(self, playbook: str, *options: str, **variables: Any) -> Played:
         """Run a playbook that must succeed."""
@@ -101,19 +104,18 @@ def reached(hosts: Mapping[str, Host], folder: Path, variables: Mapping[str, Map
             group["hosts"][name] = _serve(host, name, own)
         for name, each in variables.items():
             groups[name]["vars"] = dict(each)
-        (folder / "inventory.yml").write_text(json.dumps({"all": {"children": groups}}))
-        (own / "tmp").mkdir()
+        ssh = {
+            "ansible_ssh_args": CLIENT.format(known=own / "known"),
+            "ansible_control_path_dir": str(own / "cp"),
+            "ansible_ssh_transfer_method": "piped",
+        }
+        (folder / "inventory.yml").write_text(json.dumps({"all": {"children": groups, "vars": ssh}}))
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
             "HOME": str(own),
             # ansible-runner looks for ansible-playbook there.
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "ANSIBLE_CONFIG": str(ROOT / "tests" / "ansible.cfg"),
+            "ANSIBLE_CONFIG": ansible_playbook.CONFIGURATION,
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "playbooks" / "collections"),
-            "ANSIBLE_SSH_ARGS": CLIENT.format(known=own / "known"),
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(own / "cp"),
-            "ANSIBLE_SSH_TRANSFER_METHOD": "piped",
-            "ANSIBLE_LOCAL_TEMP": str(own / "tmp"),
         }
         yield Fleet(folder, environment)
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from simhost.client import ANOTHER
 MANAGED = "export PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_OFFLINE=1\nexec "
 # Has a simulated host keep what its Python compiles of what Ansible sends.
 PAYLOADS = Path(__file__).with_name("payloads")
-ANSIBLE_PLAYBOOK = [sys.executable, "-m", "ansible", "playbook"]
 
 
 def play(host: Host, playbook: Path, folder: Path, *options: str, **variables: Any) -> str:
