@@ -19,7 +19,7 @@ from typing import Any
 
 from .. import locks
 from ..errors import NodedevError
-from ..host import ccw_users, mdev_owners, nvidia_smi, vgpu_readiness
+from ..host import ccw_users, disk_users, function_owners, mdev_owners, nvidia_smi, vgpu_readiness
 from ..kinds.ap_mask import steps as ap_mask_steps
 from ..kinds.driver import takeover
 from ..kinds.mdev import matrix
@@ -40,6 +40,8 @@ ENTRIES = (
     metrics,
     callouts,
     ccw_users,
+    disk_users,
+    function_owners,
     nvidia_smi,
     vgpu_readiness,
     ap_mask_steps,

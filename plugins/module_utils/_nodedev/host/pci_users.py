@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from ..names import called
-from . import disk_users, holders, mdevs, network, pci, sysfs, vfio
+from . import holders, mdevs, network, pci, sysfs, vfio
 from .network import Network
 from .processes import Holder
 
@@ -87,7 +87,7 @@ def held(functions: Collection[pci.Function], probe: bool = False) -> dict[str, 
         return {}
     groups = {each.path: each.group for each in functions}
     disks = pci.blocks(groups)
-    on_disk = disk_users.of_each({name: (f"/dev/{name}", ()) for own in disks.values() for name in own}, probe)
+    on_disk = _on_disks([name for own in disks.values() for name in own], probe)
     mediated = {path: sorted(mdevs.below(path)) for path in groups}
     for folder in [f"{path}/{uuid}" for path, own in mediated.items() for uuid in own]:
         groups[folder] = sysfs.link_name(f"{folder}/iommu_group")
@@ -100,6 +100,15 @@ def held(functions: Collection[pci.Function], probe: bool = False) -> dict[str, 
         on_disks = dict.fromkeys(holder for name in disks[each.path] for holder in on_disk[name])
         found[each.address] = uses + [of_disk(holder) for holder in on_disks]
     return found
+
+
+def _on_disks(names: Collection[str], probe: bool) -> dict[str, list[Holder]]:
+    """Who has these disks, by their names; most functions have none."""
+    if not names:
+        return {}
+    from . import disk_users
+
+    return disk_users.of_each({name: (f"/dev/{name}", ()) for name in names}, probe)
 
 
 def of_mdev(uuid: str, by_vfio: Collection[Holder]) -> list[Use]:

@@ -18,6 +18,7 @@ from ...host import (
     nvme_functions,
     pci,
     sriov,
+    sriov_manage,
     vf_settings,
     virtual_functions,
 )
@@ -321,8 +322,19 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
             "driver": function.driver if function else None,
             "functions": found,
         },
-        "warnings": [*planned.warnings, *after.warnings, *unusable],
+        "warnings": [*planned.warnings, *after.warnings, *_other_owners(planned.steps, function), *unusable],
     }
+
+
+def _other_owners(steps: Sequence[Step], function: pci.Function | None) -> list[str]:
+    """The warnings that name who else has the card's functions made, for a plan that changes something."""
+    if not steps or function is None:
+        return []
+    from ...host import function_owners
+
+    is_nvidia = sriov_manage.is_for(function)
+    card = function_owners.card(function.address, pci.interfaces(function.path), function.driver, is_nvidia)
+    return function_owners.warnings(card)
 
 
 def _described(seen: Observation, each: Virtual) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from ...errors import NodedevError
 from ...grammar import checked_function
 from ...host import (
     binding,
-    function_owners,
     modules,
     nvme_functions,
     pci,
@@ -112,13 +111,13 @@ def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
 
 
 def observe(wish: Wish) -> Observation:
-    """Read what the wish touches: the physical function, its functions and who uses them, the definition, owners."""
+    """Read what the wish touches: the physical function, its functions and who uses them, the definition."""
     seen = look(wish)
     if seen.function is None:
         return seen
-    warnings = [*_owners(seen.function), *(_doubts(seen.declared, seen.interface) if seen.interface else ())]
+    warnings = _doubts(seen.declared, seen.interface) if seen.interface else ()
     functions = virtual_functions.with_uses(seen.functions, takes_away(wish, seen))
-    return replace(seen, functions=functions, warnings=tuple(warnings), **_loading(seen.declared.driver))
+    return replace(seen, functions=functions, warnings=warnings, **_loading(seen.declared.driver))
 
 
 def takes_away(wish: Wish, seen: Observation) -> bool:
@@ -158,12 +157,6 @@ def _loading(driver: str | None) -> dict[str, Any]:
     if modules.spelled("pci", driver) is None and binding.can_be_loaded(driver):
         return {"loadable": True}
     return {"loadable": False, "suggestion": modules.suggested(driver, "pci")}
-
-
-def _owners(function: pci.Function) -> tuple[str, ...]:
-    is_nvidia = sriov_manage.is_for(function)
-    card = function_owners.card(function.address, pci.interfaces(function.path), function.driver, is_nvidia)
-    return tuple(function_owners.warnings(card))
 
 
 def _told(seen: Observation, function: pci.Function) -> Observation:
