@@ -31,6 +31,8 @@ OLDEST = ROOT / ".venv-3.9" / "bin" / "python"
 OLDER_ANSIBLE = {"2.16": "3.10 to 3.12", "2.18": "3.11 to 3.13"}
 OLDEST_ANSIBLE = "2.16"
 COLLECTION = BUILD / "sanity" / "ansible_collections" / "hostdev" / "nodedev"
+# Of the tests sanity gets what it is told by; they are not installed, and the linters before it look at them.
+SANITY_CONFIG = "tests/config.yml"
 CI = os.environ.get("CI") == "true"
 TAIL = 60
 # Characters of why tests failed, in the summary: of all of them together, and of one at least.
@@ -151,6 +153,7 @@ def lint() -> Iterator[Check]:
     yield command("mypy test hosts", "mypy", "-p", "simhost", "-p", "kernelhost", "-p", "conformance")
     tools = ("run.py", "reaper.py", "demo.py", "house_picture.py", "docs/build.py")
     yield command("mypy tools", "mypy", "tests/bench", *(f"tests/{tool}" for tool in tools))
+    yield command("shellcheck", "shellcheck", *(str(script) for script in sorted((ROOT / "tests").rglob("*.sh"))))
     yield command("reuse", "reuse", "lint")
     yield command("ansible-lint", "ansible-lint", "--offline", "--profile", "production", "--strict")
     yield command("antsibull-changelog", "antsibull-changelog", "lint")
@@ -233,7 +236,8 @@ def copy_collection() -> None:
     ).stdout
     for name in filter(None, listed.split("\0")):
         source = ROOT / name
-        if source.is_file() and not name.startswith("playbooks/collections/"):
+        left_out = name.startswith(("playbooks/collections/", "tests/")) and name != SANITY_CONFIG
+        if source.is_file() and not left_out:
             target = COLLECTION / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)

@@ -211,7 +211,7 @@ class Boot:
 def damaged(machine: Machine, provisioned: dict[str, list[str]]) -> Iterator[Boot]:
     """One reboot for all that is asked after it; mended, all runs again."""
     name = min(name for name, said in provisioned.items() if said[0] == "mtty")
-    file, (late, lost, passing) = f"/etc/mdevctl.d/mtty/{name}", (str(uuid.uuid4()) for _ in range(3))
+    file, (late, lost, passing) = f"/etc/mdevctl.d/mtty/{name}", (str(uuid.uuid4()) for _name in range(3))
     define = "mdevctl define --auto --uuid"
     machine.run(
         f"cp {file} /root/intact && echo '{{' > {file}"
