@@ -47,6 +47,8 @@ ALLOWED: list[dict[str, Any]] = [
     {"command": "fctarget allow {{ made.vhba.wwpn }}"},
     {"hostdev.nodedev.vhba": {"name": "images", "wait_luns": 1}},
 ]
+# What the tests of managed devices have defined, gone.
+MANAGED_GONE: list[dict[str, Any]] = [{"hostdev.nodedev.mdev": {"uuid": uuid, "state": "absent"}} for uuid in UUIDS]
 # What the page has made, gone.
 GONE: list[dict[str, Any]] = [
     {"hostdev.nodedev.vhba": {"name": "images", "state": "absent"}},
@@ -103,7 +105,7 @@ def nothing_is_left(machine: Machine, playbooks: Playbooks, engine: None) -> Ite
     yield
     machine.run("for name in $(virsh list --name); do virsh destroy $name; done")
     machine.run("for name in $(virsh list --all --name); do virsh undefine $name; rm -f /root/$name.xml; done")
-    playbooks.tasks(GONE)
+    playbooks.tasks([*MANAGED_GONE, *GONE])
     machine.run("systemctl stop fctarget fabric")
 
 
@@ -226,7 +228,6 @@ def test_a_boot_after_which_all_start_again_and_no_managed_one_is_there(machine:
     assert machine.run("virsh list --name").stdout.split() == [*GUESTS, "both"]
     assert devices(machine, 3) == sorted([SERIAL, *UUIDS])
     machine.run(f"{END}; virsh destroy both")
-    playbooks.tasks([{"hostdev.nodedev.mdev": {"uuid": uuid, "state": "absent"}} for uuid in UUIDS])
 
 
 def test_what_no_guest_has_any_more_goes(machine: Machine, playbooks: Playbooks) -> None:
