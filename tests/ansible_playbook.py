@@ -58,9 +58,9 @@ def _become(environment: dict[str, str], folder: Path, output: Any, arguments: S
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    printed = output.detach()
+    stream = output.detach()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(printed, 1)
-    os.dup2(printed, 2)
+    os.dup2(stream, 1)
+    os.dup2(stream, 2)
     sys.argv = ["ansible-playbook", *arguments]
     main()

@@ -224,7 +224,7 @@ def pyenv_path() -> str:
 
 
 def copy_collection() -> None:
-    """The checkout under the path that ansible-test and antsibull-docs insist on: a link would not do."""
+    """The checkout but its tests under the path that ansible-test and antsibull-docs insist on: a link would not do."""
     shutil.rmtree(COLLECTION, ignore_errors=True)
     COLLECTION.mkdir(parents=True)
     listed = subprocess.run(

@@ -16,13 +16,31 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names imp
 
 from .machine import Machine
 from .playbooks import ROOT, Playbooks
+from .test_kernelhost import PARENTS
+from .test_vgpus import CARD
 
 pytestmark = pytest.mark.every_release
 
 PROVISION = ROOT / "playbooks" / "provision_vgpu_pools.yml"
 VGPU, VF, GONE = "0000:02:00.0", "0000:01:00.1", "0000:99:00.0"
-# A card whose functions are vGPUs; nobody has asked for those.
-GRAPHICS = "0000:04:00.0"
+# What a boot brings by itself: parents with what they have left, HBAs; and of a card its class, driver and functions.
+BROUGHT = """
+import glob, json, os
+
+def read(path):
+    with open(path) as file:
+        return file.read().strip()
+
+TYPES, CARD = "/sys/class/mdev_bus/0000:02:00.0/mdev_supported_types/", "/sys/bus/pci/devices/0000:04:00.0/"
+print(json.dumps({
+    "parents": sorted(os.listdir("/sys/class/mdev_bus")),
+    "left": {name[-2:]: int(read(TYPES + name + "/available_instances")) for name in os.listdir(TYPES)},
+    "wwpn": [read(path) for path in glob.glob("/sys/class/fc_host/*/port_name")],
+    "card": [read(CARD + name) for name in ("vendor", "class", "sriov_numvfs")],
+    "driver": os.path.basename(os.readlink(CARD + "driver")),
+    "kept": os.path.exists("/root/intact"),
+}))
+"""
 POOLS = [
     {"name": "desktops", "type": "vgpusim-11", "count": 4, "attrs": [{"vendor/params": "frame_rate_limiter=0"}]},
     {"name": "serial", "type": "mtty-2", "count": 3},
@@ -218,7 +236,7 @@ def damaged(machine: Machine, provisioned: dict[str, list[str]]) -> Iterator[Boo
         f"cp {file} /root/intact && echo '{{' > {file}"
         f" && {define} {late} --parent {VF} --type vgpusim-12 && {define} {lost} --parent {GONE} --type vgpusim-12"
         f" && echo {passing} > /sys/class/mdev_bus/{VGPU}/mdev_supported_types/vgpusim-12/create"
-        f" && /usr/lib/nvidia/sriov-manage -e {GRAPHICS} > /dev/null"
+        f" && /usr/lib/nvidia/sriov-manage -e {CARD} > /dev/null"
     )
     machine.reboot()
     others = {other: said for other, said in provisioned.items() if other != name}
@@ -238,10 +256,16 @@ def test_after_a_damaged_boot_all_others_are_back(damaged: Boot) -> None:
 
 
 def test_after_a_boot_what_nobody_has_defined_is_gone(machine: Machine, damaged: Boot) -> None:
-    """That is the kernel's part, which the boot engine is there for."""
+    """That is the kernel's part, which the boot engine is there for; hardware and files are as they were."""
     assert damaged.passing not in damaged.seen["running"]
-    look = f"cd /sys/bus/pci/devices/{GRAPHICS} && cat vendor class sriov_numvfs && basename $(readlink driver)"
-    assert machine.run(look).stdout.split() == ["0x10de", "0x030200", "0", "nvidia"]
+    brought = json.loads(machine.run("python3 -", stdin=BROUGHT).stdout)
+    assert set(brought["parents"]) == PARENTS
+    # Four of the card's eight units are the pool's.
+    assert brought["left"] == {"11": 4, "12": 1, "13": 0}
+    assert brought["wwpn"] == ["0x200002000000fc00"]
+    # The card whose functions are vGPUs has its driver, and none of them.
+    assert (brought["card"], brought["driver"]) == (["0x10de", "0x030200", "0"], "nvidia")
+    assert brought["kept"]
 
 
 def test_after_a_damaged_boot_the_unit_says_what_is_not_and_why(machine: Machine, damaged: Boot) -> None:
