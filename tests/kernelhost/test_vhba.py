@@ -247,7 +247,14 @@ def test_the_libvirt_way_round(machine: Machine, playbooks: Playbooks, fabric: N
             {**vhba(**names, persistent=False), "register": "ours"},
             {"assert": {"that": "ours is changed"}},
             {"hostdev.nodedev.nodedev_facts": facts},
-            {"command": "virsh nodedev-dumpxml {{ ours.vhba.name }}", "register": "said"},
+            # libvirtd hears of it from udev, so a moment later.
+            {
+                "command": "virsh nodedev-dumpxml {{ ours.vhba.name }}",
+                "register": "said",
+                "until": "said is success",
+                "retries": 30,
+                "delay": 1,
+            },
             {"assert": {"that": SAME_XML.format("ours")}},
             {"command": "virsh nodedev-destroy {{ ours.vhba.name }}"},
             {**vhba(**names, state="absent"), "register": "gone"},
