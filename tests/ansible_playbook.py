@@ -7,6 +7,7 @@ to stay as it is meanwhile, and Ansible's settings are those of tests/ansible.cf
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import shlex
@@ -55,6 +56,8 @@ def _become(environment: dict[str, str], folder: Path, output: Any, arguments: S
     """Be ansible-playbook in this folder, with what it prints in this file."""
     from ansible.cli.playbook import main
 
+    # What was imported stays: to look for garbage in it would have this process, and each of a task, copy it.
+    gc.freeze()
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

@@ -10,6 +10,7 @@ a script, or with `-`. Each run is a process of its own.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import gc
@@ -21,6 +22,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 LENGTH_BYTES = 4
@@ -44,18 +46,8 @@ def received(connection: socket.socket) -> tuple[list[str], list[int]]:
     return [os.fsdecode(text) for text in data[LENGTH_BYTES:].split(b"\0")[:-1]], streams
 
 
-def attend(connection: socket.socket, child: int) -> None:
-    """Send a child's exit status when it ends; end it when nobody waits for that any more."""
-    ended = os.pidfd_open(child)
-    if ended not in select.select([ended, connection], [], [])[0]:
-        os.killpg(child, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    with contextlib.suppress(BrokenPipeError):
-        connection.sendall(f"{status}\n".encode())
-
-
 def collect(*_: object) -> None:
-    """Collect those that have attended to a child, so that processor time is counted (tests/reaper.py)."""
+    """Collect those whose host has ended, so that processor time is counted (tests/reaper.py)."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -77,7 +69,6 @@ def become(texts: list[str], streams: list[int]) -> None:
 
 def wait_for_request(folder: str, name: str, own: dict[str, str], ready: int) -> None:
     """Wait to be asked: it returns once for each request, in a process of its own. `ready` is closed before."""
-    signal.signal(signal.SIGCHLD, collect)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     place = os.open(folder, os.O_PATH)
     address = f"/proc/self/fd/{place}/{name}"
@@ -86,25 +77,37 @@ def wait_for_request(folder: str, name: str, own: dict[str, str], ready: int) ->
     listener.bind(address)
     listener.listen(64)
     os.close(ready)
+    # By the descriptor of a process that runs: its id, and the connection on which its exit status is waited for.
+    running: dict[int, tuple[int, socket.socket]] = {}
     while True:
-        connection = listener.accept()[0]
-        texts, streams = received(connection)
-        if os.fork() != 0:
-            connection.close()
-            for stream in streams:
-                os.close(stream)
-            continue
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        listener.close()
-        os.close(place)
-        child = os.fork()
-        if child == 0:
-            connection.close()
-            become(texts, streams)
-            os.environ.update(own)
-            return
-        attend(connection, child)
-        os._exit(0)
+        waiting = {connection: child for child, connection in running.values()}
+        for found in select.select([listener, *waiting, *running], [], [])[0]:
+            if found is listener:
+                connection = listener.accept()[0]
+                texts, streams = received(connection)
+                child = os.fork()
+                if child == 0:
+                    for each in (listener, connection, *waiting):
+                        each.close()
+                    for descriptor in (place, *running):
+                        os.close(descriptor)
+                    become(texts, streams)
+                    os.environ.update(own)
+                    return
+                for stream in streams:
+                    os.close(stream)
+                running[os.pidfd_open(child)] = child, connection
+            elif found in waiting:
+                # Nobody does any more; it may not be a group of its own yet, and is found here again.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(waiting[found], signal.SIGKILL)
+            else:
+                child, connection = running.pop(found)
+                os.close(found)
+                status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                with contextlib.suppress(BrokenPipeError):
+                    connection.sendall(f"{status}\n".encode())
+                connection.close()
 
 
 def enter(first: int) -> None:
@@ -157,17 +160,37 @@ def prepare(names: list[str]) -> None:
     gc.freeze()
 
 
-def run() -> None:
-    """Run what Python would with these arguments."""
+def run() -> int:
+    """Run what Python would with these arguments; returns its exit status, and says what Python would say."""
     (script,) = sys.argv
-    if script == "-":
-        exec(compile(sys.stdin.read(), "<stdin>", "exec"), {"__name__": "__main__"})
-    else:
-        sys.path[0] = os.path.dirname(script)
-        runpy.run_path(script, run_name="__main__")
+    try:
+        if script == "-":
+            exec(compile(sys.stdin.read(), "<stdin>", "exec"), {"__name__": "__main__"})
+        else:
+            sys.path[0] = os.path.dirname(script)
+            runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return int(end.code or 0) & 255
+        print(end.code, file=sys.stderr)
+        return 1
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def end(status: int) -> None:
+    """End as Python does, but for the memory, all of which a fork would have to copy in order to free it."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream and not stream.closed:
+            stream.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
     prepare(sys.argv[1:])
     wait_for_host(socket.socket(fileno=os.dup(0)))
-    run()
+    end(run())
