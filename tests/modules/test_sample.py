@@ -86,7 +86,6 @@ def test_where_a_kind_is_named() -> None:
         "docs/troubleshooting.md": 1,
         "docs/results.md": 1,
         "tests/modules/odd_strategies.py": 1,
-        "tests/kernelhost/test_warm.py": 1,
     }
 
 
