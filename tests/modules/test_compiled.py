@@ -57,6 +57,33 @@ def test_compiled_once(kept: Host) -> None:
     assert restore(kept).returncode == 0
 
 
+def kinds(host: Host) -> set[str]:
+    """The kinds of which a file was run."""
+    found = host.path(COMPILED).rglob("kinds/*/*.pyc")
+    return {path.parent.name for path in found if not path.name.startswith("__init__.")}
+
+
+def test_a_kind_that_is_not_used_is_not_run(kept: Host) -> None:
+    # mdevctl's folder has that of its scripts in it.
+    assert kinds(kept) == {"mdev"}
+    kept.run(["mkdir", "/etc/driverctl.d"])
+    kept.write("/etc/driverctl.d/pci-0000:00:1f.7", "vfio-pci\n")
+    assert "pci_0000_00_1f_7" in restore(kept, "--list").stdout
+    assert kinds(kept) == {"mdev", "driver"}
+
+
+def test_a_release_that_is_replaced_before_a_kind_is_run(kept: Host) -> None:
+    """What the link led to has gone when it is asked for the kind: the command runs once more."""
+    link = "/usr/lib/nodedev/nodedev"
+    release, going = kept.realpath(link), "/usr/lib/nodedev/release-0/nodedev"
+    kept.run(["sh", "-c", f"mkdir {going.rpartition('/')[0]} && cp -r {release} {going} && ln -sfn {going} {link}"])
+    switch = f"import os; os.unlink('{link}'); os.symlink('{release}', '{link}'); os.unlink('{going}/{{}}')"
+    kept.run(["sh", "-c", f"cat >> {going}/boot/restore.py"], input=switch.format("kinds/mdev/restored.py"))
+    done = restore(kept)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert kept.realpath(link) == release
+
+
 HALF: dict[str, Callable[[bytes], bytes]] = {
     "cut in its header": lambda data: data[: HEADER // 2],
     "cut in its code": lambda data: data[: len(data) // 2],

@@ -88,7 +88,7 @@ class Listed:
 def a_kind(
     definitions: Sequence[MadeUp], damaged: Sequence[DamagedDefinition] = (), damage_concerns: bool = True
 ) -> Kind:
-    """The kind with these definitions."""
+    """The kind with these definitions, which are told whatever there is on the host."""
     resource: Any = Making()
     restorable: Any = Listed(definitions, damaged, damage_concerns)
-    return Kind(resource, restorable)
+    return Kind(["/"], resource, restorable)

@@ -123,6 +123,16 @@ def test_a_folder_that_vanishes_before_the_write_is_made_again(path: Path, monke
     assert files.document(str(path)) == {"a": 1}
 
 
+def test_what_may_hold_something(tmp_path: Path) -> None:
+    """What cannot be told may: whoever reads it says so."""
+    for folder in ("empty", "filled/one"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    found = {name: files.may_hold(str(tmp_path / name)) for name in ("none", "empty", "filled", "file", "loop")}
+    assert found == {"none": False, "empty": False, "filled": True, "file": True, "loop": True}
+
+
 def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NodedevError, match="file could not be changed: EEXIST"):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ INACTIVE = {**FACTS, "name": None, "active": False}
 def store(fibre: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One vHBA is defined."""
     monkeypatch.setattr(files, "STORE", str(tmp_path / "store"))
+    here = replace(registry.KINDS["vhba"], records=files.folders("vhba"))
+    monkeypatch.setitem(registry.KINDS, "vhba", here)
     definition.define(Definition(WWPN, WWNN, HBA), None).apply()
 
 

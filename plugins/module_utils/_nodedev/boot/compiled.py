@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What Python has compiled of the boot engine, kept until the next boot.
 
-It runs for each parent that arrives and for each guest that starts, and to compile the library takes most of a run.
-Beside the library nothing is written: what is there is checked file by file.
+It runs for each parent that arrives and for each guest that starts, and to compile the library takes most of a run;
+to run its files takes most of the rest, so that those of a kind wait until something of them is asked for. Beside the
+library nothing is written: what is there is checked file by file.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import stat
 import sys
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from importlib.util import LazyLoader
 from types import CodeType
 
 # Root runs what is in it, so that it is root's alone. The units make the folder that it is in.
@@ -45,10 +47,18 @@ def keep_compiled(package: str) -> None:
     """Have what is still to be imported of the package in this folder be kept, where a folder for that can be had."""
     loader = _Kept if _is_roots() else _Anew
 
+    class Later(LazyLoader):
+        """Runs a file when something of it is asked for."""
+
+        def __init__(self, name: str, path: str) -> None:
+            super().__init__(loader(name, path))
+
     def hook(path: str) -> FileFinder:
         if not f"{path}/".startswith(f"{package}/"):
             raise ImportError(path=path)
-        return FileFinder(path, (loader, SOURCE_SUFFIXES))
+        # Most hosts use few of the kinds.
+        is_of_a_kind = os.path.dirname(path) == f"{package}/kinds"
+        return FileFinder(path, (Later if is_of_a_kind else loader, SOURCE_SUFFIXES))
 
     sys.path_hooks.insert(0, hook)
     for path in [each for each in sys.path_importer_cache if f"{each}/".startswith(f"{package}/")]:

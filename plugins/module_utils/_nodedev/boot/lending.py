@@ -94,7 +94,7 @@ def _wanted(domain: Domain) -> list[_Wanted]:
     """The managed devices that a domain names, parents before children."""
     found = []
     for name, kind in KINDS.items():
-        for id in kind.managed.named(domain.hostdevs) if kind.managed is not None else ():
+        for id in kind.managed.named(domain.hostdevs) if kind.managed is not None and kind.is_used() else ():
             definition = _managed(name).managed(id)
             if definition is not None:
                 found.append(_Wanted(name, id, kind.restorable.summary(definition)[1], definition))

@@ -15,6 +15,7 @@ from ..errors import BadInput
 from ..libvirt.domain_document import Hostdev
 from ..pools.record import Record
 from ..resource import Hindrance, Resource
+from ..store import ap_rules, driverctl, files, mdevctl
 from ..store.files import DamagedDefinition
 from .ap_mask import device as ap_mask_device
 from .ap_mask import restored as ap_mask_restored
@@ -150,18 +151,31 @@ class Pools(Protocol):
 class Kind:
     """How a kind is made, and how what is defined of it is made again.
 
-    A kind that libvirt has no documents for has no ``documents``, one without pools no ``pools``, and one whose devices
-    do not come and go with guests no ``managed``.
+    ``records`` are the folders and files in which something of it is kept. A kind that libvirt has no documents for has
+    no ``documents``, one without pools no ``pools``, and one whose devices do not come and go with guests no
+    ``managed``.
     """
 
+    records: Sequence[str]
     resource: Resource[Any, Any]
     restorable: Restorable[Any]
     documents: Documents | None = None
     pools: Pools | None = None
     managed: Managed[Any] | None = None
 
+    def is_used(self) -> bool:
+        """Whether anything of it may be defined here; where that cannot be read, it may.
+
+        Of a kind that is not used the boot engine runs nothing (boot/compiled.py).
+        """
+        return any(map(files.may_hold, self.records))
+
     def read(self, arrived: str | None = None) -> tuple[list[Defined], list[DamagedDefinition]]:
         """What is defined; where not even its folder can be read, that is what cannot be understood."""
+        if not self.is_used():
+            return [], []
+        # What makes it is run here, before anything is waited for: a later release may take the place of this one.
+        vars(self.resource)
         try:
             definitions, damaged = self.restorable.defined(arrived)
         except DamagedDefinition as error:
@@ -223,16 +237,18 @@ class Damaged:
         return self.kind.restorable.may_concern(self.error, arrived)
 
 
+# mdevctl's definitions, and what it has no word for.
+MDEVS = [mdevctl.STORE, *files.folders("mdev")]
 # By the name that users choose a kind by, in the order in which they are restored: parents before children.
 KINDS: dict[str, Kind] = {
-    "driver": Kind(driver_device, driver_restored),
-    "ap_mask": Kind(ap_mask_device, ap_mask_restored),
+    "driver": Kind([driverctl.STORE], driver_device, driver_restored),
+    "ap_mask": Kind([ap_rules.PATH, *files.folders("ap_mask")], ap_mask_device, ap_mask_restored),
     # Its mode comes before virtual functions, and the rest of it after them (Preparing).
-    "mig": Kind(mig_device, mig_restored),
-    "sriov": Kind(sriov_device, sriov_restored),
-    "vgpu": Kind(vgpu_device, vgpu_restored, pools=vgpu_pool, managed=vgpu_managed),
-    "mdev": Kind(mdev_device, mdev_restored, mdev_document, mdev_pool, mdev_managed),
-    "vhba": Kind(vhba_device, vhba_restored, vhba_document, vhba_pool),
+    "mig": Kind(files.folders("mig"), mig_device, mig_restored),
+    "sriov": Kind(files.folders("sriov"), sriov_device, sriov_restored),
+    "vgpu": Kind(files.folders("vgpu"), vgpu_device, vgpu_restored, pools=vgpu_pool, managed=vgpu_managed),
+    "mdev": Kind(MDEVS, mdev_device, mdev_restored, mdev_document, mdev_pool, mdev_managed),
+    "vhba": Kind(files.folders("vhba"), vhba_device, vhba_restored, vhba_document, vhba_pool),
 }
 
 

@@ -64,6 +64,21 @@ def entries(folder: str) -> list[str]:
         raise _unreadable(folder, error) from error
 
 
+def may_hold(path: str) -> bool:
+    """Whether something is in a folder, or is this file; True of what cannot be read, which has to be told."""
+    try:
+        return bool(os.listdir(path))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def folders(kind: str) -> tuple[str, str]:
+    """Where the documents of a kind are: those that last, and those of this boot."""
+    return os.path.join(STORE, kind), os.path.join(RUNTIME, kind)
+
+
 def read(path: str) -> str | None:
     """The text of a definition; None where there is none. Raises DamagedDefinition for what cannot be read."""
     data = content(path)
