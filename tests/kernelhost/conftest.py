@@ -17,11 +17,18 @@ from .playbooks import Playbooks
 collect_ignore_glob = ["test_*.py"] if chosen_release() == S390X else ["s390x/*"]
 
 # As docs/boot.md has it for hosts that need longer: an emulated machine does beside others.
-SLOW = """[Service]
+SLOW = {
+    "nodedev-restore": """[Service]
 ExecStart=
 ExecStart=/usr/sbin/nodedev-restore --wait 240 --limit 240
 TimeoutStartSec=900
-"""
+""",
+    "nodedev-restore@": """[Service]
+ExecStart=
+ExecStart=/usr/sbin/nodedev-restore --parent %i --wait 240 --limit 240
+RuntimeMaxSec=1140
+""",
+}
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +41,8 @@ def stays() -> bool:
 def machine(stays: bool) -> Iterator[Machine]:
     """The machine that is up already, which stays up; else one for this run of the tests."""
     with Machine() as up:
-        up.write("/etc/systemd/system/nodedev-restore.service.d/limits.conf", SLOW)
+        for unit, limits in SLOW.items():
+            up.write(f"/etc/systemd/system/{unit}.service.d/limits.conf", limits)
         yield up
 
 
