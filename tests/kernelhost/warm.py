@@ -27,6 +27,8 @@ PLACES = {
     "warm-python.service": "etc/systemd/system/warm-python.service",
     "warm-python.socket": "etc/systemd/system/warm-python.socket",
     "warm_python.py": f"{FOLDER}/warm_python.py",
+    # How a script ends there and on the simulated host.
+    "../../modules/forked_script.py": f"{FOLDER}/forked_script.py",
 }
 UNITS = "warm-python.socket warm-python.service"
 # What systemctl enable would make, after which it has systemd read all units once more.

@@ -10,7 +10,6 @@ a script, or with `-`. Each run is a process of its own.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import ctypes
 import gc
@@ -22,8 +21,9 @@ import select
 import signal
 import socket
 import sys
-import threading
 from pathlib import Path
+
+from forked_script import end, status_of
 
 LENGTH_BYTES = 4
 STREAMS = 3
@@ -160,37 +160,17 @@ def prepare(names: list[str]) -> None:
     gc.freeze()
 
 
-def run() -> int:
-    """Run what Python would with these arguments; returns its exit status, and says what Python would say."""
+def run() -> None:
+    """Run what Python would with these arguments."""
     (script,) = sys.argv
-    try:
-        if script == "-":
-            exec(compile(sys.stdin.read(), "<stdin>", "exec"), {"__name__": "__main__"})
-        else:
-            sys.path[0] = os.path.dirname(script)
-            runpy.run_path(script, run_name="__main__")
-    except SystemExit as end:
-        if end.code is None or isinstance(end.code, int):
-            return int(end.code or 0) & 255
-        print(end.code, file=sys.stderr)
-        return 1
-    except Exception:
-        sys.excepthook(*sys.exc_info())
-        return 1
-    return 0
-
-
-def end(status: int) -> None:
-    """End as Python does, but for the memory, all of which a fork would have to copy in order to free it."""
-    threading._shutdown()
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        if stream and not stream.closed:
-            stream.flush()
-    os._exit(status)
+    if script == "-":
+        exec(compile(sys.stdin.read(), "<stdin>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.path[0] = os.path.dirname(script)
+        runpy.run_path(script, run_name="__main__")
 
 
 if __name__ == "__main__":
     prepare(sys.argv[1:])
     wait_for_host(socket.socket(fileno=os.dup(0)))
-    end(run())
+    end(status_of(run))

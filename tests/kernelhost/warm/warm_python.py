@@ -14,7 +14,6 @@ for its exit code on a FIFO of its own (warm-python).
 from __future__ import annotations
 
 import _imp
-import atexit
 import ctypes
 import importlib
 import importlib.util
@@ -23,13 +22,14 @@ import os
 import select
 import signal
 import sys
-import threading
 import zipfile
 import zipimport
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
+
+from forked_script import end, status_of
 
 REQUESTS = 3
 REPLIES = Path("/run/warm-python")
@@ -199,31 +199,6 @@ def main_of(arguments: list[str]) -> tuple[CodeType, dict[str, object]]:
     return compile(source, name, "exec"), main.__dict__
 
 
-def status_of(code: CodeType, names: dict[str, object]) -> int:
-    """Run a script to its end; returns its exit code as Python would have it, and says what Python would say."""
-    try:
-        exec(code, names)
-    except SystemExit as end:
-        if end.code is None or isinstance(end.code, int):
-            return int(end.code or 0) & 255
-        print(end.code, file=sys.stderr)
-        return 1
-    except Exception:
-        sys.excepthook(*sys.exc_info())
-        return 1
-    return 0
-
-
-def end(status: int) -> None:
-    """End as Python does, but for the memory, all of which a fork would have to copy in order to free it."""
-    threading._shutdown()
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        if stream and not stream.closed:
-            stream.flush()
-    os._exit(status)
-
-
 sys.path[0] = LIBRARY
 for name in IMPORTS:
     importlib.import_module(name)
@@ -234,4 +209,5 @@ COMPILED.mkdir(exist_ok=True)
 zipimport._compile_source = compiled
 zipimport._get_module_code = code_of
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-end(status_of(*main_of(serve())))
+code, names = main_of(serve())
+end(status_of(lambda: exec(code, names)))
