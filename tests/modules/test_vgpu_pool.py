@@ -300,6 +300,23 @@ def test_what_makes_vgpus_comes_after_the_functions(start: Callable[..., Host]) 
     assert addresses(pool(host, count="max")) == [FN[0], FN[2], FN[3]]
 
 
+def test_it_waits_for_the_functions_that_it_is_to_have(start: Callable[..., Host]) -> None:
+    """What another card makes mediated devices of is there from the beginning, and does not decide."""
+    scenario = merged("nvidia-vfio-small", "nvidia-mdev")
+    sriov = scenario["devices"][0]["behaviour"]["sriov"]
+    sriov["numvfs"] = 0
+    sriov["vf"]["behaviour"]["nvidia_vgpu"]["delay"] = 1
+    host = start(scenario)
+    host.done("sriov", device=CARD, numvfs="max")
+    assert addresses(pool(host, type="A16-4Q", count=1, parents={"names": [NAME]})) == [FN[0]]
+    pool(host, state="absent")
+    host.done("sriov", device=CARD, state="absent", force=True)
+    host.done("sriov", device=CARD, numvfs="max")
+    # What comes meanwhile is no change of the module's.
+    undecided = host.module("vgpu_pool", name="either", type="A16-4Q", count=1)
+    assert undecided["failed"] and "this host makes vGPUs in both ways" in undecided["msg"]
+
+
 def test_a_host_of_neither(start: Callable[..., Host]) -> None:
     told = refused(start("no-mdev"), type="A16-4Q", count=1)
     assert told.startswith("pool desktops: no virtual function of this host can be a vGPU; ")

@@ -7,7 +7,7 @@ vGPUs. What a card claims to be capable of does not tell. Both give one result.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,11 +56,12 @@ def ensure(
     checked = function_wish.Wish.checked(params=params, types=types, in_use=in_use, **options)
     wish = replace(checked, identity=None, mig=mig)
     former = _kind_of(wish.name)
-    there = _there(wish.parents or Selector())
-    if not there and wish.state == "present":
+    chosen = wish.parents or Selector()
+    there = _there(chosen)
+    if wish.state == "present" and former not in {KINDS[each] for each in there} and _comes(chosen):
         # What makes vGPUs of a function, in either way, comes some time after it.
-        wait_for(lambda: not vgpus.late(), wish.wait_timeout)
-        there = _there(wish.parents or Selector())
+        wait_for(lambda: not _comes(chosen), wish.wait_timeout)
+        there = _there(chosen)
     made_of = _made_of(backend, former, there, wish)
     of_mdevs = MDEV in (made_of, next((name for name in KINDS if KINDS[name] == former), None))
     if mig == function_wish.DERIVE and (wish.state == "present" or not of_mdevs):
@@ -95,11 +96,20 @@ def _there(chosen: Selector) -> set[str]:
     """The back ends of which there are parents; where there are both, those whose parents a selector takes, if any."""
     places = {
         MDEV: {each: mdev_parents.path_of(each) for each in mdev_parents.addresses()},
-        VFIO: {each: sysfs.target(f"{pci.DEVICES}/{each}") for each in vgpus.addresses()},
+        VFIO: _functions(vgpus.addresses()),
     }
     there = {name for name, every in places.items() if every}
     taken = {name for name in there if _takes(chosen, places[name])} if len(there) > 1 else set()
     return taken or there
+
+
+def _comes(chosen: Selector) -> bool:
+    """Whether the selector takes functions of which nothing tells yet how vGPUs are made of them."""
+    return _takes(chosen, _functions(vgpus.late()))
+
+
+def _functions(addresses: Iterable[str]) -> dict[str, str | None]:
+    return {each: sysfs.target(f"{pci.DEVICES}/{each}") for each in addresses}
 
 
 def _takes(chosen: Selector, places: Mapping[str, str | None]) -> bool:
