@@ -27,6 +27,8 @@ FRAMEBUFFER = re.compile(r"\bframebuffer=([0-9]+)M\b")
 MATRIX, CRYPTO, AP = "matrix", "vfio_ap-passthrough", "ap"
 # What the kernel says of a device that is near to no memory in particular.
 NO_NODE = -1
+# The driver that makes mediated devices of functions, or vGPUs of another sort.
+NVIDIA = "nvidia"
 # Digits of a device number of a mainframe.
 NUMBER = 4
 
@@ -38,9 +40,30 @@ def addresses() -> list[str]:
     return sysfs.names(BUS)
 
 
+def paths() -> dict[str, str]:
+    """The device folders of all registered parents, by the kernel's names."""
+    found = {each: path_of(each) for each in addresses()}
+    return {address: path for address, path in found.items() if path is not None}
+
+
 def path_of(address: str) -> str | None:
     """The device folder of a registered parent; None where it is not registered."""
     return sysfs.target(f"{BUS}/{address}")
+
+
+def late() -> list[str]:
+    """The functions that NVIDIA's driver has and of which nothing tells yet how vGPUs are made: that comes later."""
+    # Here, so that who finds a parent does not wait for its import.
+    from . import vgpu_cards
+
+    return [
+        each
+        for each in sysfs.names(PCI)
+        if sysfs.exists(f"{PCI}/{each}/physfn")
+        and sysfs.link_name(f"{PCI}/{each}/driver") == NVIDIA
+        and not sysfs.exists(f"{BUS}/{each}")
+        and not sysfs.exists(f"{PCI}/{each}/{vgpu_cards.VENDORS_OWN}")
+    ]
 
 
 def device_exists(address: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from . import sysfs
@@ -67,6 +67,12 @@ def find(address: str) -> Function | None:
         sysfs.link_name(f"{path}/physfn"),
         virtual_functions(path),
     )
+
+
+def paths(addresses: Iterable[str]) -> dict[str, str]:
+    """The folders of functions, by their addresses; of those that are there."""
+    found = {each: sysfs.target(f"{DEVICES}/{each}") for each in addresses}
+    return {address: path for address, path in found.items() if path is not None}
 
 
 def override(path: str) -> str | None:

@@ -8,7 +8,6 @@ on it now: what the card carries already makes the list shorter, down to none.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,7 +19,7 @@ from . import pci, sysfs, vfio, vgpu_cards, vgpu_types
 from .numbers import integer
 from .oddities import Oddities
 
-DRIVER = FOLDER = "nvidia"
+FOLDER = "nvidia"
 CURRENT = vgpu_cards.VENDORS_OWN
 CREATABLE, PARAMS, PLACEMENT = (f"{FOLDER}/{name}" for name in ("creatable_vgpu_types", "vgpu_params", "placement_id"))
 # What a function has that is no vGPU, and what stands for no place on its card.
@@ -52,18 +51,6 @@ class Vgpu:
 def addresses() -> list[str]:
     """The functions that have the files of vGPUs now, sorted."""
     return [each for each in sysfs.names(pci.DEVICES) if sysfs.exists(f"{pci.DEVICES}/{each}/{CURRENT}")]
-
-
-def late() -> list[str]:
-    """The functions that NVIDIA's driver has and that have nothing of vGPUs, which comes some time after the driver."""
-    places = [f"{pci.DEVICES}/{each}" for each in sysfs.names(pci.DEVICES)]
-    functions = [place for place in places if sysfs.exists(f"{place}/physfn")]
-    return [
-        os.path.basename(place)
-        for place in functions
-        if sysfs.link_name(f"{place}/driver") == DRIVER
-        and not any(sysfs.exists(f"{place}/{each}") for each in (CURRENT, vgpu_cards.MEDIATED))
-    ]
 
 
 def why_not(asked: str) -> str:

@@ -7,14 +7,13 @@ vGPUs. What a card claims to be capable of does not tell. Both give one result.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import resource
 from ..errors import BadInput, NodedevError
-from ..host import mdev_parents, pci, sysfs, vgpu_types, vgpus
-from ..host.oddities import Oddities
+from ..host import mdev_parents, pci, vgpu_types, vgpus
 from ..names import device_name
 from ..plan import Step
 from ..pools import mixes, record, selector
@@ -23,7 +22,6 @@ from ..pools.pool import members_of
 from ..pools.record import Record
 from ..pools.selector import Selector
 from ..resource import Plan
-from ..waiting import wait_for
 from .mdev import pool as mdevs
 from .mdev import pool_seen as mdev_seen
 from .mdev import pool_wish as mdev_wish
@@ -58,9 +56,8 @@ def ensure(
     former = _kind_of(wish.name)
     chosen = wish.parents or Selector()
     there = _there(chosen)
-    if wish.state == "present" and former not in {KINDS[each] for each in there} and _comes(chosen):
-        # What makes vGPUs of a function, in either way, comes some time after it.
-        wait_for(lambda: not _comes(chosen), wish.wait_timeout)
+    is_known = former in {KINDS[each] for each in there}
+    if wish.state == "present" and not is_known and selector.await_functions(chosen, wish.wait_timeout):
         there = _there(chosen)
     made_of = _made_of(backend, former, there, wish)
     of_mdevs = MDEV in (made_of, next((name for name in KINDS if KINDS[name] == former), None))
@@ -94,27 +91,10 @@ def _kind_of(name: str) -> str | None:
 
 def _there(chosen: Selector) -> set[str]:
     """The back ends of which there are parents; where there are both, those whose parents a selector takes, if any."""
-    places = {
-        MDEV: {each: mdev_parents.path_of(each) for each in mdev_parents.addresses()},
-        VFIO: _functions(vgpus.addresses()),
-    }
-    there = {name for name, every in places.items() if every}
-    taken = {name for name in there if _takes(chosen, places[name])} if len(there) > 1 else set()
+    devices = {MDEV: mdev_parents.paths(), VFIO: pci.paths(vgpus.addresses())}
+    there = {name for name, every in devices.items() if every}
+    taken = {name for name in there if selector.takes(chosen, devices[name])} if len(there) > 1 else set()
     return taken or there
-
-
-def _comes(chosen: Selector) -> bool:
-    """Whether the selector takes functions of which nothing tells yet how vGPUs are made of them."""
-    return _takes(chosen, _functions(vgpus.late()))
-
-
-def _functions(addresses: Iterable[str]) -> dict[str, str | None]:
-    return {each: sysfs.target(f"{pci.DEVICES}/{each}") for each in addresses}
-
-
-def _takes(chosen: Selector, places: Mapping[str, str | None]) -> bool:
-    parents = {address: path for address, path in places.items() if path is not None}
-    return bool(selector.choose(chosen, parents, lambda _asked: "", Oddities()).candidates)
 
 
 def _made_of(backend: str, former: str | None, there: Collection[str], wish: function_wish.Wish) -> str:

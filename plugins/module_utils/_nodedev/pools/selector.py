@@ -13,6 +13,7 @@ from ..grammar import SUBCHANNEL, channels, checked_address
 from ..host import mdev_parents, pci, pci_ids, subchannels, sysfs
 from ..host.oddities import Oddities
 from ..names import called, device_name, may_name, named
+from ..waiting import wait_for
 from . import fields
 from .placement import WAYS
 
@@ -256,6 +257,26 @@ def choose(selector: Selector, parents: Mapping[str, str], why_not: Callable[[st
         missing={**_missing(selector, found, parents, why_not, oddities), **doubts},
         cards=frozenset({*cards, *filter(mdev_parents.may_have_functions, asked - found)}),
     )
+
+
+def await_functions(selector: Selector, seconds: float) -> bool:
+    """Wait for what makes vGPUs of functions that the selector takes, which comes some time after them.
+
+    Whether there were any to be waited for.
+    """
+
+    def are_late() -> bool:
+        return takes(selector, pci.paths(mdev_parents.late()))
+
+    late = are_late()
+    if late:
+        wait_for(lambda: not are_late(), seconds)
+    return late
+
+
+def takes(selector: Selector, devices: Mapping[str, str]) -> bool:
+    """Whether it takes any of these devices, which are by address their folders."""
+    return bool(choose(selector, devices, lambda _asked: "", Oddities()).candidates)
 
 
 def _missing(

@@ -111,8 +111,7 @@ def _with_memory(candidate: Candidate, kind: str) -> Parent:
 
 def _chosen(selector: Selector, oddities: Oddities) -> tuple[dict[str, str], Chosen]:
     """The folders of all registered parents, and those that are chosen."""
-    paths = {address: mdev_parents.path_of(address) for address in mdev_parents.addresses()}
-    registered = {address: path for address, path in paths.items() if path is not None}
+    registered = mdev_parents.paths()
     return registered, selectors.choose(selector, registered, mdev_parents.why_not, oddities)
 
 

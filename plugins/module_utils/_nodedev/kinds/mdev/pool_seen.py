@@ -15,7 +15,7 @@ from ...host.processes import Holder
 from ...host.vgpu_cards import Mode
 from ...pools import members, record
 from ...pools.record import Record
-from ...pools.selector import Selector
+from ...pools.selector import Selector, await_functions
 from ...store import mdevctl
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs, Definition
@@ -97,7 +97,7 @@ def observe(wish: Wish) -> Observation:
     return Observation(
         machine=host,
         record=recorded,
-        choice=chosen(wish),
+        choice=_choice(wish, recorded),
         registered=tuple(mdev_parents.addresses()),
         cards=_cards(recorded, (device.parent for device in active.values())),
         active=active,
@@ -111,6 +111,14 @@ def observe(wish: Wish) -> Observation:
         damaged_records=tuple(broken),
         script_attrs=_script_attrs(wish, scripts, [active[uuid] for uuid in nodes], defined),
     )
+
+
+def _choice(wish: Wish, recorded: Record | None) -> Choice:
+    """The chosen parents, among them functions that were made a moment before; a pool that runs waits for none."""
+    choice = chosen(wish)
+    if wish.state != "present" or (recorded is not None and choice.parents):
+        return choice
+    return chosen(wish) if await_functions(wish.parents or Selector(), wish.wait_timeout) else choice
 
 
 def chosen(wish: Wish) -> Choice:

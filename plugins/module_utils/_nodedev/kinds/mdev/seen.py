@@ -14,11 +14,12 @@ from ...grammar import checked_address, checked_attrs, checked_type, checked_uui
 from ...host import mdev_parents, mdevs, starting, subchannels
 from ...host.oddities import Oddities
 from ...host.processes import Holder
-from ...names import may_name
+from ...names import device_name, may_name
 from ...store import marks, mdevctl, owners
 from ...store.files import DamagedDefinition
 from ...store.mdevctl import Attrs, Definition
 from ...store.scripts import Refused, Scripts, scripts_of_host
+from ...waiting import wait_for
 from . import leaving as mdev_leaving
 from .leaving import Leaving
 
@@ -154,8 +155,13 @@ def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
 def observe(wish: Wish) -> Observation:
     """Read what the wish touches: the device, its definitions, its parent with the types, and who uses it."""
     found = _found(wish)
-    active, leaving = found.active, found.leaving
     path = mdev_parents.path_of(found.address) if found.address else None
+    if path is None and wish.state == "present" and _is_late(wish, found):
+        # What makes mediated devices of a function comes some time after it.
+        wait_for(lambda: not _is_late(wish, found), wish.wait_timeout)
+        found = _found(wish)
+        path = mdev_parents.path_of(found.address) if found.address else None
+    active, leaving = found.active, found.leaving
     oddities = Oddities()
     types = mdev_parents.types_of(path, oddities) if path else {}
     marked = marks.is_marked(KIND, wish.uuid)
@@ -189,6 +195,12 @@ def observe(wish: Wish) -> Observation:
         marked=marked,
         queues=queues,
     )
+
+
+def _is_late(wish: Wish, found: _Found) -> bool:
+    """Whether the parent that is meant may be a function that NVIDIA's driver has not made one yet."""
+    asked = wish.parent or found.address
+    return any(asked in (None, each, device_name("pci", each)) for each in mdev_parents.late())
 
 
 def _queues(address: str | None, uuid: str, oddities: Oddities) -> matrix.Queues | None:

@@ -11,7 +11,19 @@ from functools import partial
 from typing import Any
 
 from ...errors import NodedevError
-from ...host import holders, nvidia_smi, nvml, pci, starting, sysfs, vfio, vgpu_readiness, vgpu_types, vgpus
+from ...host import (
+    holders,
+    mdev_parents,
+    nvidia_smi,
+    nvml,
+    pci,
+    starting,
+    sysfs,
+    vfio,
+    vgpu_readiness,
+    vgpu_types,
+    vgpus,
+)
 from ...host.nvml import Places
 from ...host.oddities import Oddities
 from ...host.processes import Holder
@@ -175,7 +187,7 @@ def observe(wish: Wish, is_new: bool = False) -> Observation:
     """
     seen = _look(wish, is_new)
     end = time.monotonic() + left(wish.wait_timeout)
-    while _lacks(wish.filled(seen.record), seen) and (late := vgpus.late()):
+    while _lacks(wish.filled(seen.record), seen) and (late := mdev_parents.late()):
         if not wait_for(partial(_has_changed, late), end - time.monotonic()):
             break
         seen = _look(wish, is_new)
@@ -183,7 +195,7 @@ def observe(wish: Wish, is_new: bool = False) -> Observation:
 
 
 def _has_changed(late: list[str]) -> bool:
-    return vgpus.late() != late
+    return mdev_parents.late() != late
 
 
 def _lacks(wish: Wish, seen: Observation) -> bool:
@@ -237,9 +249,7 @@ def _look(wish: Wish, is_new: bool) -> Observation:
 
 
 def _chosen(wish: Wish, oddities: Oddities) -> Chosen:
-    paths = {each: sysfs.target(f"{pci.DEVICES}/{each}") for each in vgpus.addresses()}
-    there = {address: path for address, path in paths.items() if path is not None}
-    return selector.choose(wish.parents or Selector(), there, vgpus.why_not, oddities)
+    return selector.choose(wish.parents or Selector(), pci.paths(vgpus.addresses()), vgpus.why_not, oddities)
 
 
 def functions_of(cards: Iterable[str], oddities: Oddities) -> dict[str, Vgpu]:

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Functions that the driver was bound to a moment ago, of which it makes parents of mediated devices a second later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import UUID, Host
+from simhost.testing import merged
+from test_vgpu import FN, NAME
+
+TYPE = "nvidia-711"
+
+
+def host(start: Callable[..., Host], seconds: float) -> Host:
+    """A card of four functions, all of which become parents after so many seconds."""
+    plan, mediated = merged("nvidia-vfio-small"), merged("nvidia-sriov")
+    parent = mediated["devices"][1]["devices"][0]["behaviour"]["mdev_parent"]
+    functions = plan["devices"][0]["behaviour"]["sriov"]["vf"]
+    functions["behaviour"] = {"mdev_parent": {"of_driver": "nvidia", **parent}}
+    started = start({**plan, "cards": mediated["cards"]})
+    started.fault("class/mdev_bus/*", lag=seconds)
+    for what in ("unbind", "bind"):
+        for function in FN:
+            started.write(f"/sys/bus/pci/drivers/nvidia/{what}", function)
+    return started
+
+
+POOL: dict[str, Any] = {"name": "x", "type": TYPE, "count": 2, "parents": {"physical_function": [NAME]}}
+
+
+@pytest.mark.parametrize(
+    ("module", "wish"),
+    [("mdev", {"uuid": UUID, "parent": FN[0], "type": TYPE}), ("mdev_pool", POOL), ("vgpu_pool", POOL)],
+)
+def test_they_are_waited_for(start: Callable[..., Host], module: str, wish: dict[str, Any]) -> None:
+    made = host(start, 5).done(module, **wish)
+    told = [made["mdev"]] if module == "mdev" else made["instances"]
+    assert [(each["parent_addr"], each["active"]) for each in told] == [*zip(FN, [True] * len(told), strict=False)]
+
+
+def test_nobody_waits_for_functions_of_others(start: Callable[..., Host]) -> None:
+    """These never come, and there is no limit to speak of."""
+    late = host(start, 3600)
+    parents = {"addresses": ["0000:99:00.0"]}
+    assert "there is no such device" in late.pool_refused(**{**POOL, "parents": parents}, wait_timeout=3600)
+    assert "there is no such device" in late.refused(parent="0000:99:00.0", type=TYPE, wait_timeout=3600)
+
+
+def test_what_never_comes_is_told(start: Callable[..., Host]) -> None:
+    told = host(start, 3600).refused(parent=FN[0], type=TYPE, wait_timeout=0.5)
+    assert "it is there with driver nvidia, and offers no mediated devices" in told
