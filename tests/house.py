@@ -101,6 +101,18 @@ def used(file: Path) -> set[str]:
 USED = {name_of(file): used(file) for file in FILES}
 
 
+def needed(*names: str) -> set[str]:
+    """These files of the library and all that they import, at once or later."""
+    found: set[str] = set()
+    wanted = [*names]
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found.add(name)
+            wanted += USED[name]
+    return found
+
+
 def edges() -> dict[str, set[str]]:
     """Which place imports which, the doors with them."""
     found: dict[str, set[str]] = {place(name): set() for name in sorted(NAMES)}
@@ -109,5 +121,10 @@ def edges() -> dict[str, set[str]]:
     for door in DOORS:
         found[door] = {place(name) for file in (PLUGINS / door).glob("*.py") for name in used(file)}
     for file in (COMMAND, HOOK):
-        found[file.name] = {place(name) for name in re.findall(r"from nodedev\.(\S+) import", file.read_text())}
+        found[file.name] = {place(name) for name in imported_by(file)}
     return found
+
+
+def imported_by(command: Path) -> list[str]:
+    """The files of the library, as the boot engine has it, that one of its commands imports."""
+    return re.findall(r"from nodedev\.(\S+) import", command.read_text())

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import select
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 import ansible
 import clones
+import house
 import pytest
 from simhost import SimHost, commands
 from simhost.api import attendant
@@ -26,9 +28,11 @@ HERE, THERE = f"pci_0000_3d_00_0 ({CARD})", f"pci_0000_af_00_0 ({OTHER_CARD})"
 UUID, OTHER = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1002"
 
 LIBRARY = "ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev"
-# What a module may have imported before it runs: the boot engine's installs what it has imported, and is by itself.
+# What a module may have imported before it runs. The boot engine's installs what it is sent with, and is by itself.
 BASIC = "ansible.module_utils.basic"
 IMPORTED = {"boot_engine": (BASIC, f"{LIBRARY}.ansible_module", f"{LIBRARY}.boot.engine")}
+# Below the library, what Ansible sends with that module.
+SENT = "sent"
 _REQUEST_BYTES, _REQUEST_SECONDS = 65536, 60
 
 Result = dict[str, Any]
@@ -40,6 +44,11 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A PYTHONPATH with ansible and the collection alone: the host's own Python has its own pyudev and lxml."""
     folder = tmp_path_factory.mktemp("library")
     (folder / "ansible").symlink_to(Path(ansible.__file__).parent)
+    for name in house.needed("ansible_module", "boot.engine"):
+        file = Path(*name.split(".")).with_suffix(".py")
+        sent = folder / SENT / Path(*LIBRARY.split(".")) / file
+        sent.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(house.LIBRARY / file, sent)
     return f"{folder}:{ROOT / 'playbooks' / 'collections'}"
 
 
@@ -98,17 +107,24 @@ class Host(SimHost):
         compiled = f"{self.library.partition(':')[0]}/compiled"
         return {"PYTHONPATH": self.library, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": compiled}
 
+    @property
+    def engine_environment(self) -> dict[str, str]:
+        """The same of the module that installs the boot engine."""
+        folder = self.library.partition(":")[0]
+        return {**self.environment, "PYTHONPATH": f"{folder}:{folder}/{SENT}"}
+
     def module(self, name: str, /, **arguments: Any) -> Result:
         """Run a module and return what it says; ``check_mode`` is check mode, and so on for Ansible's own."""
         internal = {f"_ansible_{key}": arguments.pop(key) for key in ("check_mode", "diff") if key in arguments}
         script = str(ROOT / "plugins" / "modules" / f"{name}.py")
         text = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **internal}})
+        environment = self.engine_environment if name == "boot_engine" else self.environment
         if self.user or not self.prepares:
-            done = self.run([*self.user, self.python, script], input=text, check=False, env=self.environment)
+            done = self.run([*self.user, self.python, script], input=text, check=False, env=environment)
         else:
             apart = name if name in IMPORTED else "modules"
-            listening = self.prepared(apart, self.environment, *IMPORTED.get(name, (BASIC, LIBRARY)))
-            done = self.ask(listening, [self.python, script], input=text, env=self.environment)
+            listening = self.prepared(apart, environment, *IMPORTED.get(name, (BASIC, LIBRARY)))
+            done = self.ask(listening, [self.python, script], input=text, env=environment)
         assert done.stdout, done.stderr
         result: Result = json.loads(done.stdout)
         return result

@@ -174,7 +174,7 @@ def test_each_fault_of_it_is_told_and_mended(engine: Host) -> None:
     right = [line.replace(release(engine), "{root}") for line in expected(engine, files)]
     damages = json.dumps([damage for damage, _fault in FAULTS])
     script = ["/usr/bin/python3", "-c", MEND]
-    done = engine.run(script, input=damages, env={"PYTHONPATH": engine.library})
+    done = engine.run(script, input=damages, env=engine.engine_environment)
     for (damage, fault), told in zip(FAULTS, json.loads(done.stdout), strict=True):
         foretold, mended, again = told["results"]
         assert foretold == mended, damage
@@ -353,7 +353,7 @@ print(json.dumps({"steps": steps, "killed": killed, **seen}))
 
 
 def test_a_run_that_is_killed_at_any_step_leaves_one_release(engine: Host) -> None:
-    done = engine.run(["/usr/bin/python3", "-c", KILLS], check=False, env={"PYTHONPATH": engine.library})
+    done = engine.run(["/usr/bin/python3", "-c", KILLS], check=False, env=engine.engine_environment)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     print(f"killed at each of {told['steps']} steps, and {told['killed']} times at random: {told}")

@@ -37,7 +37,6 @@ LIBRARY = str(Path(__file__).parent / "library")
 COMPILED = Path("/var/cache/warm-python")
 SYS_PIDFD_GETFD = 438
 OURS = "ansible_collections.hostdev.nodedev.plugins.module_utils"
-ASKING = f"{OURS}._nodedev.boot.install"
 # These import most others that modules need.
 IMPORTS = (
     "ansible.module_utils._internal._ansiballz._loader",
@@ -111,14 +110,11 @@ def import_ours() -> None:
 
 
 def take_ours_for_those_of(payload: zipimport.zipimporter) -> None:
-    """Have what a payload has of our library as if it were imported from there: all of it, or none if one file differs.
-
-    None either for a module that asks what has been imported, which is what the boot engine is installed by.
-    """
+    """Have what a payload has of our library as if imported from there: all of it, or none if one file differs."""
     with zipfile.ZipFile(payload.archive) as archive:
         there = {entry.filename: Source(entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist()}
     kept = {name: source for name, source in ours.items() if source.path in there}
-    if ASKING in kept or any(there[source.path] != source for source in kept.values()):
+    if any(there[source.path] != source for source in kept.values()):
         kept = {}
     for name in ours.keys() - kept.keys():
         del sys.modules[name]

@@ -13,49 +13,31 @@ import os
 import shutil
 import stat
 import sys
+import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import locks
 from ..errors import NodedevError
-from ..host import ccw_users, disk_users, function_owners, mdev_owners, nvidia_smi, vgpu_readiness
-from ..kinds.ap_mask import steps as ap_mask_steps
-from ..kinds.driver import takeover
-from ..kinds.mdev import matrix
 from ..plan import Step, apply, describe
-from ..store import callouts, files
+from ..store import files
 from ..store.files import explained
 from ..text import shown
-from . import compiled, forward, guests, lending, metrics, restore
 from .prefix import PACKAGE, RELEASE, command_folder, library
 
-# What the role's commands import, and what that imports in its turn when it is needed.
-ENTRIES = (
-    restore,
-    compiled,
-    guests,
-    lending,
-    forward,
-    metrics,
-    callouts,
-    ccw_users,
-    disk_users,
-    function_owners,
-    nvidia_smi,
-    vgpu_readiness,
-    ap_mask_steps,
-    takeover,
-    matrix,
-    mdev_owners,
-)
+if TYPE_CHECKING:
+    # What the role's commands import. Ansible sends it along, with all that it imports in its turn, and nothing of it
+    # is run here.
+    from . import compiled, forward, guests, restore  # noqa: F401
+
 # An entry that is on its way in or out.
 TEMPORARY = ".nodedev"
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
 ROOT = (0, 0)
 LOCK = "boot engine"
 # What installs it is not of it, nor Ansible's side.
-INSTALLERS = ("boot.install", "boot.engine", "boot.prefix", "ansible_module", "archive")
+INSTALLERS = ("boot/install.py", "boot/engine.py", "boot/prefix.py", "ansible_module.py", "archive.py")
 # Seconds for another run that installs it.
 WAIT = 60.0
 # Faults that are told of one by one.
@@ -99,20 +81,37 @@ class Plan:
 
 
 def sources() -> dict[str, str]:
-    """The text of every file that the boot engine consists of, by its path in a release."""
-    # What importing these has loaded is what they need.
-    base = ENTRIES[0].__name__.partition(".boot.")[0]
-    found = {}
-    for name, module in sorted(sys.modules.items()):
-        spec = getattr(module, "__spec__", None)
-        if not name.startswith(f"{base}.") or name.removeprefix(f"{base}.") in INSTALLERS or spec is None:
-            continue
-        # A package has no text; where Ansible gives it a file, that is empty.
-        if spec.submodule_search_locations is None and spec.origin is not None:
-            relative = name[len(base) + 1 :].replace(".", "/")
-            found[f"{PACKAGE}/{relative}.py"] = spec.loader.get_data(spec.origin).decode()
+    """The text of every file that the boot engine consists of, by its path in a release.
+
+    They are what Ansible has sent with the module that installs them, in an archive or unpacked.
+    """
+    spec = sys.modules[__name__.partition(".boot.")[0]].__spec__
+    assert spec is not None and spec.submodule_search_locations is not None
+    folder, *_others = spec.submodule_search_locations
+    archive = getattr(spec.loader, "archive", None)
+    sent = dict(_unpacked(folder) if archive is None else _packed(archive, os.path.relpath(folder, archive)))
+    found = {f"{PACKAGE}/{path}": text for path, text in sent.items() if path not in INSTALLERS}
     # A package that is marked so is this folder alone, whatever else of its name Python finds.
     return {**{f"{folder}/__init__.py": "" for folder in _folders(found)}, **found}
+
+
+def _packed(archive: str, folder: str) -> Iterator[tuple[str, str]]:
+    """The files of a library that is in a folder of an archive, but for those that mark its packages."""
+    with zipfile.ZipFile(archive) as members:
+        for path in members.namelist():
+            if path.startswith(f"{folder}/") and _is_library(path):
+                yield os.path.relpath(path, folder), members.read(path).decode()
+
+
+def _unpacked(folder: str) -> Iterator[tuple[str, str]]:
+    for path, _status in _below(folder):
+        if _is_library(path):
+            with open(os.path.join(folder, path), encoding="utf-8") as file:
+                yield path, file.read()
+
+
+def _is_library(path: str) -> bool:
+    return path.endswith(".py") and os.path.basename(path) != "__init__.py"
 
 
 def _folders(paths: Collection[str]) -> list[str]:
