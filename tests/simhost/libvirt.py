@@ -65,7 +65,8 @@ def running(run: Run, popen: Popen) -> Iterator[Libvirtd]:
 
 def _wait_for(daemon: Libvirtd, process: subprocess.Popen[Any]) -> None:
     end = time.monotonic() + _START_SECONDS
-    while daemon.run(["virsh", "-c", daemon.uri, "uri"], check=False).returncode != 0:
+    # The answer comes when all devices have been listed. What appears before that has no parent but the computer.
+    while daemon.run(["virsh", "-c", daemon.uri, "nodedev-list", "--cap", "system"], check=False).returncode != 0:
         if process.poll() is not None or time.monotonic() > end:
             text = daemon.log.read_text(encoding="utf-8", errors="replace")
             raise TimeoutError(f"libvirtd does not answer; is the package libvirt-daemon installed?\n{text}")
