@@ -21,8 +21,23 @@ compiled = collections.Counter()
 sys.addaudithook(lambda event, told: compiled.update([told[1]]) if event == "compile" else None)
 sys.path.insert(0, archive)
 __import__(module)
-files = [each.__file__ for each in sys.modules.values() if (getattr(each, "__file__", None) or "").startswith(archive)]
+known = 0
+# To ask a module of a kind for its file has it run, and import others.
+while known != len(sys.modules):
+    known = len(sys.modules)
+    every = [getattr(each, "__file__", None) or "" for each in list(sys.modules.values())]
+files = [name for name in every if name.startswith(archive)]
 print(json.dumps([{str(name): count for name, count in compiled.items() if str(name).startswith(archive)}, files]))
+"""
+# Prints what of the kinds was run for the import of a module, which asks nothing of them.
+RUN = """
+import sys
+archive, module = sys.argv[1:]
+run = []
+sys.addaudithook(lambda event, told: run.append(told[0]) if event == "exec" else None)
+sys.path.insert(0, archive)
+__import__(module)
+print(*(code.co_filename for code in run if "/_nodedev/kinds/" in code.co_filename), sep="\\n")
 """
 # Of Ansible only what the library imports: it is not installed beside the oldest Python.
 BASIC = "ansible/module_utils/basic.py"
@@ -57,3 +72,14 @@ def test_compiled_once(archive: Path, module: str) -> None:
     own = {name for name in imported - FIRST if not name.endswith("__init__")}
     assert len(own) > 3
     assert {name: compiled.get(f"{library}{name}.py") for name in own} == dict.fromkeys(own, 1)
+
+
+# Python 3.9 has no importer of archives that can wait.
+if sys.version_info >= (3, 10):
+
+    @pytest.mark.parametrize("module", ["definition_facts", "nodedev"])
+    def test_no_file_of_a_kind_is_run_before_it_is_asked(archive: Path, module: str) -> None:
+        command = [sys.executable, "-c", RUN, str(archive), f"{PACKAGE.replace('/', '.')}.modules.{module}"]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=archive.parent).stdout
+        run = [path for path in told.split() if not path.endswith("__init__.py")]
+        assert [path.partition("/kinds/")[2] for path in run] == ["registry.py"]
