@@ -19,7 +19,7 @@ COMMAND, HOOK = (ROOT / "roles" / "persistence" / "files" / name for name in ("n
 KINDS = "kinds."
 REGISTRY = "kinds.registry"
 # What deals with several kinds, and is none.
-ABOVE = (REGISTRY, "kinds.backends", "kinds.derived")
+ABOVE = (REGISTRY, "kinds.backends", "kinds.derived", "kinds.mediated", "kinds.migration")
 FLOORS: tuple[Mapping[str, str], ...] = (
     {"text": "text from outside", "archive": "what Ansible sends"},
     {"errors": "what a person reads", "waiting": "with a limit"},
@@ -38,7 +38,11 @@ FLOORS: tuple[Mapping[str, str], ...] = (
     {"resource": "ensure()"},
     {"pools": "counted sets"},
     {KINDS: "can be declared"},
-    {"kinds.derived": "vGPUs, GPU instances"},
+    {
+        "kinds.derived": "vGPUs, GPU instances",
+        "kinds.mediated": "mdevs, told as vGPUs",
+        "kinds.migration": "mdevs to functions",
+    },
     {REGISTRY: "all kinds, in order", "kinds.backends": "whichever a host has"},
     {"facts": "answers that only look"},
     {"boot": "what is defined, made"},
