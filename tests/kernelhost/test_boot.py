@@ -95,7 +95,7 @@ LIMIT = 120
 
 def observe(machine: Machine, wanted: list[str], before: str = ":") -> dict[str, Any]:
     """What is there once these devices run, LIMIT seconds at most after a shell command was carried out."""
-    command = f"{before} && python3 - '{json.dumps(wanted)}' {LIMIT}"
+    command = f"{before} && python3 -IS - '{json.dumps(wanted)}' {LIMIT}"
     answer: dict[str, Any] = json.loads(machine.run(command, stdin=OBSERVE).stdout)
     return answer
 

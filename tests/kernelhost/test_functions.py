@@ -78,7 +78,7 @@ print(result["device"]["driver"])
 def observe(machine: Machine, count: int, drivers: Mapping[str, str], before: str = ":") -> dict[str, Any]:
     """What is there once the card has so many functions with these drivers, LIMIT seconds at most."""
     arguments = json.dumps([CARD, count, drivers, LIMIT])
-    answer: dict[str, Any] = json.loads(machine.run(f"{before} && python3 - '{arguments}'", stdin=OBSERVE).stdout)
+    answer: dict[str, Any] = json.loads(machine.run(f"{before} && python3 -IS - '{arguments}'", stdin=OBSERVE).stdout)
     return answer
 
 

@@ -84,7 +84,7 @@ def refused(domain: str, module: str, **options: Any) -> list[dict[str, Any]]:
 
 def devices(machine: Machine, count: int) -> list[str]:
     """The mediated devices that exist, once there are so many or after a minute."""
-    found: list[str] = json.loads(machine.run(f"python3 - {count}", stdin=WAIT).stdout)
+    found: list[str] = json.loads(machine.run(f"python3 -IS - {count}", stdin=WAIT).stdout)
     return found
 
 

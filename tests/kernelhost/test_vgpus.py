@@ -98,7 +98,7 @@ NO_FUNCTIONS: dict[str, Any] = {
 
 def observe(machine: Machine, functions: int, mediated: int, before: str = ":") -> dict[str, Any]:
     arguments = json.dumps([CARD, MEDIATED, functions, mediated, LIMIT])
-    answer: dict[str, Any] = json.loads(machine.run(f"{before} && python3 - '{arguments}'", stdin=OBSERVE).stdout)
+    answer: dict[str, Any] = json.loads(machine.run(f"{before} && python3 -IS - '{arguments}'", stdin=OBSERVE).stdout)
     return answer
 
 

@@ -95,7 +95,7 @@ print(json.dumps({"first": counts[0], "last": counts[-1], "cycles": len(counts)}
 def observe(machine: Machine, wanted: list[str], state: str, luns: int = 0, before: str = ":") -> dict[str, Any]:
     """What is there once these vHBAs are so, LIMIT seconds at most after a shell command was carried out."""
     asked = json.dumps([wanted, state, luns, LIMIT])
-    answer: dict[str, Any] = json.loads(machine.run(f"{before} && python3 - '{asked}'", stdin=OBSERVE).stdout)
+    answer: dict[str, Any] = json.loads(machine.run(f"{before} && python3 -IS - '{asked}'", stdin=OBSERVE).stdout)
     return answer
 
 
