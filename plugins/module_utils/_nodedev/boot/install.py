@@ -85,10 +85,8 @@ def sources() -> dict[str, str]:
 
     They are what Ansible has sent with the module that installs them, in an archive or unpacked.
     """
-    spec = sys.modules[__name__.partition(".boot.")[0]].__spec__
-    assert spec is not None and spec.submodule_search_locations is not None
-    folder, *_others = spec.submodule_search_locations
-    archive = getattr(spec.loader, "archive", None)
+    base = sys.modules[__name__.partition(".boot.")[0]]
+    folder, archive = base.__path__[0], getattr(base.__loader__, "archive", None)
     sent = dict(_unpacked(folder) if archive is None else _packed(archive, os.path.relpath(folder, archive)))
     found = {f"{PACKAGE}/{path}": text for path, text in sent.items() if path not in INSTALLERS}
     # A package that is marked so is this folder alone, whatever else of its name Python finds.
