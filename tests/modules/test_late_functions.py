@@ -14,13 +14,13 @@ from test_vgpu import FN, NAME
 TYPE = "nvidia-711"
 
 
-def host(start: Callable[..., Host], seconds: float) -> Host:
-    """A card of four functions, all of which become parents after so many seconds."""
-    plan, mediated = merged("nvidia-vfio-small"), merged("nvidia-sriov")
+def host(start: Callable[..., Host], seconds: float, *others: str) -> Host:
+    """A card of four functions, all of which become parents after so many seconds; beside those of other scenarios."""
+    plan, mediated = merged("nvidia-vfio-small", *others), merged("nvidia-sriov")
     parent = mediated["devices"][1]["devices"][0]["behaviour"]["mdev_parent"]
     functions = plan["devices"][0]["behaviour"]["sriov"]["vf"]
     functions["behaviour"] = {"mdev_parent": {"of_driver": "nvidia", **parent}}
-    started = start({**plan, "cards": mediated["cards"]})
+    started = start({**plan, "cards": {**plan.get("cards", {}), **mediated["cards"]}})
     started.fault("class/mdev_bus/*", lag=seconds)
     for what in ("unbind", "bind"):
         for function in FN:
@@ -47,6 +47,12 @@ def test_nobody_waits_for_functions_of_others(start: Callable[..., Host]) -> Non
     parents = {"addresses": ["0000:99:00.0"]}
     assert "there is no such device" in late.pool_refused(**{**POOL, "parents": parents}, wait_timeout=3600)
     assert "there is no such device" in late.refused(parent="0000:99:00.0", type=TYPE, wait_timeout=3600)
+
+
+def test_a_pool_that_has_enough_waits_for_none(start: Callable[..., Host]) -> None:
+    """What is there of other cards will do, whatever never comes."""
+    made = host(start, 3600, "nvidia-mdev").pool(type="GRID T4-4Q", count=2, wait_timeout=3600)
+    assert [each["parent_addr"] for each in made["instances"]] == ["0000:3d:00.0", "0000:af:00.0"]
 
 
 def test_what_never_comes_is_told(start: Callable[..., Host]) -> None:

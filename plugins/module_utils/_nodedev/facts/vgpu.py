@@ -77,7 +77,7 @@ def _asked(cards: Collection[Card], one: bool, allowed: bool, oddities: Oddities
         return Told(untold="nvidia-smi was not to be asked")
     if not tool.is_installed():
         return Told(untold="nvidia-smi is not installed")
-    if not any(card.function.driver == vgpu_readiness.DRIVER for card in cards):
+    if not any(card.function.driver == vgpu_cards.DRIVER for card in cards):
         return Told(untold="its driver has no card")
     address = next(iter(cards)).address if one else None
     try:
@@ -137,7 +137,7 @@ def _titles(carried: Collection[Carried], oddities: Oddities) -> dict[int, str]:
 
 def _findings(card: Card, driver: Driver, told: Told, carried: Carried) -> list[Finding]:
     found = vgpu_readiness.of_card(card, driver)
-    if card.function.driver != vgpu_readiness.DRIVER:
+    if card.function.driver != vgpu_cards.DRIVER:
         return found
     mode = told.modes.get(card.address)
     found.append(vgpu_readiness.mode(card, mode, told.untold))

@@ -27,8 +27,6 @@ FRAMEBUFFER = re.compile(r"\bframebuffer=([0-9]+)M\b")
 MATRIX, CRYPTO, AP = "matrix", "vfio_ap-passthrough", "ap"
 # What the kernel says of a device that is near to no memory in particular.
 NO_NODE = -1
-# The driver that makes mediated devices of functions, or vGPUs of another sort.
-NVIDIA = "nvidia"
 # Digits of a device number of a mainframe.
 NUMBER = 4
 
@@ -60,7 +58,7 @@ def late() -> list[str]:
         each
         for each in sysfs.names(PCI)
         if sysfs.exists(f"{PCI}/{each}/physfn")
-        and sysfs.link_name(f"{PCI}/{each}/driver") == NVIDIA
+        and sysfs.link_name(f"{PCI}/{each}/driver") == vgpu_cards.DRIVER
         and not sysfs.exists(f"{BUS}/{each}")
         and not sysfs.exists(f"{PCI}/{each}/{vgpu_cards.VENDORS_OWN}")
     ]

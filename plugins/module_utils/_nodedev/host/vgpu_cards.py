@@ -18,6 +18,8 @@ from .oddities import Oddities
 MDEV, VFIO = "mdev", "vfio"
 MEDIATED = "mdev_supported_types"
 VENDORS_OWN = "nvidia/current_vgpu_type"
+# NVIDIA's driver, which makes them.
+DRIVER = "nvidia"
 # The mode in which virtual functions are vGPUs, compared whole: the other one is called Non SR-IOV.
 SRIOV = "SR-IOV"
 # What there is to look at where a card is in another one.

@@ -16,9 +16,8 @@ from typing import Any
 from ..names import device_name, named
 from . import iommu, pci, sriov_manage, sysfs, vgpu_cards
 from .oddities import Oddities
-from .vgpu_cards import MDEV, OTHER_MODE, VENDORS_OWN, Card, Mode
+from .vgpu_cards import DRIVER, MDEV, OTHER_MODE, VENDORS_OWN, Card, Mode
 
-DRIVER = "nvidia"
 # What of the driver only the one for vGPU hosts has: a module, and services, of which the second runs all the time.
 MODULE = "module/nvidia_vgpu_vfio"
 SERVICES = ("nvidia-vgpud", "nvidia-vgpu-mgr")

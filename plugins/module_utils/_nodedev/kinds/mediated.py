@@ -18,8 +18,6 @@ from .mdev.pool_seen import Observation
 from .mdev.pool_wish import Wish
 from .vgpu import pool_wish as function_wish
 
-# What mediated devices have the parameters in.
-PARAMS = vgpus.PARAMS
 SUBSYSTEM, PEER = pool.SUBSYSTEM, pool.PEER
 locks, observe, plan, look_again = pool.locks, pool.observe, pool.plan, pool.look_again
 state, starts, clear_up, comes_with_guest = pool.state, pool.starts, pool.clear_up, pool.comes_with_guest
@@ -27,7 +25,7 @@ state, starts, clear_up, comes_with_guest = pool.state, pool.starts, pool.clear_
 
 def wish_of(wish: function_wish.Wish, options: Mapping[str, Any]) -> Wish:
     """The wish for a pool of vGPUs, with its options as they were given, as one for mediated devices."""
-    attrs = None if wish.params is None else [{PARAMS: wish.params}] if wish.params else []
+    attrs = None if wish.params is None else [{vgpus.PARAMS: wish.params}] if wish.params else []
     type = None if wish.type is None else _type(wish.type)
     more = {"type": type, "attrs": attrs, "types": wish.types, "in_use": wish.in_use}
     return Wish.checked(**{**options, **more})

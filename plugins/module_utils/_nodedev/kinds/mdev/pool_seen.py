@@ -114,11 +114,26 @@ def observe(wish: Wish) -> Observation:
 
 
 def _choice(wish: Wish, recorded: Record | None) -> Choice:
-    """The chosen parents, among them functions that were made a moment before; a pool that runs waits for none."""
+    """The chosen parents; where they are not enough, functions that were made a moment before are waited for."""
     choice = chosen(wish)
-    if wish.state != "present" or (recorded is not None and choice.parents):
-        return choice
-    return chosen(wish) if await_functions(wish.parents or Selector(), wish.wait_timeout) else choice
+    if wish.state == "present" and _lacks(wish, recorded, choice):
+        return chosen(wish) if await_functions(wish.parents or Selector(), wish.wait_timeout) else choice
+    return choice
+
+
+def _lacks(wish: Wish, recorded: Record | None, choice: Choice) -> bool:
+    """Whether there is no parent, or less room than the pool is to grow by, as far as the parents tell."""
+    if not choice.parents:
+        return True
+    if wish.count == members.MAX:
+        return recorded is None
+    size = sum(wish.types.values()) if wish.types is not None else wish.count or len(wish.uuids or ())
+    # In a mix a parent is listed for each of its types.
+    room: dict[str, int] = {}
+    for parent in choice.parents:
+        room[parent.address] = max(parent.free, room.get(parent.address, 0))
+    there = len(recorded.instances) if recorded else 0
+    return isinstance(size, int) and there + sum(room.values()) < size
 
 
 def chosen(wish: Wish) -> Choice:

@@ -155,13 +155,12 @@ def locks(wish: Wish, seen: Observation | None = None) -> set[str]:
 def observe(wish: Wish) -> Observation:
     """Read what the wish touches: the device, its definitions, its parent with the types, and who uses it."""
     found = _found(wish)
-    path = mdev_parents.path_of(found.address) if found.address else None
-    if path is None and wish.state == "present" and _is_late(wish, found):
+    if wish.state == "present" and _is_late(wish, found):
         # What makes mediated devices of a function comes some time after it.
         wait_for(lambda: not _is_late(wish, found), wish.wait_timeout)
         found = _found(wish)
-        path = mdev_parents.path_of(found.address) if found.address else None
     active, leaving = found.active, found.leaving
+    path = mdev_parents.path_of(found.address) if found.address else None
     oddities = Oddities()
     types = mdev_parents.types_of(path, oddities) if path else {}
     marked = marks.is_marked(KIND, wish.uuid)
@@ -199,6 +198,8 @@ def observe(wish: Wish) -> Observation:
 
 def _is_late(wish: Wish, found: _Found) -> bool:
     """Whether the parent that is meant may be a function that NVIDIA's driver has not made one yet."""
+    if found.address in found.registered:
+        return False
     asked = wish.parent or found.address
     return any(asked in (None, each, device_name("pci", each)) for each in mdev_parents.late())
 
