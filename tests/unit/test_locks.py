@@ -40,6 +40,17 @@ def test_a_second_run_on_the_same_parent_gives_up() -> None:
         pass
 
 
+def test_whether_one_is_held(folder: Path) -> None:
+    assert not locks.is_held("a")
+    with locks.held(["a"], 0):
+        assert locks.is_held("a")
+        assert not locks.is_held("b")
+    assert not locks.is_held("a")
+    (folder / "b").symlink_to("a")
+    with locks.held(["a"], 0):
+        assert not locks.is_held("b")
+
+
 def test_runs_on_other_parents_do_not_wait() -> None:
     with locks.held(["a"], 0), locks.held(["b"], 0):
         pass

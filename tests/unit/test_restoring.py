@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import waiting
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import locks, waiting
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import children, restoring
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot.restoring import (
     FAILED,
@@ -310,6 +311,37 @@ def test_a_parent_that_is_made_late_has_its_time_from_then_on(
     functions = devices.define("functions", "a", before=lambda: time.sleep(1))
     vgpu = devices.define("vgpu", "b", rank=1, hindrance=becoming_ready)
     assert told([functions, vgpu], wait=wait) == dict.fromkeys(("functions", "vgpu"), (RESTORED, ""))
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_while_another_run_works_on_the_card_nothing_is_too_late(
+    devices: Devices, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refused: bool
+) -> None:
+    """A run for a function while that for its card still divides it, or while those for other functions have the card.
+
+    What is lacking then has its time from when the other run is through.
+    """
+    monkeypatch.setattr(locks, "FOLDER", str(tmp_path / "run" / "locks"))
+    monkeypatch.setattr(restoring, "LONGEST_PAUSE", 0.1)
+    wait = 2.0
+    with locks.held(["card"], 0):
+        other = os.open(f"{locks.FOLDER}/card", os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    through, ready = time.monotonic() + wait + 0.5, time.monotonic() + wait + 1
+
+    def hindrance() -> Hindrance | None:
+        if time.monotonic() > through:
+            # The same open file in each child, so that this is the other run's end.
+            fcntl.flock(other, fcntl.LOCK_UN)
+        return None if refused or time.monotonic() > ready else Hindrance("no type is offered", passing=True)
+
+    def before() -> None:
+        with locks.held(["card"], 0.1):
+            pass
+
+    wanted = [devices.define("function", before=before if refused else lambda: None, hindrance=hindrance)]
+    assert told(wanted, wait=wait) == {"function": (RESTORED, "")}
+    os.close(other)
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(20.0, 30.0), (100.0, 30.0), (200.0, 130.0)])

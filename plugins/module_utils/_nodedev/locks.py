@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from .errors import NodedevError
+from .errors import NodedevError, NotYet
 from .names import called
 from .store import files
 from .waiting import wait_for
@@ -42,8 +42,8 @@ OTHERS = stat.S_IWGRP | stat.S_IWOTH
 def held(names: Iterable[str], seconds: float) -> Iterator[None]:
     """Hold the locks of these names, taken in one order so that two runs cannot wait for each other.
 
-    The address of a PCI card is the name of its lock, whatever kind of device is on it. Raises NodedevError when
-    another run keeps one of them for longer than ``seconds``, which are for all of them together, and where a lock
+    The address of a PCI card is the name of its lock, whatever kind of device is on it. Raises NotYet when another
+    run keeps one of them for longer than ``seconds``, which are for all of them together, and NodedevError where a lock
     cannot be made, as on a full /run.
     """
     deadline = time.monotonic() + seconds
@@ -57,10 +57,20 @@ def held(names: Iterable[str], seconds: float) -> Iterator[None]:
                 stack.callback(os.close, handle)
                 taken = wait_for(partial(_taken, handle), max(deadline - time.monotonic(), 0))
             if not taken:
-                raise NodedevError(
+                raise NotYet(
                     f"another run still works on {called(name)} after {seconds:g} s: raise wait_timeout or try again"
                 )
         yield
+
+
+def is_held(name: str) -> bool:
+    """Whether a run holds the lock of this name now; not where that cannot be told."""
+    path = os.path.join(FOLDER, file_name(name))
+    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        stack.callback(os.close, handle)
+        return not _taken(handle)
+    return False
 
 
 def file_name(name: str) -> str:

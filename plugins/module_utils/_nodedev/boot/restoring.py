@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from .. import locks
 from ..errors import NodedevError, NotYet
 from ..host.sysfs import SysfsError
 from ..kinds.registry import Defined
@@ -35,8 +36,9 @@ PATIENCE = 20.0
 PASSING = (errno.EIO, errno.EAGAIN, errno.EBUSY)
 
 RESTORED, THERE, FAILED = "restored", "there already", "failed"
-# What a child tells besides: that it begins with the next device, that it is to be tried again.
-BEGUN, LATER = "begun", "later"
+# What a child tells besides: that it begins with the next device, that it is to be tried again, and that this is so
+# while another run works on the card.
+BEGUN, LATER, BUSY = "begun", "later", "busy"
 UNTRIED = "it was not tried, since its card does not answer for another device"
 OVER = "it was not done when the time for all devices was over"
 
@@ -59,14 +61,15 @@ def restore(wanted: Sequence[Defined], wait: float, limit: float) -> Iterator[Re
     """Make what is missing of these, and tell of each as soon as that is known.
 
     A parent that is there but not ready is waited for, ``wait`` seconds from when the last device was made, on which it
-    may depend; each device has ``limit`` seconds, and all of them together longest().
+    may depend, or from when another run was seen at work on its card; each device has ``limit`` seconds, and all of
+    them together longest().
     """
     since = time.monotonic()
     end = since + longest(wait, limit)
     cards = _by_card(wanted, limit)
     try:
         while cards:
-            yield from _begin(cards, late=time.monotonic() >= since + wait)
+            yield from _begin(cards, since, wait)
             wait_for_any([card.child for card in cards if card.child], _seconds(cards, end))
             for card in cards:
                 for result in card.results():
@@ -85,13 +88,15 @@ class _Card:
     """What is still to be made on one card, and the child that works on the first of it now.
 
     ``due`` is the moment, by the monotonic clock, at which the child must be through with that one; without a child,
-    the moment at which one is to begin.
+    the moment at which one is to begin; ``busy`` is when another run was last seen at work on it.
     """
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, name: str, limit: float) -> None:
         self.pending: list[Defined] = []
         self.child: Child | None = None
         self.due = 0.0
+        self.busy = 0.0
+        self._name = name
         self._limit = limit
         self._later: list[Defined] = []
         self._pause = PAUSE
@@ -107,8 +112,8 @@ class _Card:
         ``late`` says that nothing is to be tried again; ``first`` is the rank of the first kind that is still being
         restored, whose devices may be the parents of others.
         """
-        pending, seconds = tuple(self.pending), max(self._limit - TAKING_BACK, MAKING)
-        self.child = Child(lambda send: _make(pending, late, first, seconds, send))
+        name, pending, seconds = self._name, tuple(self.pending), max(self._limit - TAKING_BACK, MAKING)
+        self.child = Child(lambda send: _make(name, pending, late, first, seconds, send))
         self.due = time.monotonic() + self._limit
 
     def results(self) -> Iterator[Result]:
@@ -118,8 +123,9 @@ class _Card:
         for how, reason in self.child.received():
             if how == BEGUN:
                 self.due = time.monotonic() + self._limit
-            elif how == LATER:
+            elif how in (LATER, BUSY):
                 self._later.append(self.pending.pop(0))
+                self.busy = time.monotonic() if how == BUSY else self.busy
             else:
                 yield Result(self.pending.pop(0), how, reason)
         if self.child.ended or not self.pending:
@@ -159,7 +165,7 @@ class _Card:
 def _by_card(wanted: Sequence[Defined], limit: float) -> list[_Card]:
     cards: dict[str, _Card] = {}
     for place, each in placed(wanted):
-        cards.setdefault(place[0], _Card(limit)).pending.append(each)
+        cards.setdefault(place[0], _Card(place[0], limit)).pending.append(each)
     return list(cards.values())
 
 
@@ -180,14 +186,17 @@ def _place(each: Defined) -> Sequence[str]:
         return (each.name,)
 
 
-def _begin(cards: Sequence[_Card], late: bool) -> Iterator[Result]:
-    """Start children, AT_ONCE in all at most, for the cards whose turn it is."""
+def _begin(cards: Sequence[_Card], since: float, wait: float) -> Iterator[Result]:
+    """Start children, AT_ONCE in all at most, for the cards whose turn it is.
+
+    ``since`` is when the last device was made, from which parents are waited for.
+    """
     first = min((each.rank for card in cards for each in card.all), default=0)
     free = AT_ONCE - sum(card.child is not None for card in cards)
     due = [card for card in cards if card.child is None and card.due <= time.monotonic()]
     for card in due[:free]:
         try:
-            card.begin(late, first)
+            card.begin(time.monotonic() >= max(since, card.busy) + wait, first)
         except NodedevError as error:
             yield from card.given_up(str(error), str(error))
 
@@ -199,10 +208,10 @@ def _seconds(cards: Sequence[_Card], end: float) -> float:
     return max(min([end, *moments]) - time.monotonic(), 0.0)
 
 
-def _make(pending: Sequence[Defined], late: bool, first: int, seconds: float, send: Send) -> None:
+def _make(card: str, pending: Sequence[Defined], late: bool, first: int, seconds: float, send: Send) -> None:
     """In a child: make them one after the other, up to the first that shows that the card does not answer.
 
-    Each has so many seconds for being made.
+    Each has so many seconds for being made. What is to be tried again while another run works on the card is told so.
     """
     waiting = False
     for number, each in enumerate(pending, 1):
@@ -210,11 +219,13 @@ def _make(pending: Sequence[Defined], late: bool, first: int, seconds: float, se
         begun = time.monotonic()
         # What is on this card may be on what is made later, an earlier kind's on any card.
         how, reason = _tried(each, late, waiting or each.rank > first, seconds)
-        waiting = waiting or how == LATER
+        if how == LATER and locks.is_held(card):
+            how = BUSY
+        waiting = waiting or how in (LATER, BUSY)
         send([how, reason])
-        if how in (FAILED, LATER) and time.monotonic() - begun >= PATIENCE:
-            for _rest in pending[number:] if how == LATER else ():
-                send([LATER, ""])
+        if how in (FAILED, LATER, BUSY) and time.monotonic() - begun >= PATIENCE:
+            for _rest in pending[number:] if how != FAILED else ():
+                send([how, ""])
             return
 
 
