@@ -86,7 +86,7 @@ while busy() and time.monotonic() < deadline:
     time.sleep(1)
 print(json.dumps({
     "running": running(),
-    "failed": said("systemctl", "--failed", "--plain", "--no-legend"),
+    "failed": said("systemctl", "--failed", "--type=service", "--plain", "--no-legend"),
     "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
 }))
 """

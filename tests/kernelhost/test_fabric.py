@@ -88,7 +88,7 @@ def around():
         "interfaces": sorted(os.listdir("/sys/class/net")),
         "target": os.path.exists("/sys/module/tcm_fc"),
         "policy": POLICY.exists(),
-        "failed": run("systemctl", "--failed", "--plain", "--no-legend"),
+        "failed": run("systemctl", "--failed", "--type=service", "--plain", "--no-legend"),
     }
 
 def observe(seen):

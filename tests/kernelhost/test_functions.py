@@ -56,7 +56,7 @@ print(json.dumps({
     "functions": functions(),
     "mdevs": sorted(os.listdir("/sys/bus/mdev/devices")),
     "links": json.loads(said("ip", "-json", "-details", "link", "show", "dev", "enp3s0") or "[]"),
-    "failed": said("systemctl", "--failed", "--plain", "--no-legend"),
+    "failed": said("systemctl", "--failed", "--type=service", "--plain", "--no-legend"),
     "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
 }))
 """

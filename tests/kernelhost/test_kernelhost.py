@@ -54,7 +54,7 @@ def said(*command):
 seen = {
     "parents": sorted(os.listdir("/sys/class/mdev_bus")),
     "found": sorted(os.listdir("/sys/bus/mdev/devices")),
-    "units": said("systemctl", "--failed", "--plain", "--no-legend"),
+    "units": said("systemctl", "--failed", "--type=service", "--plain", "--no-legend"),
     "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
     "virsh": said("virsh", "nodedev-list", "--cap", "mdev_types"),
     "wwpn": [read(path) for path in glob.glob("/sys/class/fc_host/*/port_name")],

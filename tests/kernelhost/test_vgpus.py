@@ -70,7 +70,7 @@ print(json.dumps({
     "vgpus": vgpus(),
     "params": text(DEVICES + CARD + "/virtfn0/nvidia/vgpu_params"),
     "mdevs": len(mdevs()),
-    "failed": said("systemctl", "--failed", "--plain", "--no-legend"),
+    "failed": said("systemctl", "--failed", "--type=service", "--plain", "--no-legend"),
     "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
 }))
 """

@@ -60,7 +60,7 @@ print(json.dumps({
         for name in os.listdir("/sys/class/fc_host")
         if os.path.exists("/sys/class/fc_host/" + name + "/vport_create")
     },
-    "failed": said("systemctl", "--failed", "--plain", "--no-legend"),
+    "failed": said("systemctl", "--failed", "--type=service", "--plain", "--no-legend"),
     "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
 }))
 """
