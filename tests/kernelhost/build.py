@@ -69,6 +69,7 @@ MASKED_UNITS = (
     "systemd-pstore.service",
     "systemd-timesyncd.service",
     "systemd-udev-load-credentials.service",
+    "user@.service",
 )
 # Where the guest's Python looks for modules, whichever Python 3 it is.
 GUEST_PYTHON = "usr/lib/python3/dist-packages"

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.names import called
 
+from . import units
 from .machine import Machine
 from .playbooks import ROOT, Playbooks
 from .test_kernelhost import PARENTS
@@ -49,7 +50,7 @@ UNIT = "nodedev-restore.service"
 
 # What runs, by UUID, with parent, type and parameters; and how the units of the boot engine ended.
 OBSERVE = r"""
-import json, os, subprocess, sys, time
+import json, os, sys, time
 
 BUS = "/sys/bus/mdev/devices"
 
@@ -68,26 +69,17 @@ def running():
         found[name] = [os.path.basename(os.path.dirname(path)), kind, read(path + "/vendor/params")]
     return found
 
-def said(*command):
-    return subprocess.run(command, capture_output=True, text=True).stdout
-
 wanted, seconds = json.loads(sys.argv[1]), float(sys.argv[2])
 deadline = time.monotonic() + seconds
 while not set(wanted) <= set(running()) and time.monotonic() < deadline:
     time.sleep(0.2)
-# The unit that restored the last of them is still to end, and may be started again.
-def busy():
-    units = said("systemctl", "list-units", "--plain", "nodedev-restore*")
-    jobs = said("systemctl", "list-jobs", "--plain", "nodedev-restore*")
-    return any(word in units for word in ("activating", " running ")) or "nodedev-restore" in jobs
-
-# Asking takes the processor from what is waited for.
+# The unit that restored the last of them is still to end, and may be started again. Asking takes the processor from it.
 while busy() and time.monotonic() < deadline:
     time.sleep(1)
 print(json.dumps({
     "running": running(),
-    "failed": said("systemctl", "--failed", "--type=service", "--plain", "--no-legend"),
-    "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
+    "failed": failed(),
+    "journal": journal(),
 }))
 """
 LIMIT = 120
@@ -96,7 +88,7 @@ LIMIT = 120
 def observe(machine: Machine, wanted: list[str], before: str = ":") -> dict[str, Any]:
     """What is there once these devices run, LIMIT seconds at most after a shell command was carried out."""
     command = f"{before} && python3 -IS - '{json.dumps(wanted)}' {LIMIT}"
-    answer: dict[str, Any] = json.loads(machine.run(command, stdin=OBSERVE).stdout)
+    answer: dict[str, Any] = json.loads(machine.run(command, stdin=units.LOOK + OBSERVE).stdout)
     return answer
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from . import units
 from .machine import Machine
 from .playbooks import ROOT, Playbooks
 
@@ -23,7 +24,7 @@ LIMIT = 300
 
 # What is there of these functions once so many are, with the drivers that they have, and of the mediated device.
 OBSERVE = r"""
-import json, os, subprocess, sys, time
+import json, os, sys, time
 
 CARD, count, wanted, seconds = json.loads(sys.argv[1])
 DEVICES = "/sys/bus/pci/devices/"
@@ -35,14 +36,6 @@ def functions():
     folder = DEVICES + CARD
     found = [name(folder + "/virtfn%d" % index) for index in range(8)] if os.path.isdir(folder) else []
     return {each: name(DEVICES + each + "/driver") for each in found if each}
-
-def said(*command):
-    return subprocess.run(command, capture_output=True, text=True).stdout
-
-def busy():
-    jobs = said("systemctl", "list-jobs", "--plain", "nodedev-restore*")
-    units = said("systemctl", "list-units", "--plain", "nodedev-restore*")
-    return "nodedev-restore" in jobs or any(word in units for word in ("activating", " running "))
 
 def done():
     now = functions()
@@ -56,8 +49,8 @@ print(json.dumps({
     "functions": functions(),
     "mdevs": sorted(os.listdir("/sys/bus/mdev/devices")),
     "links": json.loads(said("ip", "-json", "-details", "link", "show", "dev", "enp3s0") or "[]"),
-    "failed": said("systemctl", "--failed", "--type=service", "--plain", "--no-legend"),
-    "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
+    "failed": failed(),
+    "journal": journal(),
 }))
 """
 # Bound to a VFIO driver and given back, again and again, by the library that the role has installed.
@@ -78,7 +71,9 @@ print(result["device"]["driver"])
 def observe(machine: Machine, count: int, drivers: Mapping[str, str], before: str = ":") -> dict[str, Any]:
     """What is there once the card has so many functions with these drivers, LIMIT seconds at most."""
     arguments = json.dumps([CARD, count, drivers, LIMIT])
-    answer: dict[str, Any] = json.loads(machine.run(f"{before} && python3 -IS - '{arguments}'", stdin=OBSERVE).stdout)
+    answer: dict[str, Any] = json.loads(
+        machine.run(f"{before} && python3 -IS - '{arguments}'", stdin=units.LOOK + OBSERVE).stdout
+    )
     return answer
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from . import units
 from .machine import Machine
 from .qemu import NETWORK_CARD
 from .steps import KernelhostError
@@ -48,14 +49,11 @@ def available():
 def create(kind, name):
     return write(TYPES + "vgpusim-" + kind + "/create", name)
 
-def said(*command):
-    return subprocess.run(command, capture_output=True, text=True).stdout
-
 seen = {
     "parents": sorted(os.listdir("/sys/class/mdev_bus")),
     "found": sorted(os.listdir("/sys/bus/mdev/devices")),
-    "units": said("systemctl", "--failed", "--type=service", "--plain", "--no-legend"),
-    "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
+    "units": failed(),
+    "journal": journal(),
     "virsh": said("virsh", "nodedev-list", "--cap", "mdev_types"),
     "wwpn": [read(path) for path in glob.glob("/sys/class/fc_host/*/port_name")],
     "vport_create": [os.access(path, os.W_OK) for path in glob.glob("/sys/class/fc_host/*/vport_create")],
@@ -153,7 +151,7 @@ print(os.path.exists("/sys/bus/pci/devices/0000:03:00.0/net"))
 
 
 def observe(machine: Machine) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(machine.run("python3 -", stdin=COMMON + OBSERVE).stdout)
+    answer: dict[str, Any] = json.loads(machine.run("python3 -", stdin=units.LOOK + COMMON + OBSERVE).stdout)
     return answer
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from . import units
 from .machine import Machine
 from .playbooks import ROOT, Playbooks
 
@@ -30,7 +31,7 @@ DOMAIN = """
 """
 # What there is of both, once so many functions are vGPUs and so many mediated devices are there.
 OBSERVE = r"""
-import json, os, subprocess, sys, time
+import json, os, sys, time
 
 CARD, MEDIATED, functions, mediated, seconds = json.loads(sys.argv[1])
 DEVICES = "/sys/bus/pci/devices/"
@@ -51,14 +52,6 @@ def mdevs():
     names = os.listdir("/sys/bus/mdev/devices")
     return [name for name in names if MEDIATED in os.path.realpath("/sys/bus/mdev/devices/" + name)]
 
-def said(*command):
-    return subprocess.run(command, capture_output=True, text=True).stdout
-
-def busy():
-    jobs = said("systemctl", "list-jobs", "--plain", "nodedev-restore*")
-    units = said("systemctl", "list-units", "--plain", "nodedev-restore*")
-    return "nodedev-restore" in jobs or any(word in units for word in ("activating", " running "))
-
 def done():
     made = sum(each not in ("", "0") for each in vgpus())
     return made == functions and len(mdevs()) == mediated and not busy()
@@ -70,8 +63,8 @@ print(json.dumps({
     "vgpus": vgpus(),
     "params": text(DEVICES + CARD + "/virtfn0/nvidia/vgpu_params"),
     "mdevs": len(mdevs()),
-    "failed": said("systemctl", "--failed", "--type=service", "--plain", "--no-legend"),
-    "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
+    "failed": failed(),
+    "journal": journal(),
 }))
 """
 
@@ -98,7 +91,9 @@ NO_FUNCTIONS: dict[str, Any] = {
 
 def observe(machine: Machine, functions: int, mediated: int, before: str = ":") -> dict[str, Any]:
     arguments = json.dumps([CARD, MEDIATED, functions, mediated, LIMIT])
-    answer: dict[str, Any] = json.loads(machine.run(f"{before} && python3 -IS - '{arguments}'", stdin=OBSERVE).stdout)
+    answer: dict[str, Any] = json.loads(
+        machine.run(f"{before} && python3 -IS - '{arguments}'", stdin=units.LOOK + OBSERVE).stdout
+    )
     return answer
 
 

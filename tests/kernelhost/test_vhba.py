@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from . import units
 from .machine import Machine
 from .playbooks import ROOT, Playbooks
 
@@ -22,7 +23,7 @@ LIMIT = 300
 
 # What there is once these vHBAs are in this state, within a time limit.
 OBSERVE = r"""
-import json, os, subprocess, sys, time
+import json, os, sys, time
 
 def read(path):
     try:
@@ -30,9 +31,6 @@ def read(path):
             return file.read().strip()
     except OSError:
         return None
-
-def said(*command):
-    return subprocess.run(command, capture_output=True, text=True).stdout
 
 def vhbas():
     found = {}
@@ -60,8 +58,8 @@ print(json.dumps({
         for name in os.listdir("/sys/class/fc_host")
         if os.path.exists("/sys/class/fc_host/" + name + "/vport_create")
     },
-    "failed": said("systemctl", "--failed", "--type=service", "--plain", "--no-legend"),
-    "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
+    "failed": failed(),
+    "journal": journal(),
 }))
 """
 
@@ -95,7 +93,9 @@ print(json.dumps({"first": counts[0], "last": counts[-1], "cycles": len(counts)}
 def observe(machine: Machine, wanted: list[str], state: str, luns: int = 0, before: str = ":") -> dict[str, Any]:
     """What is there once these vHBAs are so, LIMIT seconds at most after a shell command was carried out."""
     asked = json.dumps([wanted, state, luns, LIMIT])
-    answer: dict[str, Any] = json.loads(machine.run(f"{before} && python3 -IS - '{asked}'", stdin=OBSERVE).stdout)
+    answer: dict[str, Any] = json.loads(
+        machine.run(f"{before} && python3 -IS - '{asked}'", stdin=units.LOOK + OBSERVE).stdout
+    )
     return answer
 
 

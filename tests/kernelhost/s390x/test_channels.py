@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from .. import units
 from ..machine import Machine
 from ..playbooks import ROOT, Playbooks
 
@@ -26,7 +27,7 @@ ABSENT: list[dict[str, Any]] = [
 
 # What is there of the subchannels of these devices once each has this driver, at most so many seconds from now on.
 OBSERVE = r"""
-import json, os, subprocess, sys, time
+import json, os, sys, time
 
 devices, wanted, seconds = json.loads(sys.argv[1])
 CSS, CCW = "/sys/bus/css/devices/", "/sys/bus/ccw/devices/"
@@ -56,23 +57,15 @@ def seen():
         for device in devices
     }
 
-def said(*command):
-    return subprocess.run(command, capture_output=True, text=True).stdout
-
-def busy():
-    jobs = said("systemctl", "list-jobs", "--plain", "nodedev-restore*")
-    units = said("systemctl", "list-units", "--plain", "nodedev-restore*")
-    return "nodedev-restore" in jobs or any(word in units for word in ("activating", " running "))
-
 deadline = time.monotonic() + seconds
-while time.monotonic() < deadline and (busy() or any(each["driver"] != wanted for each in seen().values())):
+while time.monotonic() < deadline and (any(each["driver"] != wanted for each in seen().values()) or busy()):
     time.sleep(1)
 print(json.dumps({
     "devices": seen(),
     "mdevs": sorted(os.listdir("/sys/bus/mdev/devices")) if os.path.isdir("/sys/bus/mdev/devices") else [],
     "overrides": said("driverctl", "-b", "css", "list-overrides").split(),
     "defined": json.loads(said("mdevctl", "list", "--defined", "--dumpjson") or "[]"),
-    "journal": said("journalctl", "--boot", "--output", "cat", "--unit", "nodedev-restore*"),
+    "journal": journal(),
 }))
 """
 # Bound to the driver for guests and given back, again and again, by the library that the role has installed.
@@ -93,7 +86,7 @@ print(result["device"]["driver"])
 def observe(machine: Machine, driver: str, seconds: int = LIMIT) -> dict[str, Any]:
     """What is there of DEVICES once their subchannels have this driver, or so many seconds have gone by."""
     arguments = json.dumps([DEVICES, driver, seconds])
-    answer: dict[str, Any] = json.loads(machine.run(f"python3 - '{arguments}'", stdin=OBSERVE).stdout)
+    answer: dict[str, Any] = json.loads(machine.run(f"python3 -IS - '{arguments}'", stdin=units.LOOK + OBSERVE).stdout)
     return answer
 
 
