@@ -288,7 +288,8 @@ def end(running: Running, status: int, processor: float) -> Outcome:
     lane, check = running.lane, running.check
     tests, failures = counts(check.junit, status)
     outcome = Outcome(lane, check, time.monotonic() - running.start, processor, tests, failures)
-    tell(lane, check, f"{'FAILED' if failures else 'ok'}, {tests} in {outcome.seconds:.1f} s")
+    result = "FAILED" if failures else "ok"
+    tell(lane, check, f"{result}, {tests} in {outcome.seconds:.1f} s, {processor:.1f} s of a processor")
     if failures:
         last = running.log.read_text(errors="replace").splitlines()[-TAIL:]
         print(*(f"    | {line}" for line in last), f"    the whole: {running.log}", sep="\n", flush=True)
