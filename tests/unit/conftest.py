@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the unit tests share: a host made of files, and which tests run where.
 
-Filters run on the controller, and pages are read there: where there is no ansible, as on the oldest Python of a managed
-host, both are left out.
+Filters run on the controller, and pages, sources and tools are read there: where there is no ansible, as on the oldest
+Python of a managed host, these are left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ settings.register_profile("unit", deadline=None)
 settings.load_profile("unit")
 
 # What concerns the controller, whose Python is newer.
-collect_ignore_glob = [] if find_spec("ansible") else ["test_filters*.py", "test_pages.py", "test_workflows.py"]
+CONTROLLER = ("filters*", "house", "pages", "run", "troubleshooting", "workflows")
+collect_ignore_glob = [] if find_spec("ansible") else [f"test_{name}.py" for name in CONTROLLER]
 
 
 @pytest.fixture

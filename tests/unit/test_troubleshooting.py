@@ -44,9 +44,8 @@ def test_every_message_is_explained_once() -> None:
 
 @pytest.mark.parametrize("name", UNSAID)
 def test_what_is_no_message_is_there(name: str) -> None:
-    every = [text for source in SOURCES.values() for text in texts(source)]
-    rest = [text for source in SOURCES.values() for text in texts(source, {name})]
-    assert len(rest) < len(every)
+    sources = [source for source in SOURCES.values() if name in source]
+    assert any(len(texts(source, {name})) < len(texts(source)) for source in sources)
 
 
 @pytest.mark.parametrize(
