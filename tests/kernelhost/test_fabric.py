@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from . import units
 from .machine import Machine
 
 FABRIC = "0x200102000000fcff"
@@ -88,7 +89,7 @@ def around():
         "interfaces": sorted(os.listdir("/sys/class/net")),
         "target": os.path.exists("/sys/module/tcm_fc"),
         "policy": POLICY.exists(),
-        "failed": run("systemctl", "--failed", "--type=service", "--plain", "--no-legend"),
+        "failed": failed(),
     }
 
 def observe(seen):
@@ -151,7 +152,7 @@ print(json.dumps(seen))
 
 @pytest.fixture(scope="module")
 def seen(machine: Machine) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(machine.run("python3 -", stdin=OBSERVE).stdout)
+    answer: dict[str, Any] = json.loads(machine.run("python3 -", stdin=units.LOOK + OBSERVE).stdout)
     return answer
 
 

@@ -34,6 +34,8 @@ MODE = 0o600
 # Bytes of a file's name that stand for themselves, and how many a name may have (Linux: 255).
 FOREIGN = re.compile(rb"[^A-Za-z0-9_:.-]|^\.")
 LONGEST = 255
+# How one is opened: what else is in its place is not followed, nor waited for.
+OPENING = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 # Who else may write in the folder: nobody.
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -67,7 +69,7 @@ def is_held(name: str) -> bool:
     """Whether a run holds the lock of this name now; not where that cannot be told."""
     path = os.path.join(FOLDER, file_name(name))
     with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | OPENING)
         stack.callback(os.close, handle)
         return not _taken(handle)
     return False
@@ -97,8 +99,7 @@ def _folder() -> int:
 
 
 def _opened(folder: int, name: str) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    return os.open(name, flags, MODE, dir_fd=folder)
+    return os.open(name, os.O_RDWR | os.O_CREAT | OPENING, MODE, dir_fd=folder)
 
 
 def _taken(handle: int) -> bool:

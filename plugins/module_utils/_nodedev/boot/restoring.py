@@ -39,6 +39,7 @@ RESTORED, THERE, FAILED = "restored", "there already", "failed"
 # What a child tells besides: that it begins with the next device, that it is to be tried again, and that this is so
 # while another run works on the card.
 BEGUN, LATER, BUSY = "begun", "later", "busy"
+AGAIN = (LATER, BUSY)
 UNTRIED = "it was not tried, since its card does not answer for another device"
 OVER = "it was not done when the time for all devices was over"
 
@@ -123,7 +124,7 @@ class _Card:
         for how, reason in self.child.received():
             if how == BEGUN:
                 self.due = time.monotonic() + self._limit
-            elif how in (LATER, BUSY):
+            elif how in AGAIN:
                 self._later.append(self.pending.pop(0))
                 self.busy = time.monotonic() if how == BUSY else self.busy
             else:
@@ -219,12 +220,13 @@ def _make(card: str, pending: Sequence[Defined], late: bool, first: int, seconds
         begun = time.monotonic()
         # What is on this card may be on what is made later, an earlier kind's on any card.
         how, reason = _tried(each, late, waiting or each.rank > first, seconds)
+        # This run has none of its locks here.
         if how == LATER and locks.is_held(card):
             how = BUSY
-        waiting = waiting or how in (LATER, BUSY)
+        waiting = waiting or how in AGAIN
         send([how, reason])
-        if how in (FAILED, LATER, BUSY) and time.monotonic() - begun >= PATIENCE:
-            for _rest in pending[number:] if how != FAILED else ():
+        if how in (FAILED, *AGAIN) and time.monotonic() - begun >= PATIENCE:
+            for _rest in pending[number:] if how in AGAIN else ():
                 send([how, ""])
             return
 

@@ -56,7 +56,10 @@ class Restorable(Protocol[D]):
         """The id of its device in its kind, what a person calls it, and whether it starts by itself."""
 
     def place(self, definition: D, /) -> Sequence[str]:
-        """The name of what shares its capacity, the card, and of the virtual function of that, where it is on one."""
+        """The name of what shares its capacity, the card, and of the virtual function of that, where it is on one.
+
+        That of the card is the name of its lock too.
+        """
 
     def concerns(self, definition: D, arrived: str, /) -> bool:
         """Whether a device of the kernel, by its name there, is the parent that it waits for."""
