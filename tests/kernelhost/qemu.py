@@ -95,11 +95,13 @@ def accelerator(emulator: Emulator, image: Image) -> str:
         return "tcg"
     # A boot is the only test: /dev/kvm can be there, and answer, without being able to run a kernel.
     known = paths.caches() / f"accelerator-{platform.release()}"
-    if not known.exists():
+    found = known.read_text(encoding="ascii").strip() if known.exists() else ""
+    # Not even that is there while another machine, which starts at the same time, writes it.
+    if found not in ACCELERATORS:
         with step("trying KVM"):
             found = "kvm" if _boots_with_kvm(emulator, image) else "tcg"
         known.write_text(f"{found}\n", encoding="ascii")
-    return known.read_text(encoding="ascii").strip()
+    return found
 
 
 def _base(emulator: Emulator, image: Image, accelerator: str) -> list[str]:
