@@ -71,6 +71,8 @@ MASKED_UNITS = (
     "systemd-udev-load-credentials.service",
     "user@.service",
 )
+# Of systemd's generators, which run at each boot and whenever units are read anew, the one that has work here.
+GENERATOR = "systemd-fstab-generator"
 # Where the guest's Python looks for modules, whichever Python 3 it is.
 GUEST_PYTHON = "usr/lib/python3/dist-packages"
 # What the guest's nvidia-smi says of MIG, as the simulated host's does.
@@ -174,9 +176,19 @@ def _configure(root: Path, log: Path) -> None:
     run_command([tool("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", "kernelhost", "-f", str(host_key)], log)
     for verb, units in (("disable", DISABLED_UNITS), ("enable", ENABLED_UNITS), ("mask", MASKED_UNITS)):
         run_command([tool("chroot"), str(root), "systemctl", verb, *units], log)
+    mask_generators(root)
     # What there is to do once after an update of /usr, the packages' scripts have done (systemd-update-done(8)).
     for folder in ("etc", "var"):
         (root / folder / ".updated").touch()
+
+
+def mask_generators(root: Path) -> None:
+    """Have systemd run no generator but GENERATOR (systemd.generator(7))."""
+    masked = root / "etc/systemd/system-generators"
+    masked.mkdir()
+    for path in (root / "usr/lib/systemd/system-generators").iterdir():
+        if path.name != GENERATOR:
+            (masked / path.name).symlink_to("/dev/null")
 
 
 def lay_over(source: Path, root: Path) -> None:

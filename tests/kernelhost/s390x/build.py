@@ -121,6 +121,7 @@ def _configure(root: Path, log: Path) -> None:
             (units / target / name).symlink_to(f"/lib/systemd/system/{name}")
     for name in MASKED:
         (units / name).symlink_to("/dev/null")
+    build.mask_generators(root)
     for folder in ("etc", "var"):
         (root / folder / ".updated").touch()
 
