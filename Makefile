@@ -8,7 +8,7 @@ CORE := 2.17
 RELEASES := bookworm trixie s390x
 KERNELHOST := PYTHONPATH=tests .venv/bin/python -m kernelhost
 
-.PHONY: help setup demo test lint test-unit test-sim test-core test-kernel test-s390x conformance docs bench kernelhost-up kernelhost-down clean
+.PHONY: help setup demo test lint test-unit test-sim test-core test-kernel test-s390x endurance conformance docs bench kernelhost-up kernelhost-down clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -52,6 +52,9 @@ bench: setup ## Measure the inventory, pools, idle tasks and a fleet, and write 
 	@PYTHONPATH=tests .venv/bin/python tests/bench/pools.py
 	@PYTHONPATH=tests .venv/bin/python tests/bench/tasks.py
 	@PYTHONPATH=tests/modules:tests:playbooks/collections .venv/bin/python tests/bench/scale.py
+
+endurance: setup ## Kill, make and remove again and again, far more often than the other targets do
+	@$(RUN) endurance
 
 conformance: setup ## Compare the inventory with those of real libvirtds, device by device
 	@$(RUN) conformance

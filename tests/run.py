@@ -22,6 +22,8 @@ from pathlib import Path
 from types import FrameType
 from xml.etree import ElementTree
 
+import repeats
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build"
 LOGS = BUILD / "logs"
@@ -47,6 +49,12 @@ RELEASES = {
     "Debian 13": ("trixie", ()),
     "Debian 12": ("bookworm", ("-m", "every_release")),
 }
+# By name, the folder of tests and the release of the virtual machine that they use.
+ENDURANCE = (
+    ("simhost", "tests/modules", ""),
+    ("Debian 13", "tests/kernelhost", "trixie"),
+    ("s390x", "tests/kernelhost", "s390x"),
+)
 # What differs between versions of Ansible is how it runs a module and reads its documentation, not what a module does:
 # the integration playbooks on each; on the oldest also the collection built and installed, the report, whose text must
 # stay text, and each module by its examples.
@@ -161,7 +169,10 @@ def lint() -> Iterator[Check]:
     yield Check("antsibull-docs", ("antsibull-docs", *docs), prepare=copy_collection)
     # It costs less than 20 seconds of a processor.
     yield command("documentation site", str(BIN / "python"), "tests/docs/build.py")
-    yield sanity("ansible-test sanity", BIN)
+    yield sanity("ansible-test sanity", BIN, "--skip-test=import")
+    for python in ("3.9", "{}.{}".format(*sys.version_info)):
+        # On the oldest Python and on this one; what lies between them has what both have.
+        yield sanity(f"sanity, Python {python}", BIN, "--test=import", f"--python={python}")
     for version in OLDER_ANSIBLE:
         tests = (f"--test={test}" for test in SANITY)
         yield sanity(f"sanity, ansible {version}", programs_of(version), *tests, missing=missing_ansible(version))
@@ -206,6 +217,13 @@ def s390x() -> Iterator[Check]:
     yield replace(check, environment={"KERNELHOST_RELEASE": "s390x"})
 
 
+def endurance() -> Iterator[Check]:
+    """What the other lanes repeat a few times, as often as docs/reliability.md and docs/verified.md tell."""
+    for name, folder, release in ENDURANCE:
+        check = pytest(f"endurance, {name}", folder, "-m", "endurance")
+        yield replace(check, environment={repeats.ENDURANCE: "1", "KERNELHOST_RELEASE": release})
+
+
 BESIDE = "kernel"
 LANES: dict[str, Callable[[], Iterator[Check]]] = {
     "lint": lint,
@@ -215,6 +233,7 @@ LANES: dict[str, Callable[[], Iterator[Check]]] = {
     "conformance": conformance,
     "kernel": kernel,
     "s390x": s390x,
+    "endurance": endurance,
 }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from repeats import repeats
 
 from . import units
 from .machine import Machine
@@ -54,13 +55,14 @@ print(json.dumps({
 }))
 """
 # Bound to a VFIO driver and given back, again and again, by the library that the role has installed.
-CYCLES = r"""
+CYCLES = repeats(50, few=10)
+CYCLE = r"""
 import sys
 sys.path.insert(0, "/usr/lib/nodedev")
 from nodedev import resource
 from nodedev.kinds.driver import device as driver
 
-for _ in range(50):
+for _ in range(int(sys.argv[2])):
     for options in ({"driver": "vfio-pci"}, {"state": "absent"}):
         result = resource.ensure(driver, driver.Wish.checked(device=sys.argv[1], persistent=False, **options))
         assert result["changed"]
@@ -135,9 +137,10 @@ def test_beside_driverctl_and_libvirt(playbooks: Playbooks) -> None:
     )
 
 
+@pytest.mark.endurance
 def test_bound_and_given_back_again_and_again(machine: Machine, playbooks: Playbooks) -> None:
     playbooks.tasks([sriov(numvfs=1)])
-    assert machine.run(f"python3 - {FUNCTIONS[0]}", stdin=CYCLES).stdout == "igbvf\n"
+    assert machine.run(f"python3 - {FUNCTIONS[0]} {CYCLES}", stdin=CYCLE).stdout == "igbvf\n"
     playbooks.tasks([sriov(state="absent", force=True)])
 
 

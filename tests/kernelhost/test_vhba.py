@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from repeats import repeats
 
 from . import units
 from .machine import Machine
@@ -16,7 +17,7 @@ from .playbooks import ROOT, Playbooks
 HBA = "200002000000fc00"
 # Those that stay: made in the other order than that in which they are restored, so that their hosts' numbers change.
 PAIRS = [(f"5001a4a1000000d{n}", f"5001a4a0000000d{n}") for n in (3, 2, 1)]
-CYCLES = 200
+CYCLES = repeats(200, few=40)
 # libvirt quotes attributes in the other way.
 SAME_XML = """said.stdout.replace("'", '"').split() == ansible_facts.nodedev.devices[{}.vhba.name].xml.split()"""
 LIMIT = 300
@@ -214,6 +215,7 @@ def test_ten_at_once_and_as_many_as_there_are_vports(machine: Machine, playbooks
     assert observe(machine, [], "")["vhbas"] == {}
 
 
+@pytest.mark.endurance
 def test_many_cycles_leave_nothing(machine: Machine, fabric: None) -> None:
     done = json.loads(machine.run(f"python3 - {CYCLES}", stdin=CYCLE, limit=1800).stdout)
     assert done["cycles"] == CYCLES

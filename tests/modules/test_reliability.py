@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """kill -9 in the middle of a run of mdev_pool, at random moments: the next run finds and completes what was begun.
 
-Takes about a minute and runs in one lane only (tests/run.py).
+All of them take about a minute, by make endurance.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from conftest import ROOT, Host
+from repeats import repeats
 
-KILLS = 200
+KILLS = repeats(200, few=60)
 # Each of them has a host of its own, and its own row of random delays.
 SEEDS = (20240611, 20240612)
 SMALL, LARGE = 4, 20
@@ -93,6 +95,7 @@ def killed_again_and_again(host: Host, seed: int) -> tuple[int, int]:
     return killed, half
 
 
+@pytest.mark.endurance
 def test_a_run_that_is_killed_at_any_moment_is_completed_by_the_next(start: Callable[..., Host]) -> None:
     hosts = [start("nvidia-8cards") for _seed in SEEDS]
     with ThreadPoolExecutor() as pool:

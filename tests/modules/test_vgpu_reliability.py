@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT, Host
+from repeats import repeats
 from simhost.scenario import FOLDER
 
-KILLS = 200
+KILLS = repeats(200, few=80)
 # Each of them has a host of its own, and its own row of random delays.
 SEEDS = (20260411, 20260412)
 FUNCTION, NEXT = "0000:06:00.4", "0000:06:00.5"
@@ -106,6 +107,7 @@ def killed_again_and_again(host: Host, seed: int) -> tuple[int, int]:
     return killed, half
 
 
+@pytest.mark.endurance
 def test_a_run_that_is_killed_at_any_moment_is_completed_by_the_next(start: Callable[..., Host]) -> None:
     hosts = [start("nvidia-vfio-small") for _seed in SEEDS]
     with ThreadPoolExecutor() as pool:
@@ -123,7 +125,7 @@ POOLS: list[tuple[dict[str, Any], int, int]] = [
     ({"count": 2, "state": "inactive"}, 0, 2),
     ({"state": "absent"}, 0, 0),
 ]
-POOL_KILLS = 40
+POOL_KILLS = repeats(40, few=16)
 
 
 def killed_pool(host: Host, wish: dict[str, Any], seconds: float) -> None:
@@ -133,6 +135,7 @@ def killed_pool(host: Host, wish: dict[str, Any], seconds: float) -> None:
     host.run(command, input=json.dumps(arguments), check=False, env=host.environment)
 
 
+@pytest.mark.endurance
 def test_a_run_of_a_pool_that_is_killed_is_completed_by_the_next(start: Callable[..., Host]) -> None:
     """In between no function is a vGPU that neither the pool's record nor a definition knows."""
     host, chance = start("nvidia-vfio-small"), random.Random(SEEDS[0])

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from repeats import repeats
 
 from .. import units
 from ..machine import Machine
@@ -69,13 +70,14 @@ print(json.dumps({
 }))
 """
 # Bound to the driver for guests and given back, again and again, by the library that the role has installed.
-CYCLES = r"""
+CYCLES = repeats(50, few=10)
+CYCLE = r"""
 import sys
 sys.path.insert(0, "/usr/lib/nodedev")
 from nodedev import resource
 from nodedev.kinds.driver import device as driver
 
-for _ in range(50):
+for _ in range(int(sys.argv[2])):
     for options in ({"driver": "vfio_ccw"}, {"state": "absent"}):
         result = resource.ensure(driver, driver.Wish.checked(device=sys.argv[1], persistent=False, **options))
         assert result["changed"]
@@ -205,7 +207,8 @@ def test_what_chzdev_keeps(machine: Machine, playbooks: Playbooks) -> None:
     machine.run(kept.format("disable"))
 
 
+@pytest.mark.endurance
 def test_again_and_again(machine: Machine, playbooks: Playbooks) -> None:
     playbooks.tasks([{"hostdev.nodedev.boot_engine": {}}])
-    assert machine.run(f"python3 - {CHANNELS[1]}", stdin=CYCLES).stdout.strip() == "io_subchannel"
+    assert machine.run(f"python3 - {CHANNELS[1]} {CYCLES}", stdin=CYCLE).stdout.strip() == "io_subchannel"
     assert observe(machine, "io_subchannel", 0)["devices"][DEVICES[1]]["online"] == "1"

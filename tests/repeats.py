@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How often a test does what must not fail even once."""
+
+from __future__ import annotations
+
+import os
+
+ENDURANCE = "NODEDEV_ENDURANCE"
+
+
+def repeats(often: int, few: int) -> int:
+    """``often`` where `make endurance` runs it, else ``few``: make test has to end while somebody waits for it."""
+    return often if ENDURANCE in os.environ else few
