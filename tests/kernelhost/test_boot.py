@@ -20,8 +20,6 @@ from .playbooks import ROOT, Playbooks
 from .test_kernelhost import PARENTS
 from .test_vgpus import CARD
 
-pytestmark = pytest.mark.every_release
-
 PROVISION = ROOT / "playbooks" / "provision_vgpu_pools.yml"
 VGPU, VF, GONE = "0000:02:00.0", "0000:01:00.1", "0000:99:00.0"
 # What a boot brings by itself: parents with what they have left, HBAs; and of a card its class, driver and functions.
