@@ -28,10 +28,12 @@ PROCESSORS = 1
 # Sparse files behind the guest's NVMe namespace, USB stick and SCSI disk.
 SPARE_DISKS: Sequence[str] = ("nvme", "usb", "scsi")
 SPARE_DISK_SIZE = 64 * 1024 * 1024
+# No card has a ROM: the firmware would run what is in it to boot from a network.
+IGB = {"driver": "igb", "romfile": ""}
 # As device_add takes it too, so that a test can plug it in again.
-NETWORK_CARD = {"driver": "igb", "id": "igb0", "bus": "port3", "netdev": "network", "mac": "52:54:00:00:00:03"}
+NETWORK_CARD = {**IGB, "id": "igb0", "bus": "port3", "netdev": "network", "mac": "52:54:00:00:00:03"}
 # The module nvidiasim makes it a GPU, whenever it comes.
-GRAPHICS_CARD = {"driver": "igb", "id": "igb1", "bus": "port4", "mac": "52:54:00:00:00:04"}
+GRAPHICS_CARD = {**IGB, "id": "igb1", "bus": "port4", "mac": "52:54:00:00:00:04"}
 # A kernel that KVM can run says its first words within a second; one that it cannot never does.
 PROBE_FIRST_SIGN = 10.0
 PROBE_LIMIT = 60.0
@@ -47,7 +49,7 @@ def command(emulator: Emulator, image: Image, accelerator: str, state: Path, por
         ["-drive", f"file={state / 'disk.qcow2'},format=qcow2,if=none,id=root,cache=unsafe,discard=unmap"],
         ["-device", "virtio-blk-pci,drive=root"],
         ["-netdev", f"user,id=management,hostfwd=tcp:127.0.0.1:{port}-:22"],
-        ["-device", "virtio-net-pci,netdev=management,mac=52:54:00:00:00:01"],
+        ["-device", "virtio-net-pci,romfile=,netdev=management,mac=52:54:00:00:00:01"],
         ["-device", "virtio-rng-pci"],
         # Behind their own root ports the functions have fixed addresses: NVMe 0000:01:00.0, e1000e 0000:02:00.0,
         # the network card 0000:03:00.0, and the one that is a GPU for the guest 0000:04:00.0.
@@ -56,7 +58,8 @@ def command(emulator: Emulator, image: Image, accelerator: str, state: Path, por
         ["-device", "nvme-subsys,id=subsystem0"],
         ["-device", f"nvme,id=nvme0,serial=kernelhost-pf,subsys=subsystem0,bus=port1,{nvme}"],
         ["-drive", spare["nvme"], "-device", "nvme-ns,drive=nvme,bus=nvme0,nsid=1"],
-        ["-netdev", "user,id=spare,restrict=on", "-device", "e1000e,netdev=spare,bus=port2,mac=52:54:00:00:00:02"],
+        ["-netdev", "user,id=spare,restrict=on"],
+        ["-device", "e1000e,romfile=,netdev=spare,bus=port2,mac=52:54:00:00:00:02"],
         ["-device", "pcie-root-port,id=port3,slot=3,chassis=3"],
         ["-netdev", "user,id=network,restrict=on", "-device", _words(NETWORK_CARD)],
         ["-device", "qemu-xhci,id=xhci", "-device", "usb-tablet,bus=xhci.0"],
