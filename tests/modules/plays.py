@@ -62,7 +62,7 @@ def reach(controller: Controller, hosts: Mapping[str, Host]) -> None:
     variables = {}
     for name, host in hosts.items():
         python = controller.home.parent / f"python-{name}"
-        # Whoever starts a simulated host is root in it. Without pipelining a third more is to be done, as for Molecule.
+        # Whoever starts a simulated host is root in it. Molecule's tests do without pipelining, which takes longer.
         variables[name] = {**connection(host, python), "ansible_become": False, "ansible_pipelining": True}
         python.write_text(python.read_text().replace("exec ", MANAGED, 1))
     controller.reach(variables)

@@ -118,6 +118,6 @@ def test_it_lives(collection: Path) -> None:
 
 
 def test_it_is_documented(collection: Path) -> None:
-    which = "text_file or definition_facts or documented_once or results"
+    which = "text_file or definition_facts or documented_once or no_other_row or with_a_state or each_word"
     files = ("tests/modules/test_documentation.py", "tests/modules/test_results.py")
     assert "passed" in run(collection, "-m", "pytest", "-q", *files, "-k", which)
