@@ -69,8 +69,8 @@ print(json.dumps({
     "journal": journal(),
 }))
 """
-# Bound to the driver for guests and given back, again and again, by the library that the role has installed.
 CYCLES = repeats(50, few=10)
+# Bound to the driver for guests and given back, again and again, by the library that the role has installed.
 CYCLE = r"""
 import sys
 sys.path.insert(0, "/usr/lib/nodedev")
