@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     copy.add_argument("source", type=Path, metavar="SRC", help="on this machine")
     copy.add_argument("destination", metavar="DST", help="path in the guest")
     add("reboot", _reboot, "reboot the guest and wait until the new boot answers")
-    add("down", _down, "power off; what the guest wrote to its disks is gone")
+    add("down", _down, "end it at once; what the guest wrote to its disks is gone")
     add("status", _status, "say whether it is up; exit code 1 if not")
     inventory = add("inventory", _inventory, "print an Ansible inventory for the running machine")
     inventory.add_argument("--warm", action="store_true", help="install a quick interpreter for Ansible, and name that")

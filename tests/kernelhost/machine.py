@@ -225,12 +225,11 @@ class Machine:
                 time.sleep(POLL_SECONDS)
 
     def down(self) -> bool:
-        """Power off, by force when the guest does not within POWEROFF_LIMIT. False if nothing was running."""
+        """End it at once, and throw its disks away. False if nothing was running."""
         with locked(self.state / "lock"):
             running = self.running()
             if running:
-                with step("powering off"):
-                    self._power_off(running)
+                self._end(running)
             self._forget()
         return running is not None
 
@@ -373,19 +372,17 @@ class Machine:
             subprocess.run([tool("ssh"), *control], stdin=subprocess.DEVNULL, capture_output=True, check=False)
             self._control.unlink(missing_ok=True)
 
-    def _power_off(self, running: Running) -> None:
-        with contextlib.suppress(KernelhostError):
-            self.run("systemctl poweroff", check=False, limit=CONNECT_LIMIT)
+    def _end(self, running: Running) -> None:
+        """End QEMU, as by pulling the plug: nothing that the guest would still write is kept."""
         self._disconnect()
-        for limit, number in ((POWEROFF_LIMIT, signal.SIGTERM), (KILL_LIMIT, signal.SIGKILL), (KILL_LIMIT, None)):
-            deadline = time.monotonic() + limit
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            os.kill(running.pid, number)
+            deadline = time.monotonic() + KILL_LIMIT
             while time.monotonic() < deadline:
                 if not running.alive():
                     return
                 time.sleep(POLL_SECONDS / 5)
-            if number is not None:
-                say(f"still running after {limit:.0f} s: sending {number.name} to {running.pid}")
-                os.kill(running.pid, number)
+            say(f"still running {KILL_LIMIT:.0f} s after {number.name} to {running.pid}")
         raise KernelhostError(f"QEMU (pid {running.pid}) cannot be ended")
 
     def _forget(self) -> None:
