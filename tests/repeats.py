@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import os
 
-ENDURANCE = "NODEDEV_ENDURANCE"
+VARIABLE = "NODEDEV_ENDURANCE"
 
 
 def repeats(often: int, few: int) -> int:
     """``often`` where `make endurance` runs it, else ``few``: make test has to end while somebody waits for it."""
-    return often if ENDURANCE in os.environ else few
+    return often if VARIABLE in os.environ else few

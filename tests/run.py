@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build"
 LOGS = BUILD / "logs"
 BIN = ROOT / ".venv" / "bin"
-OLDEST = ROOT / ".venv-3.9" / "bin" / "python"
+OLDEST_PYTHON = "3.9"
+OLDEST = ROOT / f".venv-{OLDEST_PYTHON}" / "bin" / "python"
 # The oldest ansible-core that is supported and one between it and the newest, with the Pythons that each runs on.
 OLDER_ANSIBLE = {"2.16": "3.10 to 3.12", "2.18": "3.11 to 3.13"}
 OLDEST_ANSIBLE = "2.16"
@@ -142,6 +143,10 @@ def missing_ansible(version: str) -> str | None:
     return None if programs_of(version).exists() else f"none of Python {OLDER_ANSIBLE[version]} is installed"
 
 
+def missing_oldest() -> str | None:
+    return None if OLDEST.exists() else f"python{OLDEST_PYTHON} is not installed"
+
+
 def sanity(name: str, programs: Path, *arguments: str, missing: str | None = None) -> Check:
     return Check(
         name,
@@ -170,9 +175,9 @@ def lint() -> Iterator[Check]:
     # It costs less than 20 seconds of a processor.
     yield command("documentation site", str(BIN / "python"), "tests/docs/build.py")
     yield sanity("ansible-test sanity", BIN, "--skip-test=import")
-    for python in ("3.9", "{}.{}".format(*sys.version_info)):
-        # On the oldest Python and on this one; what lies between them has what both have.
-        yield sanity(f"sanity, Python {python}", BIN, "--test=import", f"--python={python}")
+    # On the oldest Python and on this one; what lies between them has what both have.
+    for python, lacking in ((OLDEST_PYTHON, missing_oldest()), ("{}.{}".format(*sys.version_info), None)):
+        yield sanity(f"sanity, Python {python}", BIN, "--test=import", f"--python={python}", missing=lacking)
     for version in OLDER_ANSIBLE:
         tests = (f"--test={test}" for test in SANITY)
         yield sanity(f"sanity, ansible {version}", programs_of(version), *tests, missing=missing_ansible(version))
@@ -180,8 +185,7 @@ def lint() -> Iterator[Check]:
 
 def unit() -> Iterator[Check]:
     yield spread("unit", "tests/unit")
-    missing = None if OLDEST.exists() else "python3.9 is not installed"
-    yield spread("unit on Python 3.9", "tests/unit", python=OLDEST, missing=missing)
+    yield spread(f"unit on Python {OLDEST_PYTHON}", "tests/unit", python=OLDEST, missing=missing_oldest())
 
 
 def sim() -> Iterator[Check]:
@@ -221,7 +225,7 @@ def endurance() -> Iterator[Check]:
     """What the other lanes repeat a few times, as often as docs/reliability.md and docs/verified.md tell."""
     for name, folder, release in ENDURANCE:
         check = pytest(f"endurance, {name}", folder, "-m", "endurance")
-        yield replace(check, environment={repeats.ENDURANCE: "1", "KERNELHOST_RELEASE": release})
+        yield replace(check, environment={repeats.VARIABLE: "1", "KERNELHOST_RELEASE": release})
 
 
 BESIDE = "kernel"

@@ -376,7 +376,8 @@ class Machine:
         """End QEMU, as by pulling the plug: nothing that the guest would still write is kept."""
         self._disconnect()
         for number in (signal.SIGTERM, signal.SIGKILL):
-            os.kill(running.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(running.pid, number)
             deadline = time.monotonic() + KILL_LIMIT
             while time.monotonic() < deadline:
                 if not running.alive():

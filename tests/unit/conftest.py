@@ -20,7 +20,7 @@ settings.register_profile("unit", deadline=None)
 settings.load_profile("unit")
 
 # What concerns the controller, whose Python is newer.
-CONTROLLER = ("filters*", "house", "pages", "run", "troubleshooting", "workflows")
+CONTROLLER = ("accelerator", "filters*", "house", "pages", "run", "troubleshooting", "workflows")
 collect_ignore_glob = [] if find_spec("ansible") else [f"test_{name}.py" for name in CONTROLLER]
 
 
