@@ -54,7 +54,6 @@ RELEASES = {
 ENDURANCE = (
     ("simhost", "tests/modules", ""),
     ("Debian 13", "tests/kernelhost", "trixie"),
-    ("s390x", "tests/kernelhost", "s390x"),
 )
 # What differs between versions of Ansible is how it runs a module and reads its documentation, not what a module does:
 # the integration playbooks on each; on the oldest also the collection built and installed, the report, whose text must

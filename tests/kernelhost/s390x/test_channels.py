@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from repeats import repeats
 
 from .. import units
 from ..machine import Machine
@@ -69,7 +68,7 @@ print(json.dumps({
     "journal": journal(),
 }))
 """
-CYCLES = repeats(50, few=10)
+CYCLES = 50
 # Bound to the driver for guests and given back, again and again, by the library that the role has installed.
 CYCLE = r"""
 import sys
@@ -207,7 +206,6 @@ def test_what_chzdev_keeps(machine: Machine, playbooks: Playbooks) -> None:
     machine.run(kept.format("disable"))
 
 
-@pytest.mark.endurance
 def test_again_and_again(machine: Machine, playbooks: Playbooks) -> None:
     playbooks.tasks([{"hostdev.nodedev.boot_engine": {}}])
     assert machine.run(f"python3 - {CHANNELS[1]} {CYCLES}", stdin=CYCLE).stdout.strip() == "io_subchannel"
