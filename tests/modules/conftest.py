@@ -31,6 +31,7 @@ LIBRARY = "ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev"
 # What a module may have imported before it runs. The boot engine's installs what it is sent with, and is by itself.
 BASIC = "ansible.module_utils.basic"
 IMPORTED = {"boot_engine": (BASIC, f"{LIBRARY}.ansible_module", f"{LIBRARY}.boot.engine")}
+STATE = Path(__file__).with_name("state.py")
 # Below the library, what Ansible sends with that module.
 SENT = "sent"
 _REQUEST_BYTES, _REQUEST_SECONDS = 65536, 60
@@ -191,25 +192,13 @@ class Host(SimHost):
 
     def state(self) -> str:
         """All that a module may change: what runs, with parent, type and driver, what is free, and what is kept."""
-        look = (
-            "ls -l /sys/bus/mdev/devices; readlink /sys/bus/mdev/devices/*/mdev_type;"
-            "grep -s . /sys/class/mdev_bus/*/mdev_supported_types/*/available_instances;"
-            # Ports without the numbers of their hosts, since one that is made again has another.
-            "for port in /sys/class/fc_host/[!*]*; do"
-            " for file in port_name node_name npiv_vports_inuse; do read -r value < $port/$file; echo $value; done;"
-            " done | paste - - - | sort; grep -sh . /sys/class/fc_vports/*/vport_state | sort; ls /sys/block;"
-            # Functions, where the scenario has drivers. Reading their number would wait for a driver at work.
-            "find /sys/bus/pci/drivers/ /sys/bus/css/drivers/ -type l | sort;"
-            "grep -s . /sys/bus/pci/devices/*/sriov_drivers_autoprobe /sys/bus/*/devices/*/driver_override;"
-            "grep -s . /sys/bus/ap/ap?mask; find /sys/bus/ap/drivers/ /sys/class/mdev_bus/matrix/ -type l | sort;"
-            "grep -s . /sys/bus/mdev/devices/*/matrix /sys/bus/mdev/devices/*/control_domains;"
-            "ls -d /sys/bus/pci/devices/*/virtfn* 2>/dev/null;"
-            "grep -s . /sys/bus/pci/devices/*/nvidia/[cvp]*;"
-            "find /etc/mdevctl.d /etc/udev/rules.d /run/lock /etc/driverctl.d /etc/nodedev.d /run/nodedev.d"
-            " -type f -print0 | sort -z |"
-            " xargs -0 -r tail -v -n +1"
-        )
-        return self.run(["sh", "-c", look], check=False).stdout
+        command = [self.python, str(STATE)]
+        if not self.prepares:
+            return self.run(command).stdout
+        listening = self.prepared("modules", self.environment, BASIC, LIBRARY)
+        done = self.ask(listening, command, env=self.environment)
+        done.check_returncode()
+        return done.stdout
 
 
 def running(host: Host) -> list[str]:

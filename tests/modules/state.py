@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs on a simulated host: tells all that a module may change, to be compared with itself (Host.state())."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+
+# What is what it says: mediated devices, functions where the scenario has drivers, vGPUs, crypto queues.
+# Reading the number of functions would wait for a driver at work.
+CONTENTS = (
+    "/sys/class/mdev_bus/*/mdev_supported_types/*/available_instances",
+    "/sys/bus/mdev/devices/*/matrix",
+    "/sys/bus/mdev/devices/*/control_domains",
+    "/sys/bus/pci/devices/*/sriov_drivers_autoprobe",
+    "/sys/bus/*/devices/*/driver_override",
+    "/sys/bus/pci/devices/*/nvidia/[cvp]*",
+    "/sys/bus/ap/ap?mask",
+)
+# What is there, and where it leads. A disk that comes back is on a SCSI host with another number.
+LINKS = ("/sys/bus/mdev/devices/*", "/sys/bus/mdev/devices/*/mdev_type", "/sys/bus/pci/devices/*/virtfn*")
+NAMES = "/sys/block/*"
+# Below these, which devices have which driver.
+DRIVERS = ("/sys/bus/pci/drivers", "/sys/bus/css/drivers", "/sys/bus/ap/drivers", "/sys/class/mdev_bus/matrix/")
+PORT = ("port_name", "node_name", "npiv_vports_inuse")
+KEPT = (
+    "/etc/mdevctl.d",
+    "/etc/udev/rules.d",
+    "/run/lock",
+    "/etc/driverctl.d",
+    "/etc/nodedev.d",
+    "/run/nodedev.d",
+)
+
+
+def content(path: str) -> bytes | None:
+    """What is in a file; None where that cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError:
+        return None
+
+
+def target(path: str) -> str | None:
+    """Where a link leads; None for what is none."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
+
+
+def below(folder: str) -> Iterator[str]:
+    """All below a folder that is no folder itself."""
+    for path, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if os.path.islink(entry := os.path.join(path, name)) or name in files:
+                yield entry
+
+
+def ports() -> list[list[bytes | None]]:
+    """Of each port its names, without the number of its host: one that is made again has another."""
+    found = [[content(f"{port}/{file}") for file in PORT] for port in glob.glob("/sys/class/fc_host/*")]
+    found += [[content(path)] for path in glob.glob("/sys/class/fc_vports/*/vport_state")]
+    return sorted(found, key=repr)
+
+
+def state() -> Iterator[object]:
+    for pattern in CONTENTS:
+        yield from ((path, content(path)) for path in glob.glob(pattern))
+    for pattern in LINKS:
+        yield from ((path, target(path)) for path in glob.glob(pattern))
+    yield from glob.glob(NAMES)
+    for folder in DRIVERS:
+        yield from (path for path in below(folder) if os.path.islink(path))
+    for folder in KEPT:
+        yield from ((path, content(path)) for path in below(folder) if not os.path.islink(path))
+
+
+if __name__ == "__main__":
+    print(*sorted(map(repr, state())), *ports(), sep="\n")
