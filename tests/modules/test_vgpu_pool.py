@@ -295,9 +295,9 @@ def test_what_makes_vgpus_comes_after_the_functions(start: Callable[..., Host]) 
     told = refused(host, type="A16-4Q", count=1)
     assert "none of its 4 virtual functions is enabled: hostdev.nodedev.sriov with numvfs: max enables them" in told
     host.done("sriov", device=CARD, numvfs="max")
-    assert addresses(pool(host, type="A16-4Q", count=2)) == [FN[0], FN[2]]
+    assert addresses(pool(host, type="A16-4Q", count=2, wait_timeout=5)) == [FN[0], FN[2]]
     assert "there is room for 1" in refused(host, count=4, wait_timeout=2)
-    assert addresses(pool(host, count="max")) == [FN[0], FN[2], FN[3]]
+    assert addresses(pool(host, count="max", wait_timeout=2)) == [FN[0], FN[2], FN[3]]
 
 
 def test_it_waits_for_the_functions_that_it_is_to_have(start: Callable[..., Host]) -> None:
