@@ -94,6 +94,26 @@ def test_how_a_process_has_it_open(proc: Proc, information: str | None, uses: bo
     assert proc.opened() == Look((Opened(7, "/dev/x"),) if uses else (), None)
 
 
+@pytest.mark.parametrize(("then", "uses"), [("x", True), ("/dev/null", False), (None, False)])
+def test_what_is_closed_while_it_is_looked_at(proc: Proc, then: str | None, uses: bool) -> None:
+    """As by udev; its number may be another file's at once."""
+    folder = proc.process("7", opened={"9": "x"})
+    (folder / "fdinfo").mkdir()
+    os.mkfifo(folder / "fdinfo" / "9")
+
+    def go_on() -> None:
+        with open(folder / "fdinfo" / "9", "wb"):
+            (folder / "fd" / "9").unlink()
+            if then is not None:
+                (folder / "fd" / "9").symlink_to(proc.node if then == "x" else then)
+
+    closing = threading.Thread(target=go_on)
+    closing.start()
+    look = proc.opened()
+    closing.join()
+    assert look == Look((Opened(7, "/dev/x"),) if uses else (), None)
+
+
 def test_processes_that_end_meanwhile(proc: Proc) -> None:
     # Its files are gone, its folder, and one of its files.
     (proc.process("7") / "fd").rmdir()

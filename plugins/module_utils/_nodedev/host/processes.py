@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -119,7 +120,7 @@ def opened(wanted: Mapping[Identity, str]) -> Look:
                 if not _is_no_device(handle, error):
                     unread.add(pid, error)
                 continue
-            if identity in wanted and not _has_only_its_place(handle):
+            if identity in wanted and _is_used(handle, identity):
                 names.add(wanted[identity])
         found += [Opened(pid, name) for name in sorted(names)]
     return Look(tuple(found), hidden or unread.described("open files"))
@@ -201,15 +202,22 @@ def _listed(folder: str, pid: int, unread: _Unread) -> list[str]:
         return []
 
 
-def _has_only_its_place(handle: str) -> bool:
-    """Whether a file is open as a place alone (O_PATH), as udev has a node to set its owner: no driver knows of it."""
+def _is_used(handle: str, identity: Identity) -> bool:
+    """Whether a file that was open a moment ago still is, and not as a place alone (O_PATH): no driver knows of that.
+
+    So udev has each new node for a moment, to set whose it is. What is not told may be a use.
+    """
     folder, number = os.path.split(handle)
-    try:
-        with open(f"{folder}info/{number}", "rb") as file:
-            flags = FLAGS.search(file.read())
-    except OSError:
+    flags = None
+    with contextlib.suppress(OSError), open(f"{folder}info/{number}", "rb") as file:
+        flags = FLAGS.search(file.read())
+    if flags is not None and int(flags[1], 8) & os.O_PATH:
         return False
-    return flags is not None and bool(int(flags[1], 8) & os.O_PATH)
+    try:
+        # The number may be another file's by now.
+        return nodes.of_path(handle) == identity
+    except OSError as error:
+        return error.errno not in GONE
 
 
 def _is_no_device(handle: str, error: OSError) -> bool:
