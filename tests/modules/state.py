@@ -7,8 +7,8 @@ import glob
 import os
 from collections.abc import Iterator
 
-# What is what it says: mediated devices, functions where the scenario has drivers, vGPUs, crypto queues.
-# Reading the number of functions would wait for a driver at work.
+# What these say, of parents, mediated devices, functions, vGPUs and crypto queues. The number of functions is none of
+# them: to read it is to wait for a driver at work.
 CONTENTS = (
     "/sys/class/mdev_bus/*/mdev_supported_types/*/available_instances",
     "/sys/bus/mdev/devices/*/matrix",
@@ -18,9 +18,10 @@ CONTENTS = (
     "/sys/bus/pci/devices/*/nvidia/[cvp]*",
     "/sys/bus/ap/ap?mask",
 )
-# What is there, and where it leads. A disk that comes back is on a SCSI host with another number.
+# What is there, and where it leads.
 LINKS = ("/sys/bus/mdev/devices/*", "/sys/bus/mdev/devices/*/mdev_type", "/sys/bus/pci/devices/*/virtfn*")
-NAMES = "/sys/block/*"
+# By their names alone: a disk that comes back is on a SCSI host with another number.
+DISKS = "/sys/block/*"
 # Below these, which devices have which driver.
 DRIVERS = ("/sys/bus/pci/drivers", "/sys/bus/css/drivers", "/sys/bus/ap/drivers", "/sys/class/mdev_bus/matrix/")
 PORT = ("port_name", "node_name", "npiv_vports_inuse")
@@ -52,11 +53,11 @@ def target(path: str) -> str | None:
 
 
 def below(folder: str) -> Iterator[str]:
-    """All below a folder that is no folder itself."""
+    """The files and links below a folder."""
     for path, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            if os.path.islink(entry := os.path.join(path, name)) or name in files:
-                yield entry
+        yield from (os.path.join(path, name) for name in files)
+        # Links to folders are among these.
+        yield from filter(os.path.islink, (os.path.join(path, name) for name in folders))
 
 
 def ports() -> list[list[bytes | None]]:
@@ -71,7 +72,7 @@ def state() -> Iterator[object]:
         yield from ((path, content(path)) for path in glob.glob(pattern))
     for pattern in LINKS:
         yield from ((path, target(path)) for path in glob.glob(pattern))
-    yield from glob.glob(NAMES)
+    yield from glob.glob(DISKS)
     for folder in DRIVERS:
         yield from (path for path in below(folder) if os.path.islink(path))
     for folder in KEPT:
