@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from simhost import SimHost, commands
 from simhost.api import attendant
 
 ROOT = Path(__file__).resolve().parents[2]
+STATE = Path(__file__).with_name("state.py")
 CARD, OTHER_CARD = "0000:3d:00.0", "0000:af:00.0"
 # The same in a message.
 HERE, THERE = f"pci_0000_3d_00_0 ({CARD})", f"pci_0000_af_00_0 ({OTHER_CARD})"
@@ -31,7 +33,6 @@ LIBRARY = "ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev"
 # What a module may have imported before it runs. The boot engine's installs what it is sent with, and is by itself.
 BASIC = "ansible.module_utils.basic"
 IMPORTED = {"boot_engine": (BASIC, f"{LIBRARY}.ansible_module", f"{LIBRARY}.boot.engine")}
-STATE = Path(__file__).with_name("state.py")
 # Below the library, what Ansible sends with that module.
 SENT = "sent"
 _REQUEST_BYTES, _REQUEST_SECONDS = 65536, 60
@@ -119,16 +120,20 @@ class Host(SimHost):
         internal = {f"_ansible_{key}": arguments.pop(key) for key in ("check_mode", "diff") if key in arguments}
         script = str(ROOT / "plugins" / "modules" / f"{name}.py")
         text = json.dumps({"ANSIBLE_MODULE_ARGS": {**arguments, **internal}})
-        environment = self.engine_environment if name == "boot_engine" else self.environment
-        if self.user or not self.prepares:
-            done = self.run([*self.user, self.python, script], input=text, check=False, env=environment)
-        else:
-            apart = name if name in IMPORTED else "modules"
-            listening = self.prepared(apart, environment, *IMPORTED.get(name, (BASIC, LIBRARY)))
-            done = self.ask(listening, [self.python, script], input=text, env=environment)
+        done = self._python(script, text, name if name in IMPORTED else "modules", self.user)
         assert done.stdout, done.stderr
         result: Result = json.loads(done.stdout)
         return result
+
+    def _python(
+        self, script: str, text: str = "", apart: str = "modules", user: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a script with this text as its input; ``apart`` says what may be imported before, and is its socket."""
+        environment = self.engine_environment if apart == "boot_engine" else self.environment
+        if user or not self.prepares:
+            return self.run([*user, self.python, script], input=text, check=False, env=environment)
+        listening = self.prepared(apart, environment, *IMPORTED.get(apart, (BASIC, LIBRARY)))
+        return self.ask(listening, [self.python, script], input=text, env=environment)
 
     def prepared(self, socket: str, environment: Mapping[str, str], *imported: str) -> str:
         """The name of the socket where prepared.py stands in for Python on this host; a reboot ends it."""
@@ -192,11 +197,7 @@ class Host(SimHost):
 
     def state(self) -> str:
         """All that a module may change: what runs, with parent, type and driver, what is free, and what is kept."""
-        command = [self.python, str(STATE)]
-        if not self.prepares:
-            return self.run(command).stdout
-        listening = self.prepared("modules", self.environment, BASIC, LIBRARY)
-        done = self.ask(listening, command, env=self.environment)
+        done = self._python(str(STATE))
         done.check_returncode()
         return done.stdout
 

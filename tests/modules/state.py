@@ -60,11 +60,12 @@ def below(folder: str) -> Iterator[str]:
         yield from filter(os.path.islink, (os.path.join(path, name) for name in folders))
 
 
-def ports() -> list[list[bytes | None]]:
+def ports() -> Iterator[list[bytes | None]]:
     """Of each port its names, without the number of its host: one that is made again has another."""
-    found = [[content(f"{port}/{file}") for file in PORT] for port in glob.glob("/sys/class/fc_host/*")]
-    found += [[content(path)] for path in glob.glob("/sys/class/fc_vports/*/vport_state")]
-    return sorted(found, key=repr)
+    for port in glob.glob("/sys/class/fc_host/*"):
+        yield [content(f"{port}/{file}") for file in PORT]
+    for path in glob.glob("/sys/class/fc_vports/*/vport_state"):
+        yield [content(path)]
 
 
 def state() -> Iterator[object]:
@@ -73,6 +74,7 @@ def state() -> Iterator[object]:
     for pattern in LINKS:
         yield from ((path, target(path)) for path in glob.glob(pattern))
     yield from glob.glob(DISKS)
+    yield from ports()
     for folder in DRIVERS:
         yield from (path for path in below(folder) if os.path.islink(path))
     for folder in KEPT:
@@ -80,4 +82,4 @@ def state() -> Iterator[object]:
 
 
 if __name__ == "__main__":
-    print(*sorted(map(repr, state())), *ports(), sep="\n")
+    print(*sorted(map(repr, state())), sep="\n")

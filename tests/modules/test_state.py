@@ -12,7 +12,7 @@ from conftest import CARD, UUID, Host
 MDEV = {"uuid": UUID, "parent": CARD, "type": "nvidia-231"}
 FUNCTIONS = {"device": "pci_0000_06_00_0", "numvfs": 2}
 VGPU = {"device": "pci_0000_06_00_4", "type": "NVIDIA A16-4Q"}
-# Each is there, and defined too unless it says otherwise.
+# Each makes something; only the first defines it too.
 CHANGES: list[tuple[str, str, dict[str, Any]]] = [
     ("nvidia-mdev", "mdev", MDEV),
     ("nvidia-mdev", "mdev", {**MDEV, "persistent": False}),

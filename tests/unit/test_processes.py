@@ -107,10 +107,12 @@ def test_what_is_closed_while_it_is_looked_at(proc: Proc, then: str | None, uses
             if then is not None:
                 (folder / "fd" / "9").symlink_to(proc.node if then == "x" else then)
 
-    closing = threading.Thread(target=go_on)
+    # It waits until somebody looks how the file is open.
+    closing = threading.Thread(target=go_on, daemon=True)
     closing.start()
     look = proc.opened()
-    closing.join()
+    closing.join(10)
+    assert not closing.is_alive()
     assert look == Look((Opened(7, "/dev/x"),) if uses else (), None)
 
 
