@@ -10,8 +10,6 @@ from pathlib import Path
 from bench.measure import STAGE
 from bench.playbooks import COUNT, PING, TYPE, Playbook, Task, expect, play
 
-ROUNDS = 15
-
 # By the host that they run on, the tasks by what a row calls them. Each is played once before it is measured.
 TASKS: dict[str, dict[str, Task]] = {
     "cards": {
@@ -41,18 +39,18 @@ TASKS: dict[str, dict[str, Task]] = {
 }
 
 
-def main(answer: str, host: str) -> None:
+def main(answer: str, host: str, rounds: str) -> None:
     STAGE.mkdir()
     tasks = TASKS[host]
     measured = {name: Playbook() for name in (*tasks, "ping")}
     for task in tasks.values():
         play(task)
-    for _round in range(ROUNDS):
+    for _round in range(int(rounds)):
         for name, task in tasks.items():
             (found,) = play(task, measured=measured[name])
             expect(not found["changed"], f"{name} has changed what was there")
         play(PING, measured=measured["ping"])
-    print(f"bench: {ROUNDS} rounds of {', '.join(tasks)}", flush=True)
+    print(f"bench: {rounds} rounds of {', '.join(tasks)}", flush=True)
     results = {name: playbook.told() for name, playbook in measured.items()}
     Path(answer).write_text(json.dumps(results), encoding="utf-8")
 

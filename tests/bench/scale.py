@@ -17,10 +17,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import ansible
 import ansible_runner
 from bench.report import COMMAND, ROOT, Goal, goals, machine, ratio, write
-from conftest import CARD, Host
+from conftest import CARD, Host, library_in
 from fleet import Fleet, reached
 from test_restore import install
 
@@ -45,13 +44,14 @@ PLAYBOOKS = {
 
 @dataclass
 class Figures:
-    """Seconds of whole runs, by the clock and of the controller's processors."""
+    """Seconds of whole runs over so many hosts, by the clock and of the controller's processors."""
 
+    hosts: int
     clock: list[float] = field(default_factory=list)
     controller: list[float] = field(default_factory=list)
 
     def per_host(self) -> tuple[float, float]:
-        return statistics.median(self.clock) / HOSTS, statistics.median(self.controller) / HOSTS
+        return statistics.median(self.clock) / self.hosts, statistics.median(self.controller) / self.hosts
 
 
 def processor() -> float:
@@ -60,7 +60,7 @@ def processor() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def run(fleet: Fleet, playbook: str, figures: Figures | None) -> None:
+def run(fleet: Fleet, playbook: str, figures: Figures, is_measured: bool) -> None:
     """Run one playbook on all hosts by ansible-runner; it must succeed on each."""
     with tempfile.TemporaryDirectory(prefix="runner-") as folder:
         start, before = time.monotonic(), processor()
@@ -73,36 +73,35 @@ def run(fleet: Fleet, playbook: str, figures: Figures | None) -> None:
             forks=FORKS,
             quiet=True,
         )
-        if ended.status != "successful" or len(ended.stats["ok"]) != HOSTS:
+        if ended.status != "successful" or len(ended.stats["ok"]) != figures.hosts:
             raise SystemExit(f"{playbook}: {ended.status}\n{ended.stdout.read()[-3000:]}")
-    if figures is not None:
+    if is_measured:
         figures.clock.append(time.monotonic() - start)
         figures.controller.append(processor() - before)
 
 
-def measure(folder: Path) -> dict[str, Figures]:
-    """All playbooks in turns, each once before it is measured."""
-    library = folder / "library"
-    library.mkdir()
-    (library / "ansible").symlink_to(Path(ansible.__file__).parent)
-    measured = {name: Figures() for name in PLAYBOOKS}
+def measure(folder: Path, count: int, rounds: int) -> dict[str, Figures]:
+    """All playbooks in turns over so many hosts, each once before it is measured."""
+    (folder / "library").mkdir()
+    library = library_in(folder / "library")
+    measured = {name: Figures(count) for name in PLAYBOOKS}
     with ExitStack() as stack:
         hosts = {}
-        for number in range(1, HOSTS + 1):
+        for number in range(1, count + 1):
             host = Host("nvidia-mdev")
-            host.library = f"{library}:{ROOT / 'playbooks' / 'collections'}"
+            host.library = library
             hosts[f"gpu{number:02}"] = stack.enter_context(host)
             install(host)
             host.done("mdev_pool", **POOL)
-        print(f"bench: {HOSTS} hosts are up", flush=True)
+        print(f"bench: {count} hosts are up", flush=True)
         fleet = stack.enter_context(reached(hosts, folder, {"gpu": VARIABLES}))
         for file, text in PLAYBOOKS.values():
             if text is not None:
                 (folder / file).write_text(text)
-        for turn in range(ROUNDS + 1):
+        for turn in range(rounds + 1):
             for name, (file, _text) in PLAYBOOKS.items():
-                run(fleet, file, measured[name] if turn else None)
-            print(f"bench: {turn} of {ROUNDS} rounds", flush=True)
+                run(fleet, file, measured[name], turn > 0)
+            print(f"bench: {turn} of {rounds} rounds", flush=True)
     return measured
 
 
@@ -130,7 +129,7 @@ def asked(measured: Mapping[str, Figures]) -> list[Goal]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        measured = measure(Path(folder))
+        measured = measure(Path(folder), HOSTS, ROUNDS)
     told = (
         f"`{COMMAND}` on {machine('ansible-runner', str(Path(sys.executable).with_name('ansible-runner')))}; medians."
     )

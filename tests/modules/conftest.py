@@ -43,8 +43,15 @@ Run = Callable[..., Result]
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A PYTHONPATH with ansible and the collection alone: the host's own Python has its own pyudev and lxml."""
-    folder = tmp_path_factory.mktemp("library")
+    """What library_in() tells, for all tests."""
+    return library_in(tmp_path_factory.mktemp("library"))
+
+
+def library_in(folder: Path) -> str:
+    """A PYTHONPATH with ansible and the collection alone: the host's own Python has its own pyudev and lxml.
+
+    The folder gets what is not in the checkout, such as what Ansible sends with the boot engine's module.
+    """
     (folder / "ansible").symlink_to(Path(ansible.__file__).parent)
     for name in house.needed("ansible_module", "boot.engine"):
         file = Path(*name.split(".")).with_suffix(".py")

@@ -105,14 +105,10 @@ def expected(leaves: tuple[dict[str, dict[str, Any]], dict[str, str]]) -> State:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def shared(library: str) -> Iterator[Host]:
     """A host for all cases, each of which makes all anew."""
-    import ansible
-
-    folder = tmp_path_factory.mktemp("library")
-    (folder / "ansible").symlink_to(f"{ansible.__path__[0]}")
     host = Host("nvidia-mdev")
-    host.library = f"{folder}:{ROOT / 'playbooks' / 'collections'}"
+    host.library = library
     host.start()
     yield host
     host.stop()
