@@ -276,6 +276,9 @@ def test_refusal(machine: Host, wish: dict[str, Any], text: str) -> None:
 
 def test_the_console_by_force(machine: Host) -> None:
     assert changed(machine, device=CONSOLE, driver="vfio-pci", force=True)["device"]["driver"] == "vfio-pci"
+    machine.reboot()
+    assert "1 restored, 0 there already, 0 failed" in restore(machine).stdout
+    assert bound(machine, CONSOLE)[0] == "vfio-pci"
 
 
 def test_a_guest_has_it(machine: Host) -> None:
@@ -360,6 +363,7 @@ def test_its_whole_group(start: Callable[..., Host]) -> None:
         for each in SCENARIO["devices"]
     ]
     host = start({**SCENARIO, "devices": devices})
+    install(host)
     message = refused(host)
     assert message == (
         f"the host uses others of IOMMU group 77, so that no guest can have {CALLED}: pci_0000_5f_00_0 ({DATA}) with"
@@ -372,9 +376,16 @@ def test_its_whole_group(start: Callable[..., Host]) -> None:
     # Who uses it is asked once, and only before it is taken away.
     assert looks(host, "driver.device", device=DISK, driver="vfio-pci", group=True) == (0, 0)
     assert looks(host, "driver.device", check_mode=True, device=DISK, state="absent", group=True) == (1, 1)
+    host.reboot()
+    assert "2 restored, 0 there already, 0 failed" in restore(host).stdout
+    assert (bound(host, DISK)[0], bound(host, DATA)[0]) == ("vfio-pci", "vfio-pci")
     changed(host, state="absent", group=True, foretold=False)
     assert looks(host, "driver.device", check_mode=True, device=DISK, driver="vfio-pci", group=True) == (1, 0)
     assert (bound(host, DISK)[0], bound(host, DATA)[0], kept(host), kept(host, DATA)) == ("nvme", "nvme", None, None)
+    changed(host, driver="vfio-pci", force=True)
+    host.reboot()
+    assert "1 restored, 0 there already, 0 failed" in restore(host).stdout
+    assert (bound(host, DISK)[0], bound(host, DATA)[0]) == ("vfio-pci", "nvme")
 
 
 @pytest.mark.parametrize("device", [f"css_{SUBCHANNEL.replace('.', '_')}", "ccw_0_0_1520"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import BadInput, InUse, Missing, NodedevError
 from ...host import binding, subchannels
@@ -23,6 +23,9 @@ from ...store import driverctl, files
 from ...store.driverctl import Definition
 from ...store.files import removal
 from .seen import HOSTS, VFIO, Member, Observation, Wish, locks, look
+
+if TYPE_CHECKING:
+    from ...host.pci_users import Use
 
 __all__ = [
     "PEER",
@@ -109,13 +112,20 @@ def _refuse(wish: Wish, seen: Observation, member: Member, driver: str | None) -
             f" bound to {member.driver}",
         )
     final = [use for use in member.uses if not use.forcible]
-    refused = final or ([] if wish.force else [*member.uses])
+    refused = final or [use for use in member.uses if not _is_given_up(wish, use)]
     if refused:
         from ...host import pci_users
 
         way = "" if final else f", or set force: true to take it away all the same{pci_users.costs(refused)}"
         users = [use.document() for use in refused]
         raise InUse(f"{member.called} is in use, {', '.join(use.text for use in refused)}: stop that first{way}", users)
+
+
+def _is_given_up(wish: Wish, use: Use) -> bool:
+    """Whether force gives a use up, or has when it was defined: at each boot the console is on its GPU again."""
+    from ...host import pci_users
+
+    return wish.force or (wish.restoring and use.cost == pci_users.DARK)
 
 
 def _refuse_for_vfio(wish: Wish, seen: Observation, driver: str) -> None:
@@ -125,7 +135,7 @@ def _refuse_for_vfio(wish: Wish, seen: Observation, driver: str) -> None:
     if seen.group is None:
         raise NodedevError(f"{seen.members[0].called} has no IOMMU group, so that no guest can have it: {seen.advice}")
     host = [each for each in seen.others if each.driver is not None and not _is_harmless(each.driver)]
-    if host and not wish.force:
+    if host and not (wish.force or wish.restoring):
         from ...host.pci_users import Use
 
         named = ", ".join(f"{each.called} with {each.driver}" for each in host)

@@ -46,7 +46,7 @@ def may_concern(damage: DamagedDefinition, arrived: str) -> bool:
 
 def wish(definition: Definition) -> Wish:
     """The wish that a definition is, whoever wrote it."""
-    return Wish(definition.bus, definition.address, definition.driver, persistent=False)
+    return Wish(definition.bus, definition.address, definition.driver, persistent=False, restoring=True)
 
 
 def prepare(definition: Definition) -> None:

@@ -31,7 +31,8 @@ class Wish:
     """What a person wants of one device of a bus, or with ``group`` of all in its IOMMU group.
 
     ``driver`` is as it is defined, or as it is, where it is None; ``none`` is for no driver. ``take_over`` has chzdev
-    give up what it keeps of a CCW device.
+    give up what it keeps of a CCW device. ``restoring`` has a definition come true, of which nothing tells whether it
+    was one of a whole group, or made by force.
     """
 
     bus: str
@@ -43,6 +44,7 @@ class Wish:
     force: bool = False
     take_over: bool = False
     wait_timeout: float = 30
+    restoring: bool = False
 
     @classmethod
     def checked(cls, device: str, **options: Any) -> Wish:
