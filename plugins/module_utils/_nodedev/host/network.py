@@ -89,7 +89,11 @@ def _asked(*arguments: str) -> list[dict[str, Any]]:
         if "-6" in arguments:
             return []
         raise NodedevError(f"ip {' '.join(arguments)} failed: {shown(answer.errors.strip())}")
-    found = files.json_value(answer.output) if answer.output.strip() else []
+    try:
+        found = files.json_value(answer.output) if answer.output.strip() else []
+    except ValueError as error:
+        # With a routing table of the whole internet there is more than is read.
+        raise NodedevError(f"ip {' '.join(arguments)} has printed what is not understood: {shown(error)}") from error
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
