@@ -334,6 +334,26 @@ def test_a_fault_at_every_step(machine: Host, path: str, errno: str, text: str) 
     changed(machine, driver="vfio-pci")
 
 
+def test_no_time_to_wait(start: Callable[..., Host]) -> None:
+    """A module is loaded all the same, by a program that has a moment at least."""
+    host = start("functions")
+    for wish in ({"driver": "vfio-pci"}, {"state": "absent"}):
+        assert host.done("driver", device="0000:81:00.0", wait_timeout=0, **wish)["changed"]
+
+
+def test_a_function_that_the_kernel_binds_by_an_override_alone(start: Callable[..., Host]) -> None:
+    """What is put back by no override is so by one for a moment (sriov_drivers_autoprobe)."""
+    host = start("functions")
+    function = host.done("sriov", device=CARD, numvfs=1)["sriov"]["functions"][0]
+    host.write(f"/sys/bus/pci/devices/{CARD}/sriov_drivers_autoprobe", "0")
+    # Has the module loaded, which stays.
+    host.done("driver", device="0000:81:00.0", driver="vfio-pci")
+    host.fault("/sys/bus/pci/drivers_probe", op="write", errno="EINVAL")
+    message = refused(host, device=function["address"])
+    assert f"it is bound to {function['driver']} again" in message
+    assert bound(host, function["address"]) == (function["driver"], "(null)\n")
+
+
 @pytest.mark.parametrize("errno", ["ENOENT", "ENODEV"])
 def test_a_driver_that_looks_at_the_device_again(machine: Host, errno: str) -> None:
     """While a driver looks at a device that shows as its driver; at boot one did so twice."""

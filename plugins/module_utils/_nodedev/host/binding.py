@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .. import programs
 from ..errors import NodedevError
 from ..plan import UNDO
-from ..waiting import anew, left, wait_for
+from ..waiting import anew, wait_for
 from . import sysfs
 from .pci import override
 
@@ -74,7 +74,7 @@ def _modprobe(module: str) -> None:
     tool = programs.find("modprobe")
     if tool is None:
         raise NodedevError(f"module {module} cannot be loaded: modprobe is not installed")
-    answer = programs.run([tool, "--", module], left(LOADING))
+    answer = programs.run([tool, "--", module], LOADING)
     if answer.status != 0:
         said = answer.errors.strip() or f"exit status {answer.status}"
         raise NodedevError(f"module {module} could not be loaded: {said}")
@@ -134,7 +134,7 @@ def _load_for(target: Target) -> None:
     """
     alias, tool = sysfs.read(f"{target.path}/modalias"), programs.find("modprobe")
     if alias and tool is not None:
-        programs.run([tool, "--quiet", "--use-blacklist", "--", alias], left(LOADING))
+        programs.run([tool, "--quiet", "--use-blacklist", "--", alias], LOADING)
 
 
 def put_back(target: Target, before: str | None, former: str | None, seconds: float) -> None:
@@ -146,11 +146,24 @@ def put_back(target: Target, before: str | None, former: str | None, seconds: fl
     if target.driver is not None:
         unbind(target, seconds)
     if former is not None:
-        sysfs.write(
-            f"{sysfs.SYS}/bus/{target.bus}/drivers/{former}/bind", f"{target.address}\n", seconds, PROBE_MEANINGS
-        )
+        try:
+            _bind(target, former, seconds)
+        except sysfs.SysfsError as error:
+            if error.errno != errno.ENODEV or before is not None:
+                raise
+            # Of a virtual function, if sriov_drivers_autoprobe is 0; with an override the kernel does it all the same.
+            set_override(target, former, seconds)
+            try:
+                _bind(target, former, seconds)
+            finally:
+                set_override(target, None, seconds)
         if not _has(target, former, seconds):
             raise _unlike(target, former)
+
+
+def _bind(target: Target, driver: str, seconds: float) -> None:
+    path = f"{sysfs.SYS}/bus/{target.bus}/drivers/{driver}/bind"
+    sysfs.write(path, f"{target.address}\n", seconds, PROBE_MEANINGS)
 
 
 def _taken_back(target: Target, before: str | None, former: str | None) -> str:
