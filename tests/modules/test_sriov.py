@@ -231,6 +231,11 @@ def test_a_driver(host: Host) -> None:
     assert "back to the kernel's choice" in changed(host, driver="")["plan"][0]
     assert drivers(host) == ["iavf", "iavf"]
     assert json.loads(host.read(DEFINITION)) == {"version": 1, "numvfs": 2}
+    # Also where it chooses none of itself.
+    changed(host, driver="vfio-pci")
+    host.write(AUTOPROBE, "0")
+    changed(host, driver="", autoprobe=True)
+    assert (drivers(host), host.read(AUTOPROBE)) == (["iavf", "iavf"], "0\n")
 
 
 def test_a_driver_whose_module_is_to_be_loaded(start: Callable[..., Host]) -> None:
@@ -266,6 +271,9 @@ def test_a_mac_and_a_vlan(host: Host) -> None:
     ]
     assert changed(host)["plan"] == [f"set vlan 100, qos 3 of virtual function 1 of {CALLED}"]
     assert (told(host)[1]["vlan_list"], told(host)[1]["link_state"]) == ([{"vlan": 100, "qos": 3}], "enable")
+    host.run(["ip", "link", "set", "dev", "ens3f0", "vf", "1", "vlan", "7", "proto", "802.1ad"])
+    assert changed(host)["plan"] == [f"set vlan 100, qos 3 of virtual function 1 of {CALLED}"]
+    assert told(host)[1]["vlan_list"] == [{"vlan": 100, "qos": 3, "protocol": "802.1ad"}]
 
 
 def test_an_interface_that_is_down(start: Callable[..., Host]) -> None:
@@ -395,6 +403,23 @@ def test_what_a_guest_has_is_never_taken_away(host: Host) -> None:
     assert sriov(host, state="absent", force=True)["changed"]
 
 
+def test_what_a_guest_has_stays_as_it_is(host: Host) -> None:
+    """libvirt sets the addresses and VLANs of its guests' functions itself."""
+    made = sriov(host, numvfs=2, driver="vfio-pci", vfs=[{"index": 0, "vlan": 5}])
+    wish = {"vfs": [{"index": 0, "vlan": 6}, {"index": 1, "vlan": 7}]}
+    with host.hold(f"/dev/vfio/{made['sriov']['functions'][0]['iommu_group']}") as pid:
+        done = changed(host, **wish)
+        assert done["plan"][0] == f"set vlan 7 of virtual function 1 of {CALLED}"
+        stays = (
+            f"virtual function 0 of {CALLED} is in use by process {pid} (simhost-guest): its vlan stays as it is until"
+            " that ends, unless force: true is set"
+        )
+        assert stays in warnings(done)
+        assert [each["vlan_list"] for each in told(host)] == [[{"vlan": 5}], [{"vlan": 7}]]
+        assert changed(host, **wish, force=True)["plan"] == [f"set vlan 6 of virtual function 0 of {CALLED}"]
+        assert told(host)[0]["vlan_list"] == [{"vlan": 6}]
+
+
 def test_nodes_are_opened_only_before_functions_are_taken_away(host: Host) -> None:
     """Whatever their number, processes are looked at once."""
     made = sriov(host, numvfs=3, driver="vfio-pci")
@@ -463,11 +488,12 @@ FAULTS = [
 @pytest.mark.parametrize(("path", "nth"), FAULTS)
 def test_a_fault_at_every_step_is_undone(host: Host, path: str, nth: int) -> None:
     sriov(host, numvfs=4, vfs=[{"index": 3, "vlan": 44, "mac": MAC.replace("1", "4")}])
-    before, settings = host.state(), told(host)
+    address = "/sys/class/net/ens3f0v3/address"
+    before, settings, hardware = host.state(), told(host), host.read(address)
     host.fault(path, op="write", errno="EIO", nth=nth)
     message = refused(host, **WISH)
     assert "NOT undone" not in message
-    assert (host.state(), told(host)) == (before, settings)
+    assert (host.state(), told(host), host.read(address)) == (before, settings, hardware)
     host.clear_faults()
     assert sriov(host, **WISH)["changed"]
 
@@ -616,6 +642,9 @@ def test_controllers_of_an_nvme_card(host: Host) -> None:
     host.run(["chmod", "755", "/usr/sbin/nvme"])
     reason = "its controller is offline, with 0 queues and 0 interrupts"
     assert sriov(host, device=SSD, persistent=False)["sriov"]["functions"][0]["unusable"] == reason
+    assert "pci_0000_81_00_2 (0000:81:00.2): it is bound to nvme" in refused(host, device=SSD, numvfs=2)
+    again = changed(host, device=SSD, numvfs=2, force=True, persistent=False)
+    assert [each["unusable"] for each in again["sriov"]["functions"]] == [None] * 2
     done = changed(host, device=SSD, numvfs=3, force=True)
     assert done["plan"][1:5] == [
         "give queues and interrupts of /dev/nvme1 to the controllers of 3 virtual functions",
@@ -625,6 +654,10 @@ def test_controllers_of_an_nvme_card(host: Host) -> None:
     ]
     assert [each["unusable"] for each in done["sriov"]["functions"]] == [None] * 3
     assert drivers(host, SSD) == ["nvme"] * 3
+    host.fault(f"/sys/bus/pci/devices/{SSD}/sriov_numvfs", op="write", errno="ENOMEM", nth=2)
+    assert "undone: destroy" in host.failed("sriov", device=SSD, numvfs=4, force=True)
+    kept = sriov(host, device=SSD, persistent=False)["sriov"]["functions"]
+    assert [(each["driver"], each["unusable"]) for each in kept] == [("nvme", None)] * 3
 
 
 def test_a_damaged_definition(host: Host) -> None:

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.vf_settings import KEYS, parsed, word
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.vf_settings import (
+    KEYS,
+    PROTOCOL,
+    parsed,
+    word,
+)
 
 MAC = "02:00:00:00:00:01"
 # As print_vfinfo() of iproute2 6.1 has it.
@@ -24,7 +29,7 @@ WHOLE = {
     "trust": False,
     "query_rss_en": False,
 }
-REST = {"mac": MAC, "vlan": 0, "qos": 0, "max_tx_rate": 0}
+REST = {"mac": MAC, "vlan": 0, "qos": 0, "proto": "802.1Q", "max_tx_rate": 0}
 
 TEXTS: list[tuple[str, Any, dict[int, dict[str, Any]]]] = [
     (
@@ -35,6 +40,7 @@ TEXTS: list[tuple[str, Any, dict[int, dict[str, Any]]]] = [
                 "mac": MAC,
                 "vlan": 100,
                 "qos": 3,
+                "proto": "802.1Q",
                 "trust": False,
                 "spoofchk": True,
                 "link_state": "auto",
@@ -44,13 +50,18 @@ TEXTS: list[tuple[str, Any, dict[int, dict[str, Any]]]] = [
         },
     ),
     ("no VLAN", [{"vfinfo_list": [{"vf": 1, "address": MAC, "vlan_list": [{}]}]}], {1: REST}),
+    (
+        "another protocol",
+        [{"vfinfo_list": [{"vf": 1, "address": MAC, "vlan_list": [{"vlan": 7, "protocol": "802.1ad"}]}]}],
+        {1: {**REST, "vlan": 7, "proto": "802.1ad"}},
+    ),
     ("an older kernel", [{"vfinfo_list": [{"vf": 1, "address": MAC, "vlan": 7}]}], {1: {**REST, "vlan": 7}}),
     ("an older rate", [{"vfinfo_list": [{"vf": 1, "address": MAC, "tx_rate": 9}]}], {1: {**REST, "max_tx_rate": 9}}),
     ("without functions", [{"ifname": "eth0"}], {}),
     (
         "odd values",
         [{"vfinfo_list": [{"vf": 2, "address": 5, "trust": 1, "vlan": "x"}]}],
-        {2: {"qos": 0, "max_tx_rate": 0}},
+        {2: {"qos": 0, "proto": "802.1Q", "max_tx_rate": 0}},
     ),
     ("nothing", [], {}),
     ("an empty answer", [{}], {}),
@@ -69,7 +80,7 @@ def test_what_is_not_understood(text: str) -> None:
 
 
 def test_all_keys_are_read() -> None:
-    assert set(parsed(json.dumps([{"vfinfo_list": [WHOLE]}]))[0]) == set(KEYS)
+    assert set(parsed(json.dumps([{"vfinfo_list": [WHOLE]}]))[0]) == {*KEYS, PROTOCOL}
 
 
 @pytest.mark.parametrize(("value", "told"), [(True, "on"), (False, "off"), (0, "0"), ("auto", "auto")])

@@ -29,8 +29,17 @@ KEYS = ("mac", "vlan", "qos", "trust", "spoofchk", "link_state", "min_tx_rate", 
 LINK_STATES = ("auto", "enable", "disable")
 # What is allowed of what is a number.
 RANGES = {"vlan": (0, 4094), "qos": (0, 7), "min_tx_rate": (0, 2**31 - 1), "max_tx_rate": (0, 2**31 - 1)}
+# Of a VLAN, which nobody can wish: it stays as it is. The common one is left out, as before there were others.
+PROTOCOL, COMMON = "proto", "802.1Q"
 # What is set together, since the kernel takes it by one message.
-TOGETHER = (("mac",), ("vlan", "qos"), ("trust",), ("spoofchk",), ("link_state",), ("max_tx_rate", "min_tx_rate"))
+TOGETHER = (
+    ("mac",),
+    ("vlan", "qos", PROTOCOL),
+    ("trust",),
+    ("spoofchk",),
+    ("link_state",),
+    ("max_tx_rate", "min_tx_rate"),
+)
 # As iproute2 calls what it calls otherwise.
 WORDS = {"link_state": "state"}
 # More functions than the kernel counts.
@@ -131,6 +140,7 @@ def _values(entry: Mapping[str, Any]) -> dict[str, Any]:
         "mac": entry.get("address"),
         "vlan": vlan.get("vlan", 0),
         "qos": vlan.get("qos", 0),
+        PROTOCOL: vlan.get("protocol", COMMON),
         "trust": entry.get("trust"),
         "spoofchk": entry.get("spoofchk"),
         "link_state": entry.get("link_state"),
@@ -143,7 +153,7 @@ def _values(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _fits(key: str, value: object) -> bool:
     if key in ("trust", "spoofchk"):
         return isinstance(value, bool)
-    return isinstance(value, str) if key in ("mac", "link_state") else is_number(value)
+    return isinstance(value, str) if key in ("mac", "link_state", PROTOCOL) else is_number(value)
 
 
 def change(interface: str, index: int, values: Values) -> None:
@@ -181,7 +191,8 @@ def put_back(interface: str, index: int, values: Values) -> None:
 
 def _tell(interface: str, index: int, keys: Sequence[str], values: Values) -> None:
     """Say what stands together; what the driver does not offer is left out."""
-    words = [each for key in keys if key in values for each in (WORDS.get(key, key), word(values[key]))]
+    told = [key for key in keys if key in values and values[key] != COMMON]
+    words = [each for key in told for each in (WORDS.get(key, key), word(values[key]))]
     _asked("link", "set", "dev", interface, "vf", str(index), *words)
 
 

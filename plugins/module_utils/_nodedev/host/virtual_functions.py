@@ -160,15 +160,17 @@ def why_unusable(each: Virtual, is_network: bool, probed: bool) -> str | None:
     return None
 
 
-def bind(function: pci.Function, index: int, driver: str, seconds: float) -> None:
+def bind(function: pci.Function, index: int, driver: str, probed: bool | None, seconds: float) -> None:
     """Have a driver have the function of this index, binding.NONE none, and an empty name the kernel's choice.
 
-    The driver's module is loaded where it is not there; what is defined for driverctl too is left to that first.
+    ``probed`` is whether the kernel is to choose one at all, None for what it does anyway. The driver's module is
+    loaded where it is not there; what is defined for driverctl too is left to that first.
     """
     target = _target(function, index)
     await_turn(target.bus, target.address)
     if not driver:
-        binding.give_back(target, seconds)
+        with sriov.autoprobing(function, probed, seconds):
+            binding.give_back(target, seconds)
         return
     if driver != binding.NONE and not binding.is_loaded("pci", driver):
         binding.load("pci", driver)

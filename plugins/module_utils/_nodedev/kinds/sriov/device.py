@@ -14,6 +14,7 @@ from typing import Any
 from ...errors import BadInput, InUse, Missing, NodedevError
 from ...host import (
     binding,
+    holders,
     mdevs,
     nvme_functions,
     pci,
@@ -22,6 +23,7 @@ from ...host import (
     vf_settings,
     virtual_functions,
 )
+from ...host.processes import Holder
 from ...host.virtual_functions import Virtual
 from ...names import called, device_name
 from ...plan import Step
@@ -32,6 +34,7 @@ from .declared import KIND, MAX, Declared, define, functions_of, undefine
 from .seen import (
     Observation,
     Wish,
+    are_made,
     driver_named,
     is_unlike,
     locks,
@@ -131,24 +134,38 @@ def _refuse_settings(seen: Observation, count: int) -> None:
 
 def _steps(wish: Wish, seen: Observation, count: int) -> list[Step]:
     """What has to be done for so many functions, each as it is declared."""
-    fresh = count != seen.count
+    fresh = are_made(seen, count)
     steps = _removal(wish, seen) if fresh else []
     if fresh and count and seen.function:
         steps += _creation(wish, seen, seen.function, count)
-    for index, values in seen.declared.vfs or ():
-        known = {} if fresh else seen.settings.get(index, {})
-        unlike = {key: value for key, value in values if known.get(key) != value}
-        if unlike:
-            former = {key: known[key] for key in unlike if key in known}
+    for index, unlike in _unlike(seen, fresh).items():
+        if fresh or not _holders(wish, seen, index):
+            former = {} if fresh else {key: seen.settings[index][key] for key in unlike}
             steps.append(do.configure(seen.address, str(seen.interface), index, unlike, former))
     if not fresh:
         return steps + _bindings(wish, seen)
     if seen.declared.driver and seen.function:
         drivers = [str(seen.driver_of(each.address)) for each in _foretold(seen, count)]
-        steps += [do.bind(seen.function, index, name, wish.wait_timeout) for index, name in enumerate(drivers)]
+        steps += [do.bind(seen.function, index, name, None, wish.wait_timeout) for index, name in enumerate(drivers)]
     elif count and seen.function and _is_deferred(seen) and _is_probed(seen):
         steps.append(do.probe(seen.function, wish.wait_timeout))
     return steps
+
+
+def _unlike(seen: Observation, fresh: bool) -> dict[int, dict[str, Any]]:
+    """By index what functions are to have, as far as they do not have it; ``fresh`` ones have nothing."""
+    found = {}
+    for index, values in seen.declared.vfs or ():
+        known = {} if fresh else seen.settings.get(index, {})
+        found[index] = {key: value for key, value in values if known.get(key) != value}
+    return {index: unlike for index, unlike in found.items() if unlike}
+
+
+def _holders(wish: Wish, seen: Observation, index: int) -> list[Holder]:
+    """Who has a function of which nothing is to change therefore; libvirt sets such for its guests itself."""
+    if wish.force:
+        return []
+    return [use.holder for each in seen.functions if each.index == index for use in each.uses if use.holder]
 
 
 def _bindings(wish: Wish, seen: Observation) -> list[Step]:
@@ -159,7 +176,8 @@ def _bindings(wish: Wish, seen: Observation) -> list[Step]:
     unlike = unlike_declared(seen)
     virtual_functions.refuse_if_used(unlike, "bound to another driver", wish.force)
     drivers = [str(seen.driver_of(each.address)) for each in unlike]
-    return [do.bind(function, each.index, name, wish.wait_timeout, each) for each, name in zip(unlike, drivers)]
+    probed = seen.declared.autoprobe
+    return [do.bind(function, each.index, name, probed, wish.wait_timeout, each) for each, name in zip(unlike, drivers)]
 
 
 def _bound(each: Virtual, driver: str) -> Virtual:
@@ -235,19 +253,27 @@ def _planned(
 ) -> Plan[Observation]:
     then = replace(seen, declared=wish.declared.over(kept), definition=kept, damaged=None)
     created: tuple[str, ...] = ()
+    late: list[str] = []
     if seen.capability is not None:
-        fresh = count != seen.count
+        fresh = are_made(seen, count)
         functions = _foretold(seen, count) if fresh else seen.functions
         if seen.declared.driver is not None and count:
             functions = tuple(_bound(each, str(seen.driver_of(each.address))) for each in functions)
         told: dict[int, Mapping[str, Any]] = {} if fresh else dict(seen.settings)
-        for index, values in (seen.declared.vfs or ()) if count else ():
-            told[index] = {**told.get(index, {}), **dict(values)}
+        for index, unlike in _unlike(seen, fresh).items() if count else ():
+            held = [] if fresh else _holders(wish, seen, index)
+            if held:
+                late.append(
+                    f"virtual function {index} of {called(seen.address)} is in use by {holders.named(held)}: its"
+                    f" {', '.join(unlike)} stays as it is until that ends, unless force: true is set"
+                )
+            else:
+                told[index] = {**told.get(index, {}), **unlike}
         capability = replace(seen.capability, count=count)
         then = replace(then, capability=capability, functions=functions, settings=told)
         then = replace(then, controllers=() if fresh else seen.controllers)
         created = tuple(f"{seen.address}/{index}" for index in range(count)) if fresh else ()
-    return Plan(tuple(steps), then, created)
+    return Plan(tuple(steps), then, created, warnings=tuple(late))
 
 
 def _foretold(seen: Observation, count: int) -> tuple[Virtual, ...]:
@@ -274,8 +300,8 @@ def settled(wish: Wish, before: Observation, after: Observation) -> Observation:
     """With what comes later than a new function does: its group, its driver, its network interface."""
     known = {(each.address, each.driver) for each in before.functions}
     fresh = {(each.address, each.driver) for each in after.functions} - known
-    # Others of the same addresses have come where their number is another.
-    if after.function is None or (not fresh and after.count == before.count):
+    # Others of the same addresses have come where they were made anew.
+    if after.function is None or not (fresh or are_made(before, after.count)):
         return after
     driver = after.declared.driver
     virtual_functions.await_complete(after.function, not driver and _is_probed(after), wish.wait_timeout)

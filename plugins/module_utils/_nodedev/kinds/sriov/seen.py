@@ -123,7 +123,18 @@ def observe(wish: Wish) -> Observation:
 def takes_away(wish: Wish, seen: Observation) -> bool:
     """Whether functions that there are would be removed, or taken from their drivers."""
     count = seen.declared.count(seen.capability.total if seen.capability else None)
-    return wish.state != "present" or count not in (None, seen.count) or bool(unlike_declared(seen))
+    return (
+        wish.state != "present" or are_made(seen, seen.count if count is None else count) or bool(unlike_declared(seen))
+    )
+
+
+def are_made(seen: Observation, count: int) -> bool:
+    """Whether so many functions have to be made: there are others, or those of an NVMe card that cannot be used.
+
+    Controllers are brought online by whoever makes them, so that there was no nvme-cli then, or the run was killed.
+    """
+    offline = any(not each.online for each in seen.controllers if each.number <= count)
+    return count != seen.count or (offline and seen.declared.number is not None)
 
 
 def look(wish: Wish) -> Observation:

@@ -15,7 +15,10 @@ from .declared import functions_of
 
 
 class Seen(Protocol):
-    """The functions that there are, with what the driver of a network card was told of them by that interface."""
+    """The functions that there are, with what the driver of a network card was told of them by that interface.
+
+    ``manages`` says whether they are those of the NVMe controller ``node``.
+    """
 
     @property
     def functions(self) -> Sequence[Virtual]: ...
@@ -25,6 +28,12 @@ class Seen(Protocol):
 
     @property
     def interface(self) -> str | None: ...
+
+    @property
+    def manages(self) -> bool: ...
+
+    @property
+    def node(self) -> str | None: ...
 
 
 def create(function: pci.Function, count: int, probed: bool | None, seconds: float) -> Step:
@@ -41,7 +50,13 @@ def destroy(seen: Seen, function: pci.Function, seconds: float) -> Step:
     """Have all functions removed; they come back with what their driver was told, and on the drivers they had."""
 
     def undo() -> None:
-        sriov.enable(function, len(seen.functions), None, seconds)
+        count = len(seen.functions)
+        if seen.manages:
+            nvme_functions.prepare(function, str(seen.node), count, seconds)
+        # Not bound before they have what their drivers look for.
+        sriov.enable(function, count, False, seconds)
+        if seen.manages:
+            nvme_functions.bring_online(str(seen.node), count)
         if seen.interface is not None:
             for index, values in seen.settings.items():
                 vf_settings.put_back(seen.interface, index, values)
@@ -91,16 +106,19 @@ def configure(address: str, interface: str, index: int, values: Mapping[str, Any
     )
 
 
-def bind(function: pci.Function, index: int, driver: str, seconds: float, former: Virtual | None = None) -> Step:
+def bind(
+    function: pci.Function, index: int, driver: str, probed: bool | None, seconds: float, former: Virtual | None = None
+) -> Step:
     """Bind a function to a driver, to none, or to the kernel's choice where the name is empty.
 
-    ``former`` is the function as it was, None for a new one, with which all of that goes.
+    ``probed`` is whether the kernel is to choose one, None for what it does anyway. ``former`` is the function as it
+    was, None for a new one, with which all of that goes.
     """
     what = f"virtual function {index} of {called(function.address)}"
     told = {binding.NONE: f"leave {what} without a driver", "": f"give {what} back to the kernel's choice of a driver"}
     return Step(
         told.get(driver, f"bind {what} to {driver}"),
-        partial(virtual_functions.bind, function, index, driver, seconds),
+        partial(virtual_functions.bind, function, index, driver, probed, seconds),
         partial(virtual_functions.put_back, function, [former], seconds) if former else None,
     )
 
