@@ -534,6 +534,19 @@ def test_a_killed_run_is_completed_by_the_next(host: Host, path: str) -> None:
     assert sriov(host)["plan"] == []
 
 
+@pytest.mark.parametrize("path", [NUMBER, "/sys/bus/pci/drivers_probe"])
+def test_functions_that_a_killed_run_has_left_unbound(host: Host, path: str) -> None:
+    wish = {"numvfs": 2, "vfs": [{"index": 0, "mac": MAC}]}
+    killed(host, path, **wish)
+    assert "none" in drivers(host)
+    assert f"have the kernel choose drivers for {FUNCTIONS}" in sriov(host, **wish)["plan"]
+    assert drivers(host) == ["iavf", "iavf"]
+    assert host.run(["ls", "/run/nodedev/unbound"], check=False).stdout == ""
+    # One that is taken from its driver later stays so.
+    host.write(f"/sys/bus/pci/devices/{VFS[0]}/driver/unbind", VFS[0])
+    assert sriov(host)["plan"] == []
+
+
 def test_two_at_once(host: Host) -> None:
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(lambda _number: sriov(host, numvfs=4), range(2)))

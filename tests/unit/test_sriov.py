@@ -240,6 +240,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
             DEFINE,
         ],
     ),
+    ("left unbound by a killed run", {"numvfs": 2}, {"count": 2, "unbound": True}, [PROBE, DEFINE]),
     ("of an NVMe card without its tool", {"numvfs": 2}, {"function": SSD, "node": "/dev/nvme0"}, [create(2), DEFINE]),
 ]
 

@@ -24,6 +24,8 @@ from .numbers import integer
 TOTAL, NUMBER, AUTOPROBE = "sriov_totalvfs", "sriov_numvfs", "sriov_drivers_autoprobe"
 # Where is kept what sriov_drivers_autoprobe was, while it is another for the functions that are being made.
 NOTES = "/run/nodedev/autoprobe"
+# Where a card has a file as long as its new functions have no drivers, since what these look for is set before.
+UNBOUND = "/run/nodedev/unbound"
 # What the kernel's kstrtobool takes for true; it writes 1 itself.
 TRUE = "1yYtT"
 NUMBER_MEANINGS = {
@@ -128,9 +130,25 @@ def _linked(function: pci.Function) -> int:
     return sum(pci.card_of(each) == function.address for each in found)
 
 
+def enable_unbound(function: pci.Function, count: int, seconds: float) -> None:
+    """The same with functions that the kernel binds later, which a run that is killed meanwhile leaves to the next."""
+    files.write(_unbound(function), "", files.MODE)
+    enable(function, count, False, seconds)
+
+
+def are_unbound(function: pci.Function) -> bool:
+    """Whether functions wait for being bound."""
+    return os.path.exists(_unbound(function))
+
+
+def forget_unbound(function: pci.Function) -> None:
+    files.remove(_unbound(function))
+
+
 def disable(function: pci.Function, seconds: float) -> None:
     """Have all virtual functions removed, and wait until they are gone; none is no error."""
     _write(function, 0, seconds)
+    forget_unbound(function)
     if not wait_for(lambda: not pci.virtual_functions(function.path), seconds):
         raise NodedevError(f"the virtual functions of {called(function.address)} are still there after {seconds:g} s")
 
@@ -178,6 +196,10 @@ def restore_autoprobe(function: pci.Function) -> bool:
 
 def _note(function: pci.Function) -> str:
     return os.path.join(NOTES, function.address)
+
+
+def _unbound(function: pci.Function) -> str:
+    return os.path.join(UNBOUND, function.address)
 
 
 def _text(value: bool) -> str:

@@ -185,6 +185,7 @@ def probe(function: pci.Function, seconds: float) -> None:
             target = _target(function, index)
             if target.driver is None:
                 _probe(target, address, seconds)
+    sriov.forget_unbound(function)
 
 
 def _probe(target: binding.Target, address: str, seconds: float) -> None:

@@ -143,13 +143,18 @@ def _steps(wish: Wish, seen: Observation, count: int) -> list[Step]:
             former = {} if fresh else {key: seen.settings[index][key] for key in unlike}
             steps.append(do.configure(seen.address, str(seen.interface), index, unlike, former))
     if not fresh:
-        return steps + _bindings(wish, seen)
+        again = seen.unbound and not seen.declared.driver
+        return steps + (_probing(wish, seen) if again else _bindings(wish, seen))
     if seen.declared.driver and seen.function:
         drivers = [str(seen.driver_of(each.address)) for each in _foretold(seen, count)]
         steps += [do.bind(seen.function, index, name, None, wish.wait_timeout) for index, name in enumerate(drivers)]
-    elif count and seen.function and _is_deferred(seen) and _is_probed(seen):
-        steps.append(do.probe(seen.function, wish.wait_timeout))
+    elif count and _are_probed_later(seen):
+        steps += _probing(wish, seen)
     return steps
+
+
+def _probing(wish: Wish, seen: Observation) -> list[Step]:
+    return [do.probe(seen.function, wish.wait_timeout)] if seen.function else []
 
 
 def _unlike(seen: Observation, fresh: bool) -> dict[int, dict[str, Any]]:
@@ -201,13 +206,18 @@ def _is_deferred(seen: Observation) -> bool:
     return with_mac or bool(seen.declared.driver) or seen.manages
 
 
+def _are_probed_later(seen: Observation) -> bool:
+    """Whether the kernel chooses drivers of new functions when these have what the drivers look for."""
+    return not seen.declared.driver and _is_deferred(seen) and _is_probed(seen)
+
+
 def _creation(wish: Wish, seen: Observation, function: pci.Function, count: int) -> list[Step]:
     _refuse_driverless(function)
     if seen.tools:
         _refuse_tools(seen)
         return [do.manage(function, seen.tools[0], seen.functions, count, wish.wait_timeout)]
     probed = False if _is_deferred(seen) else seen.declared.autoprobe
-    making = [do.create(function, count, probed, wish.wait_timeout)]
+    making = [do.create(function, count, probed, _are_probed_later(seen), wish.wait_timeout)]
     if seen.manages:
         node = str(seen.node)
         return [do.prepare(function, node, count, wish.wait_timeout), *making, do.online(node, count)]
@@ -271,7 +281,7 @@ def _planned(
                 told[index] = {**told.get(index, {}), **unlike}
         capability = replace(seen.capability, count=count)
         then = replace(then, capability=capability, functions=functions, settings=told)
-        then = replace(then, controllers=() if fresh else seen.controllers)
+        then = replace(then, controllers=() if fresh else seen.controllers, unbound=False)
         created = tuple(f"{seen.address}/{index}" for index in range(count)) if fresh else ()
     return Plan(tuple(steps), then, created, warnings=tuple(late))
 

@@ -62,8 +62,8 @@ class Observation:
     ``capability`` what it says, None where it has none. ``settings`` are by index what the driver of a network card has
     of each function; ``interface`` is that card's, ``untold`` why the settings are not known. ``tools`` are those that
     this card's driver wants. ``own`` are drivers that are defined for single functions, by address. ``node`` is an NVMe
-    card's, ``controllers`` its functions'. ``loadable`` says whether there is such a driver as is wished, and
-    ``suggestion`` which one may be meant where there is none.
+    card's, ``controllers`` its functions'. ``unbound`` says that a killed run has left it to bind them. ``loadable``
+    says whether there is such a driver as is wished, and ``suggestion`` which one may be meant where there is none.
     """
 
     declared: Declared
@@ -79,6 +79,7 @@ class Observation:
     node: str | None = None
     has_nvme: bool = False
     controllers: tuple[Secondary, ...] = ()
+    unbound: bool = False
     loadable: bool = True
     suggestion: str = ""
     own: Mapping[str, str] = field(default_factory=dict)
@@ -145,7 +146,8 @@ def look(wish: Wish) -> Observation:
     if function is None:
         return seen
     functions = virtual_functions.of(function)
-    seen = replace(seen, function=function, capability=sriov.capability(function), functions=functions)
+    unbound = bool(functions) and sriov.are_unbound(function)
+    seen = replace(seen, function=function, capability=sriov.capability(function), functions=functions, unbound=unbound)
     if seen.declared.driver is not None:
         seen = replace(seen, own={each.address: each.driver for each in driverctl.all_defined()[0]})
     return _told(seen, function)

@@ -36,14 +36,16 @@ class Seen(Protocol):
     def node(self) -> str | None: ...
 
 
-def create(function: pci.Function, count: int, probed: bool | None, seconds: float) -> Step:
-    """Have so many functions made where there are none."""
+def create(function: pci.Function, count: int, probed: bool | None, later: bool, seconds: float) -> Step:
+    """Have so many functions made where there are none; ``later`` says that the kernel is to bind them in the end."""
     how = "" if probed is None else f", {'bound' if probed else 'not bound'} by the kernel"
-    return Step(
-        f"create {count} virtual functions of {called(function.address)}{how}",
-        partial(sriov.enable, function, count, probed, seconds),
-        partial(sriov.disable, function, seconds),
+    making = (
+        partial(sriov.enable_unbound, function, count, seconds)
+        if later
+        else partial(sriov.enable, function, count, probed, seconds)
     )
+    described = f"create {count} virtual functions of {called(function.address)}{how}"
+    return Step(described, making, partial(sriov.disable, function, seconds))
 
 
 def destroy(seen: Seen, function: pci.Function, seconds: float) -> Step:
