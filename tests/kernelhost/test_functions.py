@@ -145,15 +145,22 @@ def test_bound_and_given_back_again_and_again(machine: Machine, playbooks: Playb
 
 
 def test_nvme_functions_that_are_usable(playbooks: Playbooks) -> None:
+    """Also where somebody has made them by hand, whose controllers are offline."""
+    usable = holds(
+        "made.sriov.functions | map(attribute='driver') | list == ['nvme', 'nvme']",
+        "made.sriov.functions | map(attribute='unusable') | list == [none, none]",
+    )
+    by_hand = "echo 0 > sriov_drivers_autoprobe && echo 2 > sriov_numvfs && echo 1 > sriov_drivers_autoprobe"
     playbooks.tasks(
         [
             # Others may have left the kernel's own choice switched off.
             sriov(device=NVME, numvfs=2, autoprobe=True),
-            holds(
-                "made.sriov.functions | map(attribute='driver') | list == ['nvme', 'nvme']",
-                "made.sriov.functions | map(attribute='unusable') | list == [none, none]",
-            ),
+            usable,
             {**sriov(device=NVME), "failed_when": "made is failed or made is changed"},
+            sriov(device=NVME, state="absent", force=True),
+            {"shell": {"cmd": by_hand, "chdir": f"{DEVICES}/{NVME}"}},
+            {**sriov(device=NVME, numvfs=2), "failed_when": "made is failed or made is not changed"},
+            usable,
             sriov(device=NVME, state="absent", force=True),
             # The disk of the physical function is still the host's.
             {"command": "dd if=/dev/nvme0n1 of=/dev/null bs=4096 count=1"},
