@@ -40,7 +40,8 @@ options:
       - In the place of O(instances), the vGPUs that are to be made on them, types with the number of each, named as
         O(hostdev.nodedev.vgpu#module:type) has them. The GPU instances follow from that - for each profile and
         framebuffer as few as take them all.
-      - The card may list these types only while MIG is on, for which O(enabled) is set alone first.
+      - The card may list these types only while MIG is on, for which O(enabled) is set alone first. With
+        O(state=inactive), with which MIG is off, O(instances) is named instead.
     type: dict
   allow_reset:
     description:

@@ -154,6 +154,11 @@ def test_the_result_is_as_documented(host: Host) -> None:
             {"instances": {"1g.18gb": 1, "19": 1}},
             "instances: '1g.18gb' cannot be used: it is profile 1g.18gb, which is named already",
         ),
+        (
+            {"types": {"H200X-1-18C": 2}, "state": "inactive"},
+            "types: {'H200X-1-18C': 2} cannot be used: MIG is off with state 'inactive', and a card may list no such"
+            " types then: name instances",
+        ),
         ({"device": "0000:99:00.0", "enabled": True}, "there is no such device"),
     ],
 )

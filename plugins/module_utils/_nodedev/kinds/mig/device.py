@@ -66,6 +66,9 @@ class Wish:
             options["types"] = mig_types.checked(types)
             if enabled is False:
                 raise BadInput("enabled", False, "a card that MIG does not divide has no GPU instances")
+            if options.get("state") == "inactive":
+                allowed = "MIG is off with state 'inactive', and a card may list no such types then: name instances"
+                raise BadInput("types", options["types"], allowed)
             enabled = True
         return cls(declare(checked_function("device", device), enabled, instances), **options)
 
