@@ -119,6 +119,20 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         ],
     ),
     ("a rule is kept, though queues have overrides", wished(), seen(NEW, rule=RULE), [GIVE]),
+    (
+        "the same, given away meanwhile, and no more",
+        wished(state="absent"),
+        seen(bus(None, ((6, 4),), overridable=True), rule=RULE),
+        [REMOVE, "give queue 06.0004 to the host, by its override"],
+    ),
+    ("a queue no more, and it is not", wished(queues=["06.0004"], state="absent"), BY_RULE, []),
+    ("the same, and not there", wished(queues=["07.0004"], state="absent"), BY_OVERRIDES, []),
+    (
+        "a queue no more, with its adapter",
+        wished(adapters=["5"], queues=["05.0004"], state="absent"),
+        BY_RULE,
+        [REMOVE, LEAVE],
+    ),
     ("no bus, and no more", wished(state="absent"), Observation(None, kept=KEPT), ["undefine what is for guests"]),
     (
         "damaged, and no more",
@@ -142,12 +156,18 @@ def at_work(number: tuple[int, int]) -> Bus:
 
 
 TAKEN = {UUID: frozenset({(5, 4)})}
+COVERED = "queues: '05.0004' cannot be used: their whole adapters or domains are for guests: name those"
 REFUSED: list[tuple[str, Wish, Observation, str]] = [
     ("no bus", wished(adapters=["5"]), Observation(None), "this host has no AP bus"),
     ("nothing", wished(), seen(), "adapters is required: nothing is defined for guests here"),
     ("too high", wished(domains=["85"]), seen(), "domains: 85 cannot be used: the highest number that this machine"),
     ("a queue by masks", wished(queues=["05.0004"]), seen(), "have no override of their own, and masks give whole"),
     ("a queue, masks in use", wished(queues=["05.0004"]), seen(bus(5, overridable=True)), "apmask or aqmask is in use"),
+    ("of masks, a queue no more", wished(queues=["05.0004"], state="absent"), BY_RULE, COVERED),
+    ("of a rule alone", wished(queues=["05.0004"], state="absent"), seen(NEW, rule=RULE), COVERED),
+    ("of overrides, a queue no more", wished(queues=["05.0004"], state="absent"), BY_OVERRIDES, COVERED),
+    ("of what is only kept", wished(queues=["05.0004"], state="absent"), Observation(None, kept=KEPT), COVERED),
+    ("no longer for guests, a queue", wished(queues=["05.0004"], state="inactive"), BY_OVERRIDES, COVERED),
     ("old", wished(adapters=["9"], force=True), seen(), "is of type 9, and vfio_ap takes 10 and newer: leave it"),
     ("old, by a domain", wished(domains=["4"]), seen(), "so that nobody would have its queues of these domains"),
     (

@@ -125,10 +125,10 @@ def _meant(wish: Wish, seen: Observation) -> Given:
 
 def _after(wish: Wish, seen: Observation, bus: Bus) -> Bus:
     """The bus as it is wished."""
-    given, by = _meant(wish, seen), _way(seen, bus)
+    given = _meant(wish, seen)
     if wish.state != "present":
-        return _returned(seen, bus, _back(wish, seen, bus), by)
-    if by == MASKS:
+        return _returned(seen, bus, _back(wish, seen, bus))
+    if _way(seen, bus) == MASKS:
         return replace(bus, adapters=bus.adapters - given.adapters, domains=bus.domains - given.domains)
     queues = {
         number: replace(each, override=ap.VFIO_AP, driver=ap.VFIO_AP) if given.has(number) else each
@@ -146,9 +146,8 @@ def _back(wish: Wish, seen: Observation, bus: Bus) -> Given:
     return wish.given or every | (seen.kept or Given())
 
 
-def _returned(seen: Observation, bus: Bus, back: Given, by: str) -> Bus:
-    if by == MASKS:
-        return replace(bus, adapters=bus.adapters | back.adapters, domains=bus.domains | back.domains)
+def _returned(seen: Observation, bus: Bus, back: Given) -> Bus:
+    """The bus with this given back, by whatever guests have it."""
     left = (seen.kept or Given()) - back
     queues = {
         number: replace(each, override=None, driver=None)
@@ -156,7 +155,7 @@ def _returned(seen: Observation, bus: Bus, back: Given, by: str) -> Bus:
         else each
         for number, each in bus.queues.items()
     }
-    return replace(bus, queues=queues)
+    return replace(bus, adapters=bus.adapters | back.adapters, domains=bus.domains | back.domains, queues=queues)
 
 
 def _leaving(bus: Bus, after: Bus) -> frozenset[Number]:
@@ -179,6 +178,7 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
     _refuse_unfit(wish, given, seen.bus, after)
     _refuse_in_use(wish, seen, seen.bus, after)
     if wish.state == "inactive":
+        _refuse_covered(wish, after, Given())
         _refuse_assigned(wish, seen, seen.bus, after)
     then = replace(seen, bus=after, loaded=seen.loaded or wish.state == "present", users=())
     if wish.persistent and by == OVERRIDES:
@@ -228,6 +228,13 @@ def _check(given: Given, bus: Bus, by: str) -> None:
             f"the queues {ap.named(overridden)} have an override of their own, and the kernel takes no masks meanwhile:"
             f" give them back first, or remove {ap_rules.PATH}, whose masks the kernel would not take either"
         )
+
+
+def _refuse_covered(wish: Wish, after: Bus, kept: Given) -> None:
+    """Raise BadInput for queues that would stay with guests, now or by what is kept: as a whole they were given."""
+    covered = [each for each in wish.given.queues if kept.has(each) or not after.is_hosts(each)]
+    if covered:
+        raise BadInput("queues", ap.named(covered), "their whole adapters or domains are for guests: name those")
 
 
 def _refuse_unfit(wish: Wish, given: Given, bus: Bus, after: Bus) -> None:
@@ -301,12 +308,13 @@ def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:
     """The host's again, and not defined."""
     bus = seen.bus or Bus()
     back = _back(wish, seen, bus) if seen.bus else wish.given
-    after = _returned(seen, bus, back, _way(seen, bus))
+    after = _returned(seen, bus, back)
     _refuse_assigned(wish, seen, bus, after)
     for damage in seen.damaged if wish.given else ():
         raise damage
     rule = _ruled_back(seen.rule, wish.given)
     kept = (seen.kept - wish.given if seen.kept and wish.given else None) or None
+    _refuse_covered(wish, after, of_rule(rule) | (kept or Given()))
     then = replace(seen, bus=after if seen.bus else None, rule=rule, kept=kept, damaged=())
     removals = [removal(each, KIND) for each in seen.damaged]
     return Plan((*removals, *_steps(wish, seen, then)), then)
