@@ -476,6 +476,18 @@ def test_what_the_host_stands_on(start: Callable[..., Host]) -> None:
     host.done("driver", device=TAKEN, driver="vfio-pci", force=True, persistent=False)
 
 
+@pytest.mark.parametrize("place", ["usb1/1-2/1-2:1.0/net", "mlx5_core.sf.2/net", "net"])
+def test_an_interface_at_any_depth(start: Callable[..., Host], place: str) -> None:
+    """That of a USB adapter on a controller, and of a sub-function of a card, go with the driver as the own one."""
+    found = disk(DISK, "nvme1n1")[:1]
+    found.append({**card(DISK, "eth7", 9)[1], "path": f"devices/pci0000:5e/{DISK}/{place}/eth7", "of_driver": "nvme"})
+    route = {"dst": "default", "gateway": "192.0.2.1", "dev": "eth7", "protocol": "static"}
+    host = start({**SCENARIO, "devices": found, "network": {"routes": [route]}})
+    assert f"{CALLED} is in use, its interface eth7 has the default route: stop that first, or set" in refused(host)
+    host.done("driver", device=DISK, driver="vfio-pci", force=True, persistent=False)
+    assert not host.path("/sys/class/net/eth7").exists()
+
+
 def test_what_lives_on_functions_comes_back_in_order(start: Callable[..., Host]) -> None:
     """The functions of a card, a driver of one of them, and a mediated device on that: each after what makes it."""
     host = start("functions")

@@ -54,9 +54,9 @@ def of(functions: Collection[pci.Function]) -> dict[str, list[Use]]:
     virtual = {each.address: [*filter(None, map(pci.find, each.functions))] for each in functions}
     every = {each.address: each for own in ([*functions], *virtual.values()) for each in own}
     found = held([*every.values()], probe=True)
-    vports, look = sysfs.linked(VPORTS), cache(network.look)
+    vports, interfaces, look = sysfs.linked(VPORTS), sysfs.linked(network.CLASS), cache(network.look)
     for address, each in every.items():
-        found[address] += [*_vports(each, vports), *_interfaces(each, look), *_console(each)]
+        found[address] += [*_vports(each, vports), *_interfaces(each, interfaces, look), *_console(each)]
     for each in functions:
         if each.functions:
             found[each.address].append(
@@ -134,12 +134,13 @@ def _vports(function: pci.Function, vports: Collection[str]) -> Iterator[Use]:
             yield Use(f"it carries the vHBA {os.path.basename(path)}", True, cost=CARRIED)
 
 
-def _interfaces(function: pci.Function, look: Callable[[], Network]) -> Iterator[Use]:
-    found = pci.interfaces(function.path)
-    if not found and pci.has_interface_elsewhere(function.path):
+def _interfaces(function: pci.Function, interfaces: Collection[str], look: Callable[[], Network]) -> Iterator[Use]:
+    """Uses of its interfaces at any depth, as of a network adapter on a USB controller, or of a sub-function."""
+    if pci.has_interface_elsewhere(function.path):
         yield Use(ELSEWHERE, True, cost=OFF_NETWORK)
-    for interface in found:
-        yield from of_interface(interface, look())
+    for path in sorted(interfaces):
+        if path.startswith(f"{function.path}/"):
+            yield from of_interface(os.path.basename(path), look())
 
 
 def of_interface(interface: str, seen: Network) -> list[Use]:
