@@ -267,7 +267,9 @@ def _drift(facts: Mapping[str, Facts]) -> list[dict[str, Any]]:
         if kind in ("pool", "damaged"):
             continue
         for each in defined:
-            name = {"device": str(each["name"]), "pool": each.get("pool")}
+            # Crypto queues have no name, and a vHBA that is not there has none.
+            device = each.get("name") or f"{kind} {each.get('wwpn') or each['by']}"
+            name = {"device": str(device), "pool": each.get("pool")}
             found += [{**name, **{key: one[key] for key in ("what", "defined", "running")}} for one in each["drift"]]
             if each["autostart"] and not each["active"] and not each["drift"]:
                 state = "its parent is not there" if each["parent_missing"] else "not there"

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,20 @@ def test_the_life_of_a_device(host: Host, events: Events) -> None:
     assert gone["host"] == host.run(["hostname"]).stdout.strip()
     host.mdev(state="absent")
     assert words(events.next(1)) == [("undefined", "definition", NAME)]
+
+
+def test_crypto_queues_have_no_name(start: Callable[..., Host]) -> None:
+    host = start("ap")
+    told = Events(host)
+    try:
+        host.done("ap_mask", adapters=[5])
+        defined = next(each for each in iter(lambda: told.next(1)[0], None) if each["what"] == "definition")
+    finally:
+        told.end()
+    assert (defined["event"], defined["kind"], defined["name"]) == ("defined", "ap_mask", None)
+    assert defined["definition"]["adapters"] == [5]
+    # A look begins with what is defined already.
+    Events(host).end()
 
 
 # How often a device goes, the seconds for which it is there before, and those in which it has to be back.

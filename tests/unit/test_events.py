@@ -67,9 +67,16 @@ def changed(look: Look, name: str, **facts: Any) -> Look:
             [("defined", "pool", "desks")],
             id="a pool",
         ),
+        pytest.param(
+            EMPTY,
+            Look(EMPTY.devices, {("ap_mask", "masks"): {"by": "masks"}}),
+            [],
+            [("defined", "definition", None)],
+            id="crypto queues",
+        ),
     ],
 )
-def test_what_is_told(before: Look, after: Look, removed: list[str], told: list[tuple[str, str, str]]) -> None:
+def test_what_is_told(before: Look, after: Look, removed: list[str], told: list[tuple[str, str, str | None]]) -> None:
     assert [(each["event"], each["what"], each["name"]) for each in events(before, after, removed)] == told
 
 

@@ -161,6 +161,20 @@ def test_drift(definition: dict[str, Any], expected: list[tuple[str, str, str]])
 
 
 @pytest.mark.parametrize(
+    ("kind", "definition", "device"),
+    [
+        ("ap_mask", {"by": "masks"}, "ap_mask masks"),
+        ("vhba", {"name": None, "wwpn": "2101001b32a9da5e"}, "vhba 2101001b32a9da5e"),
+        ("vhba", {"name": "scsi_host9", "wwpn": "2101001b32a9da5e"}, "scsi_host9"),
+    ],
+)
+def test_what_a_definition_is_called(kind: str, definition: dict[str, Any], device: str) -> None:
+    definition = {**definition, "drift": [], "parent_missing": False, "autostart": True, "active": False}
+    (found,) = told(definitions={kind: [definition]})["drift"]
+    assert found["device"] == device
+
+
+@pytest.mark.parametrize(
     ("count", "active", "managed", "short"), [(2, 2, False, 0), (2, 1, False, 1), (1, 2, False, 0), (2, 0, True, 0)]
 )
 def test_pools_that_are_short(count: int, active: int, managed: bool, short: int) -> None:

@@ -58,8 +58,11 @@ def look() -> Look:
 
 
 def _identity(facts: Facts) -> str:
-    """What stays the same in a definition whether its device is there or not: a vHBA's name is that of its host."""
-    identity: str = facts.get("wwpn") or facts["name"]
+    """What stays the same in a definition whether its device is there or not: a vHBA's name is that of its host.
+
+    Crypto queues have no name, and only one definition by each of two ways.
+    """
+    identity: str = facts.get("wwpn") or facts.get("name") or facts["by"]
     return identity
 
 
@@ -106,8 +109,8 @@ def _of_device(event: str, name: str, facts: Facts, definition: Facts | None) ->
 
 
 def _of_definition(event: str, key: tuple[str, str], facts: Facts) -> dict[str, Any]:
-    what = "pool" if key[0] == definitions.POOL else "definition"
-    return {"event": event, "what": what, "kind": key[0], "name": facts["name"], "device": None, "definition": facts}
+    what, name = "pool" if key[0] == definitions.POOL else "definition", facts.get("name")
+    return {"event": event, "what": what, "kind": key[0], "name": name, "device": None, "definition": facts}
 
 
 def stream(interval: float = INTERVAL) -> Iterator[dict[str, Any] | None]:
