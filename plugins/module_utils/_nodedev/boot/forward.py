@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import sys
-import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def _forward(options: argparse.Namespace) -> None:
                 sys.stdout.write(f"{waiting.popleft().decode()}\n")
             sys.stdout.flush()
             continue
-        why = _send(waiting, options.post, _token(options.token_file))
+        why = _send(waiting, options.post, options.token_file)
         # Once an event, and not each time that it is tried again.
         if why is not None and event is not None:
             lost = max(len(waiting) - MOST, 0)
@@ -79,15 +79,26 @@ def _token(path: str | None) -> str | None:
         return file.readline().strip()
 
 
-def _send(waiting: deque[bytes], url: str, token: str | None) -> str | None:
-    """Send what waits, in its order; what the receiver does not take waits for the next time, and why is returned."""
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+class _Unfollowed(urllib.request.HTTPRedirectHandler):
+    """Takes a redirection for an error: what urllib sends there has the token, and not the event."""
+
+    def redirect_request(self, *_answer: object) -> None:
+        return None
+
+
+def _send(waiting: deque[bytes], url: str, token_file: str | None) -> str | None:
+    """Send what waits, in its order; what the receiver does not take waits for the next time, and why is returned.
+
+    A token that cannot be read, as while it is renewed, is such a reason too.
+    """
     while waiting:
         try:
+            token = _token(token_file)
+            headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
             request = urllib.request.Request(url, waiting[0], headers)
-            with urllib.request.build_opener().open(request, timeout=PATIENCE):
+            with urllib.request.build_opener(_Unfollowed).open(request, timeout=PATIENCE):
                 waiting.popleft()
-        except (urllib.error.URLError, OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             return shown(error)
     return None
 
