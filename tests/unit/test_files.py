@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -105,6 +106,19 @@ def test_remove_keeps_a_folder_with_others(path: Path) -> None:
     other.write_text("")
     files.remove(str(path))
     assert [each.name for each in path.parent.iterdir()] == ["y.json"]
+
+
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.EROFS, errno.EPERM])
+def test_remove_leaves_an_empty_folder_that_cannot_go(path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """As one that is a mount of its own, or that has to stay for another reason."""
+
+    def refuse(folder: str) -> None:
+        raise OSError(number, os.strerror(number), folder)
+
+    files.write_document(str(path), {})
+    monkeypatch.setattr(os, "rmdir", refuse)
+    files.remove(str(path))
+    assert os.listdir(path.parent) == []
 
 
 def test_a_folder_that_vanishes_before_the_write_is_made_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -252,7 +252,7 @@ def temporary(path: str) -> str:
 
 
 def remove(path: str) -> None:
-    """Remove a file, and its folder when that is empty then; no file is no error."""
+    """Remove a file, and its folder when that is empty then and can go; no file is no error."""
     folder = os.path.dirname(path)
     with explained(path):
         for name in (path, temporary(path)):
@@ -262,10 +262,8 @@ def remove(path: str) -> None:
             os.rmdir(folder)
         except FileNotFoundError:
             return
-        except OSError as error:
-            # A link in the place of a folder is somebody's, and stays.
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise
+        except OSError:
+            # It has others, or is a mount, or a link in the place of a folder, which is somebody's. The file is gone.
             sync(folder)
         else:
             sync(os.path.dirname(folder))
