@@ -15,7 +15,7 @@ import pytest
 import yaml
 from conftest import CARD, ROOT, UUID, Host, running
 from plays import play
-from test_restore import install
+from test_restore import ENGINE, install
 
 FORWARD = """
 import sys
@@ -190,3 +190,28 @@ def test_the_role_sends_them(host: Host, tmp_path: Path) -> None:
     assert "changed=0" in play(host, playbook, tmp_path, **there)
     play(host, playbook, tmp_path)
     assert host.run(["ls", UNIT, COMMAND], check=False).returncode == 2
+
+
+# As systemd answers where the unit runs; what is restarted is written down.
+SYSTEMCTL = """#!/bin/sh
+case "$1" in
+    show) printf 'LoadState=loaded\\nActiveState=active\\nSubState=running\\n' ;;
+    restart) echo "$2" >> /run/restarted ;;
+    *) exec /usr/bin/systemctl.real "$@" ;;
+esac
+"""
+
+
+def test_it_runs_on_with_another_library(host: Host, tmp_path: Path) -> None:
+    """It loads what it needs when it needs it: of the release that it has begun with, or not at all."""
+    playbook = tmp_path / "role.yml"
+    playbook.write_text(ROLE)
+    there = {"persistence_events_post": "https://eda.example.com:5000/nodedev"}
+    play(host, playbook, tmp_path, **there)
+    host.run(["mkdir", "-p", "/run/systemd/system"])
+    host.run(["mv", "/usr/bin/systemctl", "/usr/bin/systemctl.real"])
+    host.run(["install", "-m", "755", "/dev/stdin", "/usr/bin/systemctl"], input=SYSTEMCTL)
+    assert "changed=0" in play(host, playbook, tmp_path, **there)
+    host.run(["sh", "-c", f"echo >> {ENGINE}/nodedev/boot/forward.py"])
+    play(host, playbook, tmp_path, **there)
+    assert host.read("/run/restarted") == "nodedev-events.service\n"
