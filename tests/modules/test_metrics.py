@@ -143,6 +143,15 @@ def test_what_is_free_of_hbas_and_of_functions(start: Callable[..., Host]) -> No
         assert now[("nodedev_free", "vgpu", name, each["name"])] == each["free"]
 
 
+def test_no_functions_are_a_wish_too(start: Callable[..., Host]) -> None:
+    host = start("functions")
+    install(host)
+    assert host.done("sriov", device="0000:3b:00.0", numvfs=0)["changed"]
+    assert counts(gathered(host), "sriov") == (1, 1, 0, 0)
+    host.write("/sys/bus/pci/devices/0000:3b:00.0/sriov_numvfs", "2")
+    assert counts(gathered(host), "sriov") == (1, 0, 1, 0)
+
+
 def test_names_of_drivers_are_text(start: Callable[..., Host]) -> None:
     scenario: dict[str, Any] = yaml.safe_load((FOLDER / "nvidia-mdev.yml").read_text())
     (behaviour, *_rest) = (each["behaviour"] for each in scenario["devices"] if "behaviour" in each)

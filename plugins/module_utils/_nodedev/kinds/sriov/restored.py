@@ -72,7 +72,7 @@ def facts(definition: Declared) -> dict[str, Any]:
         "vfs": definition.document().get("vfs", []),
         "parent_missing": seen.function is None,
         "autostart": True,
-        "active": seen.count > 0 and seen.count == count,
+        "active": seen.function is not None and seen.count == count,
         "drift": _drift(seen, count),
     }
 
