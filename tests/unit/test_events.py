@@ -74,6 +74,13 @@ def changed(look: Look, name: str, **facts: Any) -> Look:
             [("defined", "definition", None)],
             id="crypto queues",
         ),
+        pytest.param(
+            Look({"scsi_host9": HOST}, {("vhba", VHBA["wwpn"]): VHBA}),
+            Look({}, {("vhba", VHBA["wwpn"]): {**VHBA, "name": None, "parent": None}}),
+            [],
+            [("deleted", "device", "scsi_host9")],
+            id="a vHBA, whose definition is as it was",
+        ),
     ],
 )
 def test_what_is_told(before: Look, after: Look, removed: list[str], told: list[tuple[str, str, str | None]]) -> None:

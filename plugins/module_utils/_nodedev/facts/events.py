@@ -23,6 +23,8 @@ INTERVAL = 2.0
 FOLDERS = (mdevctl.STORE, driverctl.STORE, files.STORE)
 # What a definition's facts say of the device, or of its parent, at this moment.
 PASSING = ("active", "drift", "parent_missing", "domain")
+# What of it follows from the device that is there, as a vHBA's host, and its parent by the ports of that.
+FOLLOWING = ("name", "parent", "parent_addr")
 # Where definition_facts has the files that cannot be understood.
 DAMAGED = "damaged"
 
@@ -87,8 +89,13 @@ def events(before: Look, after: Look, removed: Collection[str] = ()) -> Iterator
     for key, facts in after.definitions.items():
         if key not in before.definitions:
             yield _of_definition("defined", key, facts)
-        elif facts != before.definitions[key]:
+        elif _written(facts) != _written(before.definitions[key]):
             yield _of_definition("changed", key, facts)
+
+
+def _written(facts: Facts) -> Facts:
+    """What a definition itself says, be its device there or not."""
+    return {key: value for key, value in facts.items() if key not in FOLLOWING}
 
 
 def _path(facts: Facts) -> str:
@@ -116,10 +123,11 @@ def _of_definition(event: str, key: tuple[str, str], facts: Facts) -> dict[str, 
 def stream(interval: float = INTERVAL) -> Iterator[dict[str, Any] | None]:
     """Events from now on; None once it listens, and each time that nothing has happened for an interval in seconds.
 
-    It never ends.     Raises MissingLibrary where pyudev is not installed, which tells when to look.
+    It never ends. Raises MissingLibrary where pyudev is not installed, which tells when to look.
     """
     happenings = Happenings()
-    seen, folders = look(), _signature()
+    # In this order, so that what is written meanwhile is seen the next time.
+    folders, seen = _signature(), look()
     yield None
     while True:
         told = happenings.wait(interval)
