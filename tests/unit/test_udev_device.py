@@ -84,6 +84,9 @@ def test_what_cannot_be_read_is_none(host: Host) -> None:
         ("-4294967296", 10, 32, False, None),
         ("4294967296", 10, 64, False, 1 << 32),
         ("1e3", 10, 32, False, None),
+        ("0o17", 0, 32, False, None),
+        ("0x0x1f", 0, 32, False, None),
+        ("-0x0x1f", 16, 32, False, None),
     ],
 )
 def test_integer(text: str, base: int, bits: int, signed: bool, number: int | None) -> None:
@@ -91,7 +94,7 @@ def test_integer(text: str, base: int, bits: int, signed: bool, number: int | No
 
 
 @given(
-    st.text(st.sampled_from(" +-0123456789abcxX_.\tgG"), min_size=1, max_size=12),
+    st.text(st.sampled_from(" +-0123456789abcoOxX_.\tgG"), min_size=1, max_size=12),
     st.sampled_from((0, 10, 16)),
 )
 def test_integer_is_as_strtol_has_it(text: str, base: int) -> None:

@@ -7,7 +7,7 @@ import re
 
 # Bytes in which the kernel counts the size of a disk, whatever its blocks are.
 SECTOR = 512
-INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX](?=[0-9a-fA-F]))?([0-9a-zA-Z]+)")
+INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX])?(?!0[xXoO])([0-9a-zA-Z]+)")
 
 
 def integer(text: str, base: int, bits: int = 32, signed: bool = False) -> int | None:
