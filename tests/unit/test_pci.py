@@ -76,11 +76,21 @@ def test_where_a_function_that_is_there_belongs(devices: Path) -> None:
     assert pci.lineage("0000:3b:01.0") == (CARD, "0000:3b:01.0")
 
 
-@pytest.mark.parametrize(("header", "bridge"), [(0x00, False), (0x80, False), (0x01, True), (0x81, True), (0x02, True)])
+# A card that has fallen off the bus reads as ones alone.
+@pytest.mark.parametrize(
+    ("header", "bridge"),
+    [(0x00, False), (0x80, False), (0x01, True), (0x81, True), (0x02, True), (0x03, False), (0xFF, False)],
+)
 def test_bridges(devices: Path, header: int, bridge: bool) -> None:
     folder = function(devices)
     (folder / "config").write_bytes(bytes(14) + bytes([header]) + bytes(49))
     assert pci.is_bridge(str(folder)) == bridge
+
+
+def test_a_bridge_that_has_fallen_off_the_bus(devices: Path) -> None:
+    folder = function(devices, **{"class": "0x060400"})
+    (folder / "config").write_bytes(b"\xff" * 64)
+    assert pci.is_bridge(str(folder))
 
 
 def test_a_short_configuration_space(devices: Path) -> None:

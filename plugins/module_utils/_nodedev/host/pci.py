@@ -17,6 +17,8 @@ from .numbers import integer
 DEVICES = "/sys/bus/pci/devices"
 # The header's type is there in the configuration space, and its highest bit says that there are several functions.
 HEADER, HEADER_TYPE = 0x0E, 0x7F
+# Of bridges to PCI and to CardBus, the types, and the classes.
+BRIDGES, BRIDGE_CLASSES = (1, 2), ("0x0604", "0x0607")
 NETWORK, DISPLAY = "0x02", "0x03"
 NVIDIA = "0x10de"
 VIRTUAL = "virtfn"
@@ -138,7 +140,12 @@ def places(physical: str, offset: int | None, stride: int | None, count: int) ->
 def is_bridge(path: str) -> bool:
     """Whether the function in this folder is a bridge or a root port, by the type of its header."""
     header = sysfs.content(f"{path}/config", HEADER + 1)
-    return header is not None and len(header) > HEADER and header[HEADER] & HEADER_TYPE != 0
+    if header is None or len(header) <= HEADER:
+        return False
+    # Of what has fallen off the bus all is ones, and the kernel still has the class that it had.
+    if header[HEADER] == 0xFF:
+        return (sysfs.read(f"{path}/class") or "").startswith(BRIDGE_CLASSES)
+    return header[HEADER] & HEADER_TYPE in BRIDGES
 
 
 def interfaces(path: str) -> tuple[str, ...]:
