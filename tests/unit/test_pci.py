@@ -55,6 +55,7 @@ PLACES = [
     ("on the next bus", {"sriov_offset": "256", "sriov_stride": "1"}, "0000:3c:00.0", True),
     ("no place", {}, "0000:3b:00.4", False),
     ("nonsense", {"sriov_offset": "many", "sriov_stride": "1"}, "0000:3b:00.4", False),
+    ("one place for all", {"sriov_offset": "4", "sriov_stride": "0"}, "0000:3b:00.4", False),
     ("another segment", {"sriov_offset": "4", "sriov_stride": "1"}, "0001:3b:00.4", False),
 ]
 

@@ -442,6 +442,11 @@ def test_a_wish_waits_as_long_as_is_documented() -> None:
         # They may be on the next bus.
         ("0000:3b:00.1", Capability(8, 0, True, 0x180, 2), 1, ("0000:3c:10.1",)),
         (PF, Capability(8, 0), 2, ()),
+        # What the kernel refuses too: that of the card itself, and one for all.
+        (PF, Capability(8, 0, True, 0, 0), 8, ()),
+        (PF, Capability(8, 0, True, 0, 1), 1, ()),
+        (PF, Capability(8, 0, True, 1, 0), 2, ()),
+        (PF, Capability(8, 0, True, 1, 0), 1, ("0000:3b:00.1",)),
     ],
 )
 def test_addresses_foretold(address: str, capability: Capability, count: int, addresses: tuple[str, ...]) -> None:

@@ -127,10 +127,11 @@ def all_places(physical: str) -> tuple[str, ...]:
 def places(physical: str, offset: int | None, stride: int | None, count: int) -> tuple[str, ...]:
     """The addresses of so many virtual functions by their index; none where the card does not say where they are.
 
-    They follow each other by their routing ids: a byte of bus, five bits of device, three of function.
+    They follow each other by their routing ids: a byte of bus, five bits of device, three of function. No two have the
+    same, nor the card's, and where the card says so the kernel makes none either.
     """
     found = ADDRESS.fullmatch(physical)
-    if found is None or offset is None or stride is None:
+    if found is None or not offset or stride is None or (not stride and count > 1):
         return ()
     first = (int(found[2], 16) << 8 | int(found[3], 16) << 3 | int(found[4])) + offset
     ids = (first + index * stride for index in range(count))
