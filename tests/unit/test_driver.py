@@ -11,7 +11,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors im
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.binding import Target
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.pci_users import Use
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.driver.device import plan
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.driver.device import described, plan
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.driver.seen import (
     Member,
     Observation,
@@ -122,6 +122,12 @@ def test_plan(wish: Wish, before: Observation, steps: list[str]) -> None:
     planned = plan(wish, before)
     assert describe(planned.steps) == steps
     assert plan(wish, planned.then).steps == ()
+
+
+def test_one_that_joins_the_group_meanwhile() -> None:
+    wish, before = wished(state="absent", group=True), seen(FREE)
+    told = described(wish, before, plan(wish, before), seen(FREE, member(BESIDE, VFIO)))
+    assert ([each["address"] for each in told["group"]], told["warnings"]) == ([BESIDE], [])
 
 
 REFUSED: list[tuple[str, Wish, Observation, type[Exception], str]] = [

@@ -303,7 +303,7 @@ def described(wish: Wish, before: Observation, planned: Plan[Observation], after
         f"{each.called} still has {each.driver}, now by the kernel's choice: its id was written to that driver's"
         " new_id, as driverctl 0.115 does; remove_id there takes that back, or driver names the one that is to have it"
         for each in after.members
-        if each.override is None and each.driver == former[each.target.address] and "vfio" in (each.driver or "")
+        if each.override is None and each.driver == former.get(each.target.address) and "vfio" in (each.driver or "")
     ]
     if not found:
         found = [_missing(after)]
