@@ -37,7 +37,8 @@ options:
       - V(vfio) is the driver that gives the device to guests, the most specific one by the C(modules.alias) of this
         kernel, as libvirt chooses it from 10.0 on, and else V(vfio-pci).
       - V(none) is for no driver.
-      - Without this option, the driver that is defined for the device, or that an override binds it to.
+      - Without this option, the driver that is defined for the device, or that an override binds it to. With O(group),
+        others for which none is defined get this one too.
     type: str
   group:
     description:

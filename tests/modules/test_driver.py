@@ -408,6 +408,24 @@ def test_its_whole_group(start: Callable[..., Host]) -> None:
     assert (bound(host, DISK)[0], bound(host, DATA)[0]) == ("vfio-pci", "nvme")
 
 
+def test_each_of_a_group_has_its_own_driver_of_guests(start: Callable[..., Host]) -> None:
+    """That of the card is not for the disk beside it; what is defined of each counts where no driver is named."""
+    devices = [
+        {**each, "iommu_group": 77} if each.get("pci", {}).get("address") in (SPARE, DISK) else each
+        for each in SCENARIO["devices"]
+    ]
+    host = start({**SCENARIO, "devices": devices})
+    drivers = {SPARE: "spare_vfio_pci", DISK: "vfio-pci"}
+    made = changed(host, device=SPARE, driver="vfio", group=True)
+    assert made["plan"][:2] == [f"load module {driver}" for driver in drivers.values()]
+    for wish in ({"device": SPARE, "group": True}, {"device": DISK, "driver": "vfio", "group": True}, {"device": DISK}):
+        assert host.done("driver", **wish)["plan"] == []
+    changed(host, device=SPARE, group=True, state="inactive", foretold=False)
+    changed(host, device=SPARE, group=True)
+    for address, driver in drivers.items():
+        assert (bound(host, address)[0], kept(host, address)) == (driver, f"{driver}\n")
+
+
 @pytest.mark.parametrize("device", [f"css_{SUBCHANNEL.replace('.', '_')}", "ccw_0_0_1520"])
 def test_a_subchannel(machine: Host, device: str) -> None:
     made = changed(machine, device=device, driver="vfio_ccw")

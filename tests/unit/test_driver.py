@@ -23,7 +23,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.fil
 
 ADDRESS, BESIDE = "0000:5e:00.0", "0000:5e:00.1"
 CALLED, CALLED_BESIDE = f"pci_0000_5e_00_0 ({ADDRESS})", f"pci_0000_5e_00_1 ({BESIDE})"
-VFIO = "vfio-pci"
+VFIO, OWN = "vfio-pci", "nvgrace_gpu_vfio_pci"
 DAMAGED = DamagedDefinition(f"{STORE}/pci-{ADDRESS}", "it does not hold the name of a driver")
 LOAD = f"load module {VFIO}"
 BIND = f"bind {CALLED} to {VFIO}, now bound to nvme"
@@ -61,7 +61,7 @@ OTHER, OTHER_BOUND, IDLE = member(BESIDE), member(BESIDE, VFIO, VFIO), member(BE
 
 CASES: list[tuple[str, Wish, Observation, list[str]]] = [
     ("the kernel has chosen", wished(driver=VFIO), seen(FREE), [BIND, DEFINE]),
-    ("its module is not loaded", wished(driver=VFIO), seen(FREE, loaded=False), [LOAD, BIND, DEFINE]),
+    ("its module is not loaded", wished(driver=VFIO), seen(FREE, unloaded={VFIO: None}), [LOAD, BIND, DEFINE]),
     ("all is as it is to be", wished(driver=VFIO), seen(BOUND), []),
     ("nothing is said, and it is defined", wished(), seen(replace(FREE, definition=kept())), [BIND]),
     ("nothing is said, and it is bound", wished(), seen(member(driver=VFIO, override=VFIO)), [DEFINE]),
@@ -96,6 +96,18 @@ CASES: list[tuple[str, Wish, Observation, list[str]]] = [
         wished(driver=VFIO, group=True),
         seen(FREE, OTHER),
         [BIND, BIND_BESIDE, DEFINE, DEFINE_BESIDE],
+    ),
+    (
+        "its whole group, in which one has a driver of guests of its own",
+        wished(driver="vfio", group=True),
+        seen(BOUND, replace(OTHER, own_driver=OWN), unloaded={OWN: None, "other": ""}),
+        [f"load module {OWN}", BIND_BESIDE.replace(VFIO, OWN), DEFINE_BESIDE.replace(VFIO, OWN)],
+    ),
+    (
+        "the same, only defined",
+        wished(driver="vfio", group=True, state="inactive"),
+        seen(FREE, replace(OTHER, own_driver=OWN)),
+        [DEFINE, DEFINE_BESIDE.replace(VFIO, OWN)],
     ),
     ("one of the group is bound", wished(driver=VFIO, group=True), seen(BOUND, OTHER), [BIND_BESIDE, DEFINE_BESIDE]),
     (
@@ -149,9 +161,16 @@ REFUSED: list[tuple[str, Wish, Observation, type[Exception], str]] = [
     (
         "no such driver",
         wished(driver="vifo-pci"),
-        seen(FREE, driver="vifo-pci", loaded=False, loadable=False),
+        seen(FREE, driver="vifo-pci", unloaded={"vifo-pci": ""}),
         BadInput,
         "driver: 'vifo-pci' cannot be used: no driver for pci has this name, and no module could be loaded",
+    ),
+    (
+        "no such driver, for one of its group",
+        wished(driver="vfio", group=True),
+        seen(BOUND, replace(OTHER, own_driver=OWN), unloaded={OWN: "; did you mean it?"}),
+        BadInput,
+        f"driver: '{OWN}' cannot be used: no driver for pci has this name, and no module could be loaded; did you",
     ),
     (
         "a bridge",

@@ -7,7 +7,7 @@ the kernel chooses, and that is what a device is given back to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -69,20 +69,31 @@ def plan(wish: Wish, seen: Observation, ceilings: Mapping[str, int] | None = Non
         return _inactive(wish, seen, driver, _taking_over(wish, seen))
     if not seen.members:
         raise BadInput("device", _asked(wish), "there is no such device")
-    for member in seen.members:
-        _refuse(wish, seen, member, driver)
+    wanted = [(each, each.own_driver or driver) for each in seen.members]
+    for each, own in wanted:
+        _refuse(wish, seen, each, own)
     _refuse_for_vfio(wish, seen, driver)
-    steps = _taking_over(wish, seen)
-    if not seen.loaded and any(not each.has(driver) for each in seen.members):
-        if not seen.loadable:
+    lacking = [(each, own) for each, own in wanted if not each.has(own)]
+    steps = [*_taking_over(wish, seen), *_loading(seen, [own for _each, own in lacking])]
+    for each, own in lacking:
+        steps += [*_offline(each, own, wish.wait_timeout), _bind(each, own, wish.wait_timeout)]
+    return _planned(wish, seen, steps, driver, _bound)
+
+
+def _loading(seen: Observation, drivers: Iterable[str]) -> Iterator[Step]:
+    """Have the modules of drivers loaded; BadInput where one is none, or could not be."""
+    for driver in dict.fromkeys(drivers):
+        if driver not in seen.unloaded:
+            continue
+        suggestion = seen.unloaded[driver]
+        if suggestion is not None:
             told = f"no driver for {seen.bus} has this name, and no module could be loaded"
-            raise BadInput("driver", driver, f"{told}{seen.suggestion}")
-        steps.append(Step(f"load module {driver}", partial(binding.load, seen.bus, driver)))
-    for each in seen.members:
-        if not each.has(driver):
-            steps += [*_offline(each, driver, wish.wait_timeout), _bind(each, driver, wish.wait_timeout)]
-    bound = None if driver == NONE else driver
-    return _planned(wish, seen, steps, driver, lambda each: replace(each, driver=bound, override=driver, device=None))
+            raise BadInput("driver", driver, f"{told}{suggestion}")
+        yield Step(f"load module {driver}", partial(binding.load, seen.bus, driver))
+
+
+def _bound(member: Member, driver: str) -> Member:
+    return replace(member, driver=None if driver == NONE else driver, override=driver, device=None)
 
 
 def _asked(wish: Wish) -> str:
@@ -185,18 +196,19 @@ def _bind(member: Member, driver: str, seconds: float) -> Step:
 
 
 def _planned(
-    wish: Wish, seen: Observation, steps: list[Step], driver: str, then: Callable[[Member], Member]
+    wish: Wish, seen: Observation, steps: list[Step], driver: str, then: Callable[[Member, str], Member]
 ) -> Plan[Observation]:
-    """The plan with what is kept of it; ``then`` gives each member as it is afterwards."""
+    """The plan with what is kept of it; ``then`` gives each member as it is afterwards, by the driver it is to have."""
     members = []
     for each in seen.members:
-        target = Definition(seen.bus, each.target.address, driver)
+        own = each.own_driver or driver
+        target = Definition(seen.bus, each.target.address, own)
         kept = target if wish.persistent else each.definition
         if kept is not None and kept != each.definition:
             steps.append(_define(kept, each.definition))
-        members.append(replace(then(each), definition=kept, uses=()))
+        members.append(replace(then(each, own), definition=kept, uses=()))
     definition = members[0].definition if members else seen.definition
-    after = replace(seen, members=tuple(members), definition=definition, loaded=True, rules=())
+    after = replace(seen, members=tuple(members), definition=definition, unloaded={}, rules=())
     return Plan(tuple(steps), after)
 
 
@@ -228,7 +240,7 @@ def _inactive(wish: Wish, seen: Observation, driver: str, taking: list[Step]) ->
         target = Definition(seen.bus, seen.address, driver)
         steps = [_define(target, seen.definition)] if target != seen.definition else []
         return Plan(tuple(steps), replace(seen, definition=target))
-    return _planned(wish, seen, [*taking, *_given_back(wish, seen)], driver, _chosen)
+    return _planned(wish, seen, [*taking, *_given_back(wish, seen)], driver, lambda each, _own: _chosen(each))
 
 
 def _absent(wish: Wish, seen: Observation) -> Plan[Observation]:

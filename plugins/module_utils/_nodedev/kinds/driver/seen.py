@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,7 @@ class Wish:
 class Member:
     """A device as it is bound and as it is defined; ``vgpus`` says that its driver makes a vendor's vGPUs of it.
 
+    ``own_driver`` is the one that is wished of it as one of a group, None where that is the first one's.
     ``function`` is it as a PCI function, ``device`` the CCW device on it where it is a subchannel. ``uses`` are looked
     for where it would be taken from its driver. ``missing`` is the CCW device that should be there and is not.
     """
@@ -75,6 +76,7 @@ class Member:
     device: subchannels.Device | None = None
     missing: str | None = None
     uses: tuple[Use, ...] = ()
+    own_driver: str | None = None
 
     @property
     def called(self) -> str:
@@ -87,13 +89,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Observation:
-    """The device, first of ``members``, and with it those of its group that are to be bound as it is.
+    """The device, first of ``members``, and with it those of its group that are to be bound too.
 
-    ``others`` are those of its group that stay as they are. ``driver`` is what ``wish.driver`` means here, ``loadable``
-    whether its module is or could be loaded, ``suggestion`` which one may be meant instead. ``advice`` is how to get an
-    IOMMU. ``rules`` are chzdev's for the CCW device of a subchannel, ``taken`` what was taken over from it, ``keeps``
-    whether it keeps something of the device now, ``oddities`` are warnings of rules. Where the device is not there,
-    there are no members, and ``definition`` and ``damaged`` are what is kept of it.
+    ``others`` are those of its group that stay as they are. ``driver`` is what ``wish.driver`` means of the device,
+    ``unloaded`` drivers that are not loaded, each with None where its module could be, else with the question which one
+    is meant instead. ``advice`` is how to get an IOMMU. ``rules`` are chzdev's for the CCW device of a subchannel,
+    ``taken`` what was taken over from it, ``keeps`` whether it keeps something of the device now, ``oddities`` are
+    warnings of rules. Where the device is not there, there are no members, and ``definition`` and ``damaged`` are what
+    is kept of it.
     """
 
     bus: str
@@ -102,9 +105,7 @@ class Observation:
     others: tuple[Member, ...] = ()
     group: str | None = None
     driver: str | None = None
-    loaded: bool = True
-    loadable: bool = True
-    suggestion: str = ""
+    unloaded: Mapping[str, str | None] = field(default_factory=dict)
     advice: str = ""
     definition: Definition | None = None
     damaged: DamagedDefinition | None = None
@@ -160,9 +161,9 @@ def look(wish: Wish) -> Observation:
     driver, group = _meant(wish, first), _group(bus, address)
     found = [_member(bus, each) for each in _beside(address, group)]
     rest = [each for each in found if each is not None and not each.bridge]
-    members = (first, *(rest if wish.group else ()))
-    uses = _uses([each for each in members if _leaves(wish, driver, each)])
-    loaded = driver in (None, NONE) or binding.is_loaded(bus, str(driver))
+    members = (first, *(replace(each, own_driver=_own_driver(wish, each)) for each in rest if wish.group))
+    uses = _uses([each for each in members if _leaves(wish, each.own_driver or driver, each)])
+    drivers = dict.fromkeys(str(each.own_driver or driver or NONE) for each in members)
     return Observation(
         bus,
         address,
@@ -170,9 +171,9 @@ def look(wish: Wish) -> Observation:
         others=() if wish.group else tuple(rest),
         group=group,
         driver=driver,
-        loaded=loaded,
-        loadable=loaded or (modules.spelled(bus, str(driver)) is None and binding.can_be_loaded(str(driver))),
-        suggestion="" if loaded else modules.suggested(str(driver), bus),
+        unloaded={
+            each: _suggestion(bus, each) for each in drivers if each != NONE and not binding.is_loaded(bus, each)
+        },
         advice=iommu.advice() if bus == "pci" and group is None else "",
         definition=first.definition,
         damaged=first.damaged,
@@ -194,6 +195,17 @@ def _meant(wish: Wish, member: Member) -> str | None:
     if wish.driver is not None:
         return wish.driver
     return member.definition.driver if member.definition else member.override
+
+
+def _own_driver(wish: Wish, member: Member) -> str | None:
+    """The driver that is meant of another one of a group; None where that is the first one's."""
+    return _meant(wish, member) if wish.driver is not None or member.definition else None
+
+
+def _suggestion(bus: str, driver: str) -> str | None:
+    """None where the module of a driver could be loaded, else the question whether another one is meant."""
+    loadable = modules.spelled(bus, driver) is None and binding.can_be_loaded(driver)
+    return None if loadable else modules.suggested(driver, bus)
 
 
 def _member(bus: str, address: str) -> Member | None:
