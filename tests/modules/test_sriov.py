@@ -709,6 +709,12 @@ def test_what_lives_on_functions_is_back_after_them(engine: Host) -> None:
     uuid = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
     engine.done("mdev", uuid=uuid, parent=functions[1]["address"], type="vgpusim-2")
     engine.reboot()
+    foretold = restore(engine, "--dry-run")
+    assert (foretold.returncode, foretold.stderr) == (0, "")
+    step, waits = foretold.stdout.splitlines()
+    assert step.startswith("would create 2 virtual functions")
+    assert f"{uuid} of type vgpusim-2 on " in waits
+    assert " waits for what is made before it: its parent " in waits
     done = restore(engine)
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 restored, 0 there already, 0 failed" in done.stdout

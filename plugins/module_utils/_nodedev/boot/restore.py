@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn, TextIO
 
 from ..errors import NodedevError
@@ -162,18 +162,31 @@ def _list(definitions: Sequence[Defined]) -> int:
     return failed
 
 
-def _foretell(wanted: Iterable[Defined]) -> int:
-    """Say what would be done; returns how many would fail."""
+def _foretell(wanted: Sequence[Defined]) -> int:
+    """Say what would be done, in the order in which it would be; returns how many would fail."""
     failed = 0
-    for each in wanted:
+    changed: list[tuple[str, int]] = []
+    hindered: list[tuple[str, Defined, str]] = []
+    for (card, *_function), each in restoring.placed(wanted):
         try:
             hindrance = each.hindrance()
             if hindrance:
-                raise NodedevError(hindrance.reason)
-            for step in each.ensure(True)["plan"]:
-                _say(f"would {step}")
+                hindered.append((card, each, hindrance.reason))
+                continue
+            steps = each.ensure(True)["plan"]
         except Exception as error:
             _fail(f"{each.name} would fail: {in_words(error)}")
+            failed += 1
+            continue
+        for step in steps:
+            _say(f"would {step}")
+        changed += [(card, each.rank)] if steps else []
+    for card, each, reason in hindered:
+        # What it lacks may come of that, as a virtual function or a driver does.
+        if any(other == card or rank < each.rank for other, rank in changed):
+            _say(f"{each.name} waits for what is made before it: {reason}")
+        else:
+            _fail(f"{each.name} would fail: {reason}")
             failed += 1
     return failed
 
