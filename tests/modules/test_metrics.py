@@ -201,8 +201,12 @@ def test_the_role_installs_the_timer_when_asked(host: Host, tmp_path: Path) -> N
     assert parsed(host.read(FILE))[("nodedev_collector_success", "definitions")] == 1
     assert host.run(["stat", "-c", "%a %U", FILE]).stdout == "644 root\n"
     assert f"ReadWritePaths=/run {Path(FILE).parent}\n" in host.read(UNIT)
+    # The unit says where it writes, and what another folder has of it would be told for ever.
+    played(persistence_metrics=True, persistence_metrics_folder="/srv/other")
+    assert there() == [UNIT, TIMER, WANTS]
+    host.write("/srv/other/nodedev.prom", "")
     played(persistence_metrics=False)
-    assert there() == []
+    assert (there(), host.run(["ls", "/srv/other"]).stdout) == ([], "")
     played(persistence_metrics=True)
     play(host, playbook, tmp_path, persistence_state="absent")
     assert there() == []
