@@ -130,6 +130,14 @@ def test_an_answer() -> None:
     assert children.answer(lambda: None, LIMIT) is None
 
 
+def test_an_answer_that_is_a_reason() -> None:
+    def refuse() -> NoReturn:
+        raise NodedevError("it is \udcff damaged")
+
+    with pytest.raises(NodedevError, match="^it is \udcff damaged$"):
+        children.answer(refuse, LIMIT)
+
+
 def test_an_answer_that_does_not_come() -> None:
     with pytest.raises(NodedevError, match=r"it has not answered after 0.1 s"):
         children.answer(lambda: time.sleep(FOREVER), 0.1)

@@ -113,16 +113,21 @@ def test_a_part_that_does_not_answer_costs_that_part(monkeypatch: pytest.MonkeyP
     def crash() -> list[metrics.Sample]:
         raise MemoryError
 
-    parts = {"slow": lambda: time.sleep(60), "crashed": crash, "well": lambda: [("nodedev_unreadable", [], 3)]}
-    monkeypatch.setattr(metrics, "COLLECTORS", parts)
-    slow, crashed = metrics.write(str(tmp_path / "x.prom"), 0.5)
+    def refuse() -> list[metrics.Sample]:
+        raise NodedevError("the definition /etc/nodedev.d/pool is damaged")
+
+    parts = {"slow": lambda: time.sleep(60), "crashed": crash, "refused": refuse}
+    monkeypatch.setattr(metrics, "COLLECTORS", {**parts, "well": lambda: [("nodedev_unreadable", [], 3)]})
+    slow, crashed, refused = metrics.write(str(tmp_path / "x.prom"), 0.5)
     assert slow == "the slow could not be gathered: it has not answered after 0.5 s"
     assert crashed.startswith("the crashed could not be gathered: its process ended with status")
+    assert refused == "the refused could not be gathered: the definition /etc/nodedev.d/pool is damaged"
     lines = (tmp_path / "x.prom").read_text().splitlines()
     told = [line for line in lines if not line.startswith("#")]
     assert told == [
         "nodedev_unreadable 3",
         'nodedev_collector_success{collector="crashed"} 0',
+        'nodedev_collector_success{collector="refused"} 0',
         'nodedev_collector_success{collector="slow"} 0',
         'nodedev_collector_success{collector="well"} 1',
     ]

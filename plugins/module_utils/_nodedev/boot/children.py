@@ -113,8 +113,11 @@ def wait_for_any(children: Iterable[Child], seconds: float) -> None:
 
 
 def answer(question: Callable[[], Any], seconds: float) -> Any:
-    """What a function returns, a JSON value, asked in a child; NodedevError for a crash, or for no answer in time."""
-    child = Child(lambda send: send([question()]))
+    """What a function returns, a JSON value, asked in a child.
+
+    Raises NodedevError for a crash, for no answer in time, or for the reason that the function raises as such.
+    """
+    child = Child(lambda send: send(_answered(question)))
     deadline = time.monotonic() + seconds
     values: list[Any] = []
     while not child.ended and (left := deadline - time.monotonic()) > 0:
@@ -123,4 +126,15 @@ def answer(question: Callable[[], Any], seconds: float) -> Any:
     ended, how = child.ended, child.end()
     if not values:
         raise NodedevError(f"its process {how}" if ended else f"it has not answered after {seconds:g} s")
-    return values[0][0]
+    value, reason = values[0]
+    if reason is not None:
+        raise NodedevError(reason)
+    return value
+
+
+def _answered(question: Callable[[], Any]) -> tuple[Any, str | None]:
+    """What it returns, or the reason why it does not."""
+    try:
+        return question(), None
+    except NodedevError as error:
+        return None, str(error)
