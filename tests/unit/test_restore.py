@@ -63,6 +63,18 @@ def test_a_bad_command_line_is_one_line(arguments: list[str], capsys: pytest.Cap
     assert message.isprintable()
 
 
+@pytest.mark.parametrize("parent", ["", ".", "..", "../..", "/sys", "0000:3b:00.0/x", "\x1b/"])
+def test_a_parent_that_is_no_device_name(parent: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It becomes part of paths."""
+    with pytest.raises(SystemExit) as exit:
+        restore.main(["--parent", parent])
+    assert exit.value.code == 2
+    *_usage, message = capsys.readouterr().err.rstrip("\n").split("\n")
+    assert message.startswith("nodedev-restore: error: argument --parent: '")
+    assert message.endswith("cannot be used: a device's name in sysfs, which has no /")
+    assert message.isprintable()
+
+
 def definition(name: str, concerned: object = True, autostart: bool = True) -> MadeUp:
     """One that is there; ``concerned`` is raised where it is an error."""
 

@@ -70,7 +70,9 @@ class _Parser(argparse.ArgumentParser):
         what.add_argument(
             "--metrics", metavar="FILE", help="write what is defined, there and free into a file for Prometheus"
         )
-        self.add_argument("--parent", metavar="NAME", help="only what belongs to this device, by its name in sysfs")
+        self.add_argument(
+            "--parent", type=_device, metavar="NAME", help="only what belongs to this device, by its name in sysfs"
+        )
         for name, seconds, what_for in (
             ("--wait", WAIT, "a parent that is not ready"),
             ("--limit", LIMIT, "one device"),
@@ -84,7 +86,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _seconds(text: str) -> float:
-    """A number of seconds; ValueError for what is none, as inf, nan or a negative one."""
+    """A number of seconds; ArgumentTypeError for what is none, as inf, nan or a negative one."""
     with contextlib.suppress(ValueError):
         seconds = float(text)
         if math.isfinite(seconds) and 0 <= seconds <= MOST:
@@ -92,10 +94,17 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{shown(repr(text))} cannot be used: a number of seconds, 0 to {MOST:g}")
 
 
+def _device(text: str) -> str:
+    """The kernel's name of a device, which it never gives a slash; ArgumentTypeError for what is none."""
+    if text in ("", ".", "..") or "/" in text:
+        raise argparse.ArgumentTypeError(f"{shown(repr(text))} cannot be used: a device's name in sysfs, which has no /")
+    return kernel_address(text)
+
+
 def _carried_out(options: argparse.Namespace) -> int:
     if options.metrics is not None:
         return _write_metrics(options.metrics, options.limit)
-    parent = None if options.parent is None else kernel_address(options.parent)
+    parent = options.parent
     definitions, damaged = registry.defined(parent)
     if parent is not None:
         definitions, damaged = _concerned(parent, definitions, damaged, options.limit)
