@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from conftest import UUID, Host
 from simhost.testing import merged
-from test_vgpu import FN, NAME
+from test_vgpu import FN, NAME, changed
 
 TYPE = "nvidia-711"
 
@@ -49,10 +50,37 @@ def test_nobody_waits_for_functions_of_others(start: Callable[..., Host]) -> Non
     assert "there is no such device" in late.refused(parent="0000:99:00.0", type=TYPE, wait_timeout=3600)
 
 
-def test_a_pool_that_has_enough_waits_for_none(start: Callable[..., Host]) -> None:
+OTHERS = {"name": "x", "type": "GRID T4-4Q"}
+
+
+@pytest.mark.parametrize(("module", "wish"), [("mdev_pool", {}), ("vgpu_pool", {"backend": "mdev"})])
+def test_a_pool_that_has_enough_waits_for_none(start: Callable[..., Host], module: str, wish: dict[str, Any]) -> None:
     """What is there of other cards will do, whatever never comes."""
-    made = host(start, 3600, "nvidia-mdev").pool(type="GRID T4-4Q", count=2, wait_timeout=3600)
+    made = host(start, 3600, "nvidia-mdev").done(module, **OTHERS, count=2, wait_timeout=3600, **wish)
     assert [each["parent_addr"] for each in made["instances"]] == ["0000:3d:00.0", "0000:af:00.0"]
+
+
+LIMIT = 6
+
+
+@pytest.mark.parametrize(("module", "count"), [("mdev_pool", "max"), ("vgpu_pool", 8)])
+def test_what_never_comes_leaves_time_for_the_rest(start: Callable[..., Host], module: str, count: int | str) -> None:
+    """As many as fit might be some of these too, or these might be vGPUs themselves."""
+    late = host(start, 3600, "nvidia-mdev")
+    late.done(module, name="x", state="absent")
+    begun = time.monotonic()
+    assert len(late.done(module, **OTHERS, count=count, wait_timeout=LIMIT)["instances"]) == 8
+    assert time.monotonic() - begun < LIMIT
+
+
+def test_a_function_that_never_gets_its_folder(start: Callable[..., Host]) -> None:
+    late = start(changed(lambda card, vf: vf.update(without=[3])))
+    wish: dict[str, Any] = {"name": "x", "type": "A16-4Q"}
+    late.done("vgpu_pool", **wish, count=2, wait_timeout=3600)
+    late.done("vgpu_pool", **wish, state="absent")
+    begun = time.monotonic()
+    assert len(late.done("vgpu_pool", **wish, count="max", wait_timeout=LIMIT)["instances"]) == 3
+    assert time.monotonic() - begun < LIMIT
 
 
 def test_what_never_comes_is_told(start: Callable[..., Host]) -> None:

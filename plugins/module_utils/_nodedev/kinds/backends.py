@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import resource
 from ..errors import BadInput
-from ..host import mdev_parents, pci, vgpus
+from ..host import mdev_parents, pci, sysfs, vgpus
 from ..pools import mixes, record, selector
 from ..pools.selector import Selector
 from .mdev import pool_wish as mdev_wish
@@ -43,8 +43,8 @@ def ensure(
     former = _kind_of(wish.name)
     chosen = wish.parents or Selector()
     there = _there(chosen)
-    is_known = former in {KINDS[each] for each in there}
-    if wish.state == "present" and not is_known and selector.await_functions(chosen, wish.wait_timeout):
+    is_open = wish.state == "present" and backend == AUTO and not _is_decided(former, chosen, there)
+    if is_open and selector.await_functions(chosen, wish.wait_timeout):
         there = _there(chosen)
     made_of = _made_of(backend, former, there, wish)
     of_mdevs = MDEV in (made_of, next((name for name in KINDS if KINDS[name] == former), None))
@@ -87,6 +87,15 @@ def _there(chosen: Selector) -> set[str]:
     there = {name for name, every in devices.items() if every}
     taken = {name for name in there if selector.takes(chosen, devices[name])} if len(there) > 1 else set()
     return taken or there
+
+
+def _is_decided(former: str | None, chosen: Selector, there: Collection[str]) -> bool:
+    """Whether the back end does not depend on functions that come later; for their room, the pool itself waits."""
+    if former is not None:
+        return former in {KINDS[each] for each in there}
+    # The driver makes vGPUs of all its functions in one way, but of whole GPUs perhaps in another.
+    devices = {**mdev_parents.paths(), **pci.paths(vgpus.addresses())}
+    return selector.takes(chosen, {each: path for each, path in devices.items() if sysfs.exists(f"{path}/physfn")})
 
 
 def _made_of(backend: str, former: str | None, there: Collection[str], wish: function_wish.Wish) -> str:

@@ -13,7 +13,7 @@ from ..grammar import SUBCHANNEL, channels, checked_address
 from ..host import mdev_parents, pci, pci_ids, subchannels, sysfs
 from ..host.oddities import Oddities
 from ..names import called, device_name, may_name, named
-from ..waiting import wait_for
+from ..waiting import left, wait_for
 from . import fields
 from .placement import WAYS
 
@@ -262,7 +262,7 @@ def choose(selector: Selector, parents: Mapping[str, str], why_not: Callable[[st
 def await_functions(selector: Selector, seconds: float) -> bool:
     """Wait for what makes vGPUs of functions that the selector takes, which comes some time after them.
 
-    Whether there were any to be waited for.
+    Whether there were any to be waited for. What follows has as much of the ``seconds`` as those that never come.
     """
 
     def are_late() -> bool:
@@ -270,7 +270,7 @@ def await_functions(selector: Selector, seconds: float) -> bool:
 
     late = are_late()
     if late:
-        wait_for(lambda: not are_late(), seconds)
+        wait_for(lambda: not are_late(), left(seconds) / 2)
     return late
 
 

@@ -186,7 +186,8 @@ def observe(wish: Wish, is_new: bool = False) -> Observation:
     some time after these: it is waited for where there is not enough without.
     """
     seen = _look(wish, is_new)
-    end = time.monotonic() + left(wish.wait_timeout)
+    # Some never get it, and what follows has as much time.
+    end = time.monotonic() + left(wish.wait_timeout) / 2
     while _lacks(wish.filled(seen.record), seen) and (late := mdev_parents.late()):
         if not wait_for(partial(_has_changed, late), end - time.monotonic()):
             break
