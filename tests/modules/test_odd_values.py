@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -58,6 +59,44 @@ def test_a_pool_leaves_out_the_parent_that_says_nonsense_of_its_room(host: Host)
     assert {each["parent_addr"] for each in made["instances"]} == {OTHER_CARD}
     assert made["capacity"]["pci_0000_3d_00_0"]["nvidia-231"] == {"free": 0, "pool": 0, "others": 0}
     assert [f"{AVAILABLE} is 'N/A'" in told for told in odd(made)] == [True]
+
+
+@pytest.mark.parametrize("module", ["mdev_pool", "vgpu_pool"])
+@pytest.mark.parametrize("file", ["name", "device_api", "available_instances"])
+def test_a_card_of_which_a_type_cannot_be_read_stops_no_pool(host: Host, module: str, file: str) -> None:
+    """Neither one that grows on another card, nor one that is complete, nor one that is to go."""
+    host.done(module, name="x", type="GRID T4-2Q", count=2)
+    host.fault(f"{OF_CARD}/mdev_supported_types/nvidia-231/{file}", op="read", errno="EIO")
+    told = odd(again := host.done(module, name="x"))
+    assert (again["changed"], [f"nvidia-231/{file} failed with EIO" in each for each in told]) == (False, [True])
+    assert odd(host.done(module, name="x", count=3)) == told
+    host.done(module, name="y", type="nvidia-231", count=1)
+    for name in ("x", "y"):
+        assert host.done(module, name=name, state="absent")["instances"] == []
+
+
+def test_a_card_that_does_not_tell_how_many_it_takes(start: Callable[..., Host]) -> None:
+    host = start("nvidia-sriov")
+    host.fault("/sys/devices/*/nvidia-712/description", op="read", errno="EIO")
+    assert len(host.pool(type="nvidia-712", count="max")["instances"]) == 2
+    assert ["/description failed with EIO" in each for each in odd(host.pool(count=1))] == [True] * 4
+
+
+def test_functions_whose_parameters_cannot_be_read(start: Callable[..., Host]) -> None:
+    """They are taken to be as they are defined."""
+    host = start("nvidia-vfio-small")
+    pool: dict[str, Any] = {"name": "x", "type": "A16-4Q", "params": "disable_vnc=1"}
+    one: dict[str, Any] = {"device": "0000:06:00.7", "type": "A16-4Q", "params": "disable_vnc=1"}
+    host.done("vgpu_pool", **pool, count=2)
+    host.done("vgpu", **one)
+    for module, wish in (("vgpu_pool", {**pool, "count": 2}), ("vgpu", one)):
+        host.fault("/sys/devices/*/nvidia/vgpu_params", op="read", errno="EIO")
+        again = host.done(module, **wish)
+        told = [True] * (2 if module == "vgpu_pool" else 1)
+        assert (again["changed"], ["vgpu_params failed with EIO" in each for each in odd(again)]) == (False, told)
+        gone = host.done(module, state="absent", **{key: wish[key] for key in ("name", "device") if key in wish})
+        assert gone["changed"]
+        host.clear_faults()
 
 
 @pytest.mark.parametrize(

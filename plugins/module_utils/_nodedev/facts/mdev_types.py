@@ -31,7 +31,7 @@ def facts(parent: str | None = None, driver: str | None = None, type: str | None
     asked = {"parent": parent, "driver": driver, "type": type}
     wanted = " and ".join(f"{option} {value!r}" for option, value in asked.items() if value is not None)
     if wanted and not found:
-        offers = _offers(registered) if type is not None and registered else {}
+        offers = _offers(registered, oddities) if type is not None and registered else {}
         instead = hint if parent is None or _is_among(parent, registered) else _instead(parent, hint, oddities)
         there = mdev_parents.offered(offers, type) if offers else mdev_parents.listed(registered, instead)
         there += "" if driver is None else modules.suggested(driver)
@@ -51,9 +51,9 @@ def _instead(parent: str, hint: list[str], oddities: Oddities) -> list[str]:
     return [*([] if why is None else [why]), *hint]
 
 
-def _offers(registered: Iterable[str]) -> dict[str, dict[str, str | None]]:
+def _offers(registered: Iterable[str], oddities: Oddities) -> dict[str, dict[str, str | None]]:
     paths = {address: mdev_parents.path_of(address) for address in registered}
-    return {address: mdev_parents.titles(path) for address, path in paths.items() if path is not None}
+    return {address: mdev_parents.titles(path, oddities) for address, path in paths.items() if path is not None}
 
 
 def _parent(

@@ -87,29 +87,28 @@ def kinds(path: str) -> list[str]:
     return sysfs.names(f"{path}/mdev_supported_types")
 
 
-def title(path: str, kind: str) -> str | None:
-    """The vendor's name of a type; None where it has none."""
-    return sysfs.read(f"{path}/mdev_supported_types/{kind}/name")
+def title(path: str, kind: str, oddities: Oddities) -> str | None:
+    """The vendor's name of a type; None where it has none, or does not tell."""
+    return oddities.text(f"{path}/mdev_supported_types/{kind}/name")
 
 
-def titles(path: str) -> dict[str, str | None]:
+def titles(path: str, oddities: Oddities) -> dict[str, str | None]:
     """The vendor's names of the types that the parent in this folder offers, by id."""
-    return {kind: title(path, kind) for kind in kinds(path)}
+    return {kind: title(path, kind, oddities) for kind in kinds(path)}
 
 
 def free(path: str, kind: str, oddities: Oddities) -> int | None:
     """How many more instances of a type the parent says it can take; None where it says nothing that is a number."""
-    file = f"{path}/mdev_supported_types/{kind}/available_instances"
-    return oddities.numbered(file, sysfs.read(file))
+    return oddities.number(f"{path}/mdev_supported_types/{kind}/available_instances")
 
 
-def most_on_card(path: str, kind: str) -> int | None:
+def most_on_card(path: str, kind: str, oddities: Oddities) -> int | None:
     """How many instances of a type the whole card takes, over all its virtual functions; None where it says nothing.
 
     NVIDIA's description has it as max_instance. Each virtual function says 1 free until the card's memory is gone, so
     without it their sum promises too much.
     """
-    return most_of(sysfs.read(f"{path}/mdev_supported_types/{kind}/description"))
+    return most_of(oddities.text(f"{path}/mdev_supported_types/{kind}/description"))
 
 
 def most_of(description: str | None) -> int | None:

@@ -11,7 +11,7 @@ from ..errors import BadInput
 from ..grammar import UUID, checked_attribute_name
 from . import sysfs, vfio
 from .numbers import integer
-from .oddities import unnumbered
+from .oddities import Oddities, unnumbered
 
 BUS = "/sys/bus/mdev/devices"
 
@@ -20,7 +20,7 @@ BUS = "/sys/bus/mdev/devices"
 class Mdev:
     """A mediated device that the kernel has now; ``parent`` is the parent's kernel name.
 
-    ``oddity`` says what of it makes no sense, None for nothing.
+    ``oddities`` are warnings of what makes no sense.
     """
 
     uuid: str
@@ -29,7 +29,7 @@ class Mdev:
     device_api: str | None
     iommu_group: int | None
     nodes: tuple[str, ...]
-    oddity: str | None = None
+    oddities: tuple[str, ...] = ()
 
     def document(self) -> dict[str, str]:
         """What is told of it beside its UUID."""
@@ -96,12 +96,15 @@ def _found(uuid: str, apis: dict[str, str | None], cdevs: Mapping[str, list[str]
     parent = os.path.dirname(path)
     kind = sysfs.link_name(f"{path}/mdev_type") or ""
     described = f"{parent}/mdev_supported_types/{kind}/device_api"
+    oddities = Oddities()
     if described not in apis:
-        apis[described] = sysfs.read(described)
+        apis[described] = oddities.text(described)
     group = sysfs.link_name(f"{path}/iommu_group")
     nodes = [vfio.group_node(group)] if group is not None else []
     nodes += vfio.cdevs_of(path) if cdevs is None else cdevs.get(path, [])
     number = None if group is None else group_number(group)
+    if group is not None and number is None:
+        oddities.add(unnumbered(f"{path}/iommu_group", group))
     return Mdev(
         uuid=uuid,
         parent=os.path.basename(parent),
@@ -109,7 +112,7 @@ def _found(uuid: str, apis: dict[str, str | None], cdevs: Mapping[str, list[str]
         device_api=apis[described],
         iommu_group=number,
         nodes=tuple(nodes),
-        oddity=unnumbered(f"{path}/iommu_group", group) if group is not None and number is None else None,
+        oddities=tuple(oddities.warnings),
     )
 
 

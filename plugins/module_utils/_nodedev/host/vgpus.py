@@ -161,6 +161,15 @@ def params(path: str) -> str | None:
     return None if text is None else text.strip()
 
 
+def params_or(path: str, otherwise: str | None, oddities: Oddities) -> str | None:
+    """The same; what they are taken to be where they cannot be read, with a warning."""
+    try:
+        return params(path)
+    except NodedevError as error:
+        oddities.add(error)
+        return otherwise
+
+
 def placement(path: str) -> int | None:
     """The place on its card of the vGPU in this folder; None where it has none, or does not tell."""
     value = integer((sysfs.read(f"{path}/{PLACEMENT}") or "").strip(), 10)

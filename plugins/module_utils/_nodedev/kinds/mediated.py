@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..host import mdev_parents, vgpu_types, vgpus
+from ..host.oddities import Oddities
 from ..names import device_name
 from ..pools import mixes
 from ..pools.mix import Mix
@@ -36,7 +37,7 @@ def _type(wanted: str) -> str:
     number = vgpu_types.number(wanted)
     for address in mdev_parents.addresses():
         path = mdev_parents.path_of(address)
-        for id, title in mdev_parents.titles(path).items() if path else ():
+        for id, title in mdev_parents.titles(path, Oddities()).items() if path else ():
             if wanted in (id, title) or (title is not None and wanted == vgpu_types.short(title)):
                 return id if wanted == id else title or id
             if number is not None and vgpu_types.number(id) == number:
@@ -47,18 +48,19 @@ def _type(wanted: str) -> str:
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
     """The instances afterwards, and what the cards have room for."""
     found = pool.described(wish, before, planned, after)
-    titles = _titles(after)
+    oddities = Oddities()
+    titles = _titles(after, oddities)
     instances = [_instance(each, titles) for each in found["instances"]]
     filled = wish.filled(before.record)
     mix = None if filled.types is None else Mix(Cards(filled, after))
     waiting: dict[str, Any] = {"go": [], "come": {}} if mix is None else mix.waiting()
-    warnings = [*found["warnings"], *mixes.told(wish.name, waiting)]
+    warnings = [*dict.fromkeys([*found["warnings"], *oddities.warnings]), *mixes.told(wish.name, waiting)]
     return {"instances": instances, "capacity": _capacity(after, mix), "waiting": waiting, "warnings": warnings}
 
 
-def _titles(seen: Observation) -> dict[str, str | None]:
+def _titles(seen: Observation, oddities: Oddities) -> dict[str, str | None]:
     paths = {parent.type: mdev_parents.path_of(parent.address) for parent in seen.choice.parents}
-    return {type: mdev_parents.title(path, type) for type, path in paths.items() if path is not None}
+    return {type: mdev_parents.title(path, type, oddities) for type, path in paths.items() if path is not None}
 
 
 def _instance(told: Mapping[str, Any], titles: Mapping[str, str | None]) -> dict[str, Any]:

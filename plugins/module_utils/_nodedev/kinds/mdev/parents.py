@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ...errors import BadInput
-from ...host import mdev_parents, sysfs, vgpu_types
+from ...host import mdev_parents, vgpu_types
 from ...host.oddities import Oddities
 from ...names import called
 from ...pools import selector as selectors
@@ -58,13 +58,19 @@ def choose(selector: Selector, wanted: str | None) -> Choice:
     titles: dict[str, str | None] = {}
     oddities = Oddities()
     registered, chosen = _chosen(selector, oddities)
+    kinds_of = {parent.address: mdev_parents.kinds(parent.path) for parent in chosen.candidates}
     for parent in chosen.candidates:
-        kinds = mdev_parents.kinds(parent.path)
-        kind = wanted if wanted in kinds else _called(wanted, parent.address, parent.path, kinds, titles)
-        if kind is None:
+        kinds = kinds_of[parent.address]
+        for kind in () if wanted in kinds else kinds:
+            # Parents of one kind have the same, and one that does not tell may be such a one.
+            titles[kind] = titles.get(kind) or mdev_parents.title(parent.path, kind, oddities)
+    for parent in chosen.candidates:
+        kinds = kinds_of[parent.address]
+        found = wanted if wanted in kinds else _called(wanted, parent.address, kinds, titles)
+        if found is None:
             offers[parent.address] = {kind: titles.get(kind) for kind in kinds}
         else:
-            parents.append(_parent(parent, kind))
+            parents.append(_parent(parent, found))
     return _choice(parents, offers, registered, chosen, oddities)
 
 
@@ -80,7 +86,7 @@ def every_type(selector: Selector) -> Choice:
         path, kinds = candidate.path, mdev_parents.kinds(candidate.path)
         numbered = [kind for kind in kinds if vgpu_types.number(kind) is not None]
         if not numbered:
-            offers[candidate.address] = {kind: mdev_parents.title(path, kind) for kind in kinds}
+            offers[candidate.address] = mdev_parents.titles(path, oddities)
         for kind in numbered:
             key = candidate.card, kind
             if key not in alike:
@@ -131,13 +137,8 @@ def _choice(
     )
 
 
-def _called(
-    wanted: str | None, address: str, path: str, kinds: Iterable[str], titles: dict[str, str | None]
-) -> str | None:
-    """The type of this name; ``titles`` keeps the names that were read, since cards of one kind have the same."""
-    for kind in kinds:
-        if kind not in titles:
-            titles[kind] = mdev_parents.title(path, kind)
+def _called(wanted: str | None, address: str, kinds: Iterable[str], titles: Mapping[str, str | None]) -> str | None:
+    """The type of this name, by the names of all."""
     ids = [kind for kind in kinds if wanted is not None and titles[kind] == wanted]
     if len(ids) > 1:
         raise BadInput("type", wanted, f"{called(address)} has several types of that name, use an id: {', '.join(ids)}")
@@ -151,8 +152,8 @@ def _parent(candidate: Candidate, kind: str) -> Parent:
         name=candidate.name,
         card=card,
         type=kind,
-        device_api=sysfs.read(f"{path}/mdev_supported_types/{kind}/device_api"),
+        device_api=candidate.oddities.text(f"{path}/mdev_supported_types/{kind}/device_api"),
         free=mdev_parents.free(path, kind, candidate.oddities) or 0,
         # A parent that is its own card knows what is free.
-        most=mdev_parents.most_on_card(path, kind) if candidate.is_function else None,
+        most=mdev_parents.most_on_card(path, kind, candidate.oddities) if candidate.is_function else None,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...host import mdev_parents, mdevs, pci, sysfs, vgpu_types
 from ...host.mdevs import Mdev
+from ...host.oddities import Oddities
 from ...names import called, mdev_name
 from ...resource import Hindrance
 from ...store import mdevctl
@@ -33,10 +34,7 @@ def defined(arrived: str | None) -> tuple[list[Definition], list[DamagedDefiniti
 def _memory(parent: str, kind: str) -> int:
     """The memory that a vGPU of a type takes, in MiB, 0 where its parent does not tell: it is not made then either."""
     path = mdev_parents.path_of(parent)
-    try:
-        title = mdev_parents.title(path, kind) if path is not None else None
-    except sysfs.SysfsError:
-        return 0
+    title = mdev_parents.title(path, kind, Oddities()) if path is not None else None
     return vgpu_types.framebuffer(title or "") or 0
 
 

@@ -168,8 +168,8 @@ def observe(wish: Wish) -> Observation:
     if active is not None:
         probe = _is_touched(wish, found, active, types, marked)
         held_by = starting.holders_of(KIND, active.uuid, active.nodes, probe)
-    if active is not None and active.oddity is not None:
-        oddities.add(active.oddity)
+    for odd in active.oddities if active is not None else ():
+        oddities.add(odd)
     queues = oddities.attempt(partial(_queues, found.address, wish.uuid, oddities))
     scripts = scripts_of_host()
     instead = (oddities.attempt(partial(_instead, wish, found)) if path is None else None) or ()

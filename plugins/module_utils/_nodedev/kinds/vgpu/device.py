@@ -183,12 +183,13 @@ def look(wish: Wish) -> Observation:
         return seen
     oddities = Oddities()
     vgpu = vgpus.look(function, _index(card, address), oddities)
-    seen = replace(seen, vgpu=vgpu, types={**vgpu.offers, **seen.types}, warnings=tuple(oddities.warnings))
-    if not vgpu.type:
-        return seen
-    held = starting.holders_of(KIND, address, vgpus.nodes(function), False)
-    params, placement = vgpus.params(function.path), vgpus.placement(function.path)
-    return replace(seen, params=params, placement=placement, holders=tuple(held))
+    seen = replace(seen, vgpu=vgpu, types={**vgpu.offers, **seen.types})
+    if vgpu.type:
+        held = starting.holders_of(KIND, address, vgpus.nodes(function), False)
+        params = vgpus.params_or(function.path, definition.params if definition else wish.params, oddities)
+        placement = oddities.attempt(partial(vgpus.placement, function.path))
+        seen = replace(seen, params=params, placement=placement, holders=tuple(held))
+    return replace(seen, warnings=tuple(oddities.warnings))
 
 
 def _index(card: str, address: str) -> int | None:

@@ -237,7 +237,7 @@ def _look(wish: Wish, is_new: bool) -> Observation:
         damaged_records=tuple(broken),
         instead=() if functions else tuple(oddities.attempt(vgpu_readiness.why_none) or ()),
     )
-    seen = replace(seen, active=_active(wish, seen, own))
+    seen = replace(seen, active=_active(wish, seen, own, oddities))
     # What a killed run has made stands where it was planned, of which nothing but the driver knows.
     made = [each for each in seen.active if wish.types is not None and not seen.defined(each)]
     places = {each: oddities.attempt(partial(vgpus.placement, seen.functions[each].function.path)) for each in made}
@@ -276,7 +276,7 @@ def _named(told: str | None, known: Type | None, types: Mapping[int, str]) -> Ty
     return None if found is None else replace(found, framebuffer=vgpu_types.framebuffer(found.name))
 
 
-def _active(wish: Wish, seen: Observation, own: Iterable[str]) -> dict[str, Running]:
+def _active(wish: Wish, seen: Observation, own: Iterable[str], oddities: Oddities) -> dict[str, Running]:
     """The instances that have the type that is recorded of them; one that has another has become another's."""
     found = {}
     # A run that was killed may have made what its record has, and the definition not yet.
@@ -287,7 +287,8 @@ def _active(wish: Wish, seen: Observation, own: Iterable[str]) -> dict[str, Runn
         expected = kept.type if kept else wish.known.id if wish.known else None
         if there is not None and there.type and there.type in (expected, recorded.get(address)):
             title = seen.types.get(there.type)
-            found[address] = Running(address, there.type, title, vgpus.params(there.function.path))
+            params = vgpus.params_or(there.function.path, kept.params if kept else wish.params, oddities)
+            found[address] = Running(address, there.type, title, params)
     return found
 
 
