@@ -58,12 +58,11 @@ options:
   mig:
     description:
       - Whether GPU instances that MIG-backed vGPUs need and do not find are made with them (V(derive)) or have to be
-        there (V(keep)). They are defined as by M(hostdev.nodedev.mig), which makes them at boot. A pool removes none,
-        and warns of those that no vGPU needs any more.
+        there (V(keep), which is so for a new pool). They are defined as by M(hostdev.nodedev.mig), which makes them at
+        boot. A pool removes none, and warns of those that no vGPU needs any more.
       - Of virtual functions alone, on cards for which MIG is on.
     type: str
     choices: [keep, derive]
-    default: keep
   params:
     description:
       - Parameters of the vGPUs, as O(hostdev.nodedev.vgpu#module:params).
@@ -178,7 +177,7 @@ waiting:
   sample: {go: [], come: {}}
 derived:
   description: By card, the GPU instances that were made, by their profiles.
-  returned: with O(mig=derive)
+  returned: where GPU instances are derived
   type: dict
   sample: {pci_0000_41_00_0: {1g.18gb: 2}}
 """
@@ -200,7 +199,7 @@ OPTIONS = {
     "identity": {"type": "str"},
     "backend": {"type": "str", "choices": ["auto", "mdev", "vfio"], "default": "auto"},
     "migrate": {"type": "bool", "default": False},
-    "mig": {"type": "str", "choices": ["keep", "derive"], "default": "keep"},
+    "mig": {"type": "str", "choices": ["keep", "derive"]},
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import ROOT, Host
+from conftest import ROOT, Host, warnings
 from test_documentation import returned, samples_unlike, shape
 from test_mig import CALLED, CARD, DEFINITION, SMI, scenario, smi
 from test_restore import install, restore
@@ -96,6 +96,20 @@ def test_a_boot(host: Host, start: Callable[..., Host]) -> None:
 def test_what_does_not_last_is_not_defined(host: Host) -> None:
     pool(host, type=SMALL, count=1, persistent=False)
     assert there(host) == (["0", "0", "0", "1380"], {"1g.18gb": 1}, None)
+
+
+def test_it_is_as_the_pool_was_told_last(host: Host) -> None:
+    pool(host, type=SMALL, count=1)
+    again = host.done("vgpu_pool", name="p")
+    assert (again["changed"], again["derived"]) == (False, {})
+    assert host.done("vgpu_pool", name="p", count=2)["derived"] == {"pci_0000_41_00_0": {"1g.18gb": 1}}
+    told = host.failed("vgpu_pool", name="p", count="max")
+    assert "GPU instances are derived from a number: say one, or set mig: keep" in told
+    assert "there is room for 0" in host.failed("vgpu_pool", name="p", count=3, mig="keep")
+    assert host.done("vgpu_pool", name="p", mig="keep")["changed"]
+    assert "there is room for 0" in host.failed("vgpu_pool", name="p", count=3)
+    assert pool(host)["changed"]
+    assert "stay on" in " ".join(warnings(host.done("vgpu_pool", name="p", state="absent")))
 
 
 REFUSALS: list[tuple[dict[str, Any], str]] = [

@@ -33,7 +33,7 @@ def ensure(
     check_mode: bool,
     types: Mapping[str, int] | None = None,
     in_use: str = mixes.REFUSE,
-    mig: str = function_wish.KEEP,
+    mig: str | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Make the pool as wished by the back end that the host has; the result in Ansible's shape, alike for both."""
@@ -48,6 +48,8 @@ def ensure(
         there = _there(chosen)
     made_of = _made_of(backend, former, there, wish)
     of_mdevs = MDEV in (made_of, next((name for name in KINDS if KINDS[name] == former), None))
+    if mig is None and not of_mdevs:
+        mig = _mig_of(wish.name)
     if mig == function_wish.DERIVE and (wish.state == "present" or not of_mdevs):
         if of_mdevs:
             raise BadInput(
@@ -79,6 +81,11 @@ def _kind_of(name: str) -> str | None:
         if isinstance(found, str):
             return found
     return None
+
+
+def _mig_of(name: str) -> str | None:
+    recorded, _damaged = record.RECORDS.look(name)
+    return recorded.wish.get("mig") if recorded is not None else None
 
 
 def _there(chosen: Selector) -> set[str]:

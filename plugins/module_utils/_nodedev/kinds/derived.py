@@ -73,7 +73,7 @@ def _is_untold(wish: Wish, seen: Observation) -> bool:
 def _lacking(wish: Wish, seen: Observation) -> Counter[int]:
     """How many vGPUs of each type are to be made, of a managed pool once guests want them."""
     if wish.count == members.MAX and wish.state == "present":
-        raise BadInput("count", wish.count, "GPU instances are derived from a number: say one, or leave mig out")
+        raise BadInput("count", wish.count, "GPU instances are derived from a number: say one, or set mig: keep")
     if wish.types is None:
         size = wish.size if isinstance(wish.size, int) else 0
         wanted = Counter({seen.type.id: size}) if seen.type else Counter[int]()
