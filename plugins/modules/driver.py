@@ -60,7 +60,8 @@ options:
         default route or this ssh connection, one of its disks is mounted or open, it is the console's GPU, it has
         virtual functions, mediated devices or vHBAs, or others of its IOMMU group stay with the host.
       - Never taken away is what a guest has, by the device or by its IOMMU group, what carries C(/), C(/boot), swap,
-        or an active map or array, a bridge, and a virtual function of NVIDIA's vGPU driver from that.
+        or an active map or array, a disk that something else in the kernel has for itself, as a ZFS pool, a bridge,
+        and a virtual function of NVIDIA's vGPU driver from that.
     type: bool
     default: false
 seealso:

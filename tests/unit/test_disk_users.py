@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev import programs
-from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import disk_users, nodes, processes
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import (
+    disk_users,
+    nodes,
+    pci_users,
+    processes,
+)
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host.processes import Holder
 from devices import Host
 
@@ -538,3 +543,22 @@ def test_maps(machine: Machine) -> None:
         machine.block(name, DISK, **attributes)
     assert disk_users.maps_of(f"/dev/{DISK}") == ["mpatha", "dm-902"]
     assert disk_users.maps_of(f"/dev/{OTHER}") == []
+
+
+@pytest.mark.parametrize(
+    ("how", "by", "vital"),
+    [
+        ("mounted on", "/", True),
+        ("mounted on", "/boot/efi", True),
+        ("mounted on", "/srv", False),
+        ("used for", "swap", True),
+        ("held by", "the logical volume map1 (dm-901)", True),
+        ("part of", "the btrfs root", True),
+        # A ZFS pool has its disks so, and / may be on it: its mounts name no disk.
+        ("claimed by", "the kernel", True),
+        ("possibly claimed by", "the kernel, since it cannot be opened (EACCES)", False),
+        ("open by", "dd", False),
+    ],
+)
+def test_what_no_force_takes_away(how: str, by: str, vital: bool) -> None:
+    assert pci_users.of_disk(Holder("/dev/sda", by, how)).forcible is not vital

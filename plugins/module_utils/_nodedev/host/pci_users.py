@@ -122,10 +122,10 @@ def of_disk(holder: Holder) -> Use:
 
 
 def is_vital(holder: Holder) -> bool:
-    """Whether the host itself stands on it: root, /boot, swap, an active map or array."""
+    """Whether the host itself stands on it: root, /boot, swap, an active map, array or ZFS pool."""
     if holder.how == "mounted on":
         return VITAL.fullmatch(holder.by) is not None
-    return holder.how in ("used for", "held by", "part of")
+    return holder.how in ("used for", "held by", "part of", "claimed by")
 
 
 def _vports(function: pci.Function, vports: Collection[str]) -> Iterator[Use]:
