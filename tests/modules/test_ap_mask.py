@@ -232,11 +232,14 @@ def test_the_lock_of_the_s390_tools(host: Host) -> None:
     assert not host.path(LOCK).exists()
 
 
-def test_a_lock_without_an_owner_is_waited_for(host: Host) -> None:
+@pytest.mark.parametrize("made", [["touch"], ["mkfifo"], ["ln", "-s", "/nowhere"]], ids=lambda made: made[0])
+def test_a_lock_without_an_owner_is_waited_for(host: Host, made: list[str]) -> None:
+    """A pipe, or a link, anybody may have put there."""
     host.run(["modprobe", "vfio_ap"])
-    host.write(LOCK, "")
-    assert "process unknown still changes crypto queues" in host.failed("ap_mask", adapters=["5"], wait_timeout=0.3)
-    host.run(["touch", "-d", "-130 seconds", LOCK])
+    host.run([*made, LOCK])
+    result = host.module("ap_mask", adapters=["5"], wait_timeout=0.3)
+    assert "process unknown still changes crypto queues" in result["msg"]
+    host.run(["touch", "-h", "-d", "-130 seconds", LOCK])
     assert host.done("ap_mask", adapters=["5"])["changed"]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -19,6 +20,8 @@ from ..waiting import wait_for
 
 PATH = "/run/lock/s390apconfig.lock"
 MODE = 0o644
+# Anybody may write in its folder: what else is in its place is not followed, nor waited for.
+OPENING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 # Seconds after which a lock without a process id is a leftover, as in libap.
 UNWRITTEN = 120.0
 
@@ -71,13 +74,14 @@ def _clear_up() -> None:
     owner = _owner()
     with contextlib.suppress(FileNotFoundError):
         if (owner is not None and not os.path.exists(f"/proc/{owner}")) or (
-            owner is None and time.time() > os.stat(PATH).st_mtime + UNWRITTEN
+            owner is None and time.time() > os.lstat(PATH).st_mtime + UNWRITTEN
         ):
             os.unlink(PATH)
 
 
 def _owner() -> int | None:
     """The process that has the lock; None where nobody has it, or it is not written there."""
-    with contextlib.suppress(OSError, ValueError), open(PATH, encoding="ascii") as file:
-        return int(file.read(40)) or None
+    with contextlib.suppress(OSError, ValueError), open(os.open(PATH, OPENING), "rb") as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return int(file.read(40)) or None
     return None
