@@ -317,6 +317,28 @@ def test_a_fault_at_each_call_of_the_tool_leaves_what_was_there(host: Host, wish
     assert mig(host, **wish)["plan"] == []
 
 
+@pytest.mark.parametrize(
+    ("before", "wish", "nth", "call"),
+    [
+        ({"state": "absent"}, {"enabled": True}, 4, "-mig 1"),
+        ({"enabled": True}, {"instances": {"1g.18gb": 1}}, 6, "mig -cgi"),
+        ({"instances": {"1g.18gb": 1}}, {"instances": {}}, 6, "mig -dci"),
+    ],
+)
+def test_what_the_tool_does_after_the_time_is_up_is_taken_back(
+    host: Host, before: dict[str, Any], wish: dict[str, Any], nth: int, call: str
+) -> None:
+    """However slow it is then."""
+    mig(host, **before)
+    state = kinds_of(host)
+    for slow in (nth, nth + 1):
+        host.fault(SMI, op="read", delay=2.5, nth=slow)
+    message = host.failed("mig", device=CARD, **wish, wait_timeout=1)
+    assert (f"{SMI} {call}" in message, "has not ended after 2 s" in message) == (True, True), message
+    host.clear_faults()
+    assert kinds_of(host) == state
+
+
 def test_each_instance_costs_few_calls_of_the_tool(host: Host) -> None:
     """One of them takes seconds where it wakes the card, and a task has 30."""
     for wish, most in (({"instances": {"1g.18gb": 7}}, 12), ({"state": "absent"}, 7 * 3 + 8)):

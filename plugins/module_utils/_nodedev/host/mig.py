@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from .. import programs
 from ..errors import NodedevError
 from ..names import called
+from ..plan import UNDO
 from ..text import shown
+from ..waiting import anew
 from . import nvidia_smi
 from .processes import Holder
 
@@ -187,17 +189,29 @@ def manager() -> str | None:
 def set_mode(address: str, enabled: bool, resets: bool, former: Modes) -> None:
     """Have MIG divide a card, or not; with ``resets`` this card alone is reset where that does not hold at once.
 
-    Raises NodedevError where it is not so then, and has the modes be as they were.
+    Raises NodedevError where it is not so then, and has the modes be as they were, or says why they are not.
     """
     try:
         _set_mode(address, enabled, resets)
-    except NodedevError:
-        with contextlib.suppress(NodedevError):
-            if former.pending is not None and modes(address).pending != former.pending:
-                nvidia_smi.answer(["-mig", _number(former.pending), "-i", address])
-            if resets and former.pending == former.current and modes(address).current != former.current:
-                nvidia_smi.answer(["--gpu-reset", "-i", address])
+    except NodedevError as error:
+        try:
+            with anew(UNDO):
+                _put_back(address, resets, former)
+        except NodedevError as failure:
+            raise NodedevError(f"{error}; it could not be put back: {failure}") from error
         raise
+
+
+def _put_back(address: str, resets: bool, former: Modes) -> None:
+    """Have the modes be as they were; NodedevError where they are not so then."""
+    said, found = "", modes(address)
+    if former.pending is not None and found.pending != former.pending:
+        said = nvidia_smi.answer(["-mig", _number(former.pending), "-i", address])
+        found = modes(address)
+    if resets and former.pending == former.current and found.current != former.current:
+        said = nvidia_smi.answer(["--gpu-reset", "-i", address])
+        found = modes(address)
+    _refuse_unlike(address, found, former, said)
 
 
 def _set_mode(address: str, enabled: bool, resets: bool) -> None:
@@ -206,7 +220,11 @@ def _set_mode(address: str, enabled: bool, resets: bool) -> None:
     if resets and found.pending == enabled and found.current != enabled:
         said = nvidia_smi.answer(["--gpu-reset", "-i", address])
         found = modes(address)
-    if not found.is_settled(enabled):
+    _refuse_unlike(address, found, Modes(enabled, enabled), said)
+
+
+def _refuse_unlike(address: str, found: Modes, wanted: Modes, said: str) -> None:
+    if found != wanted:
         raise NodedevError(
             f"MIG of {called(address)} is {word(found.current)}, and would be {word(found.pending)} after a reset;"
             f" nvidia-smi said: {_told(said)}"
@@ -251,8 +269,9 @@ def _fresh(address: str, before: Collection[int | None]) -> list[Instance]:
 def _taken_back(address: str, before: Collection[int | None]) -> str:
     """Remove the instances that were not there before; in words what has stayed."""
     try:
-        for each in _fresh(address, before):
-            destroy(address, each)
+        with anew(UNDO):
+            for each in _fresh(address, before):
+                destroy(address, each)
     except NodedevError as error:
         return f"what was made of it could not be removed: {error}"
     return ""
@@ -297,7 +316,7 @@ def remove(address: str, instance: Instance) -> None:
     try:
         destroy(address, instance)
     except NodedevError:
-        with contextlib.suppress(NodedevError):
+        with contextlib.suppress(NodedevError), anew(UNDO):
             there = [each for each in instances(address) if each.id == instance.id]
             if not there:
                 create(address, instance.profile, 1)
