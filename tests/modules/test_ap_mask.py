@@ -150,6 +150,27 @@ def test_a_rule_of_chzdevs_is_understood(host: Host) -> None:
     assert f"{RULE} is damaged (chzdev does not write such a line: ATTR{{../../bus/ap/apmask}}=0)" in message
 
 
+@pytest.mark.parametrize("value", [f"fb{'f' * 62}", "+0-4,+6-255", '"0xfb" ap.apmask="+0-255,-5"'])
+def test_what_the_kernels_command_line_gives_to_guests_stays_theirs(start: Callable[..., Host], value: str) -> None:
+    host = start({**scenario(), "proc": {"cmdline": f"root=/dev/dasda1 ap.apmask={value}\n"}})
+    host.write(f"{BUS}/apmask", "-5")
+    changed(host, adapters=["6"])
+    assert f'apmask}}="0xf9{"f" * 62}"' in host.read(RULE)
+    assert changed(host, state="absent")["ap_mask"]["adapters"] == [5]
+
+
+def test_what_the_kernel_does_not_understand_on_its_command_line_leaves_the_host_nothing(
+    start: Callable[..., Host],
+) -> None:
+    host = start({**scenario(), "proc": {"cmdline": "ap.aqmask=all\n"}})
+    host.write(f"{BUS}/aqmask", "0x0")
+    done = host.done("ap_mask", state="absent")
+    assert (done["plan"], warnings(done)) == (
+        [],
+        ["ap.aqmask= on the kernel's command line is 'all', which it takes for an empty mask"],
+    )
+
+
 def test_what_is_refused_changes_nothing(start: Callable[..., Host]) -> None:
     host = start(scenario(busy=["06.0004"]))
     for wish, message in (

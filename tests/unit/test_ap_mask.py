@@ -11,6 +11,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors im
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.grammar import (
     ap_mask,
     ap_numbers,
+    ap_parameter,
     checked_ap_numbers,
     checked_ap_queues,
 )
@@ -239,6 +240,32 @@ def test_masks() -> None:
     assert ap_numbers("0x41") == {1, 7}
     assert ap_numbers(ap_mask(EVERY)) == EVERY
     assert [ap_numbers(text) for text in ("41", f"0x{'0' * 65}", "0x", "0xg")] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("0x41", {1, 7}),
+        ("41", {1, 7}),
+        ("x41", {1, 7}),
+        ("", set()),
+        ("f" * 64, EVERY),
+        ("f" * 65, None),
+        ("0xg", None),
+        ("+0-4,+6-255", EVERY - {5}),
+        ("+1,+0x1F-32-2", {1, 31, 32}),
+        ("+0-10,-010-9", {*range(8), 10}),
+        ("-5", set()),
+        ("+08", None),
+        ("+5-4", None),
+        ("+256", None),
+        ("+1,2", None),
+        ("+", None),
+    ],
+)
+def test_masks_of_the_kernels_command_line(text: str, numbers: set[int] | None) -> None:
+    """As ap_parse_mask_str() of drivers/s390/crypto/ap_bus.c reads them, onto a mask of zeros."""
+    assert ap_parameter(text) == numbers
 
 
 def test_the_rule_is_chzdevs() -> None:

@@ -30,6 +30,9 @@ WWN_BYTES = re.compile(r"[0-9a-f]{2}([:-][0-9a-f]{2}){7}")
 AP_RANGE = re.compile(r"(0[xX][0-9a-fA-F]{1,2}|0|[1-9][0-9]{0,2})(?:-(0[xX][0-9a-fA-F]{1,2}|0|[1-9][0-9]{0,2}))?")
 AP_QUEUE = re.compile(r"([0-9a-fA-F]{2})\.([0-9a-fA-F]{4})")
 AP_MASK = re.compile(r"0x[0-9a-fA-F]{1,64}")
+# What the kernel takes on its command line too: a mask without 0x, or numbers and ranges behind signs, as C has them.
+AP_PLAIN = re.compile(r"(?:0?x)?([0-9a-fA-F]{0,64})")
+AP_SIGNED = re.compile(r"([+-])(0x[0-9a-f]{1,8}|[0-9]{1,8})(?:-(0x[0-9a-f]{1,8}|[0-9]{1,8}))?,*", re.IGNORECASE)
 # Bits of a mask: the highest adapter or domain is one less.
 AP_BITS = 256
 ATTRIBUTE = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
@@ -244,3 +247,29 @@ def ap_numbers(mask: str) -> frozenset[int] | None:
         return None
     value = int(mask[2:].ljust(AP_BITS // 4, "0"), 16)
     return frozenset(number for number in range(AP_BITS) if value >> (AP_BITS - 1 - number) & 1)
+
+
+def ap_parameter(text: str) -> frozenset[int] | None:
+    """The numbers that a mask on the kernel's command line leaves to the host; None for what its ap_bus.c refuses."""
+    plain = AP_PLAIN.fullmatch(text)
+    if plain:
+        return ap_numbers(f"0x{plain[1] or 0}")
+    found: set[int] = set()
+    position = 0
+    while position < len(text):
+        match = AP_SIGNED.match(text, position)
+        first, last = (_of_c(match[2]), _of_c(match[3] or match[2])) if match else (1, 0)
+        if match is None or not first <= last < AP_BITS:
+            return None
+        numbers = range(first, last + 1)
+        found = found.union(numbers) if match[1] == "+" else found.difference(numbers)
+        position = match.end()
+    return frozenset(found)
+
+
+def _of_c(number: str) -> int:
+    """A number as C has it: octal behind a 0; one that is none is too high for all."""
+    try:
+        return int(number, 8 if number.isdecimal() and number[0] == "0" else 0)
+    except ValueError:
+        return AP_BITS

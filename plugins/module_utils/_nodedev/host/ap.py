@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import NodedevError
-from ..grammar import AP_BITS, ap_numbers, ap_queue
+from ..grammar import AP_BITS, ap_numbers, ap_parameter, ap_queue
 from ..text import shown
 from . import binding, nodes, processes, sysfs
 from .binding import Target
@@ -28,7 +28,7 @@ VFIO_AP = "vfio_ap"
 # Of the masks of the bus, by what they have.
 MASKS = {"adapters": "apmask", "domains": "aqmask"}
 CMDLINE = "/proc/cmdline"
-PARAMETER = re.compile(r"(?:^|\s)ap\.(apmask|aqmask)=(\S+)")
+PARAMETER = re.compile(r"""(?:^|\s)"?ap\.(apmask|aqmask)=("[^"]*"|\S*)""")
 # The oldest hardware that vfio_ap takes, CEX4.
 OLDEST = 10
 # What tells of a queue how many requests it has to do.
@@ -139,7 +139,7 @@ def look(oddities: Oddities) -> Bus | None:
             cards[adapter] = Card(
                 adapter, oddities.text(f"{path}/type"), hwtype, None if online is None else online == "1"
             )
-    first = _first()
+    first = _first(oddities)
     return Bus(
         adapters=_mask("apmask"),
         domains=_mask("aqmask"),
@@ -161,11 +161,18 @@ def _mask(file: str) -> frozenset[int]:
     return numbers
 
 
-def _first() -> dict[str, frozenset[int]]:
-    """The masks of the kernel's command line."""
+def _first(oddities: Oddities) -> dict[str, frozenset[int]]:
+    """The masks of the kernel's command line; of what it refuses it makes one that leaves the host nothing."""
     text = (sysfs.whole(CMDLINE, 1 << 16) or b"").decode("utf-8", "replace")
-    found = {mask: ap_numbers(value) for mask, value in PARAMETER.findall(text)}
-    return {mask: numbers for mask, numbers in found.items() if numbers is not None}
+    found = {}
+    for mask, value in dict(PARAMETER.findall(text)).items():
+        numbers = ap_parameter(value.strip('"'))
+        if numbers is None:
+            oddities.add(
+                f"ap.{mask}= on the kernel's command line is '{shown(value)}', which it takes for an empty mask"
+            )
+        found[mask] = numbers or frozenset()
+    return found
 
 
 def _highest(file: str, oddities: Oddities) -> int:
