@@ -184,6 +184,25 @@ def test_what_is_exported_makes_the_same_of_a_fresh_host(reach: Reach) -> None:
     assert {name: host.state() for name, host in fresh.items()} == before
 
 
+def test_no_text_of_a_host_becomes_a_template(reach: Reach) -> None:
+    """Files of variables are run by Ansible; of a pool only the export tells."""
+    fleet, hosts = reach({"gpu01": "nvidia-mdev", "gpu02": "nvidia-mdev", "gpu03": "nvidia-mdev"})
+    hosts["gpu01"].mdev(state="inactive")
+    path = f"/etc/mdevctl.d/{CARD}/{UUID}"
+    hosts["gpu01"].write(path, hosts["gpu01"].read(path).replace('"attrs": []', '"attrs": [{"a/b": "{{ 6 * 7 }}"}]'))
+    hosts["gpu02"].pool(type="nvidia-232", count=1, state="inactive", attrs=[{"a/b": "{% set x = 1 %}"}])
+    for playbook, refused in (("adopt", {"gpu01"}), ("export", {"gpu01", "gpu02"})):
+        played = fleet.play(
+            f"hostdev.nodedev.{playbook}", **{f"{playbook}_file": f"{playbook}/{{{{ inventory_hostname }}}}"}
+        )
+        assert played.status == 2, played.output
+        assert "nothing is written, since Ansible would run what this host says as a template: " in played.output
+        assert "{{ 6 * 7 }}" in played.output
+        assert {file.name for file in (fleet.folder / playbook).iterdir()} == {*hosts} - refused
+    # Shown it is text.
+    assert '"a/b": "{{ 6 * 7 }}"' in fleet.play("hostdev.nodedev.adopt").output
+
+
 def test_a_drained_host_has_only_what_is_held(reach: Reach) -> None:
     fleet, hosts = reach({"gpu01": "nvidia-mdev", "gpu02": "nvidia-vfio", "fc01": "fc"})
     provision(hosts["gpu01"], **GPU)
