@@ -183,7 +183,8 @@ def _kubevirt(types: Types, name: str | None, devices: object, node: object) -> 
         "mediatedDevices": mediated,
         "pciHostDevices": [{"pciVendorSelector": ids, "resourceName": name} for ids, name in functions.items()],
     }
-    permitted = {key: each for key, each in lists.items() if each}
+    # Ansible's texts and numbers are subclasses of Python's, of which PyYAML takes none.
+    permitted = json.loads(json.dumps({key: each for key, each in lists.items() if each}))
     return str(yaml.safe_dump({"permittedHostDevices": permitted}, sort_keys=False, allow_unicode=True))
 
 

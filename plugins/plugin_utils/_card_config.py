@@ -8,6 +8,7 @@ their addresses, as NVML counts them, or by its ids. Where several entries are f
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -212,7 +213,9 @@ def written(variables: object, label: object, devices: object) -> str:
             same["devices"].append(places[card])
     for entry in entries:
         entry["devices"] = "all" if len(entry["devices"]) == len(places) else sorted(entry["devices"])
-    return str(yaml.safe_dump({"version": VERSION, form.labels: {label: entries}}, sort_keys=False))
+    # Ansible's texts and numbers are subclasses of Python's, of which PyYAML takes none.
+    document = json.loads(json.dumps({"version": VERSION, form.labels: {label: entries}}))
+    return str(yaml.safe_dump(document, sort_keys=False))
 
 
 def _entry_of_pool(pool: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
