@@ -231,6 +231,32 @@ def test_a_drained_host_has_only_what_is_held(reach: Reach) -> None:
     assert (definitions(hosts["gpu01"]), functions(hosts["gpu02"])) == before
 
 
+def test_a_drain_of_chosen_kinds_and_parents(reach: Reach) -> None:
+    fleet, hosts = reach({"gpu01": "nvidia-mdev", "fc01": "fc"})
+    gpu, fc = hosts["gpu01"], hosts["fc01"]
+    mdevs = [*GPU["nodedev_mdevs"], {"uuid": OTHER, "type": "nvidia-232", "parent": OTHER_CARD}]
+    provision(gpu, nodedev_mdevs=mdevs)
+    provision(fc, nodedev_vhbas=[{"name": name, "parent": "scsi_host3"} for name in ("database", "gone")])
+    # The HBA of one is gone.
+    gone = fc.done("vhba", name="gone", state="inactive")["vhba"]["wwpn"]
+    fc.run(["sed", "-i", "s/10000090fa1234a0/10000090fa1234ff/", f"/etc/nodedev.d/vhba/{gone}.json"])
+
+    def left(warns: str | None = None, **chosen: Any) -> tuple[list[str], list[str]]:
+        played = fleet.play("hostdev.nodedev.drain", warns=warns, **chosen)
+        assert played.status == 0, played.output
+        return running(gpu), [each.split()[0] for each in vports(fc)]
+
+    for wrong in ("scsi_host35", ["0000:3d:00.9"]):
+        played = fleet.play("hostdev.nodedev.drain", "--limit", "fc01", warns="is called", drain_parents=wrong)
+        assert played.status == 2, played.output
+        assert " is a device of this host, by libvirt's names" in played.output
+    # Nothing is defined on either of the other host, which has the one.
+    cards = "pci_0000_3d_00_0, scsi_host4"
+    assert left(drain_parents=cards, drain_kinds=["mdev"], warns="called pci_0000_3d_00_0") == ([OTHER], ["host3"])
+    assert left(drain_kinds=["mdev"]) == ([], ["host3"])
+    assert left(drain_parents="scsi_host3,pci_0000_3d_00_0") == ([], [])
+
+
 def managed(host: Host) -> list[str]:
     """The UUIDs of mediated devices that come with their guests."""
     found = host.done("definition_facts", kinds=["mdev"])["ansible_facts"]["nodedev_definitions"]["mdev"]
