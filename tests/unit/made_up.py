@@ -69,6 +69,9 @@ class Listed:
     def summary(self, definition: MadeUp) -> tuple[str, str, bool]:
         return definition.name, definition.name, definition.autostart
 
+    def place(self, definition: MadeUp) -> Sequence[str]:
+        return definition.place()
+
     def concerns(self, definition: MadeUp, arrived: str) -> bool:
         return definition.concerns(arrived)
 

@@ -14,6 +14,7 @@ from typing import NoReturn
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.boot import outcomes, restore, restoring
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds import registry
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.resource import Hindrance
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.files import DamagedDefinition
 from made_up import MadeUp, a_kind
 
@@ -61,6 +62,36 @@ def test_a_bad_command_line_is_one_line(arguments: list[str], capsys: pytest.Cap
     *_usage, message = capsys.readouterr().err.rstrip("\n").split("\n")
     assert message.startswith("nodedev-restore: error: ")
     assert message.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "place", "waits"),
+    [
+        pytest.param(("made", "lacks"), ("card",), True, id="a later kind on the card"),
+        pytest.param(("made", "lacks"), ("other",), True, id="a later kind"),
+        pytest.param(("lacks", "made"), ("card",), True, id="an earlier kind on the card"),
+        pytest.param(("lacks", "made"), ("other",), False, id="an earlier kind"),
+        pytest.param(("made lacks",), ("card", "function"), True, id="a function of the card"),
+        # As where the card is full.
+        pytest.param(("made lacks",), ("card",), False, id="the same on the card"),
+        pytest.param(("made lacks",), ("other",), False, id="the same elsewhere"),
+    ],
+)
+def test_what_may_wait_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kinds: tuple[str, ...],
+    place: tuple[str, ...],
+    waits: bool,
+) -> None:
+    lacks = MadeUp("lacks", place=lambda: place, hindrance=lambda: Hindrance("it is not there", passing=False))
+    every = {"made": definition("made"), "lacks": lacks}
+    monkeypatch.setattr(registry, "KINDS", {name: a_kind([every[each] for each in name.split()]) for name in kinds})
+    assert restore.main(["--dry-run"]) == int(not waits)
+    told = capsys.readouterr()
+    waiting = "lacks waits for what is made before it: it is not there\n" if waits else ""
+    assert told.out == f"would make made\n{waiting}"
+    assert told.err == ("" if waits else "lacks would fail: it is not there\n")
 
 
 @pytest.mark.parametrize("parent", ["", ".", "..", "../..", "/sys", "0000:3b:00.0/x", "\x1b/"])

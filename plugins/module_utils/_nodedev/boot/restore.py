@@ -174,13 +174,15 @@ def _list(definitions: Sequence[Defined]) -> int:
 def _foretell(wanted: Sequence[Defined]) -> int:
     """Say what would be done, in the order in which it would be; returns how many would fail."""
     failed = 0
-    changed: list[tuple[str, int]] = []
-    hindered: list[tuple[str, Defined, str]] = []
-    for (card, *_function), each in restoring.placed(wanted):
+    # By card, then as restoring.placed() has them in order.
+    changed: list[tuple[str, int, int]] = []
+    hindered: list[tuple[tuple[str, int, int], Defined, str]] = []
+    for place, each in restoring.placed(wanted):
+        turn = (place[0], len(place), each.rank)
         try:
             hindrance = each.hindrance()
             if hindrance:
-                hindered.append((card, each, hindrance.reason))
+                hindered.append((turn, each, hindrance.reason))
                 continue
             steps = each.ensure(True)["plan"]
         except Exception as error:
@@ -189,10 +191,10 @@ def _foretell(wanted: Sequence[Defined]) -> int:
             continue
         for step in steps:
             _say(f"would {step}")
-        changed += [(card, each.rank)] if steps else []
-    for card, each, reason in hindered:
-        # What it lacks may come of that, as a virtual function or a driver does.
-        if any(other == card or rank < each.rank for other, rank in changed):
+        changed += [turn] if steps else []
+    for turn, each, reason in hindered:
+        # What it lacks may come of another kind, as a virtual function or a driver does; its own only takes the room.
+        if any(other[2] < each.rank or (other[0] == turn[0] and other != turn) for other in changed):
             _say(f"{each.name} waits for what is made before it: {reason}")
         else:
             _fail(f"{each.name} would fail: {reason}")
