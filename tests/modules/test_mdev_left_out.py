@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import test_late_functions
 from conftest import CARD, HERE, OTHER, OTHER_CARD, THERE, UUID, Host, definitions, ids, running, warnings
 
 TYPE, KIND = "GRID T4-4Q", "nvidia-232"
@@ -148,6 +150,17 @@ def test_a_pool_that_does_not_run_needs_no_place_and_no_parent(host: Host, pligh
     unchanged(host, count=0)
     unchanged(host, count=0, state="inactive")
     host.pool(state="absent")
+
+
+def test_a_type_has_many_names_while_no_parent_tells_them(start: Callable[..., Host]) -> None:
+    host = test_late_functions.host(start, 0)
+    wish = {"name": "x", "count": 3, "state": "inactive"}
+    host.done("vgpu_pool", **wish, type="A16-4Q")
+    host.write("/sys/bus/pci/devices/0000:06:00.0/sriov_numvfs", "0")
+    for same in ("A16-4Q", "NVIDIA A16-4Q", "711", "nvidia-711"):
+        assert not host.done("vgpu_pool", **wish, type=same)["changed"]
+    for other in ("A16-8Q", "712"):
+        assert "cannot be told" in host.failed("vgpu_pool", **wish, type=other)
 
 
 def test_a_pool_of_none_on_a_full_host(host: Host) -> None:

@@ -9,14 +9,15 @@ from typing import Any
 from ..host import mdev_parents, vgpu_types, vgpus
 from ..host.oddities import Oddities
 from ..names import device_name
-from ..pools import mixes
+from ..pools import mixes, record
 from ..pools.mix import Mix
 from ..pools.pool import members_of
 from ..resource import Plan
+from ..store import mdevctl
 from .mdev import pool
 from .mdev.pool_mix import Cards
 from .mdev.pool_seen import Observation
-from .mdev.pool_wish import Wish
+from .mdev.pool_wish import KIND, Wish, kept
 from .vgpu import pool_wish as function_wish
 
 SUBSYSTEM, PEER = pool.SUBSYSTEM, pool.PEER
@@ -27,13 +28,16 @@ state, starts, clear_up, comes_with_guest = pool.state, pool.starts, pool.clear_
 def wish_of(wish: function_wish.Wish, options: Mapping[str, Any]) -> Wish:
     """The wish for a pool of vGPUs, with its options as they were given, as one for mediated devices."""
     attrs = None if wish.params is None else [{vgpus.PARAMS: wish.params}] if wish.params else []
-    type = None if wish.type is None else _type(wish.type)
+    type = None if wish.type is None else _type(wish.name, wish.type)
     more = {"type": type, "attrs": attrs, "types": wish.types, "in_use": wish.in_use}
     return Wish.checked(**{**options, **more})
 
 
-def _type(wanted: str) -> str:
-    """The type as mediated devices have it, by its id or name: the last word of a name, or its number, is enough."""
+def _type(pool: str, wanted: str) -> str:
+    """The type as mediated devices have it, by its id or name: the last word of a name, or its number, is enough.
+
+    Where no parent tells, it may be the one that the pool has.
+    """
     number = vgpu_types.number(wanted)
     for address in mdev_parents.addresses():
         path = mdev_parents.path_of(address)
@@ -42,7 +46,13 @@ def _type(wanted: str) -> str:
                 return id if wanted == id else title or id
             if number is not None and vgpu_types.number(id) == number:
                 return id
-    return wanted
+    recorded, _damaged = record.look(pool, KIND, kept)
+    was = kept(recorded).type if recorded is not None else None
+    if recorded is None or was is None:
+        return wanted
+    defined = (each for one in recorded.instances for each in mdevctl.defined(one.id)[0])
+    numbers = {vgpu_types.number(type) for type in (was, *(each.type for each in defined))}
+    return was if wanted == vgpu_types.short(was) or (number is not None and number in numbers) else wanted
 
 
 def described(wish: Wish, before: Observation, planned: Plan[Observation], after: Observation) -> dict[str, Any]:
