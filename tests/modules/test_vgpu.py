@@ -214,6 +214,20 @@ def test_a_full_card_says_what_it_has(host: Host) -> None:
     assert "offers NVIDIA A16-8Q (712) now, and not NVIDIA A16-4Q (711)" in refused(host, device=FN[2], type="A16-4Q")
 
 
+def test_another_size_beside_one_is_refused_before_it_is_cleared(start: Callable[..., Host]) -> None:
+    small = {"name": "NVIDIA A16-2B", "framebuffer": 2048}
+    host = start(changed(lambda card, _vf: card["types"].update({708: small})))
+    for device in (FIRST, SECOND):
+        vgpu(host, device=device, type="A16-2Q")
+    for check_mode in (True, False):
+        told = refused(host, type="A16-8Q", check_mode=check_mode)
+        assert "takes one framebuffer at a time; of its functions there are: NVIDIA A16-2Q (709) on" in told
+    # Those of one framebuffer share a card whatever their letters, as do all once it is the only one.
+    vgpu(host, type="A16-2B")
+    vgpu(host, device=SECOND, state="absent")
+    vgpu(host, type="A16-8Q")
+
+
 BAD = [
     ({"type": "NVIDIA A16-3Q"}, "type: 'NVIDIA A16-3Q' cannot be used: the types of pci_0000_06_00_0"),
     ({"type": "nvidia a16-4q"}, "did you mean 'NVIDIA A16-4Q'? the types of"),

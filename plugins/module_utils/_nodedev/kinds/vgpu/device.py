@@ -362,6 +362,7 @@ def _running(wish: Wish, seen: Observation, target: Definition) -> Plan[Observat
     if seen.current:
         if not (seen.recorded or wish.force):
             raise InUse(_of_another(seen))
+        _refuse_other_size(seen, target)
         clearing = [_clearing(wish, seen)]
     else:
         _refuse_full(seen, target)
@@ -436,8 +437,22 @@ def _refuse_mode(seen: Observation) -> None:
 def _refuse_full(seen: Observation, target: Definition) -> None:
     """Raise BadInput where the type is not among those that can be made of the function now."""
     if target.type not in seen.offers:
-        types = {**seen.types, **target.titles}
-        raise BadInput("type", target.kind, vgpus.refusal(target.address, target.kind, seen.offers, seen.card, types))
+        raise _no_room(seen, target)
+
+
+def _refuse_other_size(seen: Observation, target: Definition) -> None:
+    """Raise BadInput where other functions of a card that takes one framebuffer at a time have another one."""
+    mode, types = seen.modes.get(seen.card_address), {**seen.types, **target.titles}
+    own = vgpu_types.framebuffer(types.get(target.type, ""))
+    others = [each.type for each in seen.card if each.type and each.address != target.address]
+    sizes = {vgpu_types.framebuffer(types.get(type, "")) for type in others} - {None, own}
+    if mode is not None and mode.is_shared is False and own is not None and sizes:
+        raise _no_room(seen, target)
+
+
+def _no_room(seen: Observation, target: Definition) -> BadInput:
+    types = {**seen.types, **target.titles}
+    return BadInput("type", target.kind, vgpus.refusal(target.address, target.kind, seen.offers, seen.card, types))
 
 
 def look_again(wish: Wish, before: Observation, planned: Plan[Observation]) -> Observation:
