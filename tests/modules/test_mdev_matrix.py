@@ -147,6 +147,23 @@ def test_where_it_cannot_be_changed_it_waits_for_the_next_start(older: Host) -> 
     assert older.read(f"{DEVICE}/matrix") == "05.0004\n05.0005\n"
 
 
+def test_one_that_runs_undefined_keeps_its_queues_until_it_is_started_next(older: Host) -> None:
+    """What is assigned is added, so that it would have had queues that nobody wished."""
+    mdev(older, attrs=ONE, persistent=False)
+    told = warnings(mdev(older, attrs=[{"assign_adapter": 5}, {"assign_domain": 5}]))
+    assert told == [f"mdev {UUID} runs: the new attrs take effect when it is started next, or with replace: true"]
+    assert older.read(f"{DEVICE}/matrix") == "05.0004\n"
+
+
+def test_what_a_killed_run_had_begun_is_completed(older: Host) -> None:
+    mdev(older, attrs=ONE, persistent=False)
+    older.write(LOCK, "1")
+    assert "process 1 still changes crypto queues after 0.2 s" in refused(older, attrs=TWO, wait_timeout=0.2)
+    older.run(["rm", LOCK])
+    assert warnings(mdev(older, attrs=TWO)) == []
+    assert older.read(f"{DEVICE}/matrix") == "05.0004\n05.0005\n"
+
+
 def test_they_are_no_pool(lpar: Host) -> None:
     before = lpar.state()
     told = "each device on the matrix needs crypto queues of its own"

@@ -36,6 +36,10 @@ class Matrix:
         """All domains of all adapters."""
         return frozenset((adapter, domain) for adapter in self.adapters for domain in self.domains)
 
+    def is_within(self, other: Matrix) -> bool:
+        """Whether the other one has all of it."""
+        return all(getattr(self, each.name) <= getattr(other, each.name) for each in fields(self))
+
     def config(self) -> str:
         """It as ap_config takes it: three masks, and the end of the line, without which the third is not found."""
         return ",".join(ap_mask(getattr(self, each.name)) for each in fields(self)) + "\n"

@@ -166,11 +166,12 @@ def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
         warning = f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true"
         # One that runs undefined may be of a run that was killed before it had set them.
         unset = wish.persistent and defined is None and not change and target.attrs not in ((), seen.script_attrs)
+        unset = unset and (seen.queues is None or seen.queues.is_begun(target))
         sets = steps.set_attributes(target, wish.wait_timeout) if unset and not seen.holders else []
-        late = (outdated and not change) or (unset and not sets)
+        late = (outdated or unset) and not change and not sets
         then = _with_queues(seen, target, (*change, *sets))
         told = (warning,) if late else _of_queues(seen, target) if change else ()
-        return _planned(then, (*change, *sets, *define), active, definitions, told)
+        return _planned(then, (*change, *_locked(wish, seen, sets), *define), active, definitions, told)
     _check_room(seen, target)
     made = mdevs.Mdev(target.uuid, target.parent, target.type, seen.types[target.type].get("device_api"), None, ())
     create = _create(wish, seen, target)
@@ -340,7 +341,10 @@ def _check_room(seen: Observation, target: Definition) -> None:
 
 
 def _create(wish: Wish, seen: Observation, target: Definition) -> list[Step]:
-    made = steps.create(target, _terms(wish, seen))
+    return _locked(wish, seen, steps.create(target, _terms(wish, seen)))
+
+
+def _locked(wish: Wish, seen: Observation, made: list[Step]) -> list[Step]:
     return made if seen.queues is None else seen.queues.locked(made, wish.wait_timeout)
 
 

@@ -67,6 +67,11 @@ class Queues:
         """Whether the device runs with other queues than are wished now."""
         return (former is None or former.attrs != target.attrs) and matrix.of_attrs(target.attrs) != self.own
 
+    def is_begun(self, target: Definition) -> bool:
+        """Whether the device has a part of what is wished and nothing else, as a run that was killed leaves it."""
+        wanted = matrix.of_attrs(target.attrs)
+        return self.own != wanted and self.own.is_within(wanted)
+
     def change(self, target: Definition, held_by: Sequence[Holder], force: bool, seconds: float) -> list[Step]:
         """The step that gives a device that runs other queues; raises InUse where a guest would lose some."""
         wanted = matrix.of_attrs(target.attrs)
