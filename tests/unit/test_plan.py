@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import NodedevError
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import binding, sysfs
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.kinds.mdev import kernel
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan import (
     UNDO,
     Step,
@@ -12,6 +16,7 @@ from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.plan impo
     apply,
     describe,
 )
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.store.mdevctl import Definition
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.waiting import left, within
 
 
@@ -105,6 +110,35 @@ def test_what_ends_the_process_undoes_and_goes_on_its_way(error: BaseException) 
     with pytest.raises(type(error)):
         apply([host.step("a"), host.step("b")])
     assert host.done == ["a", "undo a"]
+
+
+TARGET = binding.Target("pci", "0000:99:00.0", "/nowhere")
+MDEV = Definition("83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", TARGET.address, "nvidia-1", True)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), OSError("lost")])
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda: kernel.make(MDEV, 1),
+        lambda: binding.bind(TARGET, "vfio-pci", 1),
+        lambda: binding.give_back(TARGET, 1),
+    ],
+)
+def test_what_ends_the_process_is_no_refusal_of_the_kernel(
+    monkeypatch: pytest.MonkeyPatch, act: Callable[[], None], error: BaseException
+) -> None:
+    errors = [error]
+
+    def met(*_arguments: object) -> None:
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(sysfs, "write", lambda *_arguments: None)
+    monkeypatch.setattr(kernel, "wait_for", met)
+    monkeypatch.setattr(binding, "set_override", met)
+    with pytest.raises(NodedevError if isinstance(error, Exception) else type(error)):
+        act()
 
 
 def test_an_undo_has_its_own_time_however_late_the_run_is() -> None:

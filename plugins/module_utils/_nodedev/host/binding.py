@@ -91,7 +91,10 @@ def bind(target: Target, driver: str, seconds: float) -> None:
         set_override(target, driver, seconds)
         _take(target, driver, seconds)
     except BaseException as error:
-        raise NodedevError(f"{error}; {_taken_back(target, before, former)}") from error
+        outcome = _taken_back(target, before, former)
+        if not isinstance(error, Exception):
+            raise
+        raise NodedevError(f"{error}; {outcome}") from error
 
 
 def _take(target: Target, driver: str, seconds: float) -> None:
@@ -124,7 +127,10 @@ def give_back(target: Target, seconds: float) -> None:
         _load_for(target)
         probe(target, seconds)
     except BaseException as error:
-        raise NodedevError(f"{error}; {_taken_back(target, before, former)}") from error
+        outcome = _taken_back(target, before, former)
+        if not isinstance(error, Exception):
+            raise
+        raise NodedevError(f"{error}; {outcome}") from error
 
 
 def _load_for(target: Target) -> None:

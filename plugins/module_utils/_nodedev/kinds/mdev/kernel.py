@@ -82,7 +82,10 @@ def _await(target: Definition, seconds: float) -> None:
             return
         lacking = mdevs.lacking(target.uuid)
     except BaseException as error:
-        raise NodedevError(f"{mdevs.BUS}/{target.uuid} cannot be read: {error}; {_taken_back(target.uuid)}") from error
+        outcome = _taken_back(target.uuid)
+        if not isinstance(error, Exception):
+            raise
+        raise NodedevError(f"{mdevs.BUS}/{target.uuid} cannot be read: {error}; {outcome}") from error
     if lacking is not None:
         what = f"{mdevs.BUS}/{target.uuid} has not got {lacking} after {seconds:g} s"
         raise NodedevError(f"{what}; {_taken_back(target.uuid)}")
