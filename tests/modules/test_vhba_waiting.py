@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 from conftest import Host, warnings
+from simhost.scenario import FOLDER
 from simhost.testing import eventually, names
-from vhbas import CREATE, DEFINE, UNDEFINE, WWPN, disks, document, kept, vports
+from vhbas import CREATE, DEFINE, UNDEFINE, WWNN, WWPN, disks, document, kept, vports
 
 NAMED = {"parent": "scsi_host3"}
 
@@ -109,6 +113,24 @@ def test_the_disks_of_awaited_luns_are_waited_for(fc: Host, path: str) -> None:
     luns = fc.vhba(wait_luns=3)["vhba"]["luns"]
     assert [unit["block"] for unit in luns] == ["/dev/sdb", "/dev/sdd", "/dev/sdc"]
     assert [str(unit["by_path"]).rpartition("-")[2] for unit in luns] == ["0", "1", "0"]
+
+
+def test_a_place_holder_of_the_storages_is_no_lun(start: Callable[..., Host]) -> None:
+    """It is waited for by nobody, as no disk of it ever comes."""
+    plan: dict[str, Any] = yaml.safe_load((FOLDER / "fc.yml").read_text(encoding="utf-8"))
+    (hba,) = [each["behaviour"]["fc_host"] for each in plan["devices"] if str(each.get("path")).endswith("/host3")]
+    hba["zones"][WWPN][0]["luns"][0] = {}
+    host = start(plan)
+    begun = time.monotonic()
+    made = host.vhba(wait_luns=2, wait_timeout=60)["vhba"]
+    assert time.monotonic() - begun < 30
+    assert [(unit["address"], unit["block"]) for unit in made["luns"]] == [
+        ("8:0:0:0", None),
+        ("8:0:0:1", "/dev/sdd"),
+        ("8:0:1:0", "/dev/sdc"),
+    ]
+    message = host.module("vhba", wwnn=WWNN, wwpn=WWPN, wait_luns=3, wait_timeout=0.3)["msg"]
+    assert "is there, but has 2 LUNs after 0.3 s instead of 3" in message
 
 
 def test_disks_that_udev_never_sees_are_waited_for_no_longer_than_told(fc: Host) -> None:

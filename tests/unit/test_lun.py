@@ -152,6 +152,27 @@ def test_a_unit_is_complete_with_its_disk_and_udevs_record_of_it(
 
 
 @pytest.mark.parametrize(
+    ("inquiry", "disk", "connected"),
+    [
+        (b"\x00\x00\x06", "", True),
+        # The storage answers for a LUN of which it has mapped none, and the kernel's disk driver leaves it alone.
+        (b"\x20\x00\x06", "", False),
+        (b"\x20\x00\x06", "sdb", True),
+        (b"", "", True),
+        (None, "", True),
+    ],
+)
+def test_a_place_holder_is_complete_without_a_disk(
+    fibre: Host, inquiry: bytes | None, disk: str, connected: bool
+) -> None:
+    make_unit(fibre, "8:0:0:0", disk)
+    fibre.attributes(f"devices/{BELOW}/8:0:0:0", {"type": "0", **({} if inquiry is None else {"inquiry": inquiry})})
+    (unit,) = lun.of_host(8)
+    assert lun.is_connected(unit) is connected
+    assert lun.is_complete(unit) is (bool(disk) or not connected)
+
+
+@pytest.mark.parametrize(
     ("record", "mapped", "complete"),
     [
         ("DM_MULTIPATH_DEVICE_PATH=1", False, False),

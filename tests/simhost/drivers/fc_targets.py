@@ -3,7 +3,8 @@
 
 A zone is a list of targets with `wwpn`, `wwnn`, `port_state` (Online by default) and `luns`: LUN number to `size`
 (bytes), `node` (name, major and minor of the disk), and optionally `wwid` (32 hex digits; one is derived), `after_scan`
-(it shows only after a write to the host's `scan`), `vendor`, `model`, `partitions` (a list of sizes in bytes).
+(it shows only after a write to the host's `scan`), `vendor`, `model`, `partitions` (a list of sizes in bytes). One
+without `size` and `node` is a place holder: the target answers for it, and says that nothing is connected there.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Lun:
 
     number: int
     size: int
-    node: Mapping[str, Any]
+    node: Mapping[str, Any] | None
     wwid: str
     after_scan: bool
     vendor: str
@@ -82,8 +83,8 @@ def _lun(target: str, number: int, given: Mapping[str, Any]) -> Lun:
     _known("LUN", given, _LUN_KEYS)
     return Lun(
         number,
-        int(given["size"]),
-        dict(given["node"]),
+        int(given["size"]) if "node" in given else 0,
+        dict(given["node"]) if "node" in given else None,
         str(given.get("wwid", f"6{target[1:]}{number:016x}")),
         bool(given.get("after_scan", False)),
         str(given.get("vendor", "SIMHOST")),
@@ -206,10 +207,11 @@ class Targets:
         device = Device(
             base,
             bus="scsi",
-            driver="sd",
+            driver="sd" if lun.node else None,
             uevent={"DEVTYPE": "scsi_device", "MODALIAS": "scsi:t-0x00"},
             attributes={
                 "type": 0,
+                "inquiry": {"hex": f"{'00' if lun.node else '20'}000602{'00' * 32}"},
                 "vendor": f"{lun.vendor:8}",
                 "model": f"{lun.model:16}",
                 "rev": "0001",
@@ -220,13 +222,15 @@ class Targets:
             dynamic={"delete": (None, self._remover(index, lun))},
         )
         sg_node = {"name": f"sg{generic}", "major": _SG_MAJOR, "minor": generic}
-        return [
+        found = [
             device,
-            Device(f"{base}/scsi_disk/{address}", class_="scsi_disk"),
             Device(f"{base}/scsi_device/{address}", class_="scsi_device"),
             Device(f"{base}/scsi_generic/sg{generic}", class_="scsi_generic", node=sg_node),
-            *_disk(base, lun, _devlinks(base, target, lun)),
         ]
+        if lun.node is None:
+            return found
+        scsi_disk = Device(f"{base}/scsi_disk/{address}", class_="scsi_disk")
+        return [*found, scsi_disk, *_disk(base, lun, lun.node, _devlinks(base, target, lun))]
 
 
 def _devlinks(path: str, target: Target, lun: Lun) -> list[str]:
@@ -238,7 +242,7 @@ def _devlinks(path: str, target: Target, lun: Lun) -> list[str]:
     return links
 
 
-def _disk(base: str, lun: Lun, devlinks: list[str]) -> list[Device]:
+def _disk(base: str, lun: Lun, node: Mapping[str, Any], devlinks: list[str]) -> list[Device]:
     udev = {
         "ID_TYPE": "disk",
         "ID_BUS": "scsi",
@@ -249,11 +253,11 @@ def _disk(base: str, lun: Lun, devlinks: list[str]) -> list[Device]:
         "ID_WWN": f"0x{lun.wwid[:16]}",
         "ID_WWN_WITH_EXTENSION": f"0x{lun.wwid}",
     }
-    name = str(lun.node["name"])
+    name = str(node["name"])
     disk = Device(
         f"{base}/block/{name}",
         class_="block",
-        node=lun.node,
+        node=node,
         attributes={"size": lun.size // _SECTOR, "removable": 0, "ro": 0, "queue/logical_block_size": _SECTOR},
         uevent={"DEVTYPE": "disk"},
         udev=udev,
@@ -262,12 +266,12 @@ def _disk(base: str, lun: Lun, devlinks: list[str]) -> list[Device]:
     devices = [disk]
     starts = itertools.accumulate(lun.partitions, lambda at, size: at + size // _SECTOR, initial=_PARTITION_START)
     for number, (size, start) in enumerate(zip(lun.partitions, starts, strict=False), 1):
-        node = {**lun.node, "name": f"{name}{number}", "minor": int(lun.node["minor"]) + number}
+        part = {**node, "name": f"{name}{number}", "minor": int(node["minor"]) + number}
         devices.append(
             Device(
                 f"{disk.path}/{name}{number}",
                 class_="block",
-                node=node,
+                node=part,
                 attributes={"partition": number, "start": start, "size": size // _SECTOR, "ro": 0},
                 uevent={"DEVTYPE": "partition", "PARTN": str(number)},
                 udev=udev,

@@ -17,6 +17,8 @@ BY_PATH = "/dev/disk/by-path/"
 BY_ID = "/dev/disk/by-id/"
 # The SCSI types that the kernel's disk driver takes: disks, optical memory, and disks by reduced and by zone commands.
 DISKS = ("0", "7", "14", "20")
+# Where the first byte of a unit's answer has the qualifier of its type: but for 0 no driver of the kernel's takes it.
+QUALIFIER = 5
 # The classes of the other devices that a unit is to programs: a tape has several, for each way of moving it.
 CHARACTERS = ("scsi_tape", "scsi_changer", "bsg")
 # What udev's rules for multipath give a disk that is to be a path of a map.
@@ -59,13 +61,19 @@ def readable(host: int, oddities: Oddities) -> list[Lun]:
     return [unit for address in addresses if (unit := oddities.attempt(partial(_read, address))) is not None]
 
 
+def is_connected(unit: Lun) -> bool:
+    """Whether anything is behind a unit: storage may answer for a LUN of which it has mapped none (SPC, INQUIRY)."""
+    data = sysfs.whole(f"{unit.path}/inquiry", 1) if unit.block is None else None
+    return not data or data[0] >> QUALIFIER == 0
+
+
 def is_complete(unit: Lun) -> bool:
     """Whether a unit has the disk that it is to have, udev, where that runs, has dealt with it, and it is in its map.
 
     The kernel looks at a disk in the background, after the unit has appeared, and multipathd when udev has.
     """
     if unit.block is None:
-        return sysfs.read(f"{unit.path}/type") not in DISKS
+        return sysfs.read(f"{unit.path}/type") not in DISKS or not is_connected(unit)
     if not os.path.exists(udev_events.CONTROL):
         return True
     name = os.path.basename(unit.block)

@@ -231,9 +231,10 @@ def awaited_luns(vhbas: Sequence[Port], count: int, looking: bool, seconds: floa
     end = time.monotonic() + seconds
     found = [(port, luns_after(port.host, count, max(end - time.monotonic(), 0.0))) for port in vhbas]
     for port, luns in found:
-        if len(luns) < count:
+        connected = sum(map(lun.is_connected, luns))
+        if connected < count:
             raise NodedevError(
-                f"vHBA {port.wwpn} ({port.name}) is there, but has {len(luns)} LUNs after {seconds:g} s instead of"
+                f"vHBA {port.wwpn} ({port.name}) is there, but has {connected} LUNs after {seconds:g} s instead of"
                 f" {count}, from {len(fc_port.targets(port.host))} targets: look at the zoning and at the storage's"
                 " initiators"
             )
@@ -245,7 +246,7 @@ def luns_after(host: int, count: int, seconds: float) -> list[Lun]:
 
     def complete() -> bool:
         found = lun.of_host(host)
-        return len(found) >= count and all(map(lun.is_complete, found))
+        return sum(map(lun.is_connected, found)) >= count and all(map(lun.is_complete, found))
 
     wait_for(complete, seconds)
     return lun.of_host(host)
