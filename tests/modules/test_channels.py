@@ -227,6 +227,9 @@ def test_a_site_that_sets_it_offline_stays(configured: Host) -> None:
     configured.write(RULE, SITES + offline)
     driver(configured, driver="vfio_ccw", take_over=True)
     assert rule(configured) == HEAD + offline
+    gone = driver(configured, state="absent")
+    assert gone["plan"][-1] == f"have chzdev keep {CCW} again, a dasd-eckd"
+    assert sorted(str(rule(configured)).splitlines()) == sorted((SITES + offline).splitlines())
 
 
 def test_chzdev_gives_up_one_site_and_not_the_other(configured: Host) -> None:
@@ -238,15 +241,35 @@ def test_chzdev_gives_up_one_site_and_not_the_other(configured: Host) -> None:
     assert configured.run(["ls", KEPT], check=False).returncode != 0
 
 
-def test_what_chzdev_keeps_anew_is_not_replaced(configured: Host) -> None:
+@pytest.mark.parametrize(
+    ("path", "settings"),
+    [
+        (RULE, ONLINE_AT_BOOT),
+        (RULE, ONLINE_AT_BOOT.replace('"1"', '"0"')),
+        (RULE.replace("eckd", "fba"), ONLINE_AT_BOOT),
+    ],
+    ids=["online", "offline", "another type"],
+)
+def test_what_chzdev_keeps_anew_is_not_replaced(configured: Host, path: str, settings: str) -> None:
     """Somebody has configured the device since it was taken over: what was kept before is not what is wanted now."""
     driver(configured, driver="vfio_ccw", take_over=True)
-    anew = f"{HEAD}{ONLINE_AT_BOOT}# another one\n"
-    configured.write(RULE, anew)
+    anew = f"{HEAD}{settings}# another one\n"
+    configured.write(path, anew)
     gone = driver(configured, state="absent")
     assert gone["plan"][-1] == f"forget what chzdev kept of {CCW}, since it keeps that anew"
-    assert rule(configured) == anew
+    assert configured.read(path) == anew
     assert configured.run(["ls", KEPT], check=False).returncode != 0
+
+
+def test_what_stands_beside_it_hinders_no_giving_back(configured: Host) -> None:
+    """A rule for the LUNs of an adapter has the adapter's name, and one of another type may set nothing online."""
+    beside = [RULE.replace("dasd-eckd", "zfcp-lun"), RULE.replace("eckd", "fba")]
+    driver(configured, driver="vfio_ccw", take_over=True)
+    for path in beside:
+        configured.write(path, f'{HEAD}ATTR{{queue_depth}}="1"\n')
+    gone = driver(configured, state="absent")
+    assert gone["plan"][-1] == f"have chzdev keep {CCW} again, a dasd-eckd"
+    assert rule(configured) == TEXT
 
 
 def test_a_device_of_several_types(configured: Host) -> None:

@@ -74,8 +74,19 @@ def test_what_a_rule_sets_online(folders: Path, text: str, sites: tuple[str | No
     path = write(folders, text)
     found = chzdev_rules.of([DISK])
     assert found.online == ({} if sites is None else {DISK: [Rule(str(path), "dasd-eckd", DISK, sites)]})
-    assert (found.kept, found.oddities) == (frozenset({DISK} if text.startswith(HEAD) else ()), ())
+    assert ({each[:2] for each in found.kept}, found.oddities) == (
+        {(DISK, "dasd-eckd")} if text.startswith(HEAD) else set(),
+        (),
+    )
     assert chzdev_rules.of(["0.0.1521"]) == chzdev_rules.Rules()
+
+
+def test_the_sites_that_are_kept_whatever_they_set(folders: Path) -> None:
+    write(folders, HEAD + LABELS + site("3", OFF) + site("fb", ON))
+    write(folders, HEAD + "ATTR{queue_depth}=1\n", type="zfcp-lun")
+    write(folders, HEAD + ON, folder="MACHINES", type="dasd-fba")
+    kept = {(DISK, "dasd-eckd", "3"), (DISK, "dasd-eckd", None), (DISK, "zfcp-lun", None)}
+    assert chzdev_rules.of([DISK]).kept == kept
 
 
 @pytest.mark.parametrize(

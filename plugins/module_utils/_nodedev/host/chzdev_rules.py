@@ -49,20 +49,20 @@ class Rule:
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules that set devices online, by the devices, and which devices have one in /etc, whatever that sets.
+    """The rules that set devices online, by the devices; ``oddities`` are warnings of rules that cannot be read.
 
-    ``oddities`` are warnings of rules that cannot be read.
+    ``kept`` is what those in /etc are for, whatever they set: device, type and site, which is None as above.
     """
 
     online: dict[str, list[Rule]] = field(default_factory=dict)
-    kept: frozenset[str] = frozenset()
+    kept: frozenset[tuple[str, str, str | None]] = frozenset()
     oddities: tuple[str, ...] = ()
 
 
 def of(devices: Collection[str]) -> Rules:
     """The rules for these devices, each read once, and those for groups, which may have them among their members."""
     online: dict[str, list[Rule]] = {}
-    kept: set[str] = set()
+    kept: set[tuple[str, str, str | None]] = set()
     oddities: list[str] = []
     # The rule by its name that hides the machine's.
     hidden: dict[str, bool] = {}
@@ -78,7 +78,7 @@ def of(devices: Collection[str]) -> Rules:
             if folder == PERSISTENT:
                 # One that sets the device online goes, and what it hides is there again.
                 hidden[name] = rule is not None
-                kept |= {device} if text is not None and text.startswith(OWN) else set()
+                kept |= {(device, type, site) for site in _sites(text or "")}
             if rule is not None:
                 for each in dict.fromkeys((device, *rule.members)):
                     online.setdefault(each, []).append(rule)
@@ -105,16 +105,22 @@ def _text(path: str, oddities: list[str]) -> str | None:
     return None if data is None else data.decode("utf-8", "replace")
 
 
+def _sites(text: str) -> dict[str | None, bool]:
+    """The sites that a rule is for, with whether it sets its device online there; none where it is not chzdev's."""
+    if not text.startswith(OWN):
+        return {}
+    sites: dict[str | None, bool] = {}
+    for site, block in BLOCK.findall(text) or [(FALLBACK, text)]:
+        key = None if site == FALLBACK else site
+        sites[key] = sites.get(key, False) or ONLINE.search(block) is not None
+    return sites
+
+
 def _rule(path: str, type: str, device: str, text: str) -> Rule | None:
     """The rule in a text; None where it is not chzdev's, or sets nothing online."""
-    if not text.startswith(OWN):
-        return None
-    blocks = BLOCK.findall(text)
-    sites = [None if site == FALLBACK else site for site, block in blocks if ONLINE.search(block)]
-    if not blocks and ONLINE.search(text):
-        sites = [None]
+    sites = tuple(site for site, online in _sites(text).items() if online)
     if not sites:
         return None
     listed = MEMBERS.search(text) if type in GROUPED else None
     members = tuple(each for each in listed[1].split(",") if SUBCHANNEL.fullmatch(each)) if listed else ()
-    return Rule(path, type, device, tuple(dict.fromkeys(sites)), members, path.startswith(f"{MACHINES}/"))
+    return Rule(path, type, device, sites, members, path.startswith(f"{MACHINES}/"))

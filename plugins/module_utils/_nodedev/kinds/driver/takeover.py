@@ -17,14 +17,25 @@ def look(wish: Wish, seen: Observation) -> Observation:
     """The same with what chzdev keeps of the device on a subchannel, and what was taken over from it."""
     first = seen.members[0]
     device, rules = _ccw(first), _rules(first, seen.driver, wish)
+    taken = None if device is None else chzdev.TAKEN.find(device)
     return replace(
         seen,
         rules=tuple(rules.online.get(str(device), ())),
         has_chzdev=chzdev.is_installed(),
-        taken=None if device is None else chzdev.TAKEN.find(device),
-        keeps=device in rules.kept,
+        taken=taken,
+        keeps=taken is not None and _is_kept_anew(taken, rules),
         oddities=rules.oddities,
     )
+
+
+def _is_kept_anew(taken: chzdev.Taken, rules: chzdev_rules.Rules) -> bool:
+    """Whether chzdev was told of the device since: of a site that was taken over, or to set it online as another type.
+
+    What it keeps beside that was there before: a site that sets it offline, and the LUNs of an adapter.
+    """
+    own = {site or chzdev.COMMON for device, type, site in rules.kept if (device, type) == (taken.device, taken.type)}
+    others = [each for each in rules.online.get(taken.device, ()) if each.type != taken.type and not each.machines]
+    return bool(others or own & taken.exports.keys())
 
 
 def _ccw(member: Member) -> str | None:
