@@ -70,6 +70,22 @@ FOUND: list[tuple[str, str, str, str]] = [
     ("a rule", f"{RULES}/9.rules", 'KERNEL=="eth0", ATTR{device/sriov_numvfs}="2"\n', "has udev write sriov_numvfs"),
     ("a rule with a program", f"{RULES}/9.rules", "RUN+=\"/bin/sh -c 'echo 2 > /x/sriov_numvfs'\"\n", "has udev write"),
     ("a rule in two lines", f"{RULES}/9.rules", 'KERNELS=="0000:3b:00.0", \\\n ATTR{sriov_numvfs}="2"\n', "has udev"),
+    ("a rule for several", f"{RULES}/9.rules", 'KERNEL=="eth1|eth0", ATTR{device/sriov_numvfs}="2"\n', "has udev"),
+    (
+        "a rule for several addresses",
+        f"{RULES}/9.rules",
+        'KERNEL=="0000:3b:00.1|0000:3b:00.0", ATTR{sriov_numvfs}="2"\n',
+        "has udev",
+    ),
+    ("a rule for both ports", f"{RULES}/9.rules", 'KERNEL=="0000:3b:00.[01]", ATTR{sriov_numvfs}="2"\n', "has udev"),
+    ("a profile of several", f"{PROFILES}/a", SRIOV.format("[match]\ninterface-name=|eth7;|eth0;\n"), NM),
+    ("a profile of all but one", f"{PROFILES}/a", SRIOV.format("[match]\ninterface-name=!eth1;\n"), NM),
+    (
+        "NetworkManager's pattern",
+        "etc/NetworkManager/conf.d/a.conf",
+        "[device-x]\nmatch-device=interface-name:~eth*\nsriov-num-vfs=3\n",
+        "make 3",
+    ),
     ("an operator", "etc/sriov-operator/x", "", "is of the sriov-network-operator"),
     ("an operator's unit", f"{UNITS}/sriov-config.service", "", "is of the sriov-network-operator"),
 ]
@@ -99,6 +115,9 @@ PASSED: list[tuple[str, str, str]] = [
     ("a rule that only reads", f"{RULES}/9.rules", 'ATTR{sriov_numvfs}=="0", TAG+="x"\n'),
     ("a rule that is a comment", f"{RULES}/9.rules", '# ATTR{sriov_numvfs}="2"\n'),
     ("a rule for another card", f"{RULES}/9.rules", 'KERNELS=="0000:af:00.0", ATTR{sriov_numvfs}="2"\n'),
+    ("a rule for other ports", f"{RULES}/9.rules", 'KERNEL=="0000:af:00.[01]", ATTR{sriov_numvfs}="2"\n'),
+    ("a profile of all others", f"{PROFILES}/a", SRIOV.format("[match]\ninterface-name=&!eth0\n")),
+    ("what belongs to no link", f"{NETWORK}/a.link.d/b.conf", "[Link]\nSR-IOVVirtualFunctions=5\n"),
     ("a rule for another interface", f"{RULES}/9.rules", 'NAME=="eth7", ATTR{device/sriov_numvfs}="2"\n'),
     ("no rule", f"{RULES}/readme", 'ATTR{sriov_numvfs}="2"\n'),
     ("Proxmox' unit of a GPU", f"{UNITS}/multi-user.target.wants/pve-nvidia-sriov@ALL.service", ""),
@@ -143,6 +162,22 @@ def test_what_is_switched_off_is_no_owner(root: Path) -> None:
     (root / NETWORK).mkdir(parents=True)
     (root / NETWORK / "a.link").symlink_to("/dev/null")
     assert owners(root) == ""
+
+
+@pytest.mark.parametrize(
+    ("main", "named"),
+    [("[Match]\nOriginalName=*\n", True), ("[Match]\nOriginalName=wl*\n", False), ("", False)],
+    ids=["of the card", "of another", "switched off"],
+)
+def test_what_stands_in_a_folder_beside_it_belongs_to_a_link(root: Path, main: str, named: bool) -> None:
+    write(root, "usr/lib/systemd/network/99-default.link", main)
+    write(root, f"{NETWORK}/99-default.link.d/vfs.conf", "[Link]\nSR-IOVVirtualFunctions=5\n")
+    write(root, "usr/lib/systemd/network/99-default.link.d/vfs.conf", "[Link]\nSR-IOVVirtualFunctions=6\n")
+    told = owners(root)
+    assert (f"/{NETWORK}/99-default.link.d/vfs.conf has systemd-udevd make 5" in told, "make 6" in told) == (
+        named,
+        False,
+    )
 
 
 def test_all_stand_in_one_warning(root: Path) -> None:

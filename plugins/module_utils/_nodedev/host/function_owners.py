@@ -143,27 +143,34 @@ def _is_profile_of(of: Card, profile: Mapping[str, Settings]) -> bool:
     """Whether a profile is, or may be, for an interface of the card; of a host without one for each."""
     name = profile.get("connection", {}).get("interface-name") or profile.get("match", {}).get("interface-name")
     mac = profile.get("ethernet", profile.get("802-3-ethernet", {})).get("mac-address")
-    return _fits(name and name.split(";"), of.interfaces) and _fits(mac and [mac.lower()], of.macs)
+    # An element may say by a sign in front whether all of them have to fit.
+    names = [each.lstrip("|&") for each in (name or "").split(";") if each]
+    return _fits(names, of.interfaces) and _fits(mac and [mac.lower()], of.macs)
 
 
 def _is_device(of: Card, keys: Settings) -> bool:
     """Whether match-device of NetworkManager.conf fits, as far as it goes by the interface."""
     wanted = keys.get("match-device", "")
-    names = re.findall(r"(?:^|[,;])\s*interface-name:=?([^,;]+)", wanted)
+    names = re.findall(r"(?:^|[,;])\s*interface-name:[=~]?([^,;]+)", wanted)
     return _fits(names, of.interfaces)
 
 
 def _networkd(of: Card, unread: list[str]) -> Iterator[tuple[str, str]]:
     for path in _listed(NETWORKD, (".link", ".network"), unread):
-        found = sections(_read(path, unread))
-        if not all(_is_match(of, keys) for name, keys in found if name == "Match"):
+        text = _read(path, unread)
+        found = [(path, *section) for section in sections(text)]
+        # What stands in folders beside it belongs to it, unless it is switched off.
+        beside = [f"{folder}/{os.path.basename(path)}.d" for folder in NETWORKD] if text else []
+        for other in _listed(beside, (".conf",), unread):
+            found += [(other, *section) for section in sections(_read(other, unread))]
+        if not all(_is_match(of, keys) for _file, name, keys in found if name == "Match"):
             continue
-        for name, keys in found:
+        for file, name, keys in found:
             if name == "Link" and "SR-IOVVirtualFunctions" in keys and path.endswith(".link"):
-                yield path, f"has systemd-udevd make {shown(keys['SR-IOVVirtualFunctions'])}"
+                yield file, f"has systemd-udevd make {shown(keys['SR-IOVVirtualFunctions'])}"
             elif name == "SR-IOV":
                 service = "udevd" if path.endswith(".link") else "networkd"
-                yield path, f"has systemd-{service} set function {shown(keys.get('VirtualFunction', '?'))}"
+                yield file, f"has systemd-{service} set function {shown(keys.get('VirtualFunction', '?'))}"
 
 
 def _is_match(of: Card, keys: Settings) -> bool:
@@ -184,10 +191,14 @@ def _words(value: str | None) -> list[str] | None:
 
 
 def _fits(patterns: Collection[str] | str | None, names: Collection[str]) -> bool:
-    """Whether one of the names fits one of the patterns; without patterns, or without names, that may be."""
+    """Whether one of the names fits one of the patterns, or none that ! precedes; without either, that may be."""
     if not patterns or not names:
         return True
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
+    return any(
+        fnmatch.fnmatchcase(name, pattern.lstrip("!")) is not pattern.startswith("!")
+        for pattern in patterns
+        for name in names
+    )
 
 
 def _rules(of: Card, unread: list[str]) -> Iterator[tuple[str, str]]:
@@ -203,9 +214,9 @@ def _rules(of: Card, unread: list[str]) -> Iterator[tuple[str, str]]:
 def _is_rule_of(of: Card, line: str) -> bool:
     """Whether a rule is, or may be, for the card: it names no address, or this one, and so with interfaces."""
     named = {each.lower() for each in ADDRESS.findall(line)}
-    interfaces = re.findall(r'(?:NAME|KERNEL|INTERFACE\})=="([^"]*)"', line)
-    plain = [each for each in interfaces if not ADDRESS.fullmatch(each)]
-    return (not named or of.address in named) and _fits(plain, of.interfaces)
+    values = re.findall(r'(?:NAME|KERNEL|INTERFACE\})=="([^"]*)"', line)
+    plain = [each for value in values for each in value.split("|") if not ADDRESS.fullmatch(each)]
+    return (not named or of.address in named) and _fits(plain, of.interfaces and (of.address, *of.interfaces))
 
 
 def _installed(of: Card) -> Iterator[tuple[str, str]]:
