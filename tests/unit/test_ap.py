@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.errors import Dropped
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import ap as bus
+from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.host import nodes, processes
 from ansible_collections.hostdev.nodedev.plugins.module_utils._nodedev.libvirt.capabilities import ap
 from devices import Host
 
@@ -50,3 +52,19 @@ def test_the_matrix_offers_types_as_a_list(host: Host) -> None:
         "type": "ap_matrix",
         "capability": [{"type": "mdev_types", "types": [offered]}],
     }
+
+
+def test_of_whom_it_is_not_known_whether_he_has_queues_open(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "PROC", str(host.root / "proc"))
+    monkeypatch.setattr(nodes, "DEV", str(host.dev))
+    for pid, command in (("1", "init"), ("7", "sleep")):
+        host.write(host.root / "proc" / pid / "comm", command)
+    (host.root / "proc/1/fd").mkdir()
+    (host.root / "proc/7/fd").write_text("")
+    assert bus.users() == ()
+    (host.dev / "z90crypt").symlink_to("/dev/null")
+    words = "process 7 (sleep), whose open files cannot be read (ENOTDIR, Not a directory)"
+    assert [str(each) for each in bus.users()] == [f"/dev/z90crypt is open by possibly {words}"]
+    (host.root / "proc/7/fd").unlink()
+    (host.root / "proc/7/fd").mkdir()
+    assert bus.users() == ()

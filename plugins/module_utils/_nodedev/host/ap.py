@@ -218,7 +218,7 @@ def _lacks_driver(bus: Bus, queue: Queue) -> bool:
 
 
 def users() -> tuple[Holder, ...]:
-    """The programs that have the host's crypto queues open, whichever of them it is that serves them."""
+    """The programs that have the host's crypto queues open, whichever of them it is that serves them, or may have."""
     places = {f"/dev/{NODE}": f"/sys/class/misc/{NODE}"}
     places.update({f"/dev/{each}": f"{NODES}/{each}" for each in sysfs.names(NODES)})
     wanted = {
@@ -226,7 +226,11 @@ def users() -> tuple[Holder, ...]:
         for node, folder in places.items()
         for identity in nodes.of_device(node[len("/dev/") :], stat.S_IFCHR, folder)
     }
-    return tuple(map(processes.holder, processes.opened(wanted).opened)) if wanted else ()
+    if not wanted:
+        return ()
+    seen = processes.opened(wanted)
+    possible = () if seen.doubt is None else (Holder(f"/dev/{NODE}", f"possibly {seen.doubt}"),)
+    return (*map(processes.holder, seen.opened), *possible)
 
 
 def is_loaded() -> bool:
