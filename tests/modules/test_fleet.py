@@ -184,6 +184,26 @@ def test_what_is_exported_makes_the_same_of_a_fresh_host(reach: Reach) -> None:
     assert {name: host.state() for name, host in fresh.items()} == before
 
 
+def test_pools_of_each_sort_are_exported_as_they_are(reach: Reach) -> None:
+    scenarios = {"gpu01": "nvidia-mdev", "gpu02": "nvidia-vfio", "fc01": "fc"}
+    fleet, hosts = reach(scenarios)
+    provision(hosts["gpu01"])
+    hosts["gpu01"].done("vgpu_pool", name="mix", types={"GRID T4-8Q": 1, "GRID T4-16Q": 1}, params="a=1")
+    hosts["gpu01"].pool(name="temporary", type="nvidia-233", count=1, persistent=False)
+    provision(hosts["gpu02"], nodedev_sriov=[{"device": WHOLE, "numvfs": "max"}])
+    hosts["gpu02"].done("vgpu_pool", name="mix", types={"L40S-24Q": 1}, parents={"physical_function": [WHOLE]})
+    provision(hosts["fc01"])
+    hosts["fc01"].done("vhba_pool", name="off", count=2, state="inactive")
+    hosts["fc01"].done("vhba_pool", name="temporary", count=1, persistent=False)
+    before = {name: host.state() for name, host in hosts.items()}
+    fleet.done("hostdev.nodedev.export", export_file="host_vars/{{ inventory_hostname }}.yml")
+    fleet, fresh = reach(scenarios)
+    for host in fresh.values():
+        install(host)
+    fleet.done("hostdev.nodedev.provision", "--skip-tags", "persistence")
+    assert {name: host.state() for name, host in fresh.items()} == before
+
+
 def test_no_text_of_a_host_becomes_a_template(reach: Reach) -> None:
     """Files of variables are run by Ansible; of a pool only the export tells."""
     fleet, hosts = reach({"gpu01": "nvidia-mdev", "gpu02": "nvidia-mdev", "gpu03": "nvidia-mdev"})
