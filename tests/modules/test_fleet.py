@@ -132,6 +132,21 @@ def test_drift_is_a_verdict(reach: Reach) -> None:
     assert whats(told["fc01"]) == ["file /etc/nodedev.d/vhba/5001a4a0000000ff.json"]
 
 
+def test_what_the_modules_would_refuse_is_a_verdict_too(reach: Reach) -> None:
+    """An option that none has, and a device that somebody has whose name YAML has no escapes for."""
+    wishes = [{"uuid": UUID, "state": "absent"}, {"uuid": OTHER, "state": "absent", "autostrat": False}]
+    fleet, hosts = reach({"gpu01": "nvidia-mdev"}, gpu={"nodedev_mdevs": wishes, "nodedev_persistence": False})
+    provision(hosts["gpu01"])
+    hosts["gpu01"].mdev(attrs=[{"nvidia/vgpu_params": "a=\U0001f600"}])
+    with hosts["gpu01"].hold(UUID, "desk\U0001f600"):
+        options, device = verdict(fleet, status=2)["gpu01"]
+        fleet.done("hostdev.nodedev.adopt", adopt_file="adopted.yml")
+    assert (options["what"], device["holders"][0]["by"]) == ("nodedev_mdevs", "desk\U0001f600")
+    assert options["message"] == "nodedev_mdevs: autostrat: no option of hostdev.nodedev.mdev"
+    (found,) = yaml.safe_load((fleet.folder / "adopted.yml").read_text())["mdevs"]
+    assert found["attrs"] == [{"nvidia/vgpu_params": "a=\U0001f600"}]
+
+
 def test_a_host_that_cannot_be_reached_has_no_verdict(reach: Reach) -> None:
     fleet, hosts = reach({"gpu01": "nvidia-mdev", "gpu02": "nvidia-mdev"})
     hosts["gpu02"].stop()
