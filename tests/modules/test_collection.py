@@ -28,7 +28,7 @@ BUILT |= {"docs", "extensions", "meta", "playbooks", "plugins", "roles"}
 # Of the pages, what antsibull-docs takes from an installed collection.
 DOCS = {"docs/docsite"}
 # Bytes of what is built.
-LARGEST = 491_000
+LARGEST = 505_000
 PLAYBOOKS = {
     *(f"playbooks/{name}.yml" for name in ("adopt", "assert", "drain", "export", "provision", "report")),
     *(f"playbooks/provision_{name}.yml" for name in ("fc_hosts", "gpu_host", "s390_hosts", "vgpu_pools")),

@@ -102,7 +102,7 @@ def test_a_parent_that_is_no_device_name(parent: str, capsys: pytest.CaptureFixt
     assert exit.value.code == 2
     *_usage, message = capsys.readouterr().err.rstrip("\n").split("\n")
     assert message.startswith("nodedev-restore: error: argument --parent: '")
-    assert message.endswith("cannot be used: a device's name in sysfs, which has no /")
+    assert message.endswith("cannot be used: a device's name in sysfs has no /")
     assert message.isprintable()
 
 

@@ -97,7 +97,7 @@ def _seconds(text: str) -> float:
 def _device(text: str) -> str:
     """The kernel's name of a device, which it never gives a slash; ArgumentTypeError for what is none."""
     if text in ("", ".", "..") or "/" in text:
-        raise argparse.ArgumentTypeError(f"{shown(repr(text))} cannot be used: a device's name in sysfs, which has no /")
+        raise argparse.ArgumentTypeError(f"{shown(repr(text))} cannot be used: a device's name in sysfs has no /")
     return kernel_address(text)
 
 

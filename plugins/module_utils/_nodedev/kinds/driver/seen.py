@@ -94,9 +94,9 @@ class Observation:
     ``others`` are those of its group that stay as they are. ``driver`` is what ``wish.driver`` means of the device,
     ``unloaded`` drivers that are not loaded, each with None where its module could be, else with the question which one
     is meant instead. ``advice`` is how to get an IOMMU. ``rules`` are chzdev's for the CCW device of a subchannel,
-    ``taken`` what was taken over from it, ``keeps`` whether it was told of that anew since, ``oddities`` are warnings of
-    rules. Where the device is not there, there are no members, and ``definition`` and ``damaged`` are what is kept of
-    it.
+    ``taken`` what was taken over from it, ``keeps`` whether it was told of that anew since, ``oddities`` are warnings
+    of rules. Where the device is not there, there are no members, and ``definition`` and ``damaged`` are what is kept
+    of it.
     """
 
     bus: str
