@@ -18,7 +18,7 @@ from fleet import Fleet, reached
 from plays import play
 from simhost.drivers.ap_bus import BUS
 from test_playbooks import CRYPTO, LAB, vgpus
-from test_restore import install
+from test_restore import COMMAND, install
 from vhbas import vports
 
 WHOLE, CARVED = "pci_0000_41_00_0", "pci_0000_45_00_0"
@@ -145,6 +145,14 @@ def test_what_the_modules_would_refuse_is_a_verdict_too(reach: Reach) -> None:
     assert options["message"] == "nodedev_mdevs: autostrat: no option of hostdev.nodedev.mdev"
     (found,) = yaml.safe_load((fleet.folder / "adopted.yml").read_text())["mdevs"]
     assert found["attrs"] == [{"nvidia/vgpu_params": "a=\U0001f600"}]
+
+
+def test_false_as_text_is_false(reach: Reach) -> None:
+    """As -e nodedev_persistence=false gives it."""
+    fleet, hosts = reach({"gpu01": "nvidia-mdev"})
+    fleet.done("hostdev.nodedev.provision", "-e", "nodedev_persistence=false")
+    assert hosts["gpu01"].run(["test", "-e", COMMAND], check=False).returncode == 1
+    fleet.done("hostdev.nodedev.assert", "-e", "nodedev_persistence=false")
 
 
 def test_a_host_that_cannot_be_reached_has_no_verdict(reach: Reach) -> None:

@@ -61,7 +61,7 @@ def test_it_comes_and_goes(host: Host, played: Play, tmp_path: Path, libvirtd: C
     libvirt.done("desk", "release", UUID)
     assert running(host) == []
     assert "changed=0" in played()
-    played(persistence_libvirt_hook=False)
+    played(persistence_libvirt_hook="false")
     assert hooks(host) == [other]
     host.run(["install", "-m", "755", "/dev/null", HOOK])
     play(host, tmp_path / "role.yml", tmp_path, persistence_state="absent")
@@ -74,9 +74,9 @@ def test_libvirt_that_has_found_no_hook(host: Host, played: Play) -> None:
     """It is told once, by a person or by the role; where libvirt has found a hook before, nothing is to be told."""
     host.run(["mv", "/usr/bin/systemctl", "/usr/bin/systemctl.real"])
     host.run(["install", "-m", "755", "/dev/stdin", "/usr/bin/systemctl"], input=SYSTEMCTL)
-    assert "Until it is reloaded, by systemctl reload" in told(played())
+    assert "Until it is reloaded, by systemctl reload" in told(played(persistence_reload_libvirt="no"))
     host.run(["rm", HOOK])
-    assert told(played(persistence_reload_libvirt=True)) == ""
+    assert told(played(persistence_reload_libvirt="yes")) == ""
     assert host.read("/run/reloaded") == "libvirtd.service\n"
     host.run(["mv", HOOK, OTHERS])
     assert told(played(persistence_reload_libvirt=True)) == ""
