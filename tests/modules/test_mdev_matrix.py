@@ -147,6 +147,19 @@ def test_where_it_cannot_be_changed_it_waits_for_the_next_start(older: Host) -> 
     assert older.read(f"{DEVICE}/matrix") == "05.0004\n05.0005\n"
 
 
+@pytest.mark.parametrize("attrs", [{}, {"attrs": TWO}])
+def test_where_it_cannot_be_changed_it_is_made_anew_on_demand(older: Host, attrs: dict[str, Any]) -> None:
+    """In the run that changes the definition, or in any later one."""
+    mdev(older, attrs=ONE)
+    mdev(older, attrs=TWO)
+    with older.hold(UUID):
+        assert "is in use by" in refused(older, **attrs, replace=True)
+    mdev(older, **attrs, replace=True)
+    assert older.read(f"{DEVICE}/matrix") == "05.0004\n05.0005\n"
+    mdev(older, attrs=ONE, replace=True)
+    assert older.read(f"{DEVICE}/matrix") == "05.0004\n"
+
+
 def test_one_that_runs_undefined_keeps_its_queues_until_it_is_started_next(older: Host) -> None:
     """What is assigned is added, so that it would have had queues that nobody wished."""
     mdev(older, attrs=ONE, persistent=False)

@@ -660,7 +660,8 @@ def test_a_type_that_cannot_be_compared_is_told(type: str | None, warned: bool) 
 def test_new_attributes_of_a_running_device_are_told_to_take_effect_later() -> None:
     planned = plan(wished(attrs=[{"a": "1"}]), observed(running(), defined()))
     assert planned.warnings == (
-        f"mdev {UUID} runs: the new attrs take effect when it is started next, or with replace: true",
+        f"mdev {UUID} runs: the new attrs take effect when it is started next, or with replace: true in the run that"
+        " changes them",
     )
 
 

@@ -135,7 +135,8 @@ def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
     outdated = active is not None and defined is not None and defined.attrs != target.attrs
     wrong = active is not None and (active.parent, active.type) != (target.parent, target.type)
     if seen.queues is not None:
-        outdated = active is not None and wish.attrs is not None and seen.queues.is_outdated(target, defined)
+        compared = wish.attrs is not None or (wish.replace and defined is not None)
+        outdated = active is not None and compared and seen.queues.is_outdated(target, defined, wish.replace)
         runs = wish.state == "present" and not (target.managed and wish.persistent)
         seen.queues.refuse(target, defined, runs, wish.persistent)
 
@@ -163,7 +164,11 @@ def _wanted(wish: Wish, seen: Observation) -> Plan[Observation]:
     if active is not None and becomes_managed:
         return _planned(seen, (*change, *define), active, definitions, (_stays_held(seen, active),))
     if active is not None:
-        warning = f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true"
+        # Later, most drivers do not tell what it has.
+        when = " in the run that changes them" if seen.queues is None else ""
+        warning = (
+            f"mdev {wish.uuid} runs: the new attrs take effect when it is started next, or with replace: true{when}"
+        )
         # One that runs undefined may be of a run that was killed before it had set them.
         unset = wish.persistent and defined is None and not change and target.attrs not in ((), seen.script_attrs)
         unset = unset and (seen.queues is None or seen.queues.is_begun(target))

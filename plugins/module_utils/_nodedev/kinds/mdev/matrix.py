@@ -63,9 +63,10 @@ class Queues:
         if kept and (target.autostart or target.managed) and target != former:
             _refuse_taken(wanted.queues, self.starting, "which is defined to start")
 
-    def is_outdated(self, target: Definition, former: Definition | None) -> bool:
-        """Whether the device runs with other queues than are wished now."""
-        return (former is None or former.attrs != target.attrs) and matrix.of_attrs(target.attrs) != self.own
+    def is_outdated(self, target: Definition, former: Definition | None, anew: bool) -> bool:
+        """Whether the device runs with other queues than are wished now, or with ``anew`` than it was wished before."""
+        is_new = anew or former is None or former.attrs != target.attrs
+        return is_new and matrix.of_attrs(target.attrs) != self.own
 
     def is_begun(self, target: Definition) -> bool:
         """Whether the device has a part of what is wished and nothing else, as a run that was killed leaves it."""

@@ -164,13 +164,13 @@ def observe(wish: Wish) -> Observation:
     oddities = Oddities()
     types = mdev_parents.types_of(path, oddities) if path else {}
     marked = marks.is_marked(KIND, wish.uuid)
+    queues = oddities.attempt(partial(_queues, found.address, wish.uuid, oddities))
     held_by: Sequence[Holder] = leaving.holders if leaving else ()
     if active is not None:
-        probe = _is_touched(wish, found, active, types, marked)
+        probe = _is_touched(wish, found, active, types, marked, queues)
         held_by = starting.holders_of(KIND, active.uuid, active.nodes, probe)
     for odd in active.oddities if active is not None else ():
         oddities.add(odd)
-    queues = oddities.attempt(partial(_queues, found.address, wish.uuid, oddities))
     scripts = scripts_of_host()
     instead = (oddities.attempt(partial(_instead, wish, found)) if path is None else None) or ()
     return Observation(
@@ -214,7 +214,14 @@ def _queues(address: str | None, uuid: str, oddities: Oddities) -> matrix.Queues
     return matrix.look(uuid, oddities)
 
 
-def _is_touched(wish: Wish, found: _Found, active: mdevs.Mdev, types: mdev_parents.Types, marked: bool) -> bool:
+def _is_touched(
+    wish: Wish,
+    found: _Found,
+    active: mdevs.Mdev,
+    types: mdev_parents.Types,
+    marked: bool,
+    queues: matrix.Queues | None,
+) -> bool:
     """Whether the device that runs may be removed, or given attributes.
 
     Else no node of it is opened to find out who uses it, which would keep out a guest that starts at this moment.
@@ -226,7 +233,9 @@ def _is_touched(wish: Wish, found: _Found, active: mdevs.Mdev, types: mdev_paren
     sets = former is None and wish.persistent and bool(wish.attrs)
     becomes_managed = bool(wish.managed) and not marked
     loses = changes and active.parent == mdev_parents.MATRIX
-    return wish.state != "present" or (wish.replace and (moves or changes)) or loses or sets or becomes_managed
+    if wish.state != "present" or (wish.replace and (moves or changes)) or loses or sets or becomes_managed:
+        return True
+    return wish.replace and queues is not None and former is not None and queues.is_outdated(former, None, True)
 
 
 def _instead(wish: Wish, found: _Found) -> tuple[str, ...]:
