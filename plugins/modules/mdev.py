@@ -51,7 +51,8 @@ options:
       - On the matrix of a mainframe, whose devices have crypto queues, numbers are decimal or hexadecimal (V(31),
         V(0x1f)). What the kernel would refuse is found before anything is written. A device that runs gets other queues
         at once, where it has C(ap_config) (Linux 6.9). For queues that its guest would lose, that takes O(force=true).
-        A device that runs without a definition and is idle gets them when it is defined.
+        A device that runs without a definition and is idle gets them when it is defined; without C(ap_config), only if
+        all that it has is among them.
     type: list
     elements: dict
   managed:
