@@ -96,12 +96,13 @@ def guest(host: Host, uuid: str) -> Iterator[None]:
         process.communicate(timeout=5)
 
 
-def gathered(hosts: dict[str, Host], folder: Path) -> None:
-    """Run the playbook, as a person does."""
+def gathered(hosts: dict[str, Host], folder: Path, **others: dict[str, str]) -> None:
+    """Run the playbook, as a person does; ``others`` are what the inventory says of more hosts."""
     broken = folder / "broken"
     broken.write_text("#!/bin/sh\necho 'there is no Python here' >&2\nexit 1\n")
     broken.chmod(0o755)
     inventory = {
+        **others,
         **{name: connection(host, folder / f"python-{name}") for name, host in hosts.items()},
         "gone": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1},
         "broken": {"ansible_connection": "local", "ansible_python_interpreter": str(broken)},
@@ -155,6 +156,17 @@ def test_hosts_that_fail_are_there_with_their_error(folder: Path) -> None:
     assert broken["message"].endswith("there is no Python here")
     recap = (folder / "output").read_text().partition("PLAY RECAP")[2]
     assert re.findall(r"failed=(\d+)", recap) == ["0"] * len(hosts)
+
+
+def test_hosts_that_fail_before_they_are_asked(tmp_path: Path) -> None:
+    odd = {"ansible_connection": "ssh", "ansible_host": "{{ nope }}"}
+    gathered({}, tmp_path, odd=odd, other={"ansible_connection": "nosuch"})
+    hosts = hosts_of(tmp_path)
+    assert {*hosts} == {"odd", "other", "gone", "broken"}
+    for name, why in (("odd", "'nope' is undefined"), ("other", "nosuch")):
+        (failure,) = hosts[name]["failures"]
+        assert failure["module"].startswith("nodedev_facts")
+        assert why in failure["message"]
 
 
 def test_what_hosts_say_is_text_on_the_page(folder: Path, page: Page) -> None:
