@@ -145,11 +145,16 @@ def _defined(facts: Mapping[str, Facts], kind: str, key: str) -> set[str]:
 def _vgpus(facts: Mapping[str, Facts]) -> Iterator[dict[str, Any]]:
     defined = _defined(facts, "mdev", "uuid") | _defined(facts, "vgpu", "name")
     for name, card in facts["vgpu"].get("cards", {}).items():
-        there = [each for each in card["functions"] if each["uuid"] is not None or each["type"] is not None]
+        there = [each for each in card["functions"] if each["uuid"] is not None or _is_vgpu(each)]
         ours, others = _counted((each["type"] or UNKNOWN, (each["uuid"] or each["name"]) in defined) for each in there)
         free = {each["name"]: each["free"] for each in card["types"]}
         product = ": ".join(each for each in (card["product"].get("name"), card["why"]) if each)
         yield _card(VGPUS, name, product or None, free, ours, others)
+
+
+def _is_vgpu(function: Facts) -> bool:
+    """Whether a function is a vGPU; of what type, the card may tell by its number alone."""
+    return function["type"] is not None or function.get("type_id") is not None
 
 
 def _mdevs(facts: Mapping[str, Facts]) -> Iterator[dict[str, Any]]:
@@ -242,9 +247,12 @@ def _card(
 def _pools(facts: Mapping[str, Facts]) -> list[dict[str, Any]]:
     """Each pool with how many of its instances are there."""
     definitions = facts["definitions"]
-    active = Counter(
-        each["pool"] for kind in definitions if kind != "pool" for each in definitions[kind] if each.get("active")
-    )
+    members = [each for kind in definitions if kind != "pool" for each in definitions[kind] if each.get("pool")]
+    active = Counter(each["pool"] for each in members if each.get("active"))
+    defined = {each["pool"] for each in members}
+    of_this_boot = [each for each in definitions.get("pool", ()) if each["name"] not in defined]
+    running = _running(facts) if of_this_boot else set()
+    active.update({each["name"]: sum(one.get("id") in running for one in each["instances"]) for each in of_this_boot})
     return [
         {
             "name": str(each["name"]),
@@ -258,6 +266,17 @@ def _pools(facts: Mapping[str, Facts]) -> list[dict[str, Any]]:
         }
         for each in definitions.get("pool", ())
     ]
+
+
+def _running(facts: Mapping[str, Facts]) -> set[Any]:
+    """By the ids that pools have for them, the instances that run: UUIDs, functions' addresses and WWPNs."""
+    types = [each for parent in facts["types"].values() for each in parent["types"].values()]
+    functions = [each for card in facts["vgpu"].get("cards", {}).values() for each in card["functions"]]
+    return {
+        *(uuid for each in types for uuid in each.get("instances", ())),
+        *(each.get("address") for each in functions if _is_vgpu(each)),
+        *(each.get("wwpn") for each in facts["vhba"].get("vhbas", {}).values()),
+    }
 
 
 def _drift(facts: Mapping[str, Facts]) -> list[dict[str, Any]]:

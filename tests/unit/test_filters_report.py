@@ -58,8 +58,8 @@ def card(functions: list[dict[str, Any]], *types: tuple[str, int | None]) -> dic
     return {"cards": {CARD: there}, "readiness": []}
 
 
-def function(name: str, kind: str | None, uuid: str | None = None) -> dict[str, Any]:
-    return {"name": name, "type": kind, "uuid": uuid}
+def function(name: str, kind: str | None, uuid: str | None = None, type_id: int | None = None) -> dict[str, Any]:
+    return {"name": name, "address": f"at-{name}", "type": kind, "type_id": type_id, "uuid": uuid}
 
 
 def hba(**others: Any) -> dict[str, Any]:
@@ -93,6 +93,7 @@ VF = pci({"type": "phys_function", "address": ADDRESS})
             ("vGPUs", 2, 1, 1),
             id="functions",
         ),
+        pytest.param({"vgpu": card([function("f4", None, type_id=713)])}, ("vGPUs", None, 0, 1), id="nameless-type"),
         pytest.param(
             {
                 "vgpu": card([function(CARD, "8Q", UUID), function(CARD, None, OTHER)], ("8Q", 4)),
@@ -185,6 +186,21 @@ def test_pools_that_are_short(count: int, active: int, managed: bool, short: int
         {"definitions": {"ansible_facts": {"nodedev_definitions": {"mdev": members, "pool": [pool]}}}}, "h"
     )
     assert json.loads(fleet_report([part], "json"))["hosts"]["h"]["marks"]["short"] == short
+
+
+@pytest.mark.parametrize(
+    ("id", "facts"),
+    [
+        (UUID, {"types": {"a": parent(UUID)}}),
+        ("at-f4", {"vgpu": card([function("f4", None, type_id=713)])}),
+        ("w", {"vhba": {"hbas": {}, "vhbas": {"scsi_host9": {"wwpn": "w"}}}}),
+    ],
+)
+def test_a_pool_of_this_boot_has_what_runs(id: str, facts: dict[str, Any]) -> None:
+    """Its instances have no definitions."""
+    instances = [{"index": number, "id": one, "parent_addr": "a"} for number, one in enumerate((id, "x"))]
+    pool = {"name": "p", "kind": "mdev", "count": 2, "managed": False, "instances": instances}
+    assert told(**facts, definitions={"mdev": [], "pool": [pool]})["pools"][0]["active"] == 1
 
 
 def test_who_holds_what() -> None:
