@@ -313,10 +313,12 @@ def functions(host: Host) -> list[str]:
 
 def test_hosts_of_each_sort_are_provisioned(reach: Reach) -> None:
     """With the boot engine, by the playbook for all of a fleet and the roles for hosts of one sort."""
+    # That is not to be zoned.
+    gone = {"wwnn": "5001a4a1000000ff", "wwpn": "5001a4a0000000ff", "state": "absent"}
     fleet, hosts = reach(
         {"gpu01": "nvidia-mdev", "fc01": "fc", "mainframe01": LAB},
         gpu=GPU,
-        fc=FIBRE,
+        fc={**FIBRE, "nodedev_vhbas": [*FIBRE["nodedev_vhbas"], gone]},
         mainframe={"nodedev_channels": ["ccw_0_0_0815"], **CRYPTO},
     )
     (fleet.folder / "roles.yml").write_text(ROLES)
