@@ -161,6 +161,9 @@ def test_a_host_that_cannot_be_reached_has_no_verdict(reach: Reach) -> None:
     played = fleet.play("hostdev.nodedev.assert", assert_file="verdict.json", nodedev_persistence=False)
     assert played.status == 4, played.output
     assert json.loads((fleet.folder / "verdict.json").read_text()) == {"gpu01": [], "gpu02": "unknown"}
+    played = fleet.play("hostdev.nodedev.assert", "--limit", "gpu02", assert_file="verdict.json")
+    assert played.status == 4, played.output
+    assert json.loads((fleet.folder / "verdict.json").read_text()) == {"gpu02": "unknown"}
 
 
 def whats(listed: list[dict[str, Any]]) -> list[str]:
