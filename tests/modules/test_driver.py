@@ -362,6 +362,14 @@ def test_a_driver_that_looks_at_the_device_again(machine: Host, errno: str) -> N
     assert bound(machine, DISK) == ("vfio-pci", "vfio-pci\n")
 
 
+def test_a_kernel_that_asks_no_driver_the_first_time(machine: Host) -> None:
+    """As while another one, whose module udev has just loaded, looks at the device: at boot one did."""
+    machine.run(["modprobe", "vfio-pci"])
+    machine.fault(f"/sys/bus/pci/drivers/vfio-pci/{DISK}", op="write", errno="EIO", nth=1)
+    changed(machine, driver="vfio-pci")
+    assert bound(machine, DISK) == ("vfio-pci", "vfio-pci\n")
+
+
 def test_a_definition_that_cannot_be_written(machine: Host) -> None:
     machine.done("driver", device=DATA, driver="vfio-pci")
     machine.run(["sh", "-c", "rm -r /etc/driverctl.d && echo > /etc/driverctl.d"])
