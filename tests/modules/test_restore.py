@@ -155,7 +155,7 @@ def test_a_device_that_cannot_be_read_does_not_stop_the_rest(engine: Host) -> No
     engine.mdev(uuid=UUID, type="nvidia-231")
     engine.reboot()
     engine.mdev(uuid=UUID, type="nvidia-231")
-    engine.fault(f"/sys/devices/*/{CARD}/*/nvidia-231/device_api", op="read", errno="EIO")
+    engine.fault(f"/sys/devices/*/{CARD}/{UUID}/mdev_type", op="read", errno="EIO")
     done = restore(engine, "--wait", "1")
     assert done.returncode == 1
     assert done.stderr.startswith(f"failed: {called(UUID, kind='nvidia-231')}: reading ")

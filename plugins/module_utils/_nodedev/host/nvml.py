@@ -19,7 +19,7 @@ from ..errors import NodedevError
 from ..names import called, named
 from ..programs import Answer
 from ..text import is_number, shown
-from ..waiting import GRACE, left
+from ..waiting import left
 from . import nvml_child
 from .oddities import Oddities
 
@@ -53,7 +53,7 @@ def places(cards: Mapping[str, Collection[int]], oddities: Oddities) -> dict[str
     try:
         # Without the settings of whoever runs it, and nothing but what belongs to Python itself. What comes after it
         # has as much time.
-        answer = programs.run([sys.executable or "", "-I", "-S", "-"], max(left(PATIENCE) / 2, GRACE), text)
+        answer = programs.run([sys.executable or "", "-I", "-S", "-"], left(PATIENCE) / 2, text)
     except NodedevError as error:
         oddities.add(_warning(named([*cards]), error))
         return {card: {} for card in cards}
