@@ -240,6 +240,12 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
             DEFINE,
         ],
     ),
+    (
+        "a function of which nothing is told",
+        {"numvfs": 1, "vfs": [{"index": 0, "vlan": 5}]},
+        {"count": 1, "settings": {}},
+        [f"set vlan 5 of virtual function 0 of {CALLED}", DEFINE],
+    ),
     ("left unbound by a killed run", {"numvfs": 2}, {"count": 2, "unbound": True}, [PROBE, DEFINE]),
     ("of an NVMe card without its tool", {"numvfs": 2}, {"function": SSD, "node": "/dev/nvme0"}, [create(2), DEFINE]),
 ]

@@ -140,7 +140,8 @@ def _steps(wish: Wish, seen: Observation, count: int) -> list[Step]:
         steps += _creation(wish, seen, seen.function, count)
     for index, unlike in _unlike(seen, fresh).items():
         if fresh or not _holders(wish, seen, index):
-            former = {} if fresh else {key: seen.settings[index][key] for key in unlike}
+            known = {} if fresh else seen.settings.get(index, {})
+            former = {key: known[key] for key in unlike if key in known}
             steps.append(do.configure(seen.address, str(seen.interface), index, unlike, former))
     if not fresh:
         again = seen.unbound and not seen.declared.driver
