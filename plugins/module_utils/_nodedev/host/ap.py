@@ -229,8 +229,7 @@ def users() -> tuple[Holder, ...]:
     if not wanted:
         return ()
     seen = processes.opened(wanted)
-    possible = () if seen.doubt is None else (Holder(f"/dev/{NODE}", f"possibly {seen.doubt}"),)
-    return (*map(processes.holder, seen.opened), *possible)
+    return (*map(processes.holder, seen.opened), *seen.possible([f"/dev/{NODE}"]))
 
 
 def is_loaded() -> bool:

@@ -90,11 +90,12 @@ def bind(target: Target, driver: str, seconds: float) -> None:
     try:
         set_override(target, driver, seconds)
         _take(target, driver, seconds)
-    except BaseException as error:
-        outcome = _taken_back(target, before, former)
-        if not isinstance(error, Exception):
-            raise
-        raise NodedevError(f"{error}; {outcome}") from error
+    except Exception as error:
+        raise NodedevError(f"{error}; {_taken_back(target, before, former)}") from error
+    except BaseException:
+        # What ends the process goes on its way.
+        _taken_back(target, before, former)
+        raise
 
 
 def _take(target: Target, driver: str, seconds: float) -> None:
@@ -129,11 +130,12 @@ def give_back(target: Target, seconds: float) -> None:
             unbind(target, seconds)
         _load_for(target)
         probe(target, seconds)
-    except BaseException as error:
-        outcome = _taken_back(target, before, former)
-        if not isinstance(error, Exception):
-            raise
-        raise NodedevError(f"{error}; {outcome}") from error
+    except Exception as error:
+        raise NodedevError(f"{error}; {_taken_back(target, before, former)}") from error
+    except BaseException:
+        # What ends the process goes on its way.
+        _taken_back(target, before, former)
+        raise
 
 
 def _load_for(target: Target) -> None:

@@ -68,9 +68,7 @@ def _opened(paths: Collection[str]) -> dict[str, list[Use]]:
     if not wanted:
         return {path: [] for path in paths}
     look = processes.opened(wanted)
-    users = [processes.holder(each) for each in look.opened]
-    if look.doubt is not None:
-        users += [processes.Holder(node, f"possibly {look.doubt}") for node in dict.fromkeys(wanted.values())]
+    users = [*map(processes.holder, look.opened), *look.possible(dict.fromkeys(wanted.values()))]
     names = {path: {*map(_node, every)} for path, every in own.items()}
     return {path: [Use(str(each), True, each) for each in users if each.node in names[path]] for path in paths}
 

@@ -38,11 +38,8 @@ def seen(nodes: Collection[str]) -> list[Holder]:
         return []
     look = processes.opened(wanted)
     held = {opened.node for opened in look.opened}
-    doubtful = [] if look.doubt is None else [node for node in nodes if node in wanted.values() and node not in held]
-    return [
-        *(processes.holder(opened) for opened in look.opened),
-        *(Holder(node, f"possibly {look.doubt}") for node in doubtful),
-    ]
+    doubtful = (node for node in nodes if node in wanted.values() and node not in held)
+    return [*map(processes.holder, look.opened), *look.possible(doubtful)]
 
 
 def of_each(nodes: Mapping[str, Collection[str]], probe: bool) -> dict[str, tuple[Holder, ...]]:

@@ -7,7 +7,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..text import shown
@@ -68,6 +68,10 @@ class Look:
 
     opened: tuple[Opened, ...]
     doubt: str | None
+
+    def possible(self, nodes: Iterable[str]) -> list[Holder]:
+        """That somebody may have these nodes open, where that is not known."""
+        return [] if self.doubt is None else [Holder(node, f"possibly {self.doubt}") for node in nodes]
 
 
 @dataclass(frozen=True)

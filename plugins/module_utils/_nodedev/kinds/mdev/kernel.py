@@ -81,11 +81,12 @@ def _await(target: Definition, seconds: float) -> None:
         if wait_for(lambda: mdevs.lacking(target.uuid) is None, seconds):
             return
         lacking = mdevs.lacking(target.uuid)
-    except BaseException as error:
-        outcome = _taken_back(target.uuid)
-        if not isinstance(error, Exception):
-            raise
-        raise NodedevError(f"{mdevs.BUS}/{target.uuid} cannot be read: {error}; {outcome}") from error
+    except Exception as error:
+        raise NodedevError(f"{mdevs.BUS}/{target.uuid} cannot be read: {error}; {_taken_back(target.uuid)}") from error
+    except BaseException:
+        # What ends the process goes on its way.
+        _taken_back(target.uuid)
+        raise
     if lacking is not None:
         what = f"{mdevs.BUS}/{target.uuid} has not got {lacking} after {seconds:g} s"
         raise NodedevError(f"{what}; {_taken_back(target.uuid)}")

@@ -139,7 +139,7 @@ def _steps(wish: Wish, seen: Observation, count: int) -> list[Step]:
     if fresh and count and seen.function:
         steps += _creation(wish, seen, seen.function, count)
     for index, unlike in _unlike(seen, fresh).items():
-        if fresh or not _holders(wish, seen, index):
+        if not _holders(wish, seen, index, fresh):
             known = {} if fresh else seen.settings.get(index, {})
             former = {key: known[key] for key in unlike if key in known}
             steps.append(do.configure(seen.address, str(seen.interface), index, unlike, former))
@@ -167,9 +167,9 @@ def _unlike(seen: Observation, fresh: bool) -> dict[int, dict[str, Any]]:
     return {index: unlike for index, unlike in found.items() if unlike}
 
 
-def _holders(wish: Wish, seen: Observation, index: int) -> list[Holder]:
+def _holders(wish: Wish, seen: Observation, index: int, fresh: bool) -> list[Holder]:
     """Who has a function of which nothing is to change therefore; libvirt sets such for its guests itself."""
-    if wish.force:
+    if wish.force or fresh:
         return []
     return [use.holder for each in seen.functions if each.index == index for use in each.uses if use.holder]
 
@@ -272,7 +272,7 @@ def _planned(
             functions = tuple(_bound(each, str(seen.driver_of(each.address))) for each in functions)
         told: dict[int, Mapping[str, Any]] = {} if fresh else dict(seen.settings)
         for index, unlike in _unlike(seen, fresh).items() if count else ():
-            held = [] if fresh else _holders(wish, seen, index)
+            held = _holders(wish, seen, index, fresh)
             if held:
                 late.append(
                     f"virtual function {index} of {called(seen.address)} is in use by {holders.named(held)}: its"
